@@ -1,0 +1,57 @@
+# `make run` serves the quickstart here; `make test` runs all tests but the end-to-end ones. Both set everything up.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PROMPT ?= Tell me a short story about a fox.
+RUN_FLAGS := $(if $(ONCE),--once "$(PROMPT)",--greet "$(PROMPT)")
+
+.PHONY: help setup run test check format e2e cluster-up cluster-down requirements
+help:  ## this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed  ## a virtual environment with everything pinned
+
+$(VENV)/.installed: requirements/dev.txt pyproject.toml
+	@echo "== installing the pinned requirements into $(VENV) (torch is large: one to five minutes)"
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@[ -x $(BIN)/uv ] || $(BIN)/pip install -q --disable-pip-version-check uv
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+run: setup  ## serve examples/quickstart.yaml on this machine (ONCE=1: one answer, then end)
+	@echo "== serving examples/quickstart.yaml"
+	@$(BIN)/pagoda run examples/quickstart.yaml $(RUN_FLAGS)
+
+test: setup  ## all tests but the end-to-end ones
+	@echo "== the test control plane (the first build takes about ten minutes)"
+	@e2e/cluster/build.sh kube-only
+	@echo "== tests"
+	@$(BIN)/python -m pytest -q
+
+check: setup  ## lint, formatting, types, import rules, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pagoda crds --check
+
+format: setup  ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+cluster-up:  ## a real Kubernetes in namespaces of its own
+	@e2e/cluster/build.sh
+	@e2e/cluster/cluster-up.sh
+
+cluster-down:  ## end it; nothing is left
+	@e2e/cluster/cluster-down.sh
+
+e2e: setup cluster-up  ## the user stories on a real cluster (CLUSTER=current: the kubeconfig's)
+	@$(BIN)/python -m pytest -q e2e
+
+requirements:  ## pin the requirements again
+	for extra in control: server:--extra=server "dev:--extra=server --extra=dev"; do \
+	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	    pyproject.toml $${extra#*:} -o requirements/$${extra%%:*}.txt; done

@@ -1,0 +1,115 @@
+"""What the HTTP front and the engine say to each other.
+
+Frames are a 4-byte big-endian length and a msgpack body. The union is tagged, so a reader decodes one type and matches on it.
+Nothing here may import torch or aiohttp: both processes load it.
+"""
+
+from typing import Literal
+
+import msgspec
+
+FinishReason = Literal["stop", "length", "abort"]
+
+
+class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How to choose each token. `temperature` 0 is greedy; `seed` makes a request reproducible whatever the batch."""
+
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    seed: int | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logprobs: int | None = None
+    """None: none. 0: the chosen token's alone. N: also the N most likely."""
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    min_tokens: int = 0
+
+
+class Submit(msgspec.Struct, frozen=True, tag="submit"):
+    request_id: str
+    prompt_token_ids: list[int]
+    sampling: Sampling
+    cache_salt: str = ""
+    """Prefixes are shared only between requests of one salt (the tenant)."""
+
+
+class Abort(msgspec.Struct, frozen=True, tag="abort"):
+    request_id: str
+
+
+class TokenLogprobs(msgspec.Struct, frozen=True):
+    chosen: float
+    top: list[tuple[int, float]]
+
+
+class Delta(msgspec.Struct, frozen=True, tag="delta"):
+    """New tokens of one request, in order. The last delta carries `finish_reason`; a stop token is among the tokens."""
+
+    request_id: str
+    token_ids: list[int]
+    logprobs: list[TokenLogprobs] | None = None
+    finish_reason: FinishReason | None = None
+    cached_tokens: int = 0
+
+
+class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
+    """The engine cannot ever run this request (it names the field, the value and the fix)."""
+
+    request_id: str
+    message: str
+    param: str | None = None
+
+
+class Stats(msgspec.Struct, frozen=True, tag="stats"):
+    """Sent about twice a second and once at start, when `ready` turns true."""
+
+    ready: bool
+    running: int
+    waiting: int
+    backlog_tokens: int
+    tokens_per_second: float
+    capacity_tokens_per_second: float | None
+    free_pages: int
+    cached_pages: int
+    total_pages: int
+    preemptions: int
+    prompt_tokens: int
+    cached_prompt_tokens: int
+    generation_tokens: int
+    steps: int
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """The engine's first message: the limits the front checks requests against."""
+
+    max_model_len: int
+    max_num_seqs: int
+    vocab_size: int
+    eos_token_ids: list[int]
+    device: str
+    dtype: str
+
+
+ToEngine = Submit | Abort
+FromEngine = Hello | Delta | Rejected | Stats
+
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode_frame(message: ToEngine | FromEngine) -> bytes:
+    body = _encoder.encode(message)
+    return len(body).to_bytes(4, "big") + body
+
+
+def decode_to_engine(body: bytes) -> ToEngine:
+    return msgspec.msgpack.decode(body, type=ToEngine)
+
+
+def decode_from_engine(body: bytes) -> FromEngine:
+    return msgspec.msgpack.decode(body, type=FromEngine)
