@@ -1,0 +1,96 @@
+"""What the server said of itself lately, and what this pod says of both: the figures the autoscaler lives on.
+
+Stale figures are an error, never zero: a zero would scale a busy model down.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from pagoda_gateway.queue import AdmissionQueue
+from pagoda_gateway.upstream import UpstreamBroken, UpstreamUnreachable, fetch
+
+log = logging.getLogger(__name__)
+
+LOAD_STALE_SECONDS = 15.0
+READY_STALE_SECONDS = 5.0
+POLL_TIMEOUT_SECONDS = 3.0
+
+
+class ServerLoad(msgspec.Struct, frozen=True, kw_only=True):
+    tokens_per_second: float
+    running: int
+    waiting: int
+    backlog_tokens: int | float
+    capacity_tokens_per_second: float | None
+    max_num_seqs: int
+    capacity_source: str | None = None
+
+
+def build_load(server: ServerLoad, queue: AdmissionQueue, *, backlog_drain_seconds: float) -> dict[str, object]:
+    """The server's fields as it gave them; this queue's are beside them, so that nobody counts a token twice."""
+    backlog_tokens = server.backlog_tokens + queue.queued_tokens
+    return {
+        **msgspec.structs.asdict(server),
+        "queued": queue.queued,
+        "queued_tokens": queue.queued_tokens,
+        "demand_tokens_per_second": server.tokens_per_second + backlog_tokens / backlog_drain_seconds,
+    }
+
+
+class ServerWatch:
+    """The server's last `/load` and `/ready`, and how old they are."""
+
+    def __init__(self, socket: Path, *, on_load: Callable[[ServerLoad], None], clock: Callable[[], float]) -> None:
+        self._socket = socket
+        self._on_load = on_load
+        self._clock = clock
+        self._load: ServerLoad | None = None
+        self._load_at = 0.0
+        self._ready_at: float | None = None
+        self._failing = False
+
+    def fresh_load(self) -> ServerLoad | None:
+        return self._load if self._clock() - self._load_at <= LOAD_STALE_SECONDS else None
+
+    def ready(self) -> bool:
+        return self._ready_at is not None and self._clock() - self._ready_at <= READY_STALE_SECONDS
+
+    async def watch(self, poll_seconds: float) -> None:
+        while True:
+            await self.poll()
+            await asyncio.sleep(poll_seconds)
+
+    async def poll(self) -> None:
+        try:
+            async with asyncio.timeout(POLL_TIMEOUT_SECONDS):
+                await self._read_ready()
+                await self._read_load()
+        except UpstreamUnreachable as error:
+            self._ready_at = None
+            self._report(str(error))
+        except (UpstreamBroken, TimeoutError, msgspec.DecodeError) as error:
+            self._report(str(error) or "timed out")
+        else:
+            self._report(None)
+
+    async def _read_ready(self) -> None:
+        status, _ = await fetch(self._socket, "/ready")
+        self._ready_at = self._clock() if status == 200 else None
+
+    async def _read_load(self) -> None:
+        status, body = await fetch(self._socket, "/load")
+        if status != 200:
+            raise UpstreamBroken(f"/load answered {status}")
+        self._load, self._load_at = msgspec.json.decode(body, type=ServerLoad), self._clock()
+        self._on_load(self._load)
+
+    def _report(self, failure: str | None) -> None:
+        if failure is not None and not self._failing:
+            log.warning("server figures cannot be read error=%s", failure)
+        elif failure is None and self._failing:
+            log.info("server figures are read again")
+        self._failing = failure is not None

@@ -1,0 +1,48 @@
+"""What the gateway tells Prometheus. Its own registry, so that two gateways in one process stay apart.
+
+Gauges are read from the queue when scraped; they must never be a second copy that can drift.
+"""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+LABELS = ("namespace", "model_deployment", "model_name")
+WAIT_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
+FIRST_BYTE_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
+
+
+class Metrics:
+    def __init__(self, *, namespace: str, model_deployment: str, model_name: str) -> None:
+        self.registry = CollectorRegistry()
+        self._values = (namespace, model_deployment, model_name)
+        self._requests = Counter(
+            "pagoda_gateway_requests",
+            "Requests answered, by status (499: client left)",
+            (*LABELS, "code"),
+            registry=self.registry,
+        )
+        self._rejected = Counter(
+            "pagoda_gateway_rejected", "Requests refused here", (*LABELS, "reason"), registry=self.registry
+        )
+        self.queue_wait_seconds = self._histogram("queue_wait_seconds", "Time queued before running", WAIT_BUCKETS)
+        self.time_to_first_byte_seconds = self._histogram(
+            "time_to_first_byte_seconds", "From request to the first byte of the body", FIRST_BYTE_BUCKETS
+        )
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        whole = Histogram(f"pagoda_gateway_{name}", text, LABELS, buckets=buckets, registry=self.registry)
+        return whole.labels(*self._values)
+
+    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
+        whole = Gauge(f"pagoda_gateway_{name}", text, LABELS, registry=self.registry)
+        whole.labels(*self._values).set_function(read)
+
+    def count_request(self, code: int) -> None:
+        self._requests.labels(*self._values, str(code)).inc()
+
+    def count_rejected(self, reason: str) -> None:
+        self._rejected.labels(*self._values, reason).inc()
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)

@@ -1,0 +1,234 @@
+"""The life of a relayed request: who asks, may it enter, wait its turn, hand it on, hand the answer back.
+
+It copies bytes and never parses the answer. A request is sent twice only when its client got no byte and the server
+never saw it or closed before answering.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+
+import msgspec
+from aiohttp import web
+
+from pagoda_gateway.auth import KeyRing
+from pagoda_gateway.drain import Drain
+from pagoda_gateway.errors import Refusal, build_error_body
+from pagoda_gateway.estimate import Estimate, estimate_request
+from pagoda_gateway.gate import Gate
+from pagoda_gateway.metrics import Metrics
+from pagoda_gateway.queue import QueueFull, Ticket
+from pagoda_gateway.reply import HOP_HEADERS, SSE, ClientGone, Reply
+from pagoda_gateway.settings import Settings
+from pagoda_gateway.upstream import Exchange, UpstreamBroken, UpstreamUnreachable, build_request, open_exchange
+
+log = logging.getLogger(__name__)
+
+CLIENT_LEFT = 499
+ATTEMPTS = 3
+BROKEN_ATTEMPTS = 2
+"""Fewer: a request that the server saw may be what broke it."""
+ATTEMPT_PAUSE_SECONDS = 0.1
+UNREACHABLE_RETRY_SECONDS = 2
+ERROR_LIMIT_BYTES = 64 * 1024
+NOT_RELAYED = HOP_HEADERS | {"authorization", "content-length", "content-encoding", "expect"}
+METHODS = ("GET", "POST", "DELETE")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    settings: Settings
+    gate: Gate
+    keys: KeyRing
+    drain: Drain
+    metrics: Metrics
+
+
+def build_headers(headers: list[tuple[str, str]], tenant: str) -> list[tuple[str, str]]:
+    """What the server may see. Nobody outside speaks for the gateway, and keys end here."""
+    named = {n.strip().lower() for k, v in headers if k.lower() == "connection" for n in v.split(",")}
+    kept = [
+        (key, value)
+        for key, value in headers
+        if key.lower() not in NOT_RELAYED | named and not key.lower().replace("_", "-").startswith("x-pagoda-")
+    ]
+    return [*kept, ("X-Pagoda-Tenant", tenant)]
+
+
+class Relay:
+    def __init__(self, parts: Parts) -> None:
+        self._settings = parts.settings
+        self._gate = parts.gate
+        self._keys = parts.keys
+        self._drain = parts.drain
+        self._metrics = parts.metrics
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        code = CLIENT_LEFT
+        with self._drain.track():
+            reply = Reply(request)
+            try:
+                response = await self._answer(request, reply)
+                code = response.status
+                return response
+            except ClientGone as gone:
+                return gone.response
+            finally:
+                self._metrics.count_request(code)
+
+    async def _answer(self, request: web.Request, reply: Reply) -> web.StreamResponse:
+        arrived_at = time.monotonic()
+        try:
+            return await self._serve(request, reply, arrived_at)
+        except Refusal as refusal:
+            return await reply.fail(refusal)
+        except ClientGone:
+            raise
+        except Exception:
+            log.exception("request failed inside the gateway method=%s path=%s", request.method, request.path)
+            return await reply.fail(Refusal(500, "internal_error", "The gateway failed to handle this request."))
+
+    async def _serve(self, request: web.Request, reply: Reply, arrived_at: float) -> web.StreamResponse:
+        tenant = self._admit_tenant(request)
+        self._refuse_while_draining()
+        if request.method == "POST":
+            self._refuse_when_full()
+        body = await self._read_body(request)
+        message = build_request(
+            request.method, request.rel_url.raw_path_qs, build_headers(list(request.headers.items()), tenant), body
+        )
+        if request.method != "POST":
+            return await self._exchange(message, reply, arrived_at)
+        estimate = estimate_request(request.path, body)
+        ticket = self._enter(estimate)
+        try:
+            await self._wait_turn(ticket, estimate, reply)
+            return await self._exchange(message, reply, arrived_at)
+        finally:
+            self._gate.leave(ticket)
+
+    def _admit_tenant(self, request: web.Request) -> str:
+        if request.method not in METHODS:
+            raise Refusal(405, "method_not_allowed", f"{request.method} is not served.", "invalid_request_error")
+        if ".." in request.path.split("/"):
+            raise Refusal(404, "not_found", "No such path.", "invalid_request_error")
+        tenant = self._keys.tenant_of(request.headers.get("Authorization"))
+        if tenant is None:
+            self._metrics.count_rejected("unauthorized")
+            raise Refusal(
+                401,
+                "invalid_api_key",
+                "Missing or wrong API key: send it as 'Authorization: Bearer KEY'.",
+                "authentication_error",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        return tenant
+
+    def _refuse_while_draining(self) -> None:
+        if self._drain.refuses():
+            self._metrics.count_rejected("draining")
+            raise Refusal(503, "draining", "This replica is going away: try again.", retry_after_seconds=1, close=True)
+
+    async def _read_body(self, request: web.Request) -> bytes:
+        try:
+            if (request.content_length or 0) > self._settings.max_body_bytes:
+                raise web.HTTPRequestEntityTooLarge(self._settings.max_body_bytes, request.content_length or 0)
+            async with asyncio.timeout(self._settings.body_seconds):
+                return await request.read()
+        except web.HTTPRequestEntityTooLarge as error:
+            self._metrics.count_rejected("body_too_large")
+            message = f"The request's body is larger than {self._settings.max_body_bytes} bytes."
+            raise Refusal(413, "body_too_large", message, "invalid_request_error", close=True) from error
+        except TimeoutError as error:
+            self._metrics.count_rejected("body_too_slow")
+            message = f"The request's body took longer than {self._settings.body_seconds:g} s."
+            raise Refusal(408, "body_too_slow", message, "invalid_request_error", close=True) from error
+
+    def _refuse_when_full(self) -> None:
+        """Before the body is read, so that a full queue costs no memory."""
+        try:
+            self._gate.queue.check(0)
+        except QueueFull as full:
+            raise self._full_refusal(full) from full
+
+    def _enter(self, estimate: Estimate) -> Ticket:
+        try:
+            return self._gate.enter(estimate.tokens)
+        except QueueFull as full:
+            raise self._full_refusal(full) from full
+
+    def _full_refusal(self, full: QueueFull) -> Refusal:
+        self._metrics.count_rejected(full.reason)
+        message = f"The queue is full ({full.reason}): try again later."
+        return Refusal(429, full.reason, message, "rate_limit_error", retry_after_seconds=full.retry_after_seconds)
+
+    async def _wait_turn(self, ticket: Ticket, estimate: Estimate, reply: Reply) -> None:
+        deadline = ticket.arrived_at + self._settings.max_wait_seconds
+        while (left := deadline - time.monotonic()) > 0:
+            seconds = min(left, self._settings.ping_seconds) if estimate.stream else left
+            if await self._gate.wait(ticket, seconds=seconds):
+                self._metrics.queue_wait_seconds.observe(time.monotonic() - ticket.arrived_at)
+                return
+            if estimate.stream and time.monotonic() < deadline:
+                await reply.ping()
+        self._metrics.count_rejected("wait_exceeded")
+        message = f"No turn within {self._settings.max_wait_seconds:g} s: try again later."
+        raise Refusal(503, "wait_exceeded", message, retry_after_seconds=self._gate.queue.retry_after_seconds())
+
+    async def _exchange(self, message: bytes, reply: Reply, arrived_at: float) -> web.StreamResponse:
+        reply.close_after = self._drain.draining
+        exchange = await self._open(message)
+        try:
+            if reply.pinged and not (exchange.head.status == 200 and exchange.head.get("content-type").startswith(SSE)):
+                return await reply.fail_event(await read_error(exchange))
+            if not reply.committed:
+                await reply.start(exchange.head)
+            return await self._copy(exchange, reply, arrived_at)
+        except UpstreamBroken as error:
+            self._metrics.count_rejected("upstream_broken")
+            return await reply.fail(Refusal(502, "upstream_broken", f"The answer is incomplete: {error}."))
+        finally:
+            exchange.close()
+
+    async def _copy(self, exchange: Exchange, reply: Reply, arrived_at: float) -> web.StreamResponse:
+        first = True
+        async for piece in exchange.body():
+            if first:
+                self._metrics.time_to_first_byte_seconds.observe(time.monotonic() - arrived_at)
+                first = False
+            await reply.write(piece)
+        return await reply.finish()
+
+    async def _open(self, message: bytes) -> Exchange:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return await open_exchange(self._settings.upstream, message)
+            except (UpstreamUnreachable, UpstreamBroken) as error:
+                most = ATTEMPTS if isinstance(error, UpstreamUnreachable) else BROKEN_ATTEMPTS
+                if attempt >= most:
+                    raise self._upstream_refusal(error) from error
+                await asyncio.sleep(ATTEMPT_PAUSE_SECONDS * attempt)
+        raise AssertionError("unreachable")
+
+    def _upstream_refusal(self, error: UpstreamUnreachable | UpstreamBroken) -> Refusal:
+        status, code = (
+            (503, "upstream_unreachable") if isinstance(error, UpstreamUnreachable) else (502, "upstream_broken")
+        )
+        self._metrics.count_rejected(code)
+        return Refusal(status, code, f"{error}.".capitalize(), retry_after_seconds=UNREACHABLE_RETRY_SECONDS)
+
+
+async def read_error(exchange: Exchange) -> bytes:
+    """The server's own error as one JSON value, for a client whose status is already said."""
+    raw = bytearray()
+    async for piece in exchange.body():
+        raw += piece
+        if len(raw) > ERROR_LIMIT_BYTES:
+            break
+    try:
+        if isinstance(msgspec.json.decode(raw), dict) and exchange.head.status >= 400:
+            return bytes(raw)
+    except msgspec.DecodeError:
+        log.warning("server error is not JSON status=%d", exchange.head.status)
+    return build_error_body(Refusal(502, "upstream_error", f"The server answered {exchange.head.status}."))

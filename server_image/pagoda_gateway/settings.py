@@ -1,0 +1,55 @@
+"""Every setting of the gateway in one frozen value, so that nothing else reads flags or the environment.
+
+Only `__main__` builds one. A bad value stops the process with its name.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        host, colon, port = text.rpartition(":")
+        if not (host and colon and port.isdecimal() and int(port) < 65536):
+            raise ValueError(f"{text!r} is not HOST:PORT")
+        return cls(host=host.strip("[]"), port=int(port))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    listen: Address
+    admin: Address
+    upstream: Path
+    """The model server's unix socket."""
+    model_name: str
+    namespace: str
+    model_deployment: str
+    max_queued: int
+    max_queued_tokens: int
+    max_wait_seconds: float
+    backlog_drain_seconds: float
+    api_keys_dir: Path | None = None
+    """None: no authentication. An empty directory: everyone is refused."""
+    max_body_bytes: int = 4 * 1024 * 1024
+    max_running: int = 0
+    """0: what the server says in `max_num_seqs`."""
+    ping_seconds: float = 15.0
+    drain_grace_seconds: float = 2.0
+    """How long new requests are still taken after a drain began: other nodes learn of the unready endpoint late."""
+    poll_seconds: float = 1.0
+    keys_poll_seconds: float = 3.0
+    body_seconds: float = 60.0
+    """The longest a client may take to send its body."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_queued", "max_queued_tokens", "max_running", "drain_grace_seconds"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: give 0 or more")
+        for name in ("max_wait_seconds", "backlog_drain_seconds", "max_body_bytes", "ping_seconds"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: give more than 0")

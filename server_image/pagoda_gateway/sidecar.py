@@ -1,0 +1,192 @@
+"""The queue sidecar: one server behind it on a unix socket, two listeners in front, and the parts put together.
+
+Only wiring lives here. The admin listener must never be reachable from outside the pod.
+"""
+
+import asyncio
+import logging
+import math
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiohttp import web
+
+from pagoda_gateway.auth import KeyRing
+from pagoda_gateway.drain import Drain
+from pagoda_gateway.errors import Refusal, build_error_response
+from pagoda_gateway.gate import Gate
+from pagoda_gateway.load import ServerLoad, ServerWatch, build_load
+from pagoda_gateway.metrics import Metrics
+from pagoda_gateway.queue import AdmissionQueue
+from pagoda_gateway.relay import Parts, Relay
+from pagoda_gateway.settings import Address, Settings
+
+log = logging.getLogger(__name__)
+
+DEFAULT_DRAIN_SECONDS = 30.0
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@web.middleware
+async def answer_in_openai_errors(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return build_error_response(
+            Refusal(error.status, error.reason.lower().replace(" ", "_"), error.reason, "invalid_request_error")
+        )
+
+
+def build_json(status: int, value: object) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")
+
+
+class Sidecar:
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self.queue = AdmissionQueue(
+            max_queued=settings.max_queued,
+            max_queued_tokens=settings.max_queued_tokens,
+            slots=settings.max_running,
+            clock=time.monotonic,
+        )
+        self.gate = Gate(self.queue)
+        self.keys = KeyRing(settings.api_keys_dir)
+        self.drain = Drain(grace_seconds=settings.drain_grace_seconds, clock=time.monotonic)
+        self.server = ServerWatch(settings.upstream, on_load=self._take_load, clock=clock)
+        self.metrics = Metrics(
+            namespace=settings.namespace, model_deployment=settings.model_deployment, model_name=settings.model_name
+        )
+        self._add_gauges()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._runners: list[web.AppRunner] = []
+        self.port = 0
+        self.admin_port = 0
+
+    def _take_load(self, load: ServerLoad) -> None:
+        if not self._settings.max_running:
+            self.gate.resize(load.max_num_seqs)
+
+    def _add_gauges(self) -> None:
+        self.metrics.gauge("queued_requests", "Requests that wait here", lambda: self.queue.queued)
+        self.metrics.gauge("queued_tokens", "Estimated tokens that wait here", lambda: self.queue.queued_tokens)
+        self.metrics.gauge("running_requests", "Requests at the server", lambda: self.queue.running)
+        self.metrics.gauge("demand_tokens_per_second", "Served and backlog; NaN when stale", self._demand)
+        self.metrics.gauge("draining", "1 while this replica goes away", lambda: self.drain.draining)
+
+    def _demand(self) -> float:
+        load = self._load()
+        demand = load["demand_tokens_per_second"] if load else math.nan
+        assert isinstance(demand, float)
+        return demand
+
+    def _load(self) -> dict[str, object] | None:
+        server = self.server.fresh_load()
+        if server is None:
+            return None
+        return build_load(server, self.queue, backlog_drain_seconds=self._settings.backlog_drain_seconds)
+
+    async def start(self) -> None:
+        self.port = await self._listen(self._build_public(), self._settings.listen)
+        self.admin_port = await self._listen(self._build_admin(), self._settings.admin)
+        self._tasks = [
+            asyncio.create_task(self.server.watch(self._settings.poll_seconds)),
+            asyncio.create_task(self.keys.watch(self._settings.keys_poll_seconds)),
+        ]
+        log.info("gateway listens port=%d admin_port=%d", self.port, self.admin_port)
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for runner in self._runners:
+            await runner.cleanup()
+
+    async def _listen(self, app: web.Application, address: Address) -> int:
+        """NB: handler_cancellation is what makes a client's disconnect reach the queue and the server."""
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=5.0)
+        await runner.setup()
+        self._runners.append(runner)
+        await web.TCPSite(runner, address.host, address.port, backlog=1024).start()
+        return int(runner.addresses[0][1])
+
+    def _build_public(self) -> web.Application:
+        app = web.Application(client_max_size=self._settings.max_body_bytes, middlewares=[answer_in_openai_errors])
+        relay = Relay(Parts(self._settings, self.gate, self.keys, self.drain, self.metrics))
+        app.router.add_get("/health", self._answer_health)
+        app.router.add_get("/ready", self._answer_ready)
+        app.router.add_get("/metrics", self._answer_metrics)
+        app.router.add_get("/load", self._answer_load)
+        app.router.add_route("*", "/v1/{tail:.*}", relay.__call__)
+        return app
+
+    def _build_admin(self) -> web.Application:
+        app = web.Application(middlewares=[answer_in_openai_errors])
+        app.router.add_post("/drain", self._answer_drain)
+        return app
+
+    async def _answer_health(self, request: web.Request) -> web.Response:
+        return build_json(200, {"status": "ok"})
+
+    async def _answer_ready(self, request: web.Request) -> web.Response:
+        if self.drain.draining:
+            return build_json(503, {"ready": False, "reason": "draining"})
+        ready = self.server.ready()
+        return build_json(200, {"ready": True}) if ready else build_json(503, {"ready": False, "reason": "server"})
+
+    async def _answer_metrics(self, request: web.Request) -> web.Response:
+        return web.Response(body=self.metrics.render(), headers={"Content-Type": METRICS_TYPE})
+
+    async def _answer_load(self, request: web.Request) -> web.Response:
+        if load := self._load():
+            return build_json(200, load)
+        refusal = Refusal(503, "load_stale", "The server's figures are too old.", retry_after_seconds=1)
+        return build_error_response(refusal)
+
+    async def _answer_drain(self, request: web.Request) -> web.Response:
+        try:
+            seconds = float(request.query.get("seconds", DEFAULT_DRAIN_SECONDS))
+        except ValueError:
+            seconds = math.nan
+        if not 0 <= seconds < math.inf:
+            message = f"seconds is {request.query['seconds']!r}: give a number of 0 or more."
+            return build_error_response(Refusal(400, "bad_seconds", message, "invalid_request_error"))
+        self.begin_drain()
+        try:
+            async with asyncio.timeout(seconds):
+                await self.drain.wait_empty()
+        except TimeoutError:
+            left = {"queued": self.queue.queued, "running": self.queue.running, "in_flight": self.drain.in_flight}
+            return build_json(504, {"drained": False, **left})
+        return build_json(200, {"drained": True})
+
+    def begin_drain(self) -> None:
+        if not self.drain.draining:
+            log.info("drain begins in_flight=%d queued=%d", self.drain.in_flight, self.queue.queued)
+        self.drain.begin()
+
+
+async def run_sidecar(settings: Settings) -> None:
+    """Until a signal: the first drains and then ends the process, the second ends it at once."""
+    sidecar = Sidecar(settings)
+    signalled = asyncio.Event()
+
+    def take_signal() -> None:
+        if signalled.is_set():
+            os._exit(1)
+        signalled.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, take_signal)
+    await sidecar.start()
+    try:
+        await signalled.wait()
+        sidecar.begin_drain()
+        await sidecar.drain.wait_empty()
+    finally:
+        await sidecar.stop()

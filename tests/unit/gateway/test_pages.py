@@ -1,0 +1,82 @@
+import asyncio
+import json
+
+from prometheus_client.parser import text_string_to_metric_families
+
+METRIC_NAMES = ["requests", "queued_requests", "queued_tokens", "running_requests", "rejected", "draining"]
+METRIC_NAMES += ["queue_wait_seconds", "time_to_first_byte_seconds", "demand_tokens_per_second"]
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_slots_come_from_the_server(start, until) -> None:
+    gateway = await start(max_running=0)
+    await until(lambda: gateway.queue.slots == 7)
+
+
+async def test_load_adds_the_queue_to_the_demand(server, start, client, until) -> None:
+    gateway = await start(backlog_drain_seconds=10.0)
+    asked = [asyncio.create_task(client.post(gateway, {"max_tokens": 93})) for _ in range(2)]
+    await until(lambda: gateway.queue.queued == 1 and gateway.server.fresh_load() is not None)
+    load = await (await client.get(gateway, "/load")).json()
+    queued_tokens = load["queued_tokens"]
+    assert (load["queued"], queued_tokens) == (1, len(json.dumps({"max_tokens": 93})) // 4 + 93)
+    assert load["demand_tokens_per_second"] == 100.0 + (50 + queued_tokens) / 10.0
+    assert load["capacity_tokens_per_second"] is None and load["max_num_seqs"] == 7
+    for _ in asked:
+        await (await server.next_call()).answer()
+    await asyncio.gather(*asked)
+
+
+async def test_stale_load_is_503_and_never_zero(server, start, client, until) -> None:
+    clock = Clock()
+    gateway = await start(clock=clock)
+    await until(lambda: gateway.server.fresh_load() is not None)
+    await server.stop()
+    await until(lambda: not gateway.server.ready())
+    clock.now += 15.0
+    assert (await client.get(gateway, "/load")).status == 200
+    clock.now += 0.1
+    assert (await client.get(gateway, "/load")).status == 503
+    assert b"demand_tokens_per_second{" in gateway.metrics.render()
+    assert b"} NaN" in gateway.metrics.render()
+
+
+async def test_load_that_cannot_be_read_is_503(server, start, client) -> None:
+    server.load = {"tokens_per_second": "many"}
+    gateway = await start()
+    await gateway.server.poll()
+    assert (await client.get(gateway, "/load")).status == 503
+
+
+async def test_ready_follows_the_server(server, start, client, until) -> None:
+    gateway = await start()
+    await until(gateway.server.ready)
+    assert (await client.get(gateway, "/ready")).status == 200
+    server.ready_status = 503
+    await until(lambda: not gateway.server.ready())
+    assert (await client.get(gateway, "/ready")).status == 503
+    assert (await client.get(gateway, "/health")).status == 200
+
+
+async def test_every_metric_names_its_deployment(server, start, client) -> None:
+    gateway = await start()
+    asked = asyncio.create_task(client.post(gateway))
+    await (await server.next_call()).answer()
+    await asked
+    families = list(text_string_to_metric_families(await (await client.get(gateway, "/metrics")).text()))
+    samples = [sample for family in families for sample in family.samples]
+    assert {family.name for family in families} >= {f"pagoda_gateway_{name}" for name in METRIC_NAMES}
+    wanted = {"namespace": "ns", "model_deployment": "md", "model_name": "m"}
+    assert samples and all(wanted.items() <= sample.labels.items() for sample in samples)
+
+
+async def test_unknown_path_is_an_openai_error(start, client) -> None:
+    gateway = await start()
+    refused = await client.get(gateway, "/admin")
+    assert refused.status == 404 and (await refused.json())["error"]["code"] == "not_found"
