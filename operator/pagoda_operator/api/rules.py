@@ -1,0 +1,184 @@
+"""The rules that join fields and the fields that are refused for now: one table for the CRD's CEL and for pydantic.
+
+A rule holds at one object of the spec; where that object is absent the rule holds. Each message tells the fix."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pagoda_operator.api import spec as s
+
+MAX_NAME_LENGTH = 40
+_URI = (
+    r"^(hf://[A-Za-z0-9._-]+/[A-Za-z0-9._-]+(@[A-Za-z0-9._/-]+)?"
+    r"|pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9._/-]*)?"
+    r"|bundled://[a-z0-9][a-z0-9.-]*)$"
+)
+_LATER_URI = r"^(s3|gs|https|oci)://"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`cel` and `holds` say the same of the object at `path` (names as in Python; () is the whole resource)."""
+
+    path: tuple[str, ...]
+    cel: str
+    message: str
+    holds: Callable[[Any], bool]
+
+
+def _later(path: str, cel: str, holds: Callable[[Any], bool], what: str) -> Rule:
+    return Rule(tuple(path.split(".")), cel, f"{what} not supported yet", holds)
+
+
+def _absent(path: str, field: str, attribute: str, what: str) -> Rule:
+    return _later(path, f"!has(self.{field})", lambda o: getattr(o, attribute) is None, what)
+
+
+def _matches(pattern: str, text: str) -> bool:
+    return re.search(pattern, text) is not None
+
+
+def _surge_or_unavailable(rollout: s.Rollout) -> bool:
+    return rollout.max_surge not in (0, "0%") or rollout.max_unavailable not in (0, "0%")
+
+
+def _path_has_no_dots(model: s.Model) -> bool:
+    return not (model.uri.startswith("pvc://") and ".." in model.uri)
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        (),
+        f"size(self.metadata.name) <= {MAX_NAME_LENGTH}",
+        f"metadata.name may have {MAX_NAME_LENGTH} characters at most, because the names of children are made of it: "
+        "choose a shorter name",
+        lambda o: len(o.metadata.name) <= MAX_NAME_LENGTH,
+    ),
+    Rule(
+        (),
+        "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        "metadata.name must begin with a letter and have only a-z, 0-9 and '-', because a Service has the same name",
+        lambda o: _matches(r"^[a-z]([-a-z0-9]*[a-z0-9])?\Z", o.metadata.name),
+    ),
+    Rule(
+        ("spec",),
+        "!(has(self.replicas) && has(self.autoscaling))",
+        "set replicas (a fixed number) or autoscaling, not both: remove spec.replicas, or remove spec.autoscaling",
+        lambda o: o.replicas is None or o.autoscaling is None,
+    ),
+    _absent("spec", "tracing", "tracing", "spec.tracing is"),
+    _absent("spec", "cost", "cost", "spec.cost is"),
+    _later(
+        "spec.model",
+        f"!self.uri.matches('{_LATER_URI}')",
+        lambda o: not _matches(_LATER_URI, o.uri),
+        "model.uri: s3://, gs://, https:// and oci:// are",
+    ),
+    Rule(
+        ("spec", "model"),
+        f"self.uri.matches('{_LATER_URI}') || self.uri.matches('{_URI}')",
+        "model.uri must be hf://org/name, hf://org/name@revision, pvc://claim/path or bundled://pagoda-tiny",
+        lambda o: _matches(_LATER_URI, o.uri) or _matches(_URI[:-1] + r"\Z", o.uri),
+    ),
+    Rule(
+        ("spec", "model"),
+        "!(self.uri.startsWith('pvc://') && self.uri.contains('..'))",
+        "model.uri: the path of a pvc:// URI may not have '..'",
+        _path_has_no_dots,
+    ),
+    Rule(
+        ("spec", "model"),
+        "self.uri.startsWith('hf://') || !has(self.cache) || !(has(self.cache.pvc) || has(self.cache.existingClaim))",
+        "model.cache is for models that are fetched (hf://): remove model.cache",
+        lambda o: o.uri.startswith("hf://") or o.cache is None or not (o.cache.pvc or o.cache.existing_claim),
+    ),
+    _absent("spec.model", "adapters", "adapters", "model.adapters is"),
+    Rule(
+        ("spec", "model", "cache"),
+        "!(has(self.pvc) && has(self.existingClaim))",
+        "set cache.pvc (a claim is made) or cache.existingClaim (one of yours), not both: remove one",
+        lambda o: o.pvc is None or o.existing_claim is None,
+    ),
+    _later(
+        "spec.engine",
+        "!has(self.quantization) || self.quantization == 'none'",
+        lambda o: o.quantization == "none",
+        "engine.quantization other than none is",
+    ),
+    _later(
+        "spec.engine",
+        "!has(self.kvCacheDtype) || self.kvCacheDtype == 'auto'",
+        lambda o: o.kv_cache_dtype == "auto",
+        "engine.kvCacheDtype other than auto is",
+    ),
+    _later(
+        "spec.engine",
+        "!has(self.tensorParallel) || self.tensorParallel == 1",
+        lambda o: o.tensor_parallel == 1,
+        "engine.tensorParallel above 1 is",
+    ),
+    _absent("spec.engine", "speculative", "speculative", "engine.speculative is"),
+    _absent("spec.resources", "profile", "profile", "resources.profile is"),
+    _later(
+        "spec.resources",
+        "!has(self.gpus) || self.gpus <= 1",
+        lambda o: o.gpus is None or o.gpus <= 1,
+        "resources.gpus above 1 (it needs engine.tensorParallel) is",
+    ),
+    Rule(
+        ("spec", "autoscaling"),
+        "!has(self.minReplicas) || self.minReplicas <= self.maxReplicas",
+        "autoscaling.minReplicas must not be above autoscaling.maxReplicas: raise maxReplicas or lower minReplicas",
+        lambda o: o.min_replicas <= o.max_replicas,
+    ),
+    _later(
+        "spec.autoscaling",
+        "!has(self.minReplicas) || self.minReplicas >= 1",
+        lambda o: o.min_replicas >= 1,
+        "autoscaling.minReplicas 0 (scale to zero) is",
+    ),
+    _absent(
+        "spec.autoscaling",
+        "scaleToZeroAfterSeconds",
+        "scale_to_zero_after_seconds",
+        "autoscaling.scaleToZeroAfterSeconds is",
+    ),
+    _later(
+        "spec.autoscaling",
+        "!has(self.provider) || self.provider in ['auto', 'builtin']",
+        lambda o: o.provider in ("auto", "builtin"),
+        "autoscaling.provider other than auto and builtin is",
+    ),
+    _later(
+        "spec.queue",
+        "!has(self.fairness) || self.fairness == 'none'",
+        lambda o: o.fairness == "none",
+        "queue.fairness other than none is",
+    ),
+    _absent("spec.queue", "priorities", "priorities", "queue.priorities is"),
+    _absent("spec.ingress", "gateway", "gateway", "ingress.gateway (Gateway API) is"),
+    _absent("spec.auth", "limits", "limits", "auth.limits is"),
+    Rule(
+        ("spec", "rollout"),
+        "!(has(self.maxSurge) && has(self.maxUnavailable)) || !(string(self.maxSurge) in ['0', '0%'] "
+        "&& string(self.maxUnavailable) in ['0', '0%'])",
+        "rollout.maxSurge and rollout.maxUnavailable may not both be 0: set one of them to 1",
+        _surge_or_unavailable,
+    ),
+)
+
+
+def broken_rules(resource: Any) -> list[str]:
+    """The messages of the rules that the parsed resource breaks, in the table's order."""
+    return [rule.message for rule in RULES if not _holds(rule, resource)]
+
+
+def _holds(rule: Rule, resource: Any) -> bool:
+    at = resource
+    for name in rule.path:
+        at = getattr(at, name)
+        if at is None:
+            return True
+    return rule.holds(at)

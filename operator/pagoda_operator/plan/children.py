@@ -1,0 +1,104 @@
+"""Which objects a ModelDeployment is to have, in the order in which they are applied."""
+
+from pagoda_operator.api import ModelDeployment
+from pagoda_operator.build.deployment import build_deployment
+from pagoda_operator.build.hpa import build_hpa
+from pagoda_operator.build.ingress import build_ingress
+from pagoda_operator.build.labels import REVISION_INPUTS, Object
+from pagoda_operator.build.networkpolicy import build_networkpolicy
+from pagoda_operator.build.pdb import build_pdb
+from pagoda_operator.build.podmonitor import build_podmonitor
+from pagoda_operator.build.prometheusrule import build_prometheusrule
+from pagoda_operator.build.pvc import build_pvc
+from pagoda_operator.build.service import build_service
+from pagoda_operator.build.settings import BuildSettings
+from pagoda_operator.plan.hashing import with_hash
+from pagoda_operator.plan.ingress_class import choose_ingress_class
+from pagoda_operator.plan.pods import insufficient_resources, unschedulable_message
+from pagoda_operator.plan.revision import keep_template
+from pagoda_operator.plan.world import World
+
+WRITTEN_REPLICAS = "pagoda.dev/written-replicas"
+
+
+def plan_children(
+    world: World, mdep: ModelDeployment, settings: BuildSettings, capacity: float | None
+) -> tuple[Object, ...]:
+    wanted = [
+        build_pvc(mdep),
+        build_service(mdep),
+        build_networkpolicy(mdep),
+        plan_deployment(world, mdep, settings),
+        build_hpa(mdep, capacity=capacity),
+        build_pdb(mdep, replicas=replicas_now(world, mdep)),
+        _ingress(world, mdep),
+        *_monitoring(world, mdep),
+    ]
+    return tuple(with_hash(obj) for obj in wanted if obj is not None)
+
+
+def plan_deployment(world: World, mdep: ModelDeployment, settings: BuildSettings) -> Object:
+    live = world.child("Deployment")
+    replicas = _replicas_to_write(mdep, live)
+    deployment = build_deployment(mdep, settings, replicas=replicas, no_surge=lacks_surge_capacity(world))
+    template, remembered = keep_template(mdep, settings, live)
+    deployment["spec"]["template"] = template
+    annotations = {REVISION_INPUTS: remembered}
+    if replicas is not None:
+        annotations[WRITTEN_REPLICAS] = str(replicas)
+    deployment["metadata"]["annotations"] = annotations
+    return deployment
+
+
+def replicas_now(world: World, mdep: ModelDeployment) -> int:
+    """The number wanted now: ours, or what the HPA wrote (at least minReplicas)."""
+    if mdep.spec.fixed_replicas is not None:
+        return mdep.spec.fixed_replicas
+    least = mdep.spec.autoscaling.min_replicas if mdep.spec.autoscaling else 1
+    live = world.child("Deployment") or {}
+    return max(least, int(live.get("spec", {}).get("replicas", least)))
+
+
+def lacks_surge_capacity(world: World) -> bool:
+    """True while a roll-out cannot place its surge pod for lack of GPUs, and until that roll-out is over."""
+    live = world.child("Deployment")
+    if live is None or not _old_pods_remain(live):
+        return False
+    strategy = live["spec"].get("strategy", {}).get("rollingUpdate", {})
+    if strategy.get("maxSurge") in (0, "0%"):
+        return True
+    resource = world.mdep.spec.resources.gpu_resource if world.mdep else ""
+    messages = [unschedulable_message(pod) or "" for pod in world.pods]
+    return any(resource in insufficient_resources(message) for message in messages)
+
+
+def _old_pods_remain(deployment: Object) -> bool:
+    status = deployment.get("status", {})
+    return int(status.get("replicas", 0)) > int(status.get("updatedReplicas", 0))
+
+
+def _replicas_to_write(mdep: ModelDeployment, live: Object | None) -> int | None:
+    """With autoscaling: once at creation, and kept until the HPA writes another number.
+
+    NB: server-side apply sets a field that we owned and leave out back to its default, here to 1 replica."""
+    if mdep.spec.autoscaling is None:
+        return mdep.spec.fixed_replicas
+    if live is None:
+        return mdep.spec.autoscaling.min_replicas
+    written = (live["metadata"].get("annotations") or {}).get(WRITTEN_REPLICAS)
+    replicas = live.get("spec", {}).get("replicas")
+    return int(replicas) if replicas is not None and written == str(replicas) else None
+
+
+def _ingress(world: World, mdep: ModelDeployment) -> Object | None:
+    chosen = choose_ingress_class(world)
+    if chosen is None:
+        return None
+    controller = str(chosen.get("spec", {}).get("controller", ""))
+    return build_ingress(mdep, class_name=str(chosen["metadata"]["name"]), controller=controller)
+
+
+def _monitoring(world: World, mdep: ModelDeployment) -> list[Object | None]:
+    served = {kind.rpartition("/")[2] for kind in world.kinds}
+    builders = {"PodMonitor": build_podmonitor, "PrometheusRule": build_prometheusrule}
+    return [build(mdep) for kind, build in builders.items() if kind in served]

@@ -1,0 +1,175 @@
+"""The conditions: each is an ordered chain of named checks, and the first that finds a problem is the reason."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from pagoda_operator.api import ModelDeployment
+from pagoda_operator.plan.children import lacks_surge_capacity, replicas_now
+from pagoda_operator.plan.ingress_class import choose_ingress_class
+from pagoda_operator.plan.pods import POD_CHECKS, Check, Problem, check_fetch, is_ready
+from pagoda_operator.plan.world import Object, World
+
+STALE_LOAD_SECONDS = 15.0
+_DEFAULT_STORAGE = "storageclass.kubernetes.io/is-default-class"
+
+
+def check_spec(world: World, now: datetime) -> Problem | None:
+    if world.mdep is not None:
+        return None
+    reason = "NotSupported" if "not supported yet" in world.parse_error else "InvalidSpec"
+    return Problem(reason, world.parse_error)
+
+
+def check_storage_class(world: World, now: datetime) -> Problem | None:
+    cache = world.mdep.spec.model.cache if world.mdep else None
+    claim = world.child("PersistentVolumeClaim")
+    if cache is None or cache.pvc is None or (claim or {}).get("status", {}).get("phase") == "Bound":
+        return None
+    wanted = cache.pvc.storage_class_name
+    if wanted is None:
+        if any((c["metadata"].get("annotations") or {}).get(_DEFAULT_STORAGE) == "true" for c in world.storage_classes):
+            return None
+        return Problem(
+            "NoStorageClass",
+            f"the cluster has no default StorageClass: set spec.model.cache.pvc.storageClassName "
+            f"({_names(world.storage_classes)})",
+        )
+    if any(c["metadata"]["name"] == wanted for c in world.storage_classes):
+        return None
+    return Problem("NoStorageClass", f"there is no StorageClass {wanted} ({_names(world.storage_classes)})")
+
+
+def check_ingress_class(world: World, now: datetime) -> Problem | None:
+    if world.mdep is None or world.mdep.spec.ingress is None or choose_ingress_class(world) is not None:
+        return None
+    wanted = world.mdep.spec.ingress.class_name
+    said = f"there is no IngressClass {wanted}" if wanted else "no IngressClass is the default or the only one"
+    return Problem("NoIngressClass", f"{said}: set spec.ingress.className ({_names(world.ingress_classes)})")
+
+
+def check_starting(world: World, now: datetime) -> Problem | None:
+    ready, wanted = _ready_and_wanted(world)
+    if wanted == 0:
+        return Problem("ScaledToZero", "spec.replicas is 0")
+    if ready >= wanted:
+        return None
+    return Problem("Starting", f"{ready} of {wanted} replicas are ready")
+
+
+def check_no_surge(world: World, now: datetime) -> Problem | None:
+    if not lacks_surge_capacity(world):
+        return None
+    return Problem("NoSurgeCapacity", "no GPU is free for one more pod: replicas are replaced one by one, in place")
+
+
+def check_rollout(world: World, now: datetime) -> Problem | None:
+    deployment = world.child("Deployment") or {}
+    status = deployment.get("status", {})
+    wanted = _ready_and_wanted(world)[1]
+    if any(c["type"] == "Progressing" and c["status"] == "False" for c in status.get("conditions", [])):
+        return Problem("RolloutStuck", "the roll-out made no progress within its deadline")
+    updated = int(status.get("updatedReplicas", 0))
+    old = int(status.get("replicas", 0)) - updated
+    if updated >= wanted and old <= 0:
+        return None
+    return Problem("Progressing", f"{updated} of {wanted} replicas have the new revision, {max(old, 0)} an old one")
+
+
+def check_metrics(world: World, now: datetime) -> Problem | None:
+    hpa = world.child("HorizontalPodAutoscaler")
+    for condition in (hpa or {}).get("status", {}).get("conditions", []):
+        if condition["type"] in ("AbleToScale", "ScalingActive") and condition["status"] == "False":
+            return Problem("MetricsMissing", f"{condition.get('reason', '')}: {condition.get('message', '')}")
+    if hpa is None:
+        return Problem("MetricsMissing", "the capacity of a replica is not measured yet, so there is no HPA")
+    if world.load is not None and world.load.age_seconds > STALE_LOAD_SECONDS:
+        return Problem("MetricsMissing", f"the pods' figures are older than {STALE_LOAD_SECONDS:.0f} s")
+    return None
+
+
+def compute_conditions(world: World, now: datetime) -> list[Object]:
+    chains: dict[str, tuple[Check, ...]] = {"Ready": _ready_chain(world)}
+    chains["ModelFetched"] = (check_spec, check_storage_class, check_fetch, _check_fetched)
+    chains["PodsReady"] = (check_spec, check_storage_class, *POD_CHECKS, check_starting)
+    if world.mdep is not None and world.mdep.spec.autoscaling is not None:
+        chains["Scaling"] = (check_metrics,)
+    if world.mdep is not None and world.mdep.spec.ingress is not None:
+        chains["Ingress"] = (check_ingress_class,)
+    conditions = [_condition(world, now, kind, _first(chain, world, now)) for kind, chain in chains.items()]
+    progress = _first((check_spec, check_no_surge, check_rollout), world, now)
+    return [*conditions, _progressing(world, now, progress)]
+
+
+def _ready_chain(world: World) -> tuple[Check, ...]:
+    """One ready pod answers requests, whatever the others do."""
+    if _ready_and_wanted(world)[0] > 0:
+        return (check_spec, check_ingress_class)
+    return (check_spec, check_storage_class, *POD_CHECKS, check_ingress_class, check_starting)
+
+
+def _check_fetched(world: World, now: datetime) -> Problem | None:
+    for pod in world.pods:
+        for container in pod.get("status", {}).get("initContainerStatuses", []):
+            state = container.get("state", {}).get("terminated")
+            if container["name"] == "fetch" and state and state.get("exitCode") == 0:
+                return None
+    if any(is_ready(pod) for pod in world.pods):
+        return None
+    return Problem("Starting", "the model is not fetched yet")
+
+
+def _progressing(world: World, now: datetime, problem: Problem | None) -> Object:
+    """As with a Deployment: True means that a roll-out goes on."""
+    moving = problem is not None and problem.reason in ("Progressing", "NoSurgeCapacity")
+    reason, message = (problem.reason, problem.message) if problem else ("Complete", "every replica is up to date")
+    return _transition(world, now, "Progressing", "True" if moving else "False", reason, message)
+
+
+def _condition(world: World, now: datetime, kind: str, problem: Problem | None) -> Object:
+    if problem is None:
+        return _transition(world, now, kind, "True", _GOOD[kind][0], _GOOD[kind][1])
+    return _transition(world, now, kind, "False", problem.reason, problem.message)
+
+
+_GOOD = {
+    "Ready": ("Serving", "the model answers requests"),
+    "ModelFetched": ("Fetched", "the model's files are there"),
+    "PodsReady": ("AllReady", "every replica is ready"),
+    "Scaling": ("ScalingActive", "the HPA has its metric"),
+    "Ingress": ("Written", "the Ingress is written"),
+}
+
+
+def _transition(world: World, now: datetime, kind: str, status: str, reason: str, message: str) -> Object:
+    before: Object = next((c for c in world.before.get("conditions", []) if c["type"] == kind), {})
+    since = before.get("lastTransitionTime") if before.get("status") == status else None
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message[:1024],
+        "observedGeneration": world.generation,
+        "lastTransitionTime": since or timestamp(now),
+    }
+
+
+def timestamp(now: datetime) -> str:
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _first(chain: Iterable[Check], world: World, now: datetime) -> Problem | None:
+    return next((problem for check in chain if (problem := check(world, now)) is not None), None)
+
+
+def _ready_and_wanted(world: World) -> tuple[int, int]:
+    ready = sum(is_ready(pod) for pod in world.pods)
+    return ready, _wanted(world, world.mdep)
+
+
+def _wanted(world: World, mdep: ModelDeployment | None) -> int:
+    return replicas_now(world, mdep) if mdep is not None else 1
+
+
+def _names(objects: Iterable[Object]) -> str:
+    names = ", ".join(sorted(str(o["metadata"]["name"]) for o in objects))
+    return f"there are: {names}" if names else "there is none"

@@ -1,0 +1,104 @@
+"""The one decision of the operator: what is to be there, what is to go, what the status says, when to look again."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from pagoda_operator.build.labels import Object
+from pagoda_operator.build.settings import BuildSettings
+from pagoda_operator.plan.children import plan_children
+from pagoda_operator.plan.status import plan_capacity, plan_status
+from pagoda_operator.plan.world import World
+
+SETTLED_SECONDS = 30.0
+MOVING_SECONDS = 5.0
+_NEVER_DELETED = {"PersistentVolumeClaim"}  # weights are dear: a claim goes with its ModelDeployment, not before
+_OWN_KINDS = {
+    "Deployment",
+    "Service",
+    "Ingress",
+    "HorizontalPodAutoscaler",
+    "PodDisruptionBudget",
+    "NetworkPolicy",
+    "PodMonitor",
+    "PrometheusRule",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    objects: tuple[Object, ...]
+    deletions: tuple[ObjectRef, ...]
+    status: Object
+    events: tuple[Event, ...]
+    requeue_seconds: float | None
+
+
+def plan(world: World, now: datetime, settings: BuildSettings) -> Plan:
+    """A resource that breaks the rules changes nothing but its status; one that is being deleted, nothing at all."""
+    if world.raw["metadata"].get("deletionTimestamp"):
+        return Plan((), (), world.before, (), None)
+    if world.mdep is None:
+        status = plan_status(world, now, template=None, capacity=None)
+        return Plan((), (), status, _events(world, status), None)
+    capacity = plan_capacity(world, world.mdep, now)
+    known = float(capacity["tokensPerSecond"]) if capacity else None
+    objects = plan_children(world, world.mdep, settings, known)
+    template = next(obj["spec"]["template"] for obj in objects if obj["kind"] == "Deployment")
+    status = plan_status(world, now, template=template, capacity=capacity)
+    return Plan(objects, _deletions(world, objects), status, _events(world, status), _requeue(status))
+
+
+def _deletions(world: World, objects: tuple[Object, ...]) -> tuple[ObjectRef, ...]:
+    wanted = {(obj["kind"], obj["metadata"]["name"]) for obj in objects}
+    return tuple(
+        _ref(child)
+        for child in world.children
+        if child["kind"] in _OWN_KINDS - _NEVER_DELETED
+        and (child["kind"], child["metadata"]["name"]) not in wanted
+        and "deletionTimestamp" not in child["metadata"]
+        and _is_owned(child, world)
+    )
+
+
+def _is_owned(child: Object, world: World) -> bool:
+    uid = world.raw["metadata"].get("uid")
+    return any(o.get("uid") == uid and o.get("controller") for o in child["metadata"].get("ownerReferences", []))
+
+
+def _ref(child: Object) -> ObjectRef:
+    metadata = child["metadata"]
+    return ObjectRef(
+        child["apiVersion"], child["kind"], metadata["namespace"], metadata["name"], str(metadata.get("uid", ""))
+    )
+
+
+def _events(world: World, status: Object) -> tuple[Event, ...]:
+    """One event when Ready changes, or the reason why it is not; never again for the same state."""
+    ready = status["conditions"][0]
+    before = next((c for c in world.before.get("conditions", []) if c["type"] == "Ready"), None)
+    if before is not None and (before["status"], before["reason"]) == (ready["status"], ready["reason"]):
+        return ()
+    quiet = ready["status"] == "True" or ready["reason"] in ("Starting", "ScaledToZero")
+    return (Event("Normal" if quiet else "Warning", ready["reason"], ready["message"]),)
+
+
+def _requeue(status: Object) -> float:
+    settled = all(c["status"] == ("False" if c["type"] == "Progressing" else "True") for c in status["conditions"])
+    return SETTLED_SECONDS if settled else MOVING_SECONDS

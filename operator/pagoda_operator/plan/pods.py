@@ -1,0 +1,177 @@
+"""What is wrong with the pods, in the user's words. One named check a trouble; the first to find one wins."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from pagoda_operator.plan.world import Object, World
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    reason: str
+    message: str
+
+
+Check = Callable[[World, datetime], Problem | None]
+
+_PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
+_FETCH_REASONS = ("ModelNotFound", "ModelDownloadDenied", "ModelDownloadFailed")
+_INSUFFICIENT = re.compile(r"(\d+) Insufficient ([A-Za-z0-9./_-]+?)[.,]?(?=\s|$|,|\.\s)")
+
+
+def is_ready(pod: Object) -> bool:
+    conditions = pod.get("status", {}).get("conditions", [])
+    deleted = pod["metadata"].get("deletionTimestamp") is not None
+    return not deleted and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def check_fetch(world: World, now: datetime) -> Problem | None:
+    for _, container in _containers(world, "fetch"):
+        message = _terminated(container).get("message", "").strip()
+        for reason in _FETCH_REASONS:
+            found = re.search(rf"{reason}: ?(.*)", message)
+            if found:
+                return Problem(reason, found.group(1).strip() or message)
+    return None
+
+
+def check_image_pull(world: World, now: datetime) -> Problem | None:
+    for pod, container in _containers(world):
+        waiting = container.get("state", {}).get("waiting", {})
+        if waiting.get("reason") in _PULL_REASONS:
+            detail = waiting.get("message", waiting["reason"])
+            return Problem("ImagePullFailed", f"{container['name']} of {_name(pod)}: {detail}")
+    return None
+
+
+def check_scheduling(world: World, now: datetime) -> Problem | None:
+    for pod in world.pods:
+        message = unschedulable_message(pod)
+        if message is not None:
+            return Problem("Unschedulable", _explain_unschedulable(pod, message))
+    return None
+
+
+def check_out_of_memory(world: World, now: datetime) -> Problem | None:
+    for pod, container in _containers(world):
+        if not container.get("ready") and _terminated(container).get("reason") == "OOMKilled":
+            limit = _memory_limit(pod, container["name"])
+            if limit is None:
+                return Problem(
+                    "OutOfMemory",
+                    f"{container['name']} of {_name(pod)} was killed because the node ran out of memory (the container "
+                    "has no limit): set spec.resources.memory",
+                )
+            return Problem(
+                "OutOfMemory",
+                f"{container['name']} of {_name(pod)} was killed at its memory limit of {limit}: "
+                "raise spec.resources.memory",
+            )
+    return None
+
+
+def check_crash_loop(world: World, now: datetime) -> Problem | None:
+    for pod, container in _containers(world):
+        waiting = container.get("state", {}).get("waiting", {})
+        if waiting.get("reason") == "CrashLoopBackOff":
+            ended = _terminated(container)
+            line = _last_line(ended.get("message", "")) or world.last_log_line or "no message"
+            code = ended.get("exitCode", "?")
+            return Problem(
+                "CrashLooping",
+                f"{container['name']} of {_name(pod)} ended {container.get('restartCount', 0)} times, "
+                f"last with exit code {code}: {line}",
+            )
+    return None
+
+
+def check_container_config(world: World, now: datetime) -> Problem | None:
+    for pod, container in _containers(world):
+        waiting = container.get("state", {}).get("waiting", {})
+        if waiting.get("reason") == "CreateContainerConfigError":
+            return Problem("ConfigMissing", f"{container['name']} of {_name(pod)}: {waiting.get('message', '')}")
+    return None
+
+
+def check_volumes(world: World, now: datetime) -> Problem | None:
+    ready = {_name(pod) for pod in world.pods if is_ready(pod)}
+    for event in reversed(world.events):
+        name = event.get("involvedObject", {}).get("name")
+        if event.get("reason") in {"FailedMount", "FailedAttachVolume"} and name and name not in ready:
+            return Problem("VolumeNotMounted", f"{name}: {event.get('message', '')}")
+    return None
+
+
+POD_CHECKS: tuple[Check, ...] = (
+    check_fetch,
+    check_image_pull,
+    check_container_config,
+    check_out_of_memory,
+    check_crash_loop,
+    check_scheduling,
+    check_volumes,
+)
+
+
+def unschedulable_message(pod: Object) -> str | None:
+    for condition in pod.get("status", {}).get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            return str(condition.get("message", ""))
+    return None
+
+
+def insufficient_resources(message: str) -> dict[str, int]:
+    """Resource to the number of nodes that have too little of it, of the scheduler's message."""
+    return {resource.rstrip("."): int(nodes) for nodes, resource in _INSUFFICIENT.findall(message)}
+
+
+def requested(pod: Object, resource: str) -> str | None:
+    for container in pod.get("spec", {}).get("containers", []):
+        amount = container.get("resources", {}).get("requests", {}).get(resource)
+        if amount is not None:
+            return str(amount)
+    return None
+
+
+def _explain_unschedulable(pod: Object, message: str) -> str:
+    short = insufficient_resources(message)
+    if not short:
+        return f"{_name(pod)}: {message}"
+    parts = [
+        f"{resource} (it asks for {requested(pod, resource) or 'some'}; {nodes} node{'s' * (nodes != 1)} too short)"
+        for resource, nodes in sorted(short.items())
+    ]
+    return f"no node has enough {' and '.join(parts)} for {_name(pod)}. {message}"
+
+
+def _containers(world: World, only: str | None = None) -> Iterator[tuple[Object, Object]]:
+    for pod in sorted(world.pods, key=_name):
+        status = pod.get("status", {})
+        for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):
+            if only is None or container["name"] == only:
+                yield pod, container
+
+
+def _terminated(container: Object) -> Object:
+    state = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated") or {}
+    return {} if state.get("exitCode") == 0 else state
+
+
+def _memory_limit(pod: Object, name: str) -> str | None:
+    spec = pod.get("spec", {})
+    for container in (*spec.get("initContainers", []), *spec.get("containers", [])):
+        if container["name"] == name:
+            limit = container.get("resources", {}).get("limits", {}).get("memory")
+            return None if limit is None else str(limit)
+    return None
+
+
+def _last_line(message: str) -> str:
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return lines[-1][:500] if lines else ""
+
+
+def _name(pod: Object) -> str:
+    return str(pod["metadata"]["name"])

@@ -1,0 +1,66 @@
+"""A spec that breaks a rule is refused with the fix."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from pagoda_operator.api import ModelDeployment
+
+HF = {"uri": "hf://Qwen/Qwen3-0.6B"}
+
+
+def parse(name: str = "m", **spec: Any) -> ModelDeployment:
+    body = {"model": HF, **spec}
+    return ModelDeployment.model_validate(
+        {"apiVersion": "pagoda.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": name}, "spec": body}
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"replicas": 1, "autoscaling": {"maxReplicas": 2}}, "not both"),
+        ({"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}, "raise maxReplicas"),
+        ({"autoscaling": {"minReplicas": 0, "maxReplicas": 2}}, "not supported yet"),
+        ({"autoscaling": {"maxReplicas": 2, "provider": "keda"}}, "not supported yet"),
+        ({"autoscaling": {"maxReplicas": 2, "scaleToZeroAfterSeconds": 60}}, "not supported yet"),
+        ({"autoscaling": {"maxReplicas": 2, "targetUtilization": 0.95}}, "0.9"),
+        ({"model": {"uri": "s3://bucket/x"}}, "not supported yet"),
+        ({"model": {"uri": "oci://x"}}, "not supported yet"),
+        ({"model": {"uri": "nonsense"}}, "must be hf://"),
+        ({"model": {"uri": "pvc://claim/../x"}}, "may not have '..'"),
+        ({"model": {**HF, "adapters": []}}, "not supported yet"),
+        ({"model": {**HF, "cache": {"pvc": {"size": "1Gi"}, "existingClaim": "c"}}}, "not both"),
+        ({"engine": {"quantization": "fp8"}}, "not supported yet"),
+        ({"engine": {"kvCacheDtype": "fp8"}}, "not supported yet"),
+        ({"engine": {"tensorParallel": 2}}, "not supported yet"),
+        ({"engine": {"speculative": {}}}, "not supported yet"),
+        ({"resources": {"profile": "h100"}}, "not supported yet"),
+        ({"resources": {"gpus": 2}}, "not supported yet"),
+        ({"queue": {"fairness": "key"}}, "not supported yet"),
+        ({"queue": {"priorities": []}}, "not supported yet"),
+        ({"ingress": {"host": "a.b", "gateway": {"name": "g"}}}, "not supported yet"),
+        ({"auth": {"apiKeysSecretRef": {"name": "k"}, "limits": []}}, "not supported yet"),
+        ({"tracing": {"endpoint": "x"}}, "not supported yet"),
+        ({"cost": {"gpuHourPrice": 2}}, "not supported yet"),
+        ({"rollout": {"maxSurge": 0, "maxUnavailable": "0%"}}, "may not both be 0"),
+        ({"unknownField": 1}, "Extra inputs"),
+    ],
+)
+def test_a_broken_rule_is_refused_with_its_message(spec: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=".*") as refused:
+        parse(**spec)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["m" * 41, "1m", "a.b"])
+def test_a_name_that_cannot_name_children_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError):
+        parse(name)
+
+
+def test_the_model_alone_is_enough() -> None:
+    mdep = parse()
+    assert (mdep.spec.fixed_replicas, mdep.spec.gpus, mdep.served_model_name) == (1, 1, "m")
+    assert parse(model={"uri": "bundled://pagoda-tiny"}).spec.gpus == 0

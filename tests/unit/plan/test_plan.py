@@ -1,0 +1,188 @@
+"""Snapshots of a cluster in, plans out."""
+
+import copy
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pagoda_operator.build.settings import BuildSettings
+from pagoda_operator.plan import Load, World, needs_apply, plan, world_of
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+SETTINGS = BuildSettings("control:1", "server:1")
+CLASS = {"metadata": {"name": "nginx"}, "spec": {"controller": "nginx.org/ingress-controller"}}
+KINDS = frozenset({"monitoring.coreos.com/PodMonitor", "monitoring.coreos.com/PrometheusRule"})
+
+
+def resource(status: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "pagoda.dev/v1alpha1",
+        "kind": "ModelDeployment",
+        "metadata": {"name": "m", "namespace": "ns", "uid": "u1", "generation": 3},
+        "spec": {"model": {"uri": "hf://Qwen/Qwen3-0.6B"}, **spec},
+        "status": status or {},
+    }
+
+
+def pod(*, ready: bool = False, **status: Any) -> dict[str, Any]:
+    conditions = [{"type": "Ready", "status": str(ready)}, *status.pop("conditions", [])]
+    limits = {"requests": {"nvidia.com/gpu": "1"}, "limits": {"memory": "4Gi"}}
+    spec = {"containers": [{"name": "server", "resources": limits}]}
+    return {"metadata": {"name": "m-1"}, "spec": spec, "status": {**status, "conditions": conditions}}
+
+
+def live(objects: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    return tuple(copy.deepcopy({**o, "metadata": {**o["metadata"], "uid": "child"}}) for o in objects)
+
+
+def reason(world: World) -> str:
+    return str(plan(world, NOW, SETTINGS).status["conditions"][0]["reason"])
+
+
+def waiting(why: str, **more: Any) -> list[dict[str, Any]]:
+    return [{"name": "server", "restartCount": 2, "state": {"waiting": {"reason": why, "message": "no"}}, **more}]
+
+
+def unschedulable(message: str) -> dict[str, Any]:
+    return {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+
+
+NO_GPU = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+FETCH = [{"name": "fetch", "state": {"terminated": {"exitCode": 1, "message": "ModelNotFound: no such repository"}}}]
+OOM = [{"name": "server", "lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 137}}, "restartCount": 1}]
+CRASH = waiting("CrashLoopBackOff", lastState={"terminated": {"exitCode": 2, "message": "x\nboom"}})
+
+
+@pytest.mark.parametrize(
+    ("broken", "expected", "said"),
+    [
+        (pod(containerStatuses=waiting("ImagePullBackOff")), "ImagePullFailed", "no"),
+        (pod(initContainerStatuses=FETCH), "ModelNotFound", "no such repository"),
+        (pod(containerStatuses=OOM), "OutOfMemory", "4Gi"),
+        (pod(containerStatuses=CRASH), "CrashLooping", "boom"),
+        (pod(conditions=[unschedulable(NO_GPU)]), "Unschedulable", "nvidia.com/gpu (it asks for 1; 3 nodes too short)"),
+        (pod(), "Starting", "0 of 1"),
+        (pod(ready=True), "Serving", "answers"),
+    ],
+)
+def test_the_reason_is_the_users_trouble(broken: dict[str, Any], expected: str, said: str) -> None:
+    ready = plan(world_of(resource(), pods=[broken]), NOW, SETTINGS).status["conditions"][0]
+    assert ready["reason"] == expected
+    assert said in ready["message"]
+
+
+def test_a_refused_field_changes_nothing_but_the_status() -> None:
+    planned = plan(world_of(resource(cost={"gpuHourPrice": 1})), NOW, SETTINGS)
+    assert planned.objects == () and planned.deletions == ()
+    assert planned.status["conditions"][0]["reason"] == "NotSupported"
+
+
+def test_missing_classes_are_named() -> None:
+    assert reason(world_of(resource(ingress={"host": "a.b", "className": "x"}))) == "NoIngressClass"
+    cached = {"uri": "hf://a/b", "cache": {"pvc": {"size": "1Gi"}}}
+    assert reason(world_of(resource(model=cached))) == "NoStorageClass"
+
+
+def test_only_the_hpa_writes_replicas_once_it_has_written_one() -> None:
+    raw = resource(autoscaling={"minReplicas": 2, "maxReplicas": 8, "tokensPerSecond": 100})
+    first = plan(world_of(raw), NOW, SETTINGS)
+    children = live(first.objects)
+    deployment = next(c for c in children if c["kind"] == "Deployment")
+    assert deployment["spec"]["replicas"] == 2
+    deployment["spec"]["replicas"] = 5
+    again = plan(world_of(raw, children=children), NOW, SETTINGS)
+    assert all("replicas" not in o["spec"] for o in again.objects if o["kind"] == "Deployment")
+
+
+def test_an_operator_upgrade_restarts_no_pod_until_the_spec_changes() -> None:
+    children = live(plan(world_of(resource()), NOW, SETTINGS).objects)
+    newer = BuildSettings("control:2", "server:2")
+
+    def image(**spec: Any) -> str:
+        objects = plan(world_of(resource(**spec), children=children), NOW, newer).objects
+        deployment = next(o for o in objects if o["kind"] == "Deployment")
+        return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+
+    assert image() == "server:1"
+    assert image(replicas=4) == "server:1"
+    assert image(engine={"maxNumSeqs": 8}) == "server:2"
+    assert image(rollout={"upgradePolicy": "Immediately"}) == "server:2"
+
+
+def test_a_roll_out_without_a_free_gpu_replaces_in_place_and_says_so() -> None:
+    children = live(plan(world_of(resource()), NOW, SETTINGS).objects)
+    deployment = next(c for c in children if c["kind"] == "Deployment")
+    deployment["status"] = {"replicas": 2, "updatedReplicas": 1}
+    pods = [pod(ready=True), pod(conditions=[unschedulable(NO_GPU)])]
+    planned = plan(world_of(resource(), children=children, pods=pods), NOW, SETTINGS)
+    strategy = next(o for o in planned.objects if o["kind"] == "Deployment")["spec"]["strategy"]["rollingUpdate"]
+    assert strategy == {"maxSurge": 0, "maxUnavailable": 1}
+    assert planned.status["conditions"][-1]["reason"] == "NoSurgeCapacity"
+
+
+def test_children_that_are_no_longer_wanted_are_deleted() -> None:
+    two = plan(world_of(resource(replicas=2)), NOW, SETTINGS)
+    gone = plan(world_of(resource(replicas=1), children=live(two.objects)), NOW, SETTINGS).deletions
+    assert [ref.kind for ref in gone] == ["PodDisruptionBudget"]
+
+
+def test_the_hpa_waits_for_the_capacity() -> None:
+    raw = resource(autoscaling={"maxReplicas": 8})
+    assert "HorizontalPodAutoscaler" not in {o["kind"] for o in plan(world_of(raw), NOW, SETTINGS).objects}
+    seen = world_of(raw, load=Load(10.0, 2400.0, "measured", 1, 1.0))
+    hpa = next(o for o in plan(seen, NOW, SETTINGS).objects if o["kind"] == "HorizontalPodAutoscaler")
+    assert hpa["spec"]["metrics"][0]["object"]["target"]["averageValue"] == "1680"
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> dict[str, Any]:
+    options: list[dict[str, Any]] = [
+        draw(st.sampled_from([{}, {"replicas": 0}, {"replicas": 3}, {"autoscaling": {"maxReplicas": 9}}])),
+        draw(st.sampled_from([{}, {"resources": {"gpus": 0, "memory": "3Gi", "cpu": 2}}])),
+        draw(st.sampled_from([{}, {"ingress": {"host": "a.example.com", "tlsSecretName": "t"}}])),
+        draw(st.sampled_from([{}, {"auth": {"apiKeysSecretRef": {"name": "keys"}}}])),
+        draw(st.sampled_from([{}, {"scheduling": {"tolerations": [{"operator": "Exists"}]}}])),
+    ]
+    uri = draw(st.sampled_from(["hf://a/b@main", "pvc://claim/x/y", "bundled://pagoda-tiny"]))
+    model: dict[str, Any] = {"uri": uri, "tokenSecretRef": {"name": "t"}}
+    if uri.startswith("hf"):
+        model["cache"] = draw(st.sampled_from([{}, {"pvc": {"size": "5Gi"}}, {"existingClaim": "c"}]))
+    merged: dict[str, Any] = {"model": model}
+    for option in options:
+        merged |= option
+    return merged
+
+
+@settings(max_examples=60, deadline=None)
+@given(specs(), st.booleans())
+def test_plans_are_idempotent_valid_and_restricted(spec: dict[str, Any], loaded: bool) -> None:
+    load = Load(10.0, 2400.0, "measured", 1, 1.0) if loaded else None
+    seen: dict[str, Any] = {"ingress_classes": (CLASS,), "kinds": KINDS, "load": load}
+    first = plan(world_of(resource(**spec), **seen), NOW, SETTINGS)
+    assert first == plan(world_of(resource(**spec), **seen), NOW, SETTINGS)
+    children = live(first.objects)
+    second = plan(world_of(resource(**spec), children=children, **seen), NOW, SETTINGS)
+    third_world = world_of(resource(second.status, **spec), children=children, **seen)
+    third = plan(third_world, NOW + timedelta(minutes=1), SETTINGS)
+    by_kind = {child["kind"]: child for child in children}
+    assert not [o["kind"] for o in third.objects if needs_apply(o, by_kind.get(o["kind"]))]
+    assert (third.deletions, third.events, third.status) == ((), (), second.status)
+    for obj in first.objects:
+        assert len(obj["metadata"]["name"]) <= 63
+        if not obj["apiVersion"].startswith("monitoring.coreos.com"):
+            kubernetes_validate.validate(obj, "1.37", strict=True)
+        if obj["kind"] == "Deployment":
+            _assert_restricted(obj["spec"]["template"]["spec"])
+
+
+def _assert_restricted(spec: dict[str, Any]) -> None:
+    assert spec["securityContext"]["runAsNonRoot"] and not spec["automountServiceAccountToken"]
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in (*spec["initContainers"], *spec["containers"]):
+        context = container["securityContext"]
+        assert context["readOnlyRootFilesystem"] and context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
