@@ -108,8 +108,10 @@ def encode_frame(message: ToEngine | FromEngine) -> bytes:
 
 
 def decode_to_engine(body: bytes) -> ToEngine:
-    return msgspec.msgpack.decode(body, type=ToEngine)
+    message: ToEngine = msgspec.msgpack.decode(body, type=ToEngine)
+    return message
 
 
 def decode_from_engine(body: bytes) -> FromEngine:
-    return msgspec.msgpack.decode(body, type=FromEngine)
+    message: FromEngine = msgspec.msgpack.decode(body, type=FromEngine)
+    return message

@@ -1,0 +1,45 @@
+"""The Ingress, in the dialect of the controller behind its class. Streams must be neither buffered nor cut.
+
+NB: the charts of both controllers name their class `nginx`; only `IngressClass.spec.controller` tells them apart."""
+
+from pagoda_operator.api import ModelDeployment
+from pagoda_operator.build.labels import Object, build_metadata
+from pagoda_operator.build.pod import PORT
+
+BODY_SIZE = "64m"
+
+F5_ANNOTATIONS = {
+    "nginx.org/proxy-buffering": "false",
+    "nginx.org/proxy-read-timeout": "3600s",
+    "nginx.org/proxy-send-timeout": "3600s",
+    "nginx.org/client-max-body-size": BODY_SIZE,
+    "nginx.org/lb-method": "least_conn",
+    "nginx.org/proxy-next-upstream": "error timeout",
+}
+INGRESS_NGINX_ANNOTATIONS = {
+    "nginx.ingress.kubernetes.io/proxy-buffering": "off",
+    "nginx.ingress.kubernetes.io/proxy-request-buffering": "off",
+    "nginx.ingress.kubernetes.io/proxy-read-timeout": "3600",
+    "nginx.ingress.kubernetes.io/proxy-send-timeout": "3600",
+    "nginx.ingress.kubernetes.io/proxy-body-size": BODY_SIZE,
+    "nginx.ingress.kubernetes.io/proxy-http-version": "1.1",
+    "nginx.ingress.kubernetes.io/proxy-next-upstream": "error timeout",
+}
+DIALECTS = {
+    "nginx.org/ingress-controller": F5_ANNOTATIONS,
+    "k8s.io/ingress-nginx": INGRESS_NGINX_ANNOTATIONS,
+}
+
+
+def build_ingress(mdep: ModelDeployment, *, class_name: str, controller: str) -> Object | None:
+    wanted = mdep.spec.ingress
+    if wanted is None:
+        return None
+    annotations = {**DIALECTS.get(controller, {}), **(wanted.annotations or {})}
+    backend = {"service": {"name": mdep.name, "port": {"number": PORT}}}
+    paths = [{"path": wanted.path, "pathType": "Prefix", "backend": backend}]
+    spec: Object = {"ingressClassName": class_name, "rules": [{"host": wanted.host, "http": {"paths": paths}}]}
+    if wanted.tls_secret_name:
+        spec["tls"] = [{"hosts": [wanted.host], "secretName": wanted.tls_secret_name}]
+    metadata = build_metadata(mdep, annotations=annotations)
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": spec}

@@ -1,0 +1,19 @@
+"""The PodDisruptionBudget. With one replica it would only block the draining of nodes, so there is none."""
+
+from pagoda_operator.api import ModelDeployment
+from pagoda_operator.build.labels import Object, build_metadata, selector_labels
+
+
+def build_pdb(mdep: ModelDeployment, *, replicas: int) -> Object | None:
+    if replicas < 2 or not mdep.spec.disruption_budget.enabled:
+        return None
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": build_metadata(mdep),
+        "spec": {
+            "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": selector_labels(mdep)},
+        },
+    }

@@ -1,0 +1,161 @@
+"""The pod template: `fetch` brings the weights, `gateway` (a native sidecar) admits requests, `server` answers them.
+
+The sidecar's probes speak for the pod: its /ready is true only when the server behind the socket is ready, and it
+outlives the server while the pod drains. The server's liveness is its process: it exits when its engine is gone."""
+
+from pagoda_operator.api import ModelDeployment
+from pagoda_operator.build.labels import Object, labels
+from pagoda_operator.build.security import build_container_security_context, build_pod_security_context
+from pagoda_operator.build.settings import BuildSettings
+from pagoda_operator.build.volumes import (
+    API_KEYS_PATH,
+    MODELS_PATH,
+    RUN_PATH,
+    build_models_mount,
+    build_scratch_mounts,
+    build_volumes,
+)
+
+PORT = 8000
+SOCKET = f"{RUN_PATH}/server.sock"
+GRACE_AFTER_DRAIN_SECONDS = 30
+DEFAULT_BACKLOG_DRAIN_SECONDS = 15
+
+
+def build_pod_template(mdep: ModelDeployment, settings: BuildSettings) -> Object:
+    return {"metadata": {"labels": labels(mdep)}, "spec": _pod_spec(mdep, settings)}
+
+
+def _pod_spec(mdep: ModelDeployment, settings: BuildSettings) -> Object:
+    spec: Object = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": build_pod_security_context(),
+        "terminationGracePeriodSeconds": mdep.spec.rollout.drain_seconds + GRACE_AFTER_DRAIN_SECONDS,
+        "initContainers": [_fetch(mdep, settings), _gateway(mdep, settings)],
+        "containers": [_server(mdep, settings)],
+        "volumes": build_volumes(mdep),
+        **_scheduling(mdep),
+    }
+    if settings.image_pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
+    return spec
+
+
+def _container(name: str, image: str, settings: BuildSettings) -> Object:
+    return {
+        "name": name,
+        "image": image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "securityContext": build_container_security_context(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
+def _fetch(mdep: ModelDeployment, settings: BuildSettings) -> Object:
+    env: list[Object] = [{"name": "HF_HOME", "value": "/tmp/huggingface"}]
+    token = mdep.spec.model.token_secret_ref
+    if token is not None:
+        env.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": token.name, "key": token.key}}})
+    return {
+        **_container("fetch", settings.control_image, settings),
+        "command": ["pagoda", "fetch", mdep.spec.model.uri, MODELS_PATH],
+        "env": env,
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
+        "volumeMounts": [build_models_mount(mdep, read_only=False), {"name": "tmp", "mountPath": "/tmp"}],
+    }
+
+
+def _gateway(mdep: ModelDeployment, settings: BuildSettings) -> Object:
+    mounts = build_scratch_mounts()
+    if mdep.spec.auth is not None:
+        mounts.append({"name": "api-keys", "mountPath": API_KEYS_PATH, "readOnly": True})
+    return {
+        **_container("gateway", settings.control_image, settings),
+        "restartPolicy": "Always",
+        "command": _gateway_command(mdep),
+        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "readinessProbe": _http_probe("/ready", period_seconds=2, failure_threshold=2),
+        "livenessProbe": _http_probe("/health", period_seconds=10, failure_threshold=6),
+        "startupProbe": _http_probe("/health", period_seconds=1, failure_threshold=120),
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
+        "volumeMounts": mounts,
+    }
+
+
+def _http_probe(path: str, *, period_seconds: int, failure_threshold: int) -> Object:
+    return {
+        "httpGet": {"path": path, "port": PORT, "scheme": "HTTP"},
+        "periodSeconds": period_seconds,
+        "timeoutSeconds": 5,
+        "failureThreshold": failure_threshold,
+    }
+
+
+def _gateway_command(mdep: ModelDeployment) -> list[str]:
+    queue, scaling = mdep.spec.queue, mdep.spec.autoscaling
+    drain_seconds = scaling.backlog_drain_seconds if scaling else DEFAULT_BACKLOG_DRAIN_SECONDS
+    command = ["python", "-m", "pagoda_gateway", "sidecar", "--listen", f"0.0.0.0:{PORT}", "--admin", "127.0.0.1:8001"]
+    command += ["--upstream", SOCKET, "--model-name", mdep.served_model_name]
+    command += ["--namespace", mdep.namespace, "--model-deployment", mdep.name]
+    command += ["--max-queued", str(queue.max_queued), "--max-queued-tokens", str(queue.max_queued_tokens)]
+    command += ["--max-wait-seconds", str(queue.max_wait_seconds), "--backlog-drain-seconds", str(drain_seconds)]
+    return command + (["--api-keys-dir", API_KEYS_PATH] if mdep.spec.auth is not None else [])
+
+
+def _server(mdep: ModelDeployment, settings: BuildSettings) -> Object:
+    mounts = [build_models_mount(mdep, read_only=True), *build_scratch_mounts()]
+    if mdep.spec.gpus > 0:
+        mounts.append({"name": "shm", "mountPath": "/dev/shm"})
+    drain = ["python", "-m", "pagoda_server", "drain", "--seconds", str(mdep.spec.rollout.drain_seconds)]
+    return {
+        **_container("server", settings.server_image, settings),
+        "command": _server_command(mdep),
+        "env": [
+            {"name": "HF_HUB_OFFLINE", "value": "1"},
+            {"name": "HF_HOME", "value": "/tmp/huggingface"},
+            {"name": "TRITON_CACHE_DIR", "value": "/tmp/triton"},
+        ],
+        "lifecycle": {"preStop": {"exec": {"command": drain}}},
+        "resources": _server_resources(mdep),
+        "volumeMounts": mounts,
+    }
+
+
+def _server_command(mdep: ModelDeployment) -> list[str]:
+    engine = mdep.spec.engine
+    command = ["python", "-m", "pagoda_server", "serve", "--model", MODELS_PATH]
+    command += ["--served-model-name", mdep.served_model_name, "--socket", SOCKET]
+    command += ["--device", "cuda" if mdep.spec.gpus > 0 else "cpu", "--dtype", engine.dtype]
+    for flag, value in (
+        ("--max-model-len", engine.max_model_len),
+        ("--max-num-seqs", engine.max_num_seqs),
+        ("--max-batched-tokens", engine.max_batched_tokens),
+        ("--gpu-memory-fraction", engine.gpu_memory_fraction),
+    ):
+        command += [flag, str(value)] if value is not None else []
+    return command + ([] if engine.prefix_caching else ["--no-prefix-caching"])
+
+
+def _server_resources(mdep: ModelDeployment) -> Object:
+    wanted = mdep.spec.resources
+    requests: Object = {"cpu": wanted.cpu or "1", "memory": wanted.memory or "2Gi"}
+    limits: Object = {"memory": wanted.memory} if wanted.memory else {}
+    if mdep.spec.gpus > 0:
+        requests[wanted.gpu_resource] = limits[wanted.gpu_resource] = str(mdep.spec.gpus)
+    return {"requests": requests, "limits": limits} if limits else {"requests": requests}
+
+
+def _scheduling(mdep: ModelDeployment) -> Object:
+    wanted = mdep.spec.scheduling
+    fields: Object = {
+        "nodeSelector": wanted.node_selector,
+        "tolerations": [t.model_dump(by_alias=True, exclude_none=True) for t in wanted.tolerations or []],
+        "affinity": wanted.affinity,
+        "priorityClassName": wanted.priority_class_name,
+        "runtimeClassName": wanted.runtime_class_name,
+        "topologySpreadConstraints": [
+            {"labelSelector": {"matchLabels": labels(mdep)}, **spread} for spread in wanted.topology_spread or []
+        ],
+    }
+    return {key: value for key, value in fields.items() if value}

@@ -1,0 +1,15 @@
+"""The PodMonitor, for clusters with the Prometheus operator."""
+
+from pagoda_operator.api import ModelDeployment
+from pagoda_operator.build.labels import Object, build_metadata, selector_labels
+
+KIND = "monitoring.coreos.com/PodMonitor"
+
+
+def build_podmonitor(mdep: ModelDeployment) -> Object | None:
+    if not mdep.spec.monitoring.enabled:
+        return None
+    endpoint = {"port": "http", "path": "/metrics", "interval": "15s"}
+    spec = {"selector": {"matchLabels": selector_labels(mdep)}, "podMetricsEndpoints": [endpoint]}
+    metadata = build_metadata(mdep)
+    return {"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": metadata, "spec": spec}

@@ -1,0 +1,15 @@
+"""The Service before the gateways."""
+
+from pagoda_operator.api import ModelDeployment
+from pagoda_operator.build.labels import Object, build_metadata, selector_labels
+from pagoda_operator.build.pod import PORT
+
+
+def build_service(mdep: ModelDeployment) -> Object:
+    port = {"name": "http", "port": PORT, "targetPort": "http", "protocol": "TCP", "appProtocol": "http"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": build_metadata(mdep),
+        "spec": {"type": "ClusterIP", "selector": selector_labels(mdep), "ports": [port]},
+    }

@@ -1,0 +1,65 @@
+"""The volumes of a model's pod, and who mounts which."""
+
+from pagoda_operator.api import ModelDeployment
+from pagoda_operator.build.labels import Object, cache_claim_name
+
+MODELS_PATH = "/models"
+RUN_PATH = "/run/pagoda"
+API_KEYS_PATH = "/etc/pagoda/api-keys"
+
+
+def build_volumes(mdep: ModelDeployment) -> list[Object]:
+    volumes: list[Object] = [
+        {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
+        {"name": "tmp", "emptyDir": {}},
+        {"name": "models", **_models_source(mdep)},
+    ]
+    if mdep.spec.gpus > 0:
+        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}})
+    if mdep.spec.auth is not None:
+        secret = mdep.spec.auth.api_keys_secret_ref.name
+        volumes.append({"name": "api-keys", "secret": {"secretName": secret, "defaultMode": 0o440}})
+    return volumes
+
+
+def build_models_mount(mdep: ModelDeployment, *, read_only: bool) -> Object:
+    mount: Object = {"name": "models", "mountPath": MODELS_PATH}
+    sub_path = _models_sub_path(mdep)
+    if sub_path:
+        mount["subPath"] = sub_path
+    if read_only or _users_claim(mdep):
+        mount["readOnly"] = True
+    return mount
+
+
+def build_scratch_mounts() -> list[Object]:
+    return [{"name": "run", "mountPath": RUN_PATH}, {"name": "tmp", "mountPath": "/tmp"}]
+
+
+def _users_claim(mdep: ModelDeployment) -> tuple[str, str] | None:
+    """The claim and path of a pvc:// model."""
+    uri = mdep.spec.model.uri
+    if not uri.startswith("pvc://"):
+        return None
+    claim, _, path = uri.removeprefix("pvc://").partition("/")
+    return claim, path.strip("/")
+
+
+def _models_sub_path(mdep: ModelDeployment) -> str:
+    users = _users_claim(mdep)
+    if users:
+        return users[1]
+    cache = mdep.spec.model.cache
+    return mdep.name if cache is not None and cache.existing_claim else ""
+
+
+def _models_source(mdep: ModelDeployment) -> Object:
+    users = _users_claim(mdep)
+    if users:
+        return {"persistentVolumeClaim": {"claimName": users[0], "readOnly": True}}
+    cache = mdep.spec.model.cache
+    if cache is not None and cache.existing_claim:
+        return {"persistentVolumeClaim": {"claimName": cache.existing_claim}}
+    if cache is not None and cache.pvc is not None:
+        return {"persistentVolumeClaim": {"claimName": cache_claim_name(mdep)}}
+    return {"emptyDir": {}}

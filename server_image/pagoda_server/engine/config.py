@@ -1,0 +1,47 @@
+"""The engine's settings, built once by the program that starts it; nothing here reads the environment."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Device = Literal["auto", "cpu", "cuda"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    model: Path
+    """A folder with config.json and safetensors."""
+    socket: Path
+    """The unix socket at which the engine listens."""
+    device: Device = "auto"
+    dtype: Dtype = "auto"
+    """auto: float32 on CPU, the checkpoint's own type on CUDA."""
+    max_model_len: int | None = None
+    """Longest prompt and answer together, in tokens. None: the model's own, cut to what the KV pages hold."""
+    max_num_seqs: int = 256
+    max_batched_tokens: int = 2048
+    """Most tokens of one step, prompts and decodes together."""
+    gpu_memory_fraction: float = 0.9
+    """Share of the GPU's memory for weights, activations and KV pages together."""
+    kv_cache_bytes: int = 512 * 1024 * 1024
+    """Memory of the KV pages on CPU."""
+    page_size: int = 64
+    prefix_caching: bool = True
+    measure_capacity: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("max_num_seqs", "max_batched_tokens", "kv_cache_bytes", "page_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
+        if self.max_model_len is not None and self.max_model_len < 2:
+            raise ValueError(
+                f"max_model_len is {self.max_model_len}; give at least 2 (one prompt token, one answer token)"
+            )
+        if not 0.0 < self.gpu_memory_fraction <= 1.0:
+            raise ValueError(f"gpu_memory_fraction is {self.gpu_memory_fraction}; give a value above 0 and at most 1")
+        if self.max_batched_tokens < self.max_num_seqs:
+            raise ValueError(
+                f"max_batched_tokens is {self.max_batched_tokens}, below max_num_seqs {self.max_num_seqs}: "
+                "every running sequence decodes in each step; raise the first or lower the second"
+            )

@@ -1,0 +1,108 @@
+"""The thread that steps the engine.
+
+Commands come in through a queue and messages go out through a function, so that socket input and output go on beside
+it; nothing else may touch the engine once the thread runs.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pagoda_server.engine.step import Engine
+from pagoda_server.wire import Abort, Delta, Rejected, Stats, Submit
+
+log = logging.getLogger(__name__)
+Deliver = Callable[[Sequence[Delta | Rejected]], None]
+IDLE_SECONDS = 0.25
+MAX_FAILED_STEPS = 3
+
+
+class Stop:
+    """Ends the loop after the step in progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Aborts every request whose id starts with `prefix`; nobody is left to read their deltas."""
+
+    prefix: str
+
+
+Command = Submit | Abort | Disconnect | Stop
+
+
+class EngineLoop:
+    """`failure` is set before `on_end` is called when the engine cannot go on."""
+
+    def __init__(self, engine: Engine[Any], deliver: Deliver, on_end: Callable[[], None]) -> None:
+        self.failure: BaseException | None = None
+        self.stats: Stats = engine.stats()
+        """The latest snapshot, replaced whole: safe to read from any thread."""
+        self._engine = engine
+        self._deliver = deliver
+        self._on_end = on_end
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._failed_steps = 0
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def send(self, command: Command) -> None:
+        self._commands.put(command)
+
+    def stop(self) -> None:
+        self.send(Stop())
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while self._take_commands():
+                if self._engine.has_work:
+                    self._deliver(self._step())
+                self.stats = self._engine.stats()
+        except BaseException as error:
+            log.critical("the engine cannot continue", exc_info=True)
+            self.failure = error
+        finally:
+            self._on_end()
+
+    def _take_commands(self) -> bool:
+        """All that wait now; an idle engine waits a moment for the first. False at Stop."""
+        try:
+            command = self._commands.get(block=not self._engine.has_work, timeout=IDLE_SECONDS)
+            while not isinstance(command, Stop):
+                self._apply(command)
+                command = self._commands.get_nowait()
+        except queue.Empty:
+            return True
+        return False
+
+    def _apply(self, command: Submit | Abort | Disconnect) -> None:
+        match command:
+            case Submit():
+                rejection = self._engine.submit(command)
+                self._deliver([rejection] if rejection else [])
+            case Abort():
+                delta = self._engine.abort(command.request_id)
+                self._deliver([delta] if delta else [])
+            case Disconnect():
+                self._engine.abort_all(command.prefix)
+
+    def _step(self) -> list[Delta]:
+        """The one boundary: a failed step ends the requests it may have touched; several in a row end the engine."""
+        try:
+            deltas = self._engine.step()
+        except Exception:
+            self._failed_steps += 1
+            log.exception("step failed: in_a_row=%d", self._failed_steps)
+            if self._failed_steps >= MAX_FAILED_STEPS:
+                raise
+            deltas = self._engine.abort_running()
+            self._engine.scheduler.check_integrity()
+            return deltas
+        self._failed_steps = 0
+        return deltas

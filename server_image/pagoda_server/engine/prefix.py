@@ -1,0 +1,79 @@
+"""Which computed pages hold which tokens, so that equal prompts are computed once.
+
+Full pages only, chained by digest from the salt on. A hit compares the page's token ids and its parent, never the
+digest alone, and never covers a whole prompt: at least one token is computed, for its logits.
+"""
+
+import hashlib
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pagoda_server.engine.pages import PagePool
+from pagoda_server.engine.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class CachedPage:
+    page_id: int
+    parent: bytes
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixHit:
+    page_ids: list[int]
+    digests: list[bytes]
+
+
+def build_root_digest(cache_salt: str) -> bytes:
+    return hashlib.blake2b(cache_salt.encode(), digest_size=16, person=b"pagoda-salt").digest()
+
+
+def build_page_digest(parent: bytes, token_ids: Sequence[int]) -> bytes:
+    return hashlib.blake2b(parent + array("q", token_ids).tobytes(), digest_size=16).digest()
+
+
+class PrefixCache:
+    def __init__(self, pool: PagePool, *, enabled: bool = True) -> None:
+        self._pool = pool
+        self._enabled = enabled
+        self._pages: dict[bytes, CachedPage] = {}
+        self._digests: dict[int, bytes] = {}
+        pool.on_evict = self._forget
+
+    def match(self, request: Request) -> PrefixHit:
+        """The longest run of known pages from the start of `request.token_ids`, short of its last token."""
+        hit = PrefixHit([], [])
+        if not self._enabled:
+            return hit
+        size, parent = self._pool.page_size, build_root_digest(request.cache_salt)
+        for index in range((request.num_tokens - 1) // size):
+            token_ids = tuple(request.token_ids[index * size : (index + 1) * size])
+            digest = build_page_digest(parent, token_ids)
+            page = self._pages.get(digest)
+            if page is None or page.parent != parent or page.token_ids != token_ids:
+                break
+            hit.page_ids.append(page.page_id)
+            hit.digests.append(digest)
+            parent = digest
+        return hit
+
+    def register(self, request: Request) -> None:
+        """Remember the request's pages that are full and computed. The first page of equal content stays."""
+        if not self._enabled:
+            return
+        size = self._pool.page_size
+        for index in range(len(request.page_digests), request.num_computed_tokens // size):
+            parent = request.page_digests[-1] if request.page_digests else build_root_digest(request.cache_salt)
+            token_ids = tuple(request.token_ids[index * size : (index + 1) * size])
+            digest = build_page_digest(parent, token_ids)
+            request.page_digests.append(digest)
+            if digest not in self._pages:
+                page_id = request.page_ids[index]
+                self._pages[digest] = CachedPage(page_id, parent, token_ids)
+                self._digests[page_id] = digest
+                self._pool.retain(page_id)
+
+    def _forget(self, page_id: int) -> None:
+        del self._pages[self._digests.pop(page_id)]

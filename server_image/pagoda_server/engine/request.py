@@ -1,0 +1,56 @@
+"""One request's state while the engine holds it. Only the scheduler and the commit of a step change it."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from pagoda_server.wire import FinishReason, Sampling
+
+
+class RequestState(Enum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Request:
+    request_id: str
+    token_ids: list[int]
+    """The prompt, then the tokens chosen so far."""
+    num_prompt_tokens: int
+    sampling: Sampling
+    seed: int
+    """Keys the noise of sampling, with the position: the same whatever the batch."""
+    stop_token_ids: frozenset[int] = frozenset()
+    """Tokens that end the answer: the request's own and, unless ignored, the model's end of sequence."""
+    cache_salt: str = ""
+    state: RequestState = RequestState.WAITING
+    finish_reason: FinishReason | None = None
+    num_computed_tokens: int = 0
+    """Tokens whose keys and values lie in `page_ids`; never all of `token_ids` while the request lives."""
+    num_cached_tokens: int = 0
+    """Prompt tokens found in the prefix cache when the request was first admitted."""
+    num_served_prompt_tokens: int = 0
+    """High-water mark of the prompt: recomputing after a preemption is not served again."""
+    was_admitted: bool = False
+    was_counted: bool = False
+    """Its prompt is in the totals of `Stats`."""
+    page_ids: list[int] = field(default_factory=list)
+    page_digests: list[bytes] = field(default_factory=list)
+    """The prefix cache's chain: one digest a full, computed page."""
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.token_ids)
+
+    @property
+    def num_pending_tokens(self) -> int:
+        return len(self.token_ids) - self.num_computed_tokens
+
+    @property
+    def num_output_tokens(self) -> int:
+        return len(self.token_ids) - self.num_prompt_tokens
+
+    @property
+    def num_unserved_prompt_tokens(self) -> int:
+        return self.num_prompt_tokens - self.num_served_prompt_tokens

@@ -1,0 +1,147 @@
+"""What runs in the next step. Plain Python: no torch, no clock, no randomness.
+
+Running requests come first in order of arrival (decodes and chunked prefills in one batch), then waiting ones, first
+come first served. When pages run out the latest arrival is preempted and later recomputed, so the oldest request
+always advances and every request ends.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from pagoda_server.engine.pages import PagePool
+from pagoda_server.engine.prefix import PrefixCache
+from pagoda_server.engine.request import Request, RequestState
+from pagoda_server.wire import FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    max_model_len: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    vocab_size: int
+    eos_token_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """`num_tokens` tokens of `request` from position `start`; `samples` when they reach its last token."""
+
+    request: Request
+    start: int
+    num_tokens: int
+    samples: bool
+
+
+class Scheduler:
+    def __init__(self, limits: Limits, pool: PagePool, prefix: PrefixCache) -> None:
+        if limits.max_num_batched_tokens < limits.max_num_seqs:
+            raise ValueError(
+                f"max_num_batched_tokens is {limits.max_num_batched_tokens}, "
+                f"below max_num_seqs {limits.max_num_seqs}; raise it"
+            )
+        self.limits = limits
+        self.pool = pool
+        self.prefix = prefix
+        self.running: list[Request] = []
+        """In order of arrival: preemption takes from the end."""
+        self.waiting: deque[Request] = deque()
+        """In order of arrival, all later than those running."""
+        self.num_preemptions = 0
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self.running or self.waiting)
+
+    def add(self, request: Request) -> None:
+        self.waiting.append(request)
+
+    def schedule(self) -> list[Chunk]:
+        """Chunks of at most `max_num_batched_tokens` tokens in all, with pages for each. Empty only without work."""
+        preemptions_before = self.num_preemptions
+        chunks: list[Chunk] = []
+        budget = self.limits.max_num_batched_tokens
+        for request in list(self.running):
+            num_tokens = min(request.num_pending_tokens, budget)
+            if num_tokens and self._grow(request, num_tokens):
+                chunks.append(_build_chunk(request, num_tokens))
+                budget -= num_tokens
+        if self.num_preemptions == preemptions_before:
+            self._schedule_waiting(chunks, budget)
+        return chunks
+
+    def finish(self, request: Request, reason: FinishReason) -> None:
+        """End a request at any point; its pages go back at once."""
+        if request.state is RequestState.RUNNING:
+            self.running.remove(request)
+        elif request.state is RequestState.WAITING:
+            self.waiting.remove(request)
+        else:
+            return
+        self._release(request)
+        request.state, request.finish_reason = RequestState.FINISHED, reason
+
+    def check_integrity(self) -> None:
+        """Raises AssertionError unless pages are conserved and counted exactly as the running requests hold them."""
+        self.pool.check_integrity()
+        held: dict[int, int] = {}
+        for request in self.running:
+            for page_id in request.page_ids:
+                held[page_id] = held.get(page_id, 0) + 1
+        assert all(self.pool.references(page_id) == count for page_id, count in held.items()), "owners are miscounted"
+        assert self.pool.num_owned == len(held), "a page is owned by no running request"
+        assert not any(request.page_ids for request in self.waiting), "a waiting request holds pages"
+
+    def _schedule_waiting(self, chunks: list[Chunk], budget: int) -> None:
+        while self.waiting and budget and len(self.running) < self.limits.max_num_seqs:
+            request = self.waiting[0]
+            if not self._admit(request):
+                return
+            num_tokens = min(request.num_pending_tokens, budget)
+            if not self._grow(request, num_tokens):
+                return
+            chunks.append(_build_chunk(request, num_tokens))
+            budget -= num_tokens
+
+    def _admit(self, request: Request) -> bool:
+        """Start the head of the queue, if the pool has pages for all its tokens now."""
+        hit = self.prefix.match(request)
+        self.pool.share(hit.page_ids)
+        if not self.pool.can_allocate(self.pool.pages_for(request.num_tokens) - len(hit.page_ids)):
+            self.pool.release(hit.page_ids)
+            return False
+        self.waiting.popleft()
+        self.running.append(request)
+        request.state = RequestState.RUNNING
+        request.page_ids, request.page_digests = list(hit.page_ids), list(hit.digests)
+        request.num_computed_tokens = len(hit.page_ids) * self.pool.page_size
+        if not request.was_admitted:
+            request.was_admitted = True
+            request.num_cached_tokens = request.num_served_prompt_tokens = request.num_computed_tokens
+        return True
+
+    def _grow(self, request: Request, num_tokens: int) -> bool:
+        """Pages for `num_tokens` more tokens, preempting later arrivals if need be; False when preempted itself."""
+        wanted = self.pool.pages_for(request.num_computed_tokens + num_tokens) - len(request.page_ids)
+        while request.state is RequestState.RUNNING:
+            if self.pool.can_allocate(wanted):
+                request.page_ids += self.pool.allocate(wanted)
+                return True
+            self._preempt(self.running[-1])
+        return False
+
+    def _preempt(self, request: Request) -> None:
+        self.running.remove(request)
+        self._release(request)
+        request.state = RequestState.WAITING
+        self.waiting.appendleft(request)
+        self.num_preemptions += 1
+
+    def _release(self, request: Request) -> None:
+        self.pool.release(request.page_ids)
+        request.page_ids, request.page_digests, request.num_computed_tokens = [], [], 0
+
+
+def _build_chunk(request: Request, num_tokens: int) -> Chunk:
+    start = request.num_computed_tokens
+    return Chunk(request, start, num_tokens, samples=start + num_tokens == request.num_tokens)

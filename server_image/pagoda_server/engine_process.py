@@ -1,0 +1,153 @@
+"""The engine as a process: a unix socket that speaks `wire.py`, around one thread that steps.
+
+A connection hears Hello, then Stats twice a second, and the deltas of its own requests. When it closes, its requests
+are aborted.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from pagoda_server.engine.config import EngineConfig
+from pagoda_server.engine.loop import Disconnect, EngineLoop
+from pagoda_server.runtime.build import BuiltEngine, build_engine
+from pagoda_server.wire import (
+    MAX_FRAME_BYTES,
+    Abort,
+    Delta,
+    FromEngine,
+    Hello,
+    Rejected,
+    Submit,
+    ToEngine,
+    decode_to_engine,
+    encode_frame,
+)
+
+log = logging.getLogger(__name__)
+STATS_SECONDS = 0.5
+__all__ = ["EngineConfig", "EngineFailed", "EngineServer", "main", "run_engine"]
+
+
+class EngineFailed(Exception):
+    """The engine's thread ended by an error; the process should end and be started anew."""
+
+
+def run_engine(config: EngineConfig) -> None:
+    """Serve until cancelled or interrupted. Raises `EngineFailed` when the engine cannot continue."""
+    asyncio.run(main(config))
+
+
+async def main(config: EngineConfig, *, on_ready: Callable[[], None] = lambda: None) -> None:
+    """Build the engine, listen at `config.socket`, serve until cancelled."""
+    built = await asyncio.to_thread(build_engine, config)
+    server = EngineServer(built)
+    await server.serve(config.socket, on_ready=on_ready)
+
+
+class EngineServer:
+    def __init__(self, built: BuiltEngine) -> None:
+        self._hello: Hello = built.hello
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        self._writers: dict[str, asyncio.StreamWriter] = {}
+        self._connection_tasks: set[asyncio.Task[None]] = set()
+        self._numbers = itertools.count(1)
+        self._engine = EngineLoop(built.engine, self._deliver_from_thread, self._end_from_thread)
+
+    async def serve(self, socket: Path, *, on_ready: Callable[[], None]) -> None:
+        socket.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(self._accept, path=str(socket))
+        socket.chmod(0o600)
+        self._engine.start()
+        stats = asyncio.create_task(self._send_stats())
+        try:
+            on_ready()
+            await self._ended.wait()
+            raise EngineFailed("the engine's thread ended") from self._engine.failure
+        finally:
+            stats.cancel()
+            server.close()
+            await self._close_connections()
+            await asyncio.to_thread(self._engine.stop)
+            socket.unlink(missing_ok=True)
+
+    async def _close_connections(self) -> None:
+        for writer in list(self._writers.values()):
+            writer.close()
+        for task in list(self._connection_tasks):
+            task.cancel()
+        await asyncio.gather(*self._connection_tasks, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = self._loop.create_task(self._serve_connection(reader, writer))
+        self._connection_tasks.add(task)
+        task.add_done_callback(self._connection_tasks.discard)
+
+    async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # NB: ids are the connection's own; in the engine they carry its number, so that two fronts may use the same.
+        name = f"{next(self._numbers)}:"
+        self._writers[name] = writer
+        try:
+            self._send(name, self._hello)
+            self._send(name, self._engine.stats)
+            while True:
+                self._receive(name, await read_frame(reader))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            log.info("connection closed: connection=%s", name)
+        except (ValueError, msgspec.MsgspecError) as error:
+            log.warning("connection dropped for a bad frame: connection=%s error=%s", name, error)
+        finally:
+            del self._writers[name]
+            self._engine.send(Disconnect(name))
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    def _receive(self, name: str, message: ToEngine) -> None:
+        match message:
+            case Submit() | Abort():
+                renamed = msgspec.structs.replace(message, request_id=name + message.request_id)
+                self._engine.send(renamed)
+
+    def _deliver_from_thread(self, messages: Sequence[Delta | Rejected]) -> None:
+        if messages:
+            self._loop.call_soon_threadsafe(self._deliver, messages)
+
+    def _end_from_thread(self) -> None:
+        self._loop.call_soon_threadsafe(self._ended.set)
+
+    def _deliver(self, messages: Sequence[Delta | Rejected]) -> None:
+        for message in messages:
+            number, _, request_id = message.request_id.partition(":")
+            self._send(f"{number}:", msgspec.structs.replace(message, request_id=request_id))
+
+    def _send(self, name: str, message: FromEngine) -> None:
+        """A reader that falls behind by a whole frame limit is dropped: the engine never waits for it."""
+        writer = self._writers.get(name)
+        if writer is None or writer.is_closing():
+            return
+        if writer.transport.get_write_buffer_size() > MAX_FRAME_BYTES:
+            log.warning("connection dropped for not reading: connection=%s", name)
+            writer.transport.abort()
+            return
+        writer.write(encode_frame(message))
+
+    async def _send_stats(self) -> None:
+        while True:
+            await asyncio.sleep(STATS_SECONDS)
+            for name in list(self._writers):
+                self._send(name, self._engine.stats)
+
+
+async def read_frame(reader: asyncio.StreamReader) -> ToEngine:
+    """Raises ValueError for a frame over the limit, IncompleteReadError at the end of the stream."""
+    length = int.from_bytes(await reader.readexactly(4), "big")
+    if length > MAX_FRAME_BYTES:
+        raise ValueError(f"a frame of {length} bytes; at most {MAX_FRAME_BYTES} are read")
+    return decode_to_engine(await reader.readexactly(length))

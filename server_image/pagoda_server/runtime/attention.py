@@ -1,0 +1,52 @@
+"""Reference attention over KV pages: gather, then torch's scaled dot product.
+
+Slow and plain; kernels are checked against it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def write_pages(cache: Tensor, values: Tensor, slots: Tensor) -> None:
+    """Values [T, kv_heads, head_dim] go to slots [T] int64 = page * page_size + offset.
+
+    cache [pages, page_size, kv_heads, head_dim].
+    """
+    cache.flatten(0, 1).index_copy_(0, slots, values)
+
+
+def attend_pages(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    page_tables: Sequence[Tensor],
+    query_lengths: Sequence[int],
+    context_lengths: Sequence[int],
+) -> Tensor:
+    """Causal attention of a flat mixed batch, after its keys and values were written.
+
+    q [T, heads, head_dim], sequences one after another; `page_tables[i]` int64 pages of sequence i; its
+    `query_lengths[i]` queries are the last of its `context_lengths[i]` tokens. Returns [T, heads, head_dim].
+    """
+    outputs, start = [], 0
+    for pages, num_queries, num_context in zip(page_tables, query_lengths, context_lengths, strict=True):
+        k = k_cache[pages].flatten(0, 1)[:num_context]
+        v = v_cache[pages].flatten(0, 1)[:num_context]
+        outputs.append(_attend_one(q[start : start + num_queries], k, v))
+        start += num_queries
+    return torch.cat(outputs)
+
+
+def _attend_one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """q [N, heads, head_dim], k and v [C, kv_heads, head_dim] with the queries at the context's end."""
+    num_queries, num_context = q.shape[0], k.shape[0]
+    groups = q.shape[1] // k.shape[1]
+    q, k, v = (x.transpose(0, 1)[None] for x in (q, k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)))
+    mask = None
+    if num_queries > 1:
+        last_visible = torch.arange(num_context - num_queries, num_context, device=q.device)
+        mask = torch.arange(num_context, device=q.device)[None, :] <= last_visible[:, None]
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)[0].transpose(0, 1)

@@ -1,0 +1,120 @@
+"""From settings to an engine ready to step: model, pages, runner, capacity. All that is decided once, at start."""
+
+import logging
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pagoda_server.engine.config import EngineConfig
+from pagoda_server.engine.pages import PagePool
+from pagoda_server.engine.scheduler import Limits
+from pagoda_server.engine.step import Engine
+from pagoda_server.model.config import ModelConfig, UnsupportedModel, read_model_config
+from pagoda_server.model.loader import load_model
+from pagoda_server.runtime.capacity import measure_capacity
+from pagoda_server.runtime.runner import ModelRunner, count_page_bytes
+from pagoda_server.wire import Hello
+
+log = logging.getLogger(__name__)
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltEngine:
+    engine: Engine[Tensor]
+    hello: Hello
+
+
+def build_engine(config: EngineConfig) -> BuiltEngine:
+    """Raises `UnsupportedModel` or ValueError with the field to change."""
+    model_config = read_model_config(config.model)
+    device, dtype = choose_device(config), choose_dtype(config, model_config)
+    model = load_model(config.model, model_config, device, dtype)
+    limits_len = choose_model_len(config, model_config)
+    num_pages = count_pages(config, model_config, device, dtype)
+    max_model_len = min(limits_len, num_pages * config.page_size)
+    if config.max_model_len is not None and max_model_len < config.max_model_len:
+        raise ValueError(
+            f"max_model_len is {config.max_model_len} but the KV pages hold {max_model_len} tokens; "
+            "lower it, or raise kv_cache_bytes (CPU) or gpu_memory_fraction (GPU)"
+        )
+    limits = Limits(
+        max_model_len=max_model_len,
+        max_num_seqs=config.max_num_seqs,
+        max_num_batched_tokens=config.max_batched_tokens,
+        vocab_size=model_config.vocab_size,
+        eos_token_ids=model_config.eos_token_ids,
+    )
+    pool, runner = PagePool(num_pages, config.page_size), ModelRunner(model, num_pages, config.page_size)
+    capacity = measure_capacity(runner, limits, pool) if config.measure_capacity else None
+    log.info(
+        "engine built: device=%s dtype=%s pages=%d max_model_len=%d capacity=%s",
+        device,
+        dtype,
+        num_pages,
+        max_model_len,
+        capacity,
+    )
+    engine = Engine(runner, limits, pool, prefix_caching=config.prefix_caching, capacity_tokens_per_second=capacity)
+    hello = Hello(
+        max_model_len=max_model_len,
+        max_num_seqs=config.max_num_seqs,
+        vocab_size=model_config.vocab_size,
+        eos_token_ids=list(model_config.eos_token_ids),
+        device=device.type,
+        dtype=str(dtype).removeprefix("torch."),
+    )
+    return BuiltEngine(engine, hello)
+
+
+def choose_device(config: EngineConfig) -> torch.device:
+    name = config.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is 'cuda' but this machine has no CUDA GPU; give 'cpu' or 'auto'")
+    return torch.device(name)
+
+
+def choose_dtype(config: EngineConfig, model: ModelConfig) -> torch.dtype:
+    name: str = config.dtype
+    if name == "auto":
+        name = "float32" if choose_device(config).type == "cpu" else model.dtype
+    if name not in DTYPES:
+        raise UnsupportedModel(f"config.json: dtype is {name!r}; supported are {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def choose_model_len(config: EngineConfig, model: ModelConfig) -> int:
+    if config.max_model_len is None:
+        return model.max_position_embeddings
+    if config.max_model_len > model.max_position_embeddings:
+        raise ValueError(
+            f"max_model_len is {config.max_model_len} but the model knows "
+            f"{model.max_position_embeddings} positions; lower it"
+        )
+    return config.max_model_len
+
+
+def count_pages(config: EngineConfig, model: ModelConfig, device: torch.device, dtype: torch.dtype) -> int:
+    """Pages in the memory left beside weights (already loaded) and activations (estimated)."""
+    page_bytes = count_page_bytes(model, config.page_size, dtype)
+    if device.type == "cpu":
+        budget_bytes = config.kv_cache_bytes
+    else:
+        free_bytes, total_bytes = torch.cuda.mem_get_info(device)
+        unused_share_bytes = int(total_bytes * (1.0 - config.gpu_memory_fraction))
+        budget_bytes = free_bytes - unused_share_bytes - estimate_activation_bytes(config, model, dtype)
+    if budget_bytes < page_bytes:
+        raise ValueError(
+            f"{budget_bytes} bytes are left for KV pages of {page_bytes} bytes each; "
+            "raise kv_cache_bytes (CPU) or gpu_memory_fraction (GPU), or lower max_batched_tokens"
+        )
+    return budget_bytes // page_bytes
+
+
+def estimate_activation_bytes(config: EngineConfig, model: ModelConfig, dtype: torch.dtype) -> int:
+    """A step's peak, generously: the widest activations of all its tokens, and four float32 copies of the logits."""
+    token_bytes = dtype.itemsize * (6 * model.hidden_size + 4 * model.intermediate_size)
+    return config.max_batched_tokens * token_bytes + config.max_num_seqs * model.vocab_size * 16

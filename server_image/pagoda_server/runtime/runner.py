@@ -1,0 +1,101 @@
+"""Runs chunks on a device: owns the KV tensors and turns a schedule into one flat mixed batch. Decides nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pagoda_server.engine.scheduler import Chunk
+from pagoda_server.engine.step import Sampled
+from pagoda_server.model.config import ModelConfig
+from pagoda_server.model.llama import Llama
+from pagoda_server.runtime.attention import attend_pages, write_pages
+from pagoda_server.runtime.sampler import build_row, sample_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """T tokens of B sequences, flat; S of the sequences sample."""
+
+    input_ids: Tensor
+    """[T] int64."""
+    positions: Tensor
+    """[T] int64."""
+    slots: Tensor
+    """[T] int64: page * page_size + offset, where each token's keys and values go."""
+    page_tables: list[Tensor]
+    """B tensors of int64 pages."""
+    cu_seqlens: list[int]
+    """[B + 1]: where each sequence's tokens start in the flat batch."""
+    context_lengths: list[int]
+    """[B] tokens, those of this batch included."""
+    sample_indices: Tensor
+    """[S] int64: the sampling sequences' last tokens in the flat batch."""
+
+    @property
+    def query_lengths(self) -> list[int]:
+        return [end - start for start, end in zip(self.cu_seqlens, self.cu_seqlens[1:], strict=False)]
+
+
+def build_batch(chunks: Sequence[Chunk], page_size: int, device: torch.device) -> Batch:
+    input_ids: list[int] = []
+    positions: list[int] = []
+    slots: list[int] = []
+    cu_seqlens = [0]
+    for chunk in chunks:
+        pages, span = chunk.request.page_ids, range(chunk.start, chunk.start + chunk.num_tokens)
+        input_ids += chunk.request.token_ids[span.start : span.stop]
+        positions += span
+        slots += [pages[position // page_size] * page_size + position % page_size for position in span]
+        cu_seqlens.append(len(input_ids))
+    sample_indices = [end - 1 for chunk, end in zip(chunks, cu_seqlens[1:], strict=True) if chunk.samples]
+
+    def place(values: list[int]) -> Tensor:
+        return torch.tensor(values, dtype=torch.int64, device=device)
+
+    return Batch(
+        input_ids=place(input_ids),
+        positions=place(positions),
+        slots=place(slots),
+        page_tables=[place(chunk.request.page_ids) for chunk in chunks],
+        cu_seqlens=cu_seqlens,
+        context_lengths=[chunk.start + chunk.num_tokens for chunk in chunks],
+        sample_indices=place(sample_indices),
+    )
+
+
+def count_page_bytes(config: ModelConfig, page_size: int, dtype: torch.dtype) -> int:
+    """Bytes of one page over all layers, keys and values."""
+    return 2 * config.num_layers * page_size * config.num_kv_heads * config.head_dim * dtype.itemsize
+
+
+class ModelRunner:
+    """Implements `pagoda_server.engine.step.Runner` with logits [S, vocab] float32."""
+
+    def __init__(self, model: Llama, num_pages: int, page_size: int) -> None:
+        self.model = model
+        self.page_size = page_size
+        self.device, dtype = model.embedding.device, model.embedding.dtype
+        shape = (num_pages, page_size, model.config.num_kv_heads, model.config.head_dim)
+        self.k_caches = [torch.zeros(shape, dtype=dtype, device=self.device) for _ in range(model.config.num_layers)]
+        self.v_caches = [torch.zeros(shape, dtype=dtype, device=self.device) for _ in range(model.config.num_layers)]
+
+    @torch.inference_mode()
+    def forward(self, chunks: Sequence[Chunk]) -> Tensor:
+        """Logits [S, vocab] float32 of the chunks that sample, in their order."""
+        batch = build_batch(chunks, self.page_size, self.device)
+        query_lengths = batch.query_lengths
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            k_cache, v_cache = self.k_caches[layer], self.v_caches[layer]
+            write_pages(k_cache, k, batch.slots)
+            write_pages(v_cache, v, batch.slots)
+            return attend_pages(q, k_cache, v_cache, batch.page_tables, query_lengths, batch.context_lengths)
+
+        hidden = self.model(batch.input_ids, batch.positions, attend)
+        return self.model.compute_logits(hidden[batch.sample_indices])
+
+    @torch.inference_mode()
+    def sample(self, chunks: Sequence[Chunk], logits: Tensor) -> list[Sampled]:
+        return sample_rows(logits, [build_row(chunk.request) for chunk in chunks if chunk.samples])

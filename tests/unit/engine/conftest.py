@@ -1,0 +1,107 @@
+"""Tiny random-weight models in float32, and an engine around each."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from pagoda_server.engine.pages import PagePool
+from pagoda_server.engine.scheduler import Limits
+from pagoda_server.engine.step import Engine
+from pagoda_server.model.config import read_model_config
+from pagoda_server.model.loader import load_model
+from pagoda_server.runtime.runner import ModelRunner
+from pagoda_server.wire import Delta, Sampling, Submit
+
+torch.set_num_threads(1)
+SIZES = {
+    "vocab_size": 199,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 96,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.3,
+    "bos_token_id": 1,
+    "eos_token_id": None,
+    "pad_token_id": 0,
+}
+LLAMA3_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 5000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+BUILDERS: dict[str, Callable[[], Any]] = {
+    "llama": lambda: transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES)),
+    "llama3-rope-tied": lambda: transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(**SIZES, rope_parameters=LLAMA3_ROPE, tie_word_embeddings=True)
+    ),
+    "mistral": lambda: transformers.MistralForCausalLM(transformers.MistralConfig(**SIZES, sliding_window=None)),
+    "qwen2": lambda: transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**SIZES)),
+    "qwen3": lambda: transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**SIZES, head_dim=24)),
+}
+
+
+def build_reference(family: str) -> Any:
+    torch.manual_seed(7)
+    model = BUILDERS[family]().eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias") or "norm" in name:
+                parameter.add_(torch.randn_like(parameter) * 0.2)
+    return model
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Any]]:
+    saved = {}
+    for family in BUILDERS:
+        folder, reference = tmp_path_factory.mktemp(family), build_reference(family)
+        reference.save_pretrained(folder)
+        saved[family] = (folder, reference)
+    return saved
+
+
+@pytest.fixture
+def build_engine(models: dict[str, tuple[Path, Any]]) -> Callable[..., Engine[torch.Tensor]]:
+    def build(
+        family: str = "llama",
+        *,
+        pages: int = 64,
+        page_size: int = 4,
+        budget: int = 64,
+        seqs: int = 8,
+        cache: bool = True,
+    ) -> Engine[torch.Tensor]:
+        folder = models[family][0]
+        config = read_model_config(folder)
+        runner = ModelRunner(load_model(folder, config, torch.device("cpu"), torch.float32), pages, page_size)
+        limits = Limits(256, seqs, budget, config.vocab_size, config.eos_token_ids)
+        return Engine(runner, limits, PagePool(pages, page_size), prefix_caching=cache)
+
+    return build
+
+
+@pytest.fixture
+def generate() -> Callable[..., list[list[int]]]:
+    """Runs prompts together to their end; the tokens of each."""
+
+    def run(engine: Engine[torch.Tensor], prompts: list[list[int]], sampling: Sampling) -> list[list[int]]:
+        tokens: dict[str, list[int]] = {str(index): [] for index in range(len(prompts))}
+        for index, prompt in enumerate(prompts):
+            assert engine.submit(Submit(str(index), prompt, sampling)) is None
+        while engine.has_work:
+            for delta in engine.step():
+                assert isinstance(delta, Delta)
+                tokens[delta.request_id] += delta.token_ids
+        engine.scheduler.check_integrity()
+        return list(tokens.values())
+
+    return run

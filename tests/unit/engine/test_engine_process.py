@@ -1,0 +1,153 @@
+"""The engine behind its real unix socket."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pagoda_server.engine_process import EngineConfig, EngineFailed, EngineServer, main
+from pagoda_server.runtime.build import build_engine as build_real_engine
+from pagoda_server.wire import (
+    Abort,
+    Delta,
+    FromEngine,
+    Hello,
+    Rejected,
+    Sampling,
+    Stats,
+    Submit,
+    ToEngine,
+    decode_from_engine,
+    encode_frame,
+)
+
+
+class Client:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    def send(self, message: ToEngine) -> None:
+        self.writer.write(encode_frame(message))
+
+    async def receive(self) -> FromEngine:
+        length = int.from_bytes(await self.reader.readexactly(4), "big")
+        return decode_from_engine(await self.reader.readexactly(length))
+
+    async def receive_until(self, accept: Callable[[FromEngine], bool]) -> FromEngine:
+        async with asyncio.timeout(20):
+            while not accept(message := await self.receive()):
+                pass
+        return message
+
+    async def receive_answer(self, request_id: str) -> tuple[list[int], str]:
+        tokens: list[int] = []
+        while True:
+            delta = await self.receive_until(lambda m: isinstance(m, Delta) and m.request_id == request_id)
+            assert isinstance(delta, Delta)
+            tokens += delta.token_ids
+            if delta.finish_reason is not None:
+                return tokens, delta.finish_reason
+
+
+@pytest.fixture
+def config(models: dict[str, tuple[Path, Any]], tmp_path: Path) -> EngineConfig:
+    return EngineConfig(model=models["llama"][0], socket=tmp_path / "e.sock", device="cpu", kv_cache_bytes=4 << 20)
+
+
+@contextlib.asynccontextmanager
+async def run_process(config: EngineConfig) -> AsyncIterator[Callable[[], Any]]:
+    ready = asyncio.Event()
+    task = asyncio.create_task(main(config, on_ready=ready.set))
+    clients: list[Client] = []
+
+    async def connect() -> Client:
+        client = Client(*await asyncio.open_unix_connection(str(config.socket)))
+        clients.append(client)
+        return client
+
+    try:
+        async with asyncio.timeout(30):
+            await ready.wait()
+        yield connect
+    finally:
+        for client in clients:
+            client.writer.close()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_front_hears_hello_then_stats_then_its_own_answers(config, build_engine, generate) -> None:
+    sampling = Sampling(max_tokens=8, temperature=0.0)
+    expected = generate(build_engine(), [[1, 2, 3], [9, 8]], sampling)
+    async with run_process(config) as connect:
+        first, second = await connect(), await connect()
+        assert await first.receive() == Hello(256, 256, 199, [], "cpu", "float32")
+        stats = await first.receive()
+        assert isinstance(stats, Stats) and stats.ready and (stats.capacity_tokens_per_second or 0) > 0
+        first.send(Submit("same-id", [1, 2, 3], sampling))
+        second.send(Submit("same-id", [9, 8], sampling))
+        assert await first.receive_answer("same-id") == (expected[0], "length")
+        assert await second.receive_answer("same-id") == (expected[1], "length")
+        served = await first.receive_until(lambda m: isinstance(m, Stats) and m.generation_tokens == 16)
+        assert served.tokens_per_second == pytest.approx((5 + 16) / 5), "prompt and answer tokens over five seconds"
+    assert not config.socket.exists()
+
+
+async def test_abort_ends_a_request_and_refusals_name_the_field(config) -> None:
+    async with run_process(config) as connect:
+        client = await connect()
+        client.send(Submit("long", [1], Sampling(max_tokens=255)))
+        client.send(Abort("long"))
+        assert (await client.receive_answer("long"))[1] == "abort"
+        client.send(Submit("wide", [1], Sampling(max_tokens=999)))
+        refusal = await client.receive_until(lambda m: isinstance(m, Rejected))
+        assert refusal.request_id == "wide" and refusal.param == "max_tokens"
+        assert "999" in refusal.message and "at most 255" in refusal.message
+
+
+async def test_requests_of_a_closed_connection_are_aborted(config) -> None:
+    async with run_process(config) as connect:
+        leaving, staying = await connect(), await connect()
+        for index in range(200):
+            leaving.send(Submit(str(index), [index % 199], Sampling(max_tokens=255, ignore_eos=True)))
+        await leaving.receive_until(lambda m: isinstance(m, Delta))
+        leaving.writer.close()
+        idle = await staying.receive_until(
+            lambda m: isinstance(m, Stats) and m.steps > 0 and m.running == m.waiting == m.backlog_tokens == 0
+        )
+        assert idle.free_pages + idle.cached_pages == idle.total_pages
+        assert idle.generation_tokens < 200 * 255
+
+
+async def test_failed_step_aborts_its_requests_and_repeated_failure_ends_the_engine(config, monkeypatch) -> None:
+    built = await asyncio.to_thread(build_real_engine, config)
+    runner, failures = built.engine.runner, iter([True, False])
+    forward = runner.forward
+
+    def fail_sometimes(chunks):
+        if next(failures, True):
+            raise RuntimeError("device error")
+        return forward(chunks)
+
+    monkeypatch.setattr(runner, "forward", fail_sometimes)
+    server, ready = EngineServer(built), asyncio.Event()
+    task = asyncio.create_task(server.serve(config.socket, on_ready=ready.set))
+    await ready.wait()
+    client = Client(*await asyncio.open_unix_connection(str(config.socket)))
+    one = Sampling(max_tokens=1)
+    client.send(Submit("a", [1], one))
+    assert await client.receive_answer("a") == ([], "abort")
+    client.send(Submit("b", [1], one))
+    assert (await client.receive_answer("b"))[1] == "length"
+    for name in ("c", "d"):
+        client.send(Submit(name, [1], one))
+        assert await client.receive_answer(name) == ([], "abort")
+    client.send(Submit("e", [1], one))
+    async with asyncio.timeout(10):
+        with pytest.raises(EngineFailed):
+            await task
+    client.writer.close()

@@ -1,0 +1,96 @@
+"""What cannot be served is refused before it serves, by name."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pagoda_server.engine.config import EngineConfig
+from pagoda_server.model.config import UnsupportedModel, parse_model_config, read_model_config
+from pagoda_server.model.loader import BadCheckpoint, load_model
+from pagoda_server.runtime.capacity import measure_capacity
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def folder(models: dict[str, tuple[Path, Any]], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(models["llama"][0], tmp_path / "copy"))
+
+
+def load(folder: Path) -> None:
+    load_model(folder, read_model_config(folder), CPU, torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"architectures": ["MambaForCausalLM"]}, r"MambaForCausalLM.*supported are LlamaForCausalLM"),
+        ({"auto_map": {"AutoModel": "evil.Model"}}, "auto_map"),
+        ({"quantization_config": {"bits": 4}}, "quantization_config"),
+        ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
+        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1.0}}, "rope_type is 'yarn'"),
+        ({"architectures": ["MistralForCausalLM"], "sliding_window": 4096}, "sliding_window is 4096"),
+    ],
+)
+def test_unsupported_config_is_refused_by_name(change, message, folder) -> None:
+    raw = json.loads((folder / "config.json").read_text())
+    with pytest.raises(UnsupportedModel, match=message):
+        parse_model_config(raw | change, {})
+
+
+def test_old_and_new_rope_fields_mean_the_same(folder) -> None:
+    raw = json.loads((folder / "config.json").read_text())
+    scaling = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}
+    del raw["rope_parameters"]
+    old = raw | {"rope_theta": 5e5, "rope_scaling": {"rope_type": "llama3", **scaling}}
+    new = raw | {"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5, **scaling}}
+    assert parse_model_config(old, {}) == parse_model_config(new, {})
+
+
+def test_end_of_sequence_comes_from_the_generation_config_first(folder) -> None:
+    raw = json.loads((folder / "config.json").read_text()) | {"eos_token_id": 2}
+    assert parse_model_config(raw, {"eos_token_id": [7, 8]}).eos_token_ids == (7, 8)
+    assert parse_model_config(raw, {}).eos_token_ids == (2,)
+
+
+def test_missing_and_unexpected_tensors_are_named(folder) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tensors["stranger"] = tensors.pop("model.layers.1.self_attn.k_proj.weight")
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(BadCheckpoint, match=r"missing model.layers.1.self_attn.k_proj.weight; unexpected stranger"):
+        load(folder)
+
+
+def test_pickled_weights_are_refused(folder) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(BadCheckpoint, match="safetensors"):
+        load(folder)
+
+
+def test_sharded_weights_equal_the_single_file(folder, models) -> None:
+    config = read_model_config(folder)
+    single = load_model(folder, config, CPU, torch.float32).state_dict()
+    (folder / "model.safetensors").unlink()
+    models["llama"][1].save_pretrained(folder, max_shard_size="100KB")
+    assert (folder / "model.safetensors.index.json").exists()
+    sharded = load_model(folder, config, CPU, torch.float32).state_dict()
+    assert single.keys() == sharded.keys() and all(torch.equal(single[name], sharded[name]) for name in single)
+
+
+def test_capacity_is_measured_on_scratch_pages_that_are_given_back(build_engine) -> None:
+    engine = build_engine(pages=40)
+    scheduler = engine.scheduler
+    assert (measure_capacity(engine.runner, scheduler.limits, scheduler.pool, budget_seconds=0.1) or 0) > 0
+    assert scheduler.pool.num_free == 40
+    scheduler.check_integrity()
+
+
+@pytest.mark.parametrize("wrong", [{"max_num_seqs": 0}, {"gpu_memory_fraction": 1.5}, {"max_batched_tokens": 3}])
+def test_bad_setting_is_named(wrong) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        EngineConfig(model=Path("m"), socket=Path("s"), **wrong)
