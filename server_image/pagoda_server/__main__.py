@@ -1,0 +1,147 @@
+"""`python -m pagoda_server serve|engine|drain`: the only place that reads flags."""
+
+import argparse
+import logging
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from pagoda_server.engine.config import EngineConfig
+from pagoda_server.settings import Settings
+
+DRAIN_SLACK_SECONDS = 10
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pagoda_server", description="The model server of one pod.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="engine and OpenAI-compatible HTTP front")
+    serve.add_argument("--served-model-name", required=True, help="the name that requests put in `model`")
+    serve.add_argument("--socket", type=Path, help="unix socket to listen on (instead of --host and --port)")
+    serve.add_argument("--host", default="127.0.0.1", help="address, when no --socket (default %(default)s)")
+    serve.add_argument("--port", type=int, default=8000, help="port, when no --socket (default %(default)s)")
+    engine = commands.add_parser("engine", help="the engine alone; `serve` starts it")
+    engine.add_argument("--socket", type=Path, required=True, help="unix socket to listen on")
+    for command in (serve, engine):
+        _add_engine_flags(command)
+    drain = commands.add_parser("drain", help="preStop: tell the gateway to drain, and wait")
+    drain.add_argument("--seconds", type=float, required=True, help="the longest to wait")
+    drain.add_argument("--admin", default="http://127.0.0.1:8001", help="the gateway's address (default %(default)s)")
+    return parser
+
+
+def _add_engine_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, required=True, help="folder with the model's files")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
+    parser.add_argument("--max-model-len", type=int, help="most tokens of prompt and answer (default: the model's)")
+    parser.add_argument("--max-num-seqs", type=int, default=256, help="most requests in a batch (default %(default)s)")
+    parser.add_argument("--max-batched-tokens", type=int, default=2048, help="most tokens a step (default %(default)s)")
+    parser.add_argument("--gpu-memory-fraction", type=float, default=0.9, help="share of the GPU (default %(default)s)")
+    parser.add_argument("--no-prefix-caching", action="store_true", help="never reuse the pages of equal prefixes")
+
+
+def build_engine_config(args: argparse.Namespace, socket: Path) -> EngineConfig:
+    return EngineConfig(
+        model=args.model,
+        socket=socket,
+        device=args.device,
+        dtype=args.dtype,
+        max_model_len=args.max_model_len,
+        max_num_seqs=args.max_num_seqs,
+        max_batched_tokens=args.max_batched_tokens,
+        gpu_memory_fraction=args.gpu_memory_fraction,
+        prefix_caching=not args.no_prefix_caching,
+    )
+
+
+def build_settings(args: argparse.Namespace) -> Settings:
+    folder = args.socket.parent if args.socket else Path(tempfile.mkdtemp(prefix="pagoda-"))
+    config = build_engine_config(args, folder / "engine.sock")
+    return Settings(
+        model=config.model,
+        served_model_name=args.served_model_name,
+        socket=args.socket,
+        host=args.host,
+        port=args.port,
+        engine_socket=config.socket,
+        device=config.device,
+        dtype=config.dtype,
+        max_model_len=config.max_model_len,
+        max_num_seqs=config.max_num_seqs,
+        max_batched_tokens=config.max_batched_tokens,
+        gpu_memory_fraction=config.gpu_memory_fraction,
+        prefix_caching=config.prefix_caching,
+    )
+
+
+def build_engine_command(settings: Settings) -> list[str]:
+    flags = {
+        "--model": settings.model,
+        "--socket": settings.engine_socket,
+        "--device": settings.device,
+        "--dtype": settings.dtype,
+        "--max-model-len": settings.max_model_len,
+        "--max-num-seqs": settings.max_num_seqs,
+        "--max-batched-tokens": settings.max_batched_tokens,
+        "--gpu-memory-fraction": settings.gpu_memory_fraction,
+    }
+    command = [sys.executable, "-m", "pagoda_server", "engine"]
+    for flag, value in flags.items():
+        if value is not None:
+            command += [flag, str(value)]
+    return command + ([] if settings.prefix_caching else ["--no-prefix-caching"])
+
+
+def run_serve(args: argparse.Namespace) -> int:
+    import uvloop
+
+    from pagoda_server.http.serve import serve
+
+    settings = build_settings(args)
+    code: int = uvloop.run(serve(settings, build_engine_command(settings)))
+    return code
+
+
+def run_engine_alone(args: argparse.Namespace) -> int:
+    from pagoda_server.engine_process import run_engine
+
+    run_engine(build_engine_config(args, args.socket))
+    return 0
+
+
+def run_drain(admin: str, seconds: float) -> int:
+    request = urllib.request.Request(f"{admin}/drain?seconds={seconds:g}", method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=seconds + DRAIN_SLACK_SECONDS):
+            print("drained")
+            return 0
+    except urllib.error.HTTPError as error:
+        with error:
+            print(f"the gateway at {admin} answered {error.code} to the drain")
+        return 1
+    except OSError as error:
+        print(f"the gateway at {admin} is not reachable, nothing to drain: {error}")
+        return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    args = build_parser().parse_args(argv)
+    try:
+        match args.command:
+            case "serve":
+                return run_serve(args)
+            case "engine":
+                return run_engine_alone(args)
+            case _:
+                return run_drain(args.admin, args.seconds)
+    except ValueError as error:
+        print(f"pagoda_server {args.command}: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

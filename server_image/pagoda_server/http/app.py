@@ -1,0 +1,182 @@
+"""The routes, and the one place where an error becomes an answer."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+import orjson
+from aiohttp import web
+
+from pagoda_server.engine_client import EngineClient
+from pagoda_server.http import chat, completions
+from pagoda_server.http.answer import Answer
+from pagoda_server.http.errors import ApiError, error_response, model_not_found
+from pagoda_server.http.generate import build_plan
+from pagoda_server.http.schemas import ChatRequest, CompletionRequest, TokenizeRequest, parse
+from pagoda_server.metrics import ServerMetrics
+from pagoda_server.settings import Settings
+from pagoda_server.text.tokenizer import Tokenizer
+from pagoda_server.wire import Stats
+
+log = logging.getLogger(__name__)
+TENANT_HEADER = "X-Pagoda-Tenant"
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Server:
+    """The state behind the routes. `engine` is None until the engine's socket answers."""
+
+    def __init__(self, settings: Settings, tokenizer: Tokenizer) -> None:
+        self.settings = settings
+        self.tokenizer = tokenizer
+        self.engine: EngineClient | None = None
+        self.metrics = ServerMetrics(settings.served_model_name, lambda: self.stats)
+        self.in_flight = 0
+        self.draining = False
+        self._created = int(time.time())
+
+    @property
+    def stats(self) -> Stats | None:
+        return self.engine.stats if self.engine is not None else None
+
+    @property
+    def healthy(self) -> bool:
+        engine = self.engine
+        return engine is not None and engine.alive and engine.stats_age_seconds < self.settings.stats_stale_seconds
+
+    def build_app(self) -> web.Application:
+        app = web.Application(client_max_size=self.settings.max_body_bytes, middlewares=[self._boundary])
+        app.router.add_get("/v1/models", self.models)
+        app.router.add_get("/v1/models/{name:.+}", self.model)
+        app.router.add_post("/v1/chat/completions", self.chat)
+        app.router.add_post("/v1/completions", self.completions)
+        app.router.add_post("/tokenize", self.tokenize)
+        for path, handler in (("/health", self.health), ("/ready", self.ready)):
+            app.router.add_get(path, handler)
+        app.router.add_get("/metrics", self.show_metrics)
+        app.router.add_get("/load", self.load)
+        return app
+
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        body = parse(ChatRequest, await request.read())
+        self._check_model(body.model)
+        engine = self._ready_engine()
+        plan = build_plan(
+            body,
+            [chat.encode_messages(self.tokenizer, body.messages)],
+            tokenizer=self.tokenizer,
+            limit=engine.hello.max_model_len,
+            default_tokens=None,
+            param="messages",
+            tenant=request.headers.get(TENANT_HEADER, ""),
+        )
+        dialect = chat.build_dialect(self.tokenizer, body.model, logprobs=bool(body.logprobs))
+        answer = Answer(engine, self.metrics, plan, dialect)
+        return await answer.respond(request, stream=bool(body.stream), include_usage=body.include_usage)
+
+    async def completions(self, request: web.Request) -> web.StreamResponse:
+        body = parse(CompletionRequest, await request.read())
+        self._check_model(body.model)
+        engine = self._ready_engine()
+        plan = build_plan(
+            body,
+            completions.encode_prompts(self.tokenizer, body, engine.hello.vocab_size),
+            tokenizer=self.tokenizer,
+            limit=engine.hello.max_model_len,
+            default_tokens=completions.DEFAULT_MAX_TOKENS,
+            param="prompt",
+            tenant=request.headers.get(TENANT_HEADER, ""),
+        )
+        dialect = completions.build_dialect(self.tokenizer, body.model, logprobs=body.logprobs is not None)
+        answer = Answer(engine, self.metrics, plan, dialect)
+        return await answer.respond(request, stream=bool(body.stream), include_usage=body.include_usage)
+
+    async def tokenize(self, request: web.Request) -> web.Response:
+        body = parse(TokenizeRequest, await request.read())
+        if body.model is not None:
+            self._check_model(body.model)
+        if body.messages is not None:
+            tokens = chat.encode_messages(self.tokenizer, body.messages)
+        else:
+            tokens = self.tokenizer.encode(body.prompt or "")
+        return _json({"tokens": tokens, "count": len(tokens)})
+
+    async def models(self, request: web.Request) -> web.Response:
+        return _json({"object": "list", "data": [self._model_object()]})
+
+    async def model(self, request: web.Request) -> web.Response:
+        self._check_model(request.match_info["name"])
+        return _json(self._model_object())
+
+    async def health(self, request: web.Request) -> web.Response:
+        return _json({"healthy": self.healthy}, status=200 if self.healthy else 503)
+
+    async def ready(self, request: web.Request) -> web.Response:
+        ready = self.healthy and self.stats is not None and self.stats.ready and not self.draining
+        return _json({"ready": ready}, status=200 if ready else 503)
+
+    async def show_metrics(self, request: web.Request) -> web.Response:
+        return web.Response(
+            body=self.metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
+
+    async def load(self, request: web.Request) -> web.Response:
+        stats, engine = self.stats, self.engine
+        if stats is None or engine is None or not self.healthy:
+            raise ApiError("the engine's figures are missing or stale", status=503, code="not_ready")
+        capacity = stats.capacity_tokens_per_second
+        return _json(
+            {
+                "tokens_per_second": stats.tokens_per_second,
+                "running": stats.running,
+                "waiting": stats.waiting,
+                "backlog_tokens": stats.backlog_tokens,
+                "capacity_tokens_per_second": capacity,
+                "capacity_source": "measured" if capacity is not None else None,
+                "max_num_seqs": engine.hello.max_num_seqs,
+            }
+        )
+
+    def _model_object(self) -> dict[str, object]:
+        limit = self.engine.hello.max_model_len if self.engine is not None else None
+        name = self.settings.served_model_name
+        return {
+            "id": name,
+            "object": "model",
+            "created": self._created,
+            "owned_by": "pagoda",
+            "max_model_len": limit,
+        }
+
+    def _check_model(self, name: str) -> None:
+        if name != self.settings.served_model_name:
+            raise model_not_found(name, self.settings.served_model_name)
+
+    def _ready_engine(self) -> EngineClient:
+        if self.engine is None or not self.engine.alive or self.draining:
+            raise ApiError("the model is not ready; try again", status=503, code="not_ready")
+        return self.engine
+
+    @web.middleware
+    async def _boundary(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self.in_flight += 1
+        try:
+            return await handler(request)
+        except ApiError as error:
+            return error_response(error)
+        except web.HTTPRequestEntityTooLarge:
+            limit = self.settings.max_body_bytes
+            return error_response(ApiError(f"the body is above {limit} bytes; send less", status=413))
+        except web.HTTPException as error:
+            return error_response(ApiError(f"{request.method} {request.path}: {error.reason}", status=error.status))
+        except ConnectionResetError:
+            raise
+        except Exception:
+            log.exception("request failed", extra={"path": request.path})
+            return error_response(ApiError("internal error", status=500, code="internal_error"))
+        finally:
+            self.in_flight -= 1
+
+
+def _json(value: dict[str, object], *, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(value), status=status, content_type="application/json")

@@ -1,0 +1,38 @@
+"""`POST /v1/chat/completions`: messages through the model's template, answers as messages."""
+
+from dataclasses import replace
+from typing import Any
+
+from pagoda_server.http.answer import Dialect
+from pagoda_server.http.choice import Piece
+from pagoda_server.http.errors import ApiError
+from pagoda_server.http.schemas import Message
+from pagoda_server.http.shapes import Envelope, chat_logprobs
+from pagoda_server.text.tokenizer import TemplateError, Tokenizer
+
+
+def encode_messages(tokenizer: Tokenizer, messages: list[Message]) -> list[int]:
+    try:
+        return tokenizer.encode_chat([message.for_template() for message in messages])
+    except TemplateError as error:
+        raise ApiError(str(error), param="messages") from error
+
+
+def build_dialect(tokenizer: Tokenizer, model: str, *, logprobs: bool) -> Dialect:
+    def part(piece: Piece, name: str, value: dict[str, Any]) -> dict[str, Any]:
+        scored = chat_logprobs(tokenizer, piece.tokens) if logprobs else None
+        return {"index": piece.index, name: value, "logprobs": scored, "finish_reason": piece.finish_reason}
+
+    whole = Envelope("chat.completion", "chatcmpl", model)
+    return Dialect(
+        whole=whole,
+        chunk=replace(whole, kind="chat.completion.chunk"),
+        build_choice=lambda p: part(p, "message", {"role": "assistant", "content": p.text, "refusal": None}),
+        build_chunk=lambda p: part(p, "delta", {"content": p.text} if p.text else {}),
+        build_start=lambda index: {
+            "index": index,
+            "delta": {"role": "assistant", "content": ""},
+            "logprobs": None,
+            "finish_reason": None,
+        },
+    )

@@ -1,0 +1,77 @@
+"""One answer being written: tokens in, safe text and its logprobs out. It knows no HTTP and no socket."""
+
+from dataclasses import dataclass, field
+
+from pagoda_server.text.detokenize import Detokenizer, StopMatcher
+from pagoda_server.text.tokenizer import Tokenizer
+from pagoda_server.wire import Delta, FinishReason, TokenLogprobs
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredToken:
+    token_id: int
+    text_offset: int
+    logprobs: TokenLogprobs
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one delta added. `tokens` belong to text up to this piece's end."""
+
+    index: int
+    text: str
+    tokens: list[ScoredToken] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+
+
+class Choice:
+    def __init__(self, *, index: int, tokenizer: Tokenizer, stops: tuple[str, ...], min_tokens: int) -> None:
+        self.index = index
+        self.token_count = 0
+        self.cached_tokens = 0
+        self._detokenizer = Detokenizer(tokenizer.decode)
+        self._matcher = StopMatcher(stops)
+        self._min_tokens = min_tokens
+        self._decoded_characters = 0
+        self._sent_characters = 0
+        self._scored: list[ScoredToken] = []
+
+    def push(self, delta: Delta) -> Piece:
+        """Token by token, so that the answer does not depend on how the engine groups them."""
+        self.cached_tokens = max(self.cached_tokens, delta.cached_tokens)
+        text, stopped = "", False
+        for at, token_id in enumerate(delta.token_ids):
+            if delta.logprobs is not None:
+                self._scored.append(ScoredToken(token_id, self._decoded_characters, delta.logprobs[at]))
+            self.token_count += 1
+            if delta.finish_reason == "stop" and at == len(delta.token_ids) - 1:
+                break  # the stop token itself is no text
+            safe, stopped = self._decode(token_id)
+            text += safe
+            if stopped:
+                break
+        if delta.finish_reason is not None and not stopped:
+            rest, stopped = self._flush()
+            text += rest
+        self._sent_characters += len(text)
+        reason: FinishReason | None = "stop" if stopped else delta.finish_reason
+        return Piece(self.index, text, self._take_scored(reason), reason)
+
+    def _decode(self, token_id: int) -> tuple[str, bool]:
+        fresh = self._detokenizer.push([token_id])
+        self._decoded_characters += len(fresh)
+        if self.token_count <= self._min_tokens:
+            return fresh, False
+        return self._matcher.push(fresh)
+
+    def _flush(self) -> tuple[str, bool]:
+        text, stopped = self._matcher.push(self._detokenizer.flush())
+        return (text, True) if stopped else (text + self._matcher.flush(), False)
+
+    def _take_scored(self, reason: FinishReason | None) -> list[ScoredToken]:
+        """Tokens wait for their text; those of a stop string or a stop token have none and are left out."""
+        ready = [token for token in self._scored if token.text_offset < self._sent_characters]
+        if reason == "length":
+            ready = self._scored
+        self._scored = self._scored[len(ready) :]
+        return ready

@@ -1,0 +1,122 @@
+"""From a checked request to pieces of its answers: limits, submission, metrics. Shared by chat and completions."""
+
+import time
+import uuid
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+
+from pagoda_server.engine_client import EngineClient, EngineGone, RequestRejected
+from pagoda_server.http.choice import Choice, Piece
+from pagoda_server.http.errors import ApiError, context_length_exceeded
+from pagoda_server.http.schemas import GenerationRequest
+from pagoda_server.metrics import ServerMetrics
+from pagoda_server.text.tokenizer import Tokenizer
+from pagoda_server.wire import Sampling, Submit
+
+SEED_MASK = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to submit. Choice `i` of prompt `p` has index `p * n + i`."""
+
+    submits: list[Submit]
+    choices: list[Choice]
+    prompt_tokens: int
+    per_prompt: int = 1
+
+    def usage(self) -> dict[str, object]:
+        completion = sum(choice.token_count for choice in self.choices)
+        cached = sum(choice.cached_tokens for choice in self.choices[:: self.per_prompt])
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": completion,
+            "total_tokens": self.prompt_tokens + completion,
+            "prompt_tokens_details": {"cached_tokens": cached},
+        }
+
+
+def build_sampling(body: GenerationRequest, *, max_tokens: int, offset: int) -> Sampling:
+    return Sampling(
+        max_tokens=max_tokens,
+        temperature=1.0 if body.temperature is None else body.temperature,
+        top_p=1.0 if body.top_p is None else body.top_p,
+        top_k=max(0, body.top_k or 0),
+        min_p=body.min_p or 0.0,
+        seed=None if body.seed is None else (body.seed + offset) & SEED_MASK,
+        presence_penalty=body.presence_penalty or 0.0,
+        frequency_penalty=body.frequency_penalty or 0.0,
+        repetition_penalty=1.0 if body.repetition_penalty is None else body.repetition_penalty,
+        logprobs=body.wire_logprobs,
+        ignore_eos=bool(body.ignore_eos),
+        min_tokens=body.min_tokens or 0,
+    )
+
+
+def plan_answer_tokens(body: GenerationRequest, *, prompt: int, limit: int, default: int | None, param: str) -> int:
+    wanted = body.max_answer_tokens or default
+    if prompt + (wanted or 1) > limit:
+        raise context_length_exceeded(prompt, wanted or 1, limit, param)
+    max_tokens = wanted or limit - prompt
+    if (body.min_tokens or 0) > max_tokens:
+        raise ApiError(f"min_tokens is {body.min_tokens}, above max_tokens {max_tokens}; lower it", param="min_tokens")
+    return max_tokens
+
+
+def build_plan(
+    body: GenerationRequest,
+    prompts: Sequence[list[int]],
+    *,
+    tokenizer: Tokenizer,
+    limit: int,
+    default_tokens: int | None,
+    param: str,
+    tenant: str,
+) -> Plan:
+    n = body.n or 1
+    submits: list[Submit] = []
+    choices: list[Choice] = []
+    for prompt in prompts:
+        if not prompt:
+            raise ApiError(f"{param} has no tokens; give at least one", param=param)
+        max_tokens = plan_answer_tokens(body, prompt=len(prompt), limit=limit, default=default_tokens, param=param)
+        for offset in range(n):
+            sampling = build_sampling(body, max_tokens=max_tokens, offset=offset)
+            submits.append(Submit(uuid.uuid4().hex, prompt, sampling, tenant))
+            choices.append(
+                Choice(index=len(choices), tokenizer=tokenizer, stops=body.stops, min_tokens=sampling.min_tokens)
+            )
+    return Plan(submits, choices, sum(map(len, prompts)), per_prompt=n)
+
+
+async def generate(engine: EngineClient, plan: Plan, metrics: ServerMetrics) -> AsyncGenerator[Piece, None]:
+    """Close it (`aclosing`) to abort what still runs."""
+    started = time.monotonic()
+    last: dict[str, float] = {}
+    choices = {submit.request_id: choice for submit, choice in zip(plan.submits, plan.choices, strict=True)}
+    try:
+        async with engine.generate(plan.submits) as generation:
+            async for delta in generation:
+                piece = choices[delta.request_id].push(delta)
+                _observe(metrics, last, delta.request_id, len(delta.token_ids), started)
+                if piece.finish_reason is not None:
+                    generation.abort(delta.request_id)
+                    metrics.finished(piece.finish_reason, time.monotonic() - started)
+                yield piece
+    except RequestRejected as error:
+        raise ApiError(error.message, param=error.param) from error
+    except EngineGone as error:
+        raise ApiError("the engine stopped; try again", status=503, code="engine_gone") from error
+
+
+def _observe(metrics: ServerMetrics, last: dict[str, float], request_id: str, tokens: int, started: float) -> None:
+    if not tokens:
+        return
+    now = time.monotonic()
+    before = last.get(request_id)
+    if before is None:
+        metrics.first_token(now - started)
+    else:
+        for _ in range(tokens):
+            metrics.next_token((now - before) / tokens)
+    last[request_id] = now

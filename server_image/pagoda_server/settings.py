@@ -1,0 +1,39 @@
+"""Every setting of the server in one frozen value, so that nothing else reads flags or the environment.
+
+Only `__main__` builds one. A bad value stops the process with its name.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pagoda_server.engine.config import Device, Dtype
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    model: Path
+    served_model_name: str
+    socket: Path | None = None
+    """The unix socket of the HTTP front. None: listen on `host` and `port`."""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    engine_socket: Path
+    device: Device = "auto"
+    dtype: Dtype = "auto"
+    max_model_len: int | None = None
+    max_num_seqs: int = 256
+    max_batched_tokens: int = 2048
+    gpu_memory_fraction: float = 0.9
+    prefix_caching: bool = True
+    max_body_bytes: int = 4 * 1024 * 1024
+    stats_stale_seconds: float = 15.0
+    """Without a word from the engine for this long, the server is not healthy."""
+
+    def __post_init__(self) -> None:
+        if not self.served_model_name:
+            raise ValueError("served_model_name is empty: give the name that requests put in `model`")
+        if not 0 <= self.port < 65536:
+            raise ValueError(f"port is {self.port}: give 0 to 65535")
+        for name in ("max_body_bytes", "stats_stale_seconds"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: give more than 0")

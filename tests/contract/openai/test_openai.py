@@ -1,0 +1,141 @@
+"""What OpenAI's own client sees."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import pytest
+
+from pagoda_server.http.schemas import REFUSED
+
+MESSAGES: Any = [{"role": "user", "content": "Hi"}]
+ANSWER = "Hello wörld 😀!"
+
+
+async def post(stack: Any, body: Any, path: str = "/v1/chat/completions") -> tuple[int, dict[str, Any]]:
+    data = body if isinstance(body, bytes) else None
+    async with aiohttp.ClientSession() as http:
+        kind = {"data": data} if data is not None else {"json": body}
+        async with http.post(stack.url + path, **kind) as response:
+            return response.status, await response.json()
+
+
+def chat(**more: Any) -> dict[str, Any]:
+    return {"model": "tiny", "messages": MESSAGES, **more}
+
+
+async def test_models(stack: Any) -> None:
+    assert [model.id async for model in stack.client.models.list()] == ["tiny"]
+    assert (await stack.client.models.retrieve("tiny")).id == "tiny"
+
+
+async def test_chat_whole(stack: Any) -> None:
+    answer = await stack.client.chat.completions.create(model="tiny", messages=MESSAGES)
+    assert answer.choices[0].message.content == ANSWER
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.usage.prompt_tokens_details.cached_tokens == 2
+
+
+async def test_chat_stream_with_usage(stack: Any) -> None:
+    stream = await stack.client.chat.completions.create(
+        model="tiny", messages=MESSAGES, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = [chunk async for chunk in stream]
+    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == ANSWER
+    assert chunks[-1].choices == [] and chunks[-1].usage.completion_tokens > 0
+
+
+async def test_stop_string_is_not_in_the_text_and_aborts(stack: Any) -> None:
+    stack.engine.gate = None
+    answer = await stack.client.chat.completions.create(model="tiny", messages=MESSAGES, stop=["wör"])
+    assert answer.choices[0].message.content == "Hello "
+    assert answer.choices[0].finish_reason == "stop"
+
+
+async def test_n_seeds_differ_by_one(stack: Any) -> None:
+    answer = await stack.client.chat.completions.create(model="tiny", messages=MESSAGES, n=3, seed=7)
+    assert [choice.message.content for choice in answer.choices] == [ANSWER] * 3
+    assert sorted(s.sampling.seed for s in stack.engine.submitted) == [7, 8, 9]
+
+
+async def test_logprobs(stack: Any) -> None:
+    answer = await stack.client.chat.completions.create(
+        model="tiny", messages=MESSAGES, logprobs=True, top_logprobs=2, max_tokens=3
+    )
+    content = answer.choices[0].logprobs.content
+    assert len(content) == 3 and all(len(token.top_logprobs) == 2 for token in content)
+    assert answer.choices[0].finish_reason == "length"
+
+
+@pytest.mark.parametrize("prompt", ["Hi", ["Hi", "Ho"], [1, 2], [[1, 2], [3]]])
+async def test_completions_take_every_form_of_prompt(stack: Any, prompt: Any) -> None:
+    answer = await stack.client.completions.create(model="tiny", prompt=prompt, max_tokens=50, logprobs=1)
+    count = 2 if isinstance(prompt[0], (list, str)) and isinstance(prompt, list) else 1
+    assert [choice.text for choice in answer.choices] == [ANSWER] * count
+    assert answer.choices[0].logprobs.text_offset[0] == 0
+
+
+@pytest.mark.parametrize("name", [*REFUSED, "surprise"])
+async def test_fields_that_do_not_work_are_refused_by_name(stack: Any, name: str) -> None:
+    status, body = await post(stack, chat(**{name: [1]}))
+    assert status == 400 and body["error"]["param"] == name and name in body["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("n", 17),
+        ("stop", ["a"] * 5),
+        ("stop", ""),
+        ("top_logprobs", 21),
+        ("temperature", "1"),
+        ("top_p", 0),
+        ("max_tokens", 0),
+        ("seed", 1.5),
+        ("stream", "yes"),
+        ("response_format", {"type": "json_object"}),
+        ("model", 3),
+        ("min_p", 2),
+        ("stream_options", {}),
+        ("min_tokens", 10_000),
+    ],
+)
+async def test_bad_values_are_refused_with_the_field(stack: Any, field: str, value: Any) -> None:
+    status, body = await post(stack, chat(**{field: value}))
+    assert status == 400 and body["error"]["param"] == field, body
+
+
+async def test_errors_of_other_kinds(stack: Any) -> None:
+    assert (await post(stack, chat() | {"model": "x"}))[1]["error"]["code"] == "model_not_found"
+    assert (await post(stack, chat(max_tokens=500)))[1]["error"]["code"] == "context_length_exceeded"
+    assert (await post(stack, b"x" * 200_000))[0] == 413
+    assert (await post(stack, {}, "/v1/nothing"))[0] == 404
+
+
+async def test_disconnect_aborts(stack: Any) -> None:
+    stack.engine.gate = asyncio.Event()
+    stream = await stack.client.chat.completions.create(model="tiny", messages=MESSAGES, stream=True)
+    await anext(aiter(stream))
+    await stream.close()
+    assert await asyncio.wait_for(stack.engine.aborted.get(), 5) == stack.engine.submitted[0].request_id
+
+
+async def test_malformed_json_does_not_disturb_a_running_stream(stack: Any) -> None:
+    stack.engine.gate = asyncio.Event()
+    stream = await stack.client.chat.completions.create(model="tiny", messages=MESSAGES, stream=True)
+    status, body = await post(stack, b'{"model": ')
+    assert status == 400 and body["error"]["code"] == "invalid_json"
+    stack.engine.gate.set()
+    assert "".join([c.choices[0].delta.content or "" async for c in stream]) == ANSWER
+
+
+async def test_operations_endpoints(stack: Any) -> None:
+    status, body = await post(stack, {"messages": MESSAGES}, "/tokenize")
+    assert status == 200 and body["count"] == len(body["tokens"]) > 0
+    async with aiohttp.ClientSession() as http:
+        for path in ("/health", "/ready", "/load", "/metrics"):
+            async with http.get(stack.url + path) as response:
+                assert response.status == 200
+                text = await response.text()
+    for name in ("vllm:num_requests_running", "pagoda_server_requests_running", "vllm:prompt_tokens_total"):
+        assert f'{name}{{model_name="tiny"}}' in text
