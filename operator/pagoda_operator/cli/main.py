@@ -1,0 +1,112 @@
+"""`pagoda`: fetch a model, run one without a cluster, write the CRDs, start the operator.
+
+Every command imports what it needs when it runs: `pagoda fetch` is an init container and `--help` must answer at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="pagoda", help="One YAML in, one OpenAI-compatible endpoint out.", no_args_is_help=True, add_completion=False
+)
+
+
+def _fail(message: str) -> typer.Exit:
+    typer.echo(message, err=True)
+    return typer.Exit(1)
+
+
+@app.command()
+def fetch(
+    uri: Annotated[
+        str,
+        typer.Argument(
+            help="bundled://NAME, hf://org/name@revision, pvc://claim/path or file:///path", show_default=False
+        ),
+    ],
+    dest: Annotated[Path, typer.Argument(help="The folder to fill.", show_default=False)],
+) -> None:
+    """Put a model's files into a folder (the init container of every model pod)."""
+    from pagoda_operator.cli.fetch import FetchError, fetch_model, report_failure
+
+    try:
+        fetch_model(uri, dest, lambda line: print(line, flush=True))
+    except FetchError as error:
+        report_failure(error)
+        raise _fail(str(error)) from error
+    except OSError as error:
+        raise _fail(
+            f"ModelDownloadFailed: URI {uri}: cannot write {dest}: {error}: check its owner and its free space"
+        ) from error
+
+
+@app.command()
+def run(
+    file: Annotated[
+        Path, typer.Argument(help="A YAML file with one ModelDeployment (and its Secrets).", show_default=False)
+    ],
+    port: Annotated[int, typer.Option(help="Where the endpoint listens on 127.0.0.1.", min=1, max=65535)] = 8000,
+    chat: Annotated[bool, typer.Option("--chat", help="Open a prompt and talk to the model.")] = False,
+    once: Annotated[
+        str | None, typer.Option(metavar="PROMPT", help="Ask one question, print the answer, stop.")
+    ] = None,
+) -> None:
+    """Serve a ModelDeployment on this machine, without a cluster.
+
+    The containers of the pod that the operator would build run here as processes. Saving the file rolls over to the
+    new version: a CPU model loads beside the old one, a GPU model after it; the port is taken over once the old
+    requests are done, so for a moment it refuses connections. With several
+    replicas each has its own URL. Ctrl-C drains and stops.
+    """
+    from pagoda_operator.cli.run.session import RunOptions, run_file
+    from pagoda_operator.cli.spec_file import SpecFileError
+
+    if chat and once is not None:
+        raise _fail("--chat and --once exclude each other: give one")
+    try:
+        code = run_file(RunOptions(file=file, port=port, chat=chat, once=once))
+    except SpecFileError as error:
+        raise _fail(str(error)) from error
+    raise typer.Exit(code)
+
+
+@app.command()
+def crds(
+    out: Annotated[Path, typer.Option(help="The folder for the CRD files.")] = Path("crds"),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 when the files differ.")] = False,
+) -> None:
+    """Write the CustomResourceDefinitions generated from the API models."""
+    from pagoda_operator.cli.crd_check import find_differences
+    from pagoda_operator.cli.crds import write_crds
+
+    if not check:
+        out.mkdir(parents=True, exist_ok=True)
+        write_crds(out)
+        typer.echo(f"wrote {out}")
+        return
+    differing = find_differences(out, write_crds)
+    if differing:
+        raise _fail(f"{out}: {', '.join(differing)} not as generated: run `pagoda crds --out {out}`")
+
+
+@app.command()
+def operator() -> None:
+    """Run the operator (in a cluster, or here with a kubeconfig). Its settings are environment variables."""
+    import os
+
+    os.execv(sys.executable, [sys.executable, "-m", "pagoda_operator"])
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version as read_version
+
+    typer.echo(read_version("pagoda"))
+
+
+if __name__ == "__main__":
+    app()

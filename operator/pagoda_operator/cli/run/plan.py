@@ -1,0 +1,191 @@
+"""Which processes stand for a pod on this machine: pure, from the pod that the operator's builder makes.
+
+Nothing here knows what a gateway or a server is beyond the container's place in the pod: init containers run once,
+native sidecars and containers run on. Paths of the pod are mapped into private folders; the two TCP addresses get ports
+of this machine.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+POD_RUN, POD_MODELS, POD_ETC = "/run/pagoda", "/models", "/etc/pagoda"
+POD_PATH = re.compile(r"(?<![\w./-])(/run/pagoda|/models|/etc/pagoda)(?=$|[/\s:,])")
+VARIABLE = re.compile(r"\$\((\w+)\)")
+POD_ONLY = frozenset({"HOME", "HF_HOME", "TRITON_CACHE_DIR"})  # caches in the pod's /tmp; here the user's own are used
+FIELD_VALUES = {"status.podIP": "127.0.0.1", "status.hostIP": "127.0.0.1", "spec.nodeName": "localhost"}
+
+Secrets = Mapping[str, Mapping[str, bytes]]
+
+
+class PlanError(Exception):
+    """The pod cannot be run here; the message names the field and the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """One container as a process. `environment` is added to this program's own."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where the pod's folders lie on this machine."""
+
+    run: Path
+    models: Path
+    etc: Path
+
+    @property
+    def socket(self) -> Path:
+        return self.run / "server.sock"
+
+    def place(self, text: str) -> str:
+        """Map the pod's paths in `text` to this machine's."""
+        places = {POD_RUN: self.run, POD_MODELS: self.models, POD_ETC: self.etc}
+        return POD_PATH.sub(lambda match: str(places[match.group(1)]), text)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaPlan:
+    """One replica: `setup` runs to its end in order, then server and gateway run on."""
+
+    setup: tuple[ProcessSpec, ...]
+    server: ProcessSpec
+    gateway: ProcessSpec
+    port: int
+    admin_port: int
+    folders: Folders
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+def plan_replica(
+    pod: Mapping[str, Any], *, name: str, folders: Folders, port: int, admin_port: int, secrets: Secrets, python: str
+) -> ReplicaPlan:
+    """The processes of one replica of `pod` (a PodSpec as the builder makes it)."""
+
+    def build(container: Mapping[str, Any]) -> ProcessSpec:
+        return build_process(
+            container, replica=name, folders=folders, port=port, admin_port=admin_port, secrets=secrets, python=python
+        )
+
+    init = pod.get("initContainers", [])
+    gateways = [container for container in init if container.get("restartPolicy") == "Always"]
+    if len(gateways) != 1 or len(pod["containers"]) != 1:
+        raise PlanError(
+            f"pod: {len(gateways)} sidecars and {len(pod['containers'])} containers: `pagoda run` knows one of each"
+        )
+    return ReplicaPlan(
+        setup=tuple(build(container) for container in init if container.get("restartPolicy") != "Always"),
+        server=build(pod["containers"][0]),
+        gateway=build(gateways[0]),
+        port=port,
+        admin_port=admin_port,
+        folders=folders,
+    )
+
+
+def build_process(
+    container: Mapping[str, Any],
+    *,
+    replica: str,
+    folders: Folders,
+    port: int,
+    admin_port: int,
+    secrets: Secrets,
+    python: str,
+) -> ProcessSpec:
+    """One container as a process of this machine."""
+    environment = read_environment(container.get("env", []), replica, secrets)
+    words = [*container.get("command", []), *container.get("args", [])]
+    words = [VARIABLE.sub(lambda match: environment.get(match.group(1), match.group(0)), word) for word in words]
+    words = [folders.place(word) for word in place_addresses(words, port, admin_port)]
+    environment = {key: folders.place(value) for key, value in environment.items() if key not in POD_ONLY}
+    return ProcessSpec(container["name"], tuple(place_program(words, python)), environment)
+
+
+def place_program(words: Sequence[str], python: str) -> list[str]:
+    """`python -m x` and `pagoda x` run with this interpreter, so no image and no PATH is needed."""
+    if not words:
+        raise PlanError("pod: a container has no command: `pagoda run` cannot know its image's entrypoint")
+    program, *rest = words
+    if Path(program).name in ("python", "python3"):
+        return [python, *rest]
+    if Path(program).name == "pagoda":
+        return [python, "-m", "pagoda_operator.cli.main", *rest]
+    return list(words)
+
+
+def place_addresses(words: Sequence[str], port: int, admin_port: int) -> list[str]:
+    """Give the values of --listen and --admin the ports of this machine; only loopback is opened."""
+    ports = {"--listen": port, "--admin": admin_port}
+    placed: list[str] = []
+    for word in words:
+        flag, separator, _ = word.partition("=")
+        if placed and placed[-1] in ports:
+            word = f"127.0.0.1:{ports[placed[-1]]}"
+        elif separator and flag in ports:
+            word = f"{flag}=127.0.0.1:{ports[flag]}"
+        placed.append(word)
+    return placed
+
+
+def read_environment(items: Sequence[Mapping[str, Any]], replica: str, secrets: Secrets) -> dict[str, str]:
+    """Literal values, pod fields, and keys of the file's Secrets; what is missing is left to our own environment."""
+    environment: dict[str, str] = {}
+    for item in items:
+        value = _read_value(item, replica, secrets)
+        if value is not None:
+            environment[item["name"]] = value
+    return environment
+
+
+def _read_value(item: Mapping[str, Any], replica: str, secrets: Secrets) -> str | None:
+    if "valueFrom" not in item:
+        return str(item.get("value", ""))
+    source = item["valueFrom"]
+    if "fieldRef" in source:
+        field = source["fieldRef"]["fieldPath"]
+        return replica if field in ("metadata.name", "metadata.uid") else FIELD_VALUES.get(field)
+    if "secretKeyRef" in source:
+        reference = source["secretKeyRef"]
+        value = secrets.get(reference["name"], {}).get(reference["key"])
+        return value.decode() if value is not None else None
+    return None
+
+
+def plan_secret_files(pod: Mapping[str, Any], secrets: Secrets) -> dict[str, bytes]:
+    """Files to write below /etc/pagoda (relative path → content), from the pod's secret volumes mounted there."""
+    volumes = {volume["name"]: volume["secret"] for volume in pod.get("volumes", []) if "secret" in volume}
+    files: dict[str, bytes] = {}
+    for container in [*pod.get("initContainers", []), *pod["containers"]]:
+        for mount in container.get("volumeMounts", []):
+            if mount["name"] in volumes and mount["mountPath"].startswith(POD_ETC + "/"):
+                folder = mount["mountPath"][len(POD_ETC) + 1 :]
+                files |= {
+                    f"{folder}/{key}": value for key, value in _secret_items(volumes[mount["name"]], secrets).items()
+                }
+    return files
+
+
+def _secret_items(volume: Mapping[str, Any], secrets: Secrets) -> Mapping[str, bytes]:
+    name = volume["secretName"]
+    if name not in secrets:
+        raise PlanError(
+            f"Secret {name!r}: not in the file: add it there as a second document (kind: Secret, stringData)"
+        )
+    return secrets[name]
+
+
+def needs_gpu(pod: Mapping[str, Any]) -> bool:
+    """Whether a container asks for an extended resource (a GPU): then two generations do not run side by side."""
+    limits = [container.get("resources", {}).get("limits", {}) for container in pod["containers"]]
+    return any("/" in resource for limit in limits for resource in limit)

@@ -1,0 +1,38 @@
+"""The pod of a ModelDeployment, from the same builder as the operator's: what runs here is what runs in the cluster."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pagoda_operator.api import ModelDeployment
+from pagoda_operator.build.pod import build_pod_template
+from pagoda_operator.build.settings import BuildSettings
+
+IMAGES = BuildSettings(control_image="local", server_image="local")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPod:
+    """What `pagoda run` takes from a model deployment."""
+
+    name: str
+    uri: str
+    model_name: str
+    replicas: int
+    drain_seconds: int
+    spec: dict[str, Any]
+
+
+def build_local_pod(deployment: ModelDeployment) -> LocalPod:
+    """The PodSpec and the number of replicas; an autoscaled model starts with its fewest, and at least one."""
+    spec = deployment.spec
+    fixed = spec.fixed_replicas
+    if fixed is None:
+        fixed = spec.autoscaling.min_replicas if spec.autoscaling is not None else 1
+    return LocalPod(
+        name=deployment.name,
+        uri=spec.model.uri,
+        model_name=deployment.served_model_name,
+        replicas=max(fixed, 1),
+        drain_seconds=spec.rollout.drain_seconds,
+        spec=build_pod_template(deployment, IMAGES)["spec"],
+    )

@@ -1,0 +1,93 @@
+"""One replica on this machine: its processes, whether they are ready, and how it ends without cutting a stream."""
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+
+from pagoda_operator.cli.run.plan import ProcessSpec, ReplicaPlan
+from pagoda_operator.cli.run.process import OnExit, Supervised
+
+POLL_SECONDS = 0.2
+STOP_SECONDS = 10.0
+
+
+class SetupError(Exception):
+    """An init process failed; the message is its last log line."""
+
+
+class Replica:
+    """The running processes of a ReplicaPlan."""
+
+    def __init__(self, plan: ReplicaPlan, logs: Path, on_exit: OnExit) -> None:
+        self.plan = plan
+        self._logs = logs
+        self._on_exit = on_exit
+        self._server = self._supervise(plan.server)
+        self._gateway = self._supervise(plan.gateway)
+
+    async def run_setup(self) -> None:
+        """Run the init processes in order; raises SetupError."""
+        for spec in self.plan.setup:
+            process = self._supervise(spec)
+            try:
+                code = await process.run_once()
+            except asyncio.CancelledError:
+                await process.stop(STOP_SECONDS)
+                raise
+            if code != 0:
+                raise SetupError(process.last_line or f"{spec.name} ended with exit code {code}: see {self._logs}")
+
+    async def start_server(self) -> None:
+        """Start the server and wait until its model is loaded."""
+        self._server.start()
+        await wait_ready("http://server/ready", self.plan.folders.socket)
+
+    async def start_gateway(self) -> None:
+        """Start the gateway and wait until the endpoint answers."""
+        self._gateway.start()
+        await wait_ready(f"{self.plan.url}/ready")
+
+    async def stop_gateway(self, drain_seconds: int) -> None:
+        """Let what is queued and running finish, then free the port."""
+        await drain(self.plan.admin_port, drain_seconds)
+        await self._gateway.stop(STOP_SECONDS)
+
+    async def stop_server(self) -> None:
+        await self._server.stop(STOP_SECONDS)
+
+    async def kill(self) -> None:
+        await asyncio.gather(self._gateway.stop(0.5), self._server.stop(0.5))
+
+    def _supervise(self, spec: ProcessSpec) -> Supervised:
+        return Supervised(spec, self._logs / f"{spec.name}.log", self._on_exit)
+
+
+async def wait_ready(url: str, socket: Path | None = None) -> None:
+    """Return once `url` answers 200; the processes' supervisor reports what goes wrong meanwhile."""
+    while not await is_ready(url, socket):
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def is_ready(url: str, socket: Path | None = None) -> bool:
+    connector = aiohttp.UnixConnector(str(socket)) if socket is not None else aiohttp.TCPConnector()
+    timeout = aiohttp.ClientTimeout(total=5)
+    try:
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+            session.get(url) as response,
+        ):
+            return response.status == 200
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return False
+
+
+async def drain(admin_port: int, seconds: int) -> None:
+    """Ask the gateway to finish; a gateway that is not there has nothing to finish."""
+    url = f"http://127.0.0.1:{admin_port}/drain?seconds={seconds}"
+    timeout = aiohttp.ClientTimeout(total=seconds + 5)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.post(url) as response:
+            await response.read()
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return

@@ -1,0 +1,130 @@
+"""The chart: what it renders is valid Kubernetes, least privilege, and true to the files it copies."""
+
+import json
+import runpy
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+ROOT = Path(__file__).parents[3]
+CHART = ROOT / "helm" / "pagoda"
+Object = dict[str, Any]
+Render = Callable[..., list[Object]]
+Helm = Callable[..., subprocess.CompletedProcess[str]]
+
+ALL_ON = ("replicas=3", "serviceMonitor.enabled=true", "dashboards.enabled=true")
+MATRIX = [
+    (),
+    ALL_ON,
+    ("metricsApi.enabled=false", "crds.enabled=false"),
+    ("rbac.create=false", "serviceAccount.create=false", "serviceAccount.name=mine"),
+    ("crds.keep=false", "image.control.tag=v9", "imagePullSecrets[0].name=pull", "nodeSelector.a=b"),
+    ("tolerations[0].operator=Exists", "extraEnv[0].name=A", "extraEnv[0].value=b", "podAnnotations.a=b"),
+]
+CUSTOM_KINDS = ("CustomResourceDefinition", "ServiceMonitor", "APIService")
+
+
+def find(objects: list[Object], kind: str, name: str = "") -> list[Object]:
+    return [item for item in objects if item["kind"] == kind and name in item["metadata"]["name"]]
+
+
+def test_lint_has_no_complaint(helm: Helm) -> None:
+    result = helm("lint", "--strict", str(CHART))
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("settings", MATRIX)
+def test_rendered_objects_are_valid(render: Render, settings: tuple[str, ...]) -> None:
+    for item in render(*settings):
+        if item["kind"] not in CUSTOM_KINDS:
+            kubernetes_validate.validate(item, "1.37", strict=True)
+
+
+@pytest.mark.parametrize("setting", ["replcias=2", "image.contorl=x", "metricsApi.enable=true", "replicas=0"])
+def test_unknown_or_bad_value_is_refused(helm: Helm, setting: str) -> None:
+    result = helm("template", "rel", str(CHART), "--set", setting)
+    assert result.returncode != 0
+    assert setting.split("=")[0].split(".")[-1] in result.stderr
+
+
+def test_no_rule_has_a_wildcard_and_secrets_are_named(render: Render) -> None:
+    rules = [rule for item in render(*ALL_ON) if item["kind"] in ("Role", "ClusterRole") for rule in item["rules"]]
+    assert rules
+    for rule in rules:
+        assert not any("*" in word for values in rule.values() for word in values), rule
+        if "secrets" in rule["resources"]:
+            assert rule["verbs"] == ["create"] or rule["resourceNames"] == ["rel-pagoda-metrics-api-metrics-tls"]
+
+
+def test_no_cluster_wide_rule_reads_secrets(render: Render) -> None:
+    for role in find(render(*ALL_ON), "ClusterRole"):
+        assert all("secrets" not in rule["resources"] for rule in role["rules"])
+
+
+def test_every_rule_of_the_operator_says_why() -> None:
+    lines = (CHART / "templates" / "rbac.yaml").read_text().splitlines()
+    for before, line in zip(lines, lines[1:], strict=False):
+        if line.lstrip().startswith("- apiGroups:"):
+            assert before.lstrip().startswith("# "), line
+
+
+def test_copied_crds_are_those_of_the_tree() -> None:
+    copies = {path.name: path.read_text() for path in (CHART / "files" / "crds").glob("*.yaml")}
+    assert copies
+    assert copies == {path.name: path.read_text() for path in (ROOT / "crds").glob("*.yaml")}
+
+
+def test_crds_are_kept_unless_told_otherwise(render: Render) -> None:
+    (kept,) = find(render(), "CustomResourceDefinition")
+    assert kept["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    (loose,) = find(render("crds.keep=false"), "CustomResourceDefinition")
+    assert "helm.sh/resource-policy" not in loose["metadata"].get("annotations", {})
+    assert not find(render("crds.enabled=false"), "CustomResourceDefinition")
+
+
+def test_metrics_api_is_registered_without_skipping_tls(render: Render) -> None:
+    services = find(render(), "APIService")
+    names = {item["metadata"]["name"] for item in services}
+    assert names == {"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"}
+    assert all("insecureSkipTLSVerify" not in item["spec"] for item in services)
+    assert not find(render("metricsApi.enabled=false"), "APIService")
+
+
+def test_disruption_budget_comes_with_the_second_replica(render: Render) -> None:
+    assert not find(render(), "PodDisruptionBudget")
+    assert find(render("replicas=2"), "PodDisruptionBudget")
+
+
+def test_operator_pod_meets_the_restricted_standard(render: Render) -> None:
+    (deployment,) = find(render(), "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+
+
+def test_every_setting_given_to_the_operator_is_one_it_knows(render: Render) -> None:
+    from pagoda_operator.settings import build_settings
+
+    (deployment,) = find(render(), "Deployment")
+    env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    literal = {item["name"]: item.get("value", "pagoda-system") for item in env}
+    settings = build_settings([], literal)
+    assert settings.server_image.startswith("ghcr.io/pagoda-dev/pagoda-server:")
+    assert settings.metrics_service == "rel-pagoda-metrics-api"
+    known = {f"PAGODA_{name.upper()}" for name in settings.__dataclass_fields__}
+    assert {name for name in literal if name.startswith("PAGODA_")} <= known
+
+
+def test_dashboards_are_as_generated_and_packaged(render: Render, tmp_path: Path) -> None:
+    runpy.run_path(str(ROOT / "helm" / "dashboards" / "generate.py"))["write_dashboards"](tmp_path)
+    for path in (CHART / "dashboards").glob("*.json"):
+        assert path.read_text() == (tmp_path / path.name).read_text()
+    (config,) = find(render(*ALL_ON), "ConfigMap")
+    assert {json.loads(text)["uid"] for text in config["data"].values()} == {"pagoda-fleet", "pagoda-model"}

@@ -1,0 +1,108 @@
+"""`pagoda fetch`: what it takes, what it refuses, what it leaves behind."""
+
+from pathlib import Path
+
+import pytest
+
+from pagoda_operator.cli import fetch
+from pagoda_operator.cli.fetch import MARKER, FetchError, fetch_model, parse_uri
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+def make_model(folder: Path) -> Path:
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "pytorch_model.bin", "modeling.py"):
+        (folder / name).write_text(name)
+    return folder
+
+
+def test_hf_uri_is_split_into_repository_and_revision() -> None:
+    uri = parse_uri("hf://org/name@main")
+    assert (uri.scheme, uri.path, uri.revision) == ("hf", "org/name", "main")
+    assert parse_uri("hf://org/name").revision is None
+
+
+@pytest.mark.parametrize("text", ["", "model", "hf://name", "hf://a/b/c", "file://x", "s3://b/k", "bundled://../x"])
+def test_bad_uri_is_refused_with_its_text_and_a_fix(text: str) -> None:
+    with pytest.raises(FetchError, match="ModelNotFound: URI .*: ") as caught:
+        parse_uri(text)
+    assert text in str(caught.value)
+
+
+def test_file_uri_brings_weights_but_neither_code_nor_pickles(tmp_path: Path, said: list[str]) -> None:
+    source = make_model(tmp_path / "source")
+    fetch_model(f"file://{source}", tmp_path / "dest", said.append)
+    names = {path.name for path in (tmp_path / "dest").iterdir()}
+    assert names == {"config.json", "model.safetensors", "tokenizer.json", MARKER}
+
+
+def test_complete_model_is_not_fetched_again(tmp_path: Path, said: list[str]) -> None:
+    source = make_model(tmp_path / "source")
+    fetch_model(f"file://{source}", tmp_path / "dest", said.append)
+    (tmp_path / "dest" / "config.json").unlink()
+    fetch_model(f"file://{source}", tmp_path / "dest", said.append)
+    assert not (tmp_path / "dest" / "config.json").exists()
+    assert "is complete" in said[-1]
+
+
+def test_weights_of_two_models_never_mix(tmp_path: Path, said: list[str]) -> None:
+    first, second = make_model(tmp_path / "a"), make_model(tmp_path / "b")
+    (first / "extra.safetensors").write_text("")
+    fetch_model(f"file://{first}", tmp_path / "dest", said.append)
+    fetch_model(f"file://{second}", tmp_path / "dest", said.append)
+    assert not (tmp_path / "dest" / "extra.safetensors").exists()
+
+
+def test_mounted_claim_is_only_checked(tmp_path: Path, said: list[str]) -> None:
+    with pytest.raises(FetchError, match=r"pvc://claim/x has no config\.json"):
+        fetch_model("pvc://claim/x", tmp_path, said.append)
+    (tmp_path / "config.json").write_text("{}")
+    fetch_model("pvc://claim/x", tmp_path, said.append)
+    assert not (tmp_path / MARKER).exists()
+
+
+def test_bundled_model_is_copied_from_the_package(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_model(tmp_path / "tiny")
+    monkeypatch.setattr(fetch.resources, "files", lambda package: tmp_path)
+    fetch_model("bundled://tiny", tmp_path / "dest", said.append)
+    assert (tmp_path / "dest" / "model.safetensors").read_text() == "model.safetensors"
+    assert not (tmp_path / "dest" / "modeling.py").exists()
+    with pytest.raises(FetchError, match="bundled://other is not shipped: use bundled://tiny"):
+        fetch_model("bundled://other", tmp_path / "dest", said.append)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("GatedRepoError", "ModelDownloadDenied"),
+        ("RepositoryNotFoundError", "ModelNotFound"),
+        ("RevisionNotFoundError", "ModelNotFound"),
+    ],
+)
+def test_hub_errors_become_the_reasons_of_the_condition(name: str, reason: str) -> None:
+    from huggingface_hub import errors
+
+    kind = getattr(errors, name)
+    error = kind.__new__(kind)
+    assert fetch.explain_hub_error(parse_uri("hf://org/name@v1"), error).reason == reason
+
+
+def test_other_hub_error_says_what_happened() -> None:
+    explained = fetch.explain_hub_error(parse_uri("hf://org/name"), ConnectionError("no route"))
+    assert explained.reason == "ModelDownloadFailed"
+    assert "no route" in str(explained)
+
+
+def test_failure_is_left_in_an_existing_termination_log_only(tmp_path: Path) -> None:
+    error = FetchError("ModelNotFound", "URI x")
+    fetch.report_failure(error, tmp_path / "absent")
+    assert not (tmp_path / "absent").exists()
+    (tmp_path / "log").touch()
+    fetch.report_failure(error, tmp_path / "log")
+    assert (tmp_path / "log").read_text() == "ModelNotFound: URI x\n"

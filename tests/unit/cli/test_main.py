@@ -1,0 +1,50 @@
+"""The commands themselves: exit codes, and that they start without what they do not need."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from pagoda_operator.cli.main import app
+
+RUNNER = CliRunner()
+
+
+def test_failed_fetch_exits_1_with_the_reason(tmp_path: Path) -> None:
+    result = RUNNER.invoke(app, ["fetch", "bundled://no-such-model", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "ModelNotFound: URI bundled://no-such-model" in result.output
+
+
+def test_bad_file_exits_1_with_the_field(tmp_path: Path) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_text("apiVersion: pagoda.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {name: a}\nspec: {}\n")
+    result = RUNNER.invoke(app, ["run", str(file)])
+    assert result.exit_code == 1
+    assert "spec.model: Field required" in result.output
+
+
+def test_chat_and_once_exclude_each_other(tmp_path: Path) -> None:
+    assert RUNNER.invoke(app, ["run", "x.yaml", "--chat", "--once", "hello"]).exit_code == 1
+
+
+def test_crds_check_tells_a_changed_file(tmp_path: Path) -> None:
+    assert RUNNER.invoke(app, ["crds", "--out", str(tmp_path)]).exit_code == 0
+    assert RUNNER.invoke(app, ["crds", "--out", str(tmp_path), "--check"]).exit_code == 0
+    (file,) = tmp_path.glob("*.yaml")
+    file.write_text("changed")
+    result = RUNNER.invoke(app, ["crds", "--out", str(tmp_path), "--check"])
+    assert result.exit_code == 1
+    assert file.name in result.output
+
+
+def test_version_is_printed() -> None:
+    assert RUNNER.invoke(app, ["version"]).output.strip()
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, pagoda_operator.cli.main; print(sorted({'torch','kopf','pydantic','aiohttp'} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

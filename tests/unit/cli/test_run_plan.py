@@ -1,0 +1,105 @@
+"""Which processes stand for a pod, from the pod of the operator's own builder."""
+
+from pathlib import Path
+
+import pytest
+
+from pagoda_operator.cli.run.plan import (
+    Folders,
+    PlanError,
+    ReplicaPlan,
+    needs_gpu,
+    place_addresses,
+    plan_replica,
+    plan_secret_files,
+)
+from pagoda_operator.cli.run.pod import LocalPod, build_local_pod
+from pagoda_operator.cli.run.process import next_backoff
+from pagoda_operator.cli.run.session import model_folder
+from pagoda_operator.cli.spec_file import parse_spec
+
+TINY = """
+apiVersion: pagoda.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: tiny}
+spec:
+  model: {uri: "bundled://pagoda-tiny"}
+"""
+FOLDERS = Folders(run=Path("/x/run"), models=Path("/x/m"), etc=Path("/x/etc"))
+
+
+def build_pod(extra: str = "") -> LocalPod:
+    return build_local_pod(parse_spec(TINY + extra, "f").deployment)
+
+
+def plan_tiny(pod: LocalPod) -> ReplicaPlan:
+    return plan_replica(pod.spec, name="tiny-0", folders=FOLDERS, port=9, admin_port=8, secrets={}, python="/py")
+
+
+def test_fetch_runs_first_with_the_models_folder_of_this_machine() -> None:
+    (fetch,) = plan_tiny(build_pod()).setup
+    assert fetch.command == ("/py", "-m", "pagoda_operator.cli.main", "fetch", "bundled://pagoda-tiny", "/x/m")
+
+
+def test_gateway_listens_on_loopback_ports_of_this_machine() -> None:
+    command = plan_tiny(build_pod()).gateway.command
+    assert command[:4] == ("/py", "-m", "pagoda_gateway", "sidecar")
+    assert command[command.index("--listen") + 1] == "127.0.0.1:9"
+    assert command[command.index("--admin") + 1] == "127.0.0.1:8"
+    assert command[command.index("--upstream") + 1] == "/x/run/server.sock"
+
+
+def test_no_path_of_the_pod_is_left_in_a_command() -> None:
+    plan = plan_tiny(build_pod("  auth: {apiKeysSecretRef: {name: keys}}\n"))
+    for process in (*plan.setup, plan.server, plan.gateway):
+        for word in process.command:
+            assert not word.startswith(("/run/pagoda", "/models", "/etc/pagoda"))
+
+
+def test_words_that_only_look_like_a_pod_path_are_left() -> None:
+    assert FOLDERS.place("/home/models/x") == "/home/models/x"
+    assert FOLDERS.place("/modelsx") == "/modelsx"
+    assert FOLDERS.place("--model=/models/a") == "--model=/x/m/a"
+
+
+def test_caches_of_the_pod_are_not_used_here() -> None:
+    assert "HF_HOME" not in plan_tiny(build_pod()).server.environment
+
+
+def test_addresses_are_placed_in_both_spellings() -> None:
+    assert place_addresses(["--listen=0.0.0.0:1", "--admin", "a"], 5, 6) == [
+        "--listen=127.0.0.1:5",
+        "--admin",
+        "127.0.0.1:6",
+    ]
+
+
+def test_api_keys_come_from_the_secret_in_the_file() -> None:
+    pod = build_pod("  auth: {apiKeysSecretRef: {name: keys}}\n")
+    assert plan_secret_files(pod.spec, {"keys": {"team": b"s"}}) == {"api-keys/team": b"s"}
+    with pytest.raises(PlanError, match="'keys': not in the file"):
+        plan_secret_files(pod.spec, {})
+
+
+def test_gpu_is_seen_in_the_limits() -> None:
+    assert needs_gpu(build_pod("  resources: {gpus: 1}\n").spec)
+    assert not needs_gpu(build_pod().spec)
+
+
+def test_autoscaled_model_starts_with_its_fewest_replicas_and_at_least_one() -> None:
+    assert build_pod("  autoscaling: {minReplicas: 2, maxReplicas: 4}\n").replicas == 2
+    assert build_pod("  replicas: 0\n").replicas == 1
+
+
+def test_model_in_a_claim_is_refused_with_the_fix() -> None:
+    with pytest.raises(PlanError, match="pvc://c/x is a claim of a cluster: use hf://"):
+        model_folder("pvc://c/x")
+
+
+def test_backoff_doubles_to_thirty_seconds_and_starts_again_after_a_steady_minute() -> None:
+    waits, wait = [], None
+    for _ in range(7):
+        wait = next_backoff(wait, 0.1)
+        waits.append(wait)
+    assert waits == [1, 2, 4, 8, 16, 30, 30]
+    assert next_backoff(30, 61) == 1
