@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PROMPT ?= Tell me a short story about a fox.
-RUN_FLAGS := $(if $(ONCE),--once "$(PROMPT)",--greet "$(PROMPT)")
+RUN_FLAGS := --ask "$(PROMPT)" $(if $(ONCE),--once)
 
 .PHONY: help setup run test check format e2e cluster-up cluster-down requirements
 help:  ## this list

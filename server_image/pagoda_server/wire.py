@@ -1,6 +1,6 @@
 """What the HTTP front and the engine say to each other.
 
-Frames are a 4-byte big-endian length and a msgpack body. The union is tagged, so a reader decodes one type and matches on it.
+Frames are a 4-byte big-endian length and a msgpack body. The union is tagged, so a reader matches on one type.
 Nothing here may import torch or aiohttp: both processes load it.
 """
 

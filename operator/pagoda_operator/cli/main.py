@@ -50,9 +50,8 @@ def run(
     ],
     port: Annotated[int, typer.Option(help="Where the endpoint listens on 127.0.0.1.", min=1, max=65535)] = 8000,
     chat: Annotated[bool, typer.Option("--chat", help="Open a prompt and talk to the model.")] = False,
-    once: Annotated[
-        str | None, typer.Option(metavar="PROMPT", help="Ask one question, print the answer, stop.")
-    ] = None,
+    ask: Annotated[str | None, typer.Option(metavar="PROMPT", help="Ask one question and print its answer.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Stop after the answer to --ask.")] = False,
 ) -> None:
     """Serve a ModelDeployment on this machine, without a cluster.
 
@@ -64,10 +63,12 @@ def run(
     from pagoda_operator.cli.run.session import RunOptions, run_file
     from pagoda_operator.cli.spec_file import SpecFileError
 
-    if chat and once is not None:
-        raise _fail("--chat and --once exclude each other: give one")
+    if chat and ask is not None:
+        raise _fail("--chat and --ask exclude each other: give one")
+    if once and ask is None:
+        raise _fail("--once: there is nothing to wait for: give --ask too")
     try:
-        code = run_file(RunOptions(file=file, port=port, chat=chat, once=once))
+        code = run_file(RunOptions(file=file, port=port, chat=chat, ask=ask, once=once))
     except SpecFileError as error:
         raise _fail(str(error)) from error
     raise typer.Exit(code)
@@ -79,17 +80,12 @@ def crds(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 when the files differ.")] = False,
 ) -> None:
     """Write the CustomResourceDefinitions generated from the API models."""
-    from pagoda_operator.cli.crd_check import find_differences
-    from pagoda_operator.cli.crds import write_crds
+    from pagoda_operator.cli.crds import check_crds, write_crds
 
     if not check:
-        out.mkdir(parents=True, exist_ok=True)
-        write_crds(out)
-        typer.echo(f"wrote {out}")
-        return
-    differing = find_differences(out, write_crds)
-    if differing:
-        raise _fail(f"{out}: {', '.join(differing)} not as generated: run `pagoda crds --out {out}`")
+        typer.echo(f"wrote {write_crds(out)}")
+    elif not check_crds(out):
+        raise _fail(f"{out}: not as generated: run `pagoda crds --out {out}`")
 
 
 @app.command()

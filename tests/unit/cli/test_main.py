@@ -25,8 +25,9 @@ def test_bad_file_exits_1_with_the_field(tmp_path: Path) -> None:
     assert "spec.model: Field required" in result.output
 
 
-def test_chat_and_once_exclude_each_other(tmp_path: Path) -> None:
-    assert RUNNER.invoke(app, ["run", "x.yaml", "--chat", "--once", "hello"]).exit_code == 1
+def test_contradicting_options_are_refused(tmp_path: Path) -> None:
+    assert RUNNER.invoke(app, ["run", "x.yaml", "--chat", "--ask", "hello"]).exit_code == 1
+    assert RUNNER.invoke(app, ["run", "x.yaml", "--once"]).exit_code == 1
 
 
 def test_crds_check_tells_a_changed_file(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunOptions:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = tmp_path / "m.yaml"
     file.write_text(YAML)
-    return RunOptions(file=file, port=find_free_port(), once="Hi")
+    return RunOptions(file=file, port=find_free_port(), ask="Hi", once=True)
 
 
 def make_pod(program: Path, setup_code: str = "pass") -> Callable[[object], LocalPod]:

@@ -94,7 +94,7 @@ async def _stream_events(endpoint: Endpoint, messages: list[Message]) -> AsyncIt
         raise ChatError(f"{endpoint.url}: {error}") from error
 
 
-async def ask_once(endpoint: Endpoint, prompt: str) -> None:
+async def ask(endpoint: Endpoint, prompt: str) -> None:
     """One question; the answer on standard output as it streams."""
 
     def show(piece: str, _: Answer) -> None:

@@ -28,7 +28,8 @@ class RunOptions:
     file: Path
     port: int = 8000
     chat: bool = False
-    once: str | None = None
+    ask: str | None = None
+    once: bool = False
 
 
 @dataclass(slots=True)
@@ -101,11 +102,11 @@ class Session:
         text = self._options.file.read_bytes()
         current = await self._roll_to(self._spec)
         endpoint = chat.Endpoint(current.replicas[0].plan.url, current.pod.model_name, current.api_key)
-        if self._options.once is not None:
-            await chat.ask_once(endpoint, self._options.once)
-        elif self._options.chat:
+        if self._options.ask is not None:
+            await chat.ask(endpoint, self._options.ask)
+        if self._options.chat:
             await chat.chat(endpoint)
-        else:
+        elif not self._options.once:
             await self._follow_file(text)
 
     async def close(self) -> None:
