@@ -1,0 +1,151 @@
+"""Calls to the API server, in a bounded pool of threads so that the event loop never waits.
+
+Every call is counted by verb, kind and code. It decides nothing.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+from kubernetes import client as kubernetes_client
+from kubernetes import config as kubernetes_config
+
+from pagoda_operator.cluster.kinds import Kind, Object
+
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+
+
+class ApiError(Exception):
+    """The API server refused a call (status 0: it did not answer)."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+
+
+class CallCounter(Protocol):
+    def __call__(self, verb: str, kind: str, code: int) -> None: ...
+
+
+def load_api_client(threads: int) -> Any:
+    """From the pod's service account, else from the kubeconfig."""
+    configuration = kubernetes_client.Configuration()
+    try:
+        kubernetes_config.load_incluster_config(client_configuration=configuration)
+    except kubernetes_config.ConfigException:
+        kubernetes_config.load_kube_config(client_configuration=configuration)
+    configuration.connection_pool_maxsize = threads
+    configuration.retries = False
+    return kubernetes_client.ApiClient(configuration)
+
+
+class Client:
+    def __init__(self, api_client: Any, *, count: CallCounter, timeout_seconds: float, threads: int = 8) -> None:
+        self._api = api_client
+        self._count = count
+        self._timeout_seconds = timeout_seconds
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="api")
+
+    async def get(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
+        try:
+            return await self.request("GET", kind.path(namespace, name), kind=kind.kind, verb="get")
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def list(self, kind: Kind, namespace: str = "") -> list[Object]:
+        """All pages, each item with apiVersion and kind, which lists leave out."""
+        items: list[Object] = []
+        query = {"limit": "500", **({"labelSelector": kind.selector} if kind.selector else {})}
+        while True:
+            page = await self.request("GET", kind.path(namespace), kind=kind.kind, verb="list", query=query)
+            items += [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"]]
+            query["continue"] = page["metadata"].get("continue", "")
+            if not query["continue"]:
+                return items
+
+    async def create(self, kind: Kind, obj: Object) -> Object:
+        path = kind.path(obj["metadata"].get("namespace", ""))
+        return await self.request("POST", path, kind=kind.kind, verb="create", body=obj)
+
+    async def replace(self, kind: Kind, obj: Object) -> Object:
+        path = kind.path(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+        return await self.request("PUT", path, kind=kind.kind, verb="update", body=obj)
+
+    async def patch(
+        self,
+        kind: Kind,
+        name: str,
+        namespace: str,
+        body: Object,
+        *,
+        content_type: str,
+        subresource: str = "",
+        **query: str,
+    ) -> Object:
+        path = kind.path(namespace, name, subresource)
+        return await self.request(
+            "PATCH", path, kind=kind.kind, verb="patch", body=body, query=query, content_type=content_type
+        )
+
+    async def delete(self, kind: Kind, name: str, namespace: str, *, uid: str = "") -> None:
+        """Deletes that very object: one with the same name and another uid stays."""
+        body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        try:
+            await self.request("DELETE", kind.path(namespace, name), kind=kind.kind, verb="delete", body=body)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        kind: str,
+        verb: str,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        loop = asyncio.get_running_loop()
+        url = path + ("?" + urlencode(query) if query else "")
+        status, text = await loop.run_in_executor(self._pool, self._call, method, url, body, content_type)
+        self._count(verb, kind, status)
+        if not 200 <= status < 300:
+            raise ApiError(status, _message(text))
+        return json.loads(text)  # type: ignore[no-any-return]
+
+    def _call(self, method: str, url: str, body: Object | None, content_type: str) -> tuple[int, str]:
+        headers = {"Accept": "application/json", "User-Agent": "pagoda-operator"}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        self._api.update_params_for_auth(headers, [], ["BearerToken"], url, method, body)
+        payload = json.dumps(body) if content_type == APPLY else body
+        host = self._api.configuration.host
+        try:
+            answer = self._api.rest_client.request(
+                method, host + url, headers=headers, body=payload, _request_timeout=self._timeout_seconds
+            )
+            return answer.status, answer.read().decode()
+        except kubernetes_client.ApiException as error:
+            return error.status or 0, str(error.body or error.reason)
+        except Exception as error:  # urllib3 raises many kinds: all of them mean that no answer came
+            return 0, repr(error)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _message(text: str) -> str:
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return text[:300]

@@ -1,0 +1,106 @@
+"""What the watches have seen, in memory. Nothing here survives a restart: it is read again from the cluster.
+
+NB: a watch that reconnects never says what was deleted meanwhile, so lists are merged in at times (`merge_list`).
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+Object = dict[str, Any]
+Key = tuple[str, str]
+Id = tuple[str, str, str]
+"""Kind, namespace, name."""
+
+MODEL = "ModelDeployment"
+INSTANCE_LABELS = ("pagoda.dev/model-deployment", "app.kubernetes.io/instance")
+
+
+def id_of(obj: Object) -> Id:
+    return obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def version_of(obj: Object) -> int:
+    """Resource versions of one kind can be compared (they are numbers)."""
+    return int(obj["metadata"]["resourceVersion"])
+
+
+def owner_of(obj: Object) -> Key | None:
+    """The ModelDeployment that this object is, or that it belongs to; None for objects that concern all."""
+    meta = obj["metadata"]
+    namespace = meta.get("namespace", "")
+    if obj["kind"] == MODEL:
+        return namespace, meta["name"]
+    for owner in meta.get("ownerReferences") or ():
+        if owner["kind"] == MODEL:
+            return namespace, owner["name"]
+    labels = meta.get("labels") or {}
+    name = next((labels[label] for label in INSTANCE_LABELS if label in labels), None)
+    return (namespace, name) if name else None
+
+
+class Store:
+    def __init__(self) -> None:
+        self._objects: dict[Id, Object] = {}
+        self._owned: dict[Key, dict[Id, None]] = {}
+
+    def put(self, obj: Object) -> bool:
+        """Keeps the newest; False when this one is not news."""
+        id_ = id_of(obj)
+        old = self._objects.get(id_)
+        if old is not None and version_of(old) >= version_of(obj):
+            return False
+        self._forget(id_)
+        slim = {**obj, "metadata": {k: v for k, v in obj["metadata"].items() if k != "managedFields"}}
+        self._objects[id_] = slim
+        if (owner := owner_of(slim)) is not None:
+            self._owned.setdefault(owner, {})[id_] = None
+        return True
+
+    def remove(self, obj: Object) -> bool:
+        """Forgets the object, unless one that was made after it has its name."""
+        old = self._objects.get(id_of(obj))
+        if old is None or version_of(old) > version_of(obj):
+            return False
+        self._forget(id_of(obj))
+        return True
+
+    def forget(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
+        """We deleted it: the watch will say so later."""
+        obj = self.get(kind, namespace, name)
+        if obj is not None and obj["metadata"]["uid"] == uid:
+            self._forget((kind, namespace, name))
+
+    def merge_list(self, kind: str, items: Iterable[Object], *, known_before: set[Id]) -> list[Object]:
+        """Takes a fresh list as the truth; gives the objects that changed.
+
+        `known_before` are the ids from before the list was asked for: later ones may be too new to be in it.
+        """
+        listed = {id_of(item): item for item in items}
+        changed = [item for item in listed.values() if self.put(item)]
+        for id_ in [i for i in known_before if i[0] == kind and i not in listed and i in self._objects]:
+            changed.append(self._objects[id_])
+            self._forget(id_)
+        return changed
+
+    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        return self._objects.get((kind, namespace, name))
+
+    def ids(self) -> set[Id]:
+        return set(self._objects)
+
+    def of_kind(self, kind: str) -> list[Object]:
+        return [obj for (k, _, _), obj in self._objects.items() if k == kind]
+
+    def children(self, key: Key) -> list[Object]:
+        return [self._objects[id_] for id_ in self._owned.get(key, ()) if id_[0] != MODEL]
+
+    def model_keys(self) -> Iterator[Key]:
+        return iter([(namespace, name) for kind, namespace, name in self._objects if kind == MODEL])
+
+    def _forget(self, id_: Id) -> None:
+        obj = self._objects.pop(id_, None)
+        owner = owner_of(obj) if obj is not None else None
+        if owner is not None and owner in self._owned:
+            self._owned[owner].pop(id_, None)
+            if not self._owned[owner]:
+                del self._owned[owner]

@@ -1,0 +1,58 @@
+"""What the operator tells Prometheus: of itself, and one set of series a ModelDeployment, gone when it is deleted."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+MODEL_LABELS = ("namespace", "model_deployment")
+MODEL_GAUGES = {
+    "ready": "1 while the Ready condition is True",
+    "replicas": "Pods that exist",
+    "ready_replicas": "Pods that are ready",
+    "tokens_per_second": "Tokens served a second, all pods",
+    "demand_tokens_per_second": "Served plus backlog over its drain time, all pods",
+    "capacity_tokens_per_second": "Tokens a second one pod can serve",
+    "queued_requests": "Requests that wait for a slot",
+}
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self.reconciles = Counter("pagoda_operator_reconciles", "Reconciles", ["result"], registry=r)
+        self.reconcile_seconds = Histogram(
+            "pagoda_operator_reconcile_duration_seconds",
+            "Time of one reconcile",
+            registry=r,
+            buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 15),
+        )
+        self.queue_depth = Gauge("pagoda_operator_queue_depth", "Keys that are due", registry=r)
+        self.queue_seconds = Histogram(
+            "pagoda_operator_queue_latency_seconds",
+            "Time from due to taken",
+            registry=r,
+            buckets=(0.001, 0.01, 0.05, 0.1, 0.5, 1, 5, 30),
+        )
+        self.errors = Counter("pagoda_operator_errors", "Errors that a loop logged and survived", registry=r)
+        self.api_calls = Counter(
+            "pagoda_operator_api_calls", "Calls to the API server", ["verb", "kind", "code"], registry=r
+        )
+        self.leader = Gauge("pagoda_operator_leader", "1 while this replica writes", registry=r)
+        self._models = {
+            name: Gauge(f"pagoda_model_{name}", text, MODEL_LABELS, registry=r) for name, text in MODEL_GAUGES.items()
+        }
+
+    def set_model(self, namespace: str, name: str, values: dict[str, float | None]) -> None:
+        """A figure that is not known (None) has no series: it is never shown as 0."""
+        for gauge, value in values.items():
+            if value is None:
+                self._remove(gauge, namespace, name)
+            else:
+                self._models[gauge].labels(namespace, name).set(value)
+
+    def remove_model(self, namespace: str, name: str) -> None:
+        for gauge in MODEL_GAUGES:
+            self._remove(gauge, namespace, name)
+
+    def _remove(self, gauge: str, namespace: str, name: str) -> None:
+        labels = {"namespace": namespace, "model_deployment": name}
+        self._models[gauge].remove_by_labels(labels)

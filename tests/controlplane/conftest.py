@@ -1,0 +1,81 @@
+"""A real etcd, API server, controller manager and scheduler without nodes, in namespaces of their own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HOME = os.environ.get("CLUSTER_HOME", str(Path.home() / ".cache" / "pagoda-cluster"))
+METRICS_API_PORT = "6500"
+
+
+class ControlPlane:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.enter = str(folder / "in")
+
+    def kubectl(self, *args: str, stdin: str | None = None) -> str:
+        done = subprocess.run([self.enter, "kubectl", *args], input=stdin, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def get(self, *args: str) -> Any:
+        return json.loads(self.kubectl("get", *args, "-o", "json"))
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        bundle = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(bundle))
+
+    def start_operator(self, name: str) -> "subprocess.Popen[bytes]":
+        flags = ["--metrics-port=18080", "--health-port=18081", f"--metrics-api-port={METRICS_API_PORT}"]
+        kubeconfig = str(self.folder / "pki" / "admin.kubeconfig")
+        environ = {**os.environ, "PYTHONPATH": str(ROOT / "operator"), "POD_NAME": name, "KUBECONFIG": kubeconfig}
+        with open(self.folder / "log" / name, "wb") as log:
+            # NB: only the network is entered: with the pid namespace nsenter forks and a signal would not reach us
+            enter = ["nsenter", "-t", (self.folder / "init.pid").read_text().strip(), "--net"]
+            command = [*enter, "--", sys.executable, "-m", "pagoda_operator", *flags]
+            return subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log)
+
+
+def eventually(check: Callable[[], Any], *, seconds: float = 30.0) -> Any:
+    """The first true answer; the last failure when there is none in time."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            if found := check():
+                return found
+            error: Exception = AssertionError(f"never came true: {check}")
+        except (AssertionError, KeyError, IndexError) as failed:
+            error = failed
+        if time.monotonic() > end:
+            raise error
+        time.sleep(0.3)
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    if not (Path(HOME) / "bin" / "kube-apiserver").exists():
+        pytest.skip("the test control plane is not built: e2e/cluster/build.sh kube-only")
+    if os.geteuid() != 0 or shutil.which("nsenter") is None:
+        pytest.skip("the test control plane needs root and nsenter")
+    folder = Path(tempfile.mkdtemp(prefix="pagoda-controlplane-"))
+    run, environ = folder / "run", {**os.environ, "R": str(folder / "run"), "NODES": "0"}
+    try:
+        subprocess.run([ROOT / "e2e/cluster/up.sh"], env=environ, check=True, timeout=120, stdout=subprocess.DEVNULL)
+        plane = ControlPlane(run)
+        plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+        plane.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        plane.kubectl("create", "namespace", "pagoda-system")
+        yield plane
+    finally:
+        subprocess.run([ROOT / "e2e/cluster/down.sh"], env=environ, timeout=60, check=False)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,62 @@
+"""The store keeps what is newest and knows what belongs to whom."""
+
+from typing import Any
+
+from pagoda_operator.handlers.store import Store, owner_of
+
+KEY = ("ns", "tiny")
+
+
+def made(kind: str, name: str, version: int, *, owner: str = "tiny", **labels: str) -> dict[str, Any]:
+    meta: dict[str, Any] = {"namespace": "ns", "name": name, "uid": name, "resourceVersion": str(version)}
+    meta |= {"labels": labels, "managedFields": [{}]}
+    if owner and kind != "ModelDeployment":
+        meta["ownerReferences"] = [{"kind": "ModelDeployment", "name": owner}]
+    return {"kind": kind, "metadata": meta}
+
+
+def test_an_older_version_is_not_news() -> None:
+    store = Store()
+    assert store.put(made("Deployment", "tiny", 5))
+    assert not store.put(made("Deployment", "tiny", 4))
+    assert not store.put(made("Deployment", "tiny", 5))
+    assert store.put(made("Deployment", "tiny", 10))
+
+
+def test_a_late_deletion_does_not_remove_what_was_made_after_it() -> None:
+    store = Store()
+    store.put(made("Deployment", "tiny", 9))
+    assert not store.remove(made("Deployment", "tiny", 8))
+    assert store.remove(made("Deployment", "tiny", 10))
+    assert store.children(KEY) == []
+
+
+def test_children_are_found_by_owner_and_pods_by_label() -> None:
+    store = Store()
+    store.put(made("ModelDeployment", "tiny", 1))
+    store.put(made("Deployment", "tiny", 2))
+    store.put(made("Pod", "tiny-x", 3, owner="", **{"pagoda.dev/model-deployment": "tiny"}))
+    store.put(made("Pod", "other", 4, owner="", **{"pagoda.dev/model-deployment": "other"}))
+    assert {child["metadata"]["name"] for child in store.children(KEY)} == {"tiny", "tiny-x"}
+    assert list(store.model_keys()) == [KEY]
+
+
+def test_a_class_of_the_cluster_concerns_everyone() -> None:
+    assert owner_of({"kind": "IngressClass", "metadata": {"name": "nginx"}}) is None
+
+
+def test_a_list_removes_what_a_watch_forgot_to_report() -> None:
+    store = Store()
+    store.put(made("Deployment", "gone", 1))
+    known = store.ids()
+    store.put(made("Deployment", "younger-than-the-list", 7))
+    changed = store.merge_list("Deployment", [made("Deployment", "new", 6)], known_before=known)
+    assert {obj["metadata"]["name"] for obj in changed} == {"gone", "new"}
+    names = {obj["metadata"]["name"] for obj in store.of_kind("Deployment")}
+    assert names == {"new", "younger-than-the-list"}
+
+
+def test_managed_fields_are_not_kept() -> None:
+    store = Store()
+    store.put(made("Deployment", "tiny", 1))
+    assert "managedFields" not in store.children(KEY)[0]["metadata"]
