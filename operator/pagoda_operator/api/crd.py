@@ -118,7 +118,7 @@ def _clean(node: Schema, definitions: dict[str, Schema]) -> Schema:
         if bound in cleaned:
             cleaned[plain] = cleaned[bound]
             cleaned[bound] = True
-    if cleaned.get("default") is None or isinstance(cleaned.get("default"), dict | list):
+    if cleaned.get("default") in (None, "") or isinstance(cleaned.get("default"), dict | list):
         cleaned.pop("default", None)  # objects default in code, so that a CR stays as small as it was written
     if "x-list-key" in node:
         cleaned |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [node["x-list-key"]]}

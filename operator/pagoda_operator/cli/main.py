@@ -80,12 +80,13 @@ def crds(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 when the files differ.")] = False,
 ) -> None:
     """Write the CustomResourceDefinitions generated from the API models."""
+    from pagoda_operator.api.crd import FILE_NAME
     from pagoda_operator.cli.crds import check_crds, write_crds
 
     if not check:
         typer.echo(f"wrote {write_crds(out)}")
     elif not check_crds(out):
-        raise _fail(f"{out}: not as generated: run `pagoda crds --out {out}`")
+        raise _fail(f"{out / FILE_NAME}: not as generated: run `pagoda crds --out {out}`")
 
 
 @app.command()
