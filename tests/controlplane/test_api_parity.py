@@ -1,0 +1,123 @@
+"""The API server (schema and CEL) and pydantic accept and refuse the same resources, for the same reasons."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pagoda_operator.api import ModelDeployment
+from pagoda_operator.api.rules import RULES
+from pydantic import ValidationError
+
+from .conftest import ROOT, ControlPlane
+
+pytestmark = pytest.mark.controlplane
+GOOD: list[dict[str, Any]] = [
+    {},
+    {"replicas": 3},
+    {"replicas": 0},
+    {"autoscaling": {"maxReplicas": 3}},
+    {"autoscaling": {"minReplicas": 2, "maxReplicas": 2, "targetUtilization": 0.5, "tokensPerSecond": 100}},
+    {"model": {"uri": "hf://Qwen/Qwen3-0.6B@main", "cache": {"pvc": {"size": "10Gi"}}}},
+    {"model": {"uri": "hf://Qwen/Qwen3-0.6B", "cache": {"existingClaim": "weights"}}},
+    {"model": {"uri": "pvc://claim/path/to"}},
+    {"model": {"uri": "bundled://pagoda-tiny", "name": "tiny"}},
+    {"engine": {"maxModelLen": 512, "dtype": "float32", "tensorParallel": 1, "prefixCaching": False}},
+    {"resources": {"gpus": 1, "cpu": "2", "memory": "4Gi"}},
+    {"queue": {"maxQueued": 10, "maxQueuedTokens": 1000, "maxWaitSeconds": 5}},
+    {"ingress": {"host": "llm.example.com", "className": "nginx"}},
+    {"auth": {"apiKeysSecretRef": {"name": "keys"}}},
+    {"rollout": {"maxSurge": "25%", "maxUnavailable": 0}},
+    {"rollout": {"maxSurge": 0, "maxUnavailable": "50%", "upgradePolicy": "Immediately"}},
+]
+BAD: list[dict[str, Any]] = [
+    {"replicas": 1, "autoscaling": {"maxReplicas": 2}},
+    {"replicas": -1},
+    {"replicas": "two"},
+    {"tracing": {}},
+    {"cost": {"gpuHourPrice": 2}},
+    {"model": {}},
+    {"model": {"uri": "s3://bucket/key"}},
+    {"model": {"uri": "oci://image"}},
+    {"model": {"uri": "Qwen/Qwen3-0.6B"}},
+    {"model": {"uri": "hf://only-a-name"}},
+    {"model": {"uri": "pvc://claim/../etc"}},
+    {"model": {"uri": "bundled://x", "cache": {"existingClaim": "c"}}},
+    {"model": {"uri": "hf://a/b", "cache": {"pvc": {"size": "1Gi"}, "existingClaim": "c"}}},
+    {"model": {"uri": "hf://a/b", "adapters": [{"name": "x", "uri": "hf://a/c"}]}},
+    {"engine": {"quantization": "fp8"}},
+    {"engine": {"kvCacheDtype": "fp8"}},
+    {"engine": {"tensorParallel": 2}},
+    {"engine": {"dtype": "int3"}},
+    {"engine": {"maxModelLen": 0}},
+    {"engine": {"gpuMemoryFraction": 1.5}},
+    {"resources": {"gpus": 2}},
+    {"resources": {"profile": "nvidia-l4:1"}},
+    {"autoscaling": {}},
+    {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}},
+    {"autoscaling": {"minReplicas": 0, "maxReplicas": 2}},
+    {"autoscaling": {"maxReplicas": 2, "provider": "keda"}},
+    {"autoscaling": {"maxReplicas": 2, "targetUtilization": 2}},
+    {"autoscaling": {"maxReplicas": 2, "scaleToZeroAfterSeconds": 60}},
+    {"queue": {"fairness": "key"}},
+    {"queue": {"maxQueued": -1}},
+    {"rollout": {"maxSurge": 0, "maxUnavailable": 0}},
+    {"rollout": {"maxSurge": "0%", "maxUnavailable": 0}},
+    {"unknown": 1},
+    {"model": {"uri": "bundled://pagoda-tiny", "url": "x"}},
+]
+
+
+def resource(spec: dict[str, Any], name: str = "m") -> dict[str, Any]:
+    spec = {"model": {"uri": "bundled://pagoda-tiny"}, **spec}
+    metadata = {"name": name, "namespace": "default"}
+    return {"apiVersion": "pagoda.dev/v1alpha1", "kind": "ModelDeployment", "metadata": metadata, "spec": spec}
+
+
+def refusal_by_server(plane: ControlPlane, manifest: str) -> str | None:
+    command = [plane.enter, "kubectl", "apply", "--dry-run=server", "--server-side", "--validate=strict", "-f", "-"]
+    done = subprocess.run(command, input=manifest, capture_output=True, text=True, timeout=60)
+    return done.stderr if done.returncode else None
+
+
+def refusal_by_pydantic(found: dict[str, Any]) -> str | None:
+    try:
+        ModelDeployment.model_validate(found)
+    except ValidationError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("spec", GOOD, ids=json.dumps)
+def test_both_accept(control_plane: ControlPlane, spec: dict[str, Any]) -> None:
+    assert refusal_by_pydantic(resource(spec)) is None
+    assert refusal_by_server(control_plane, json.dumps(resource(spec))) is None
+
+
+@pytest.mark.parametrize("spec", BAD, ids=json.dumps)
+def test_both_refuse_with_the_same_rules(control_plane: ControlPlane, spec: dict[str, Any]) -> None:
+    by_pydantic = refusal_by_pydantic(resource(spec))
+    by_server = refusal_by_server(control_plane, json.dumps(resource(spec)))
+    assert by_pydantic is not None and by_server is not None
+    broken = [rule.message for rule in RULES if rule.message in by_pydantic]
+    assert [message for message in broken if message not in by_server] == []
+
+
+@pytest.mark.parametrize("name", ["m" * 41, "1m", "a.b"])
+def test_both_refuse_a_name_that_cannot_name_children(control_plane: ControlPlane, name: str) -> None:
+    assert refusal_by_pydantic(resource({}, name)) is not None
+    assert refusal_by_server(control_plane, json.dumps(resource({}, name))) is not None
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_example_is_accepted_with_strict_validation(control_plane: ControlPlane, path: Path) -> None:
+    assert list(yaml.safe_load_all(path.read_text()))
+    assert refusal_by_server(control_plane, path.read_text()) is None
+
+
+def test_explain_reads_like_a_manual(control_plane: ControlPlane) -> None:
+    text = control_plane.kubectl("explain", "modeldeployments.spec", "--recursive=false")
+    assert "only model.uri is needed" in text.lower()
+    assert text.count("<no description>") == 0
