@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
+
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.api.rules import RULES
-from pydantic import ValidationError
 
 from .conftest import ROOT, ControlPlane
 

@@ -1,0 +1,203 @@
+"""The rig of the end-to-end tests: a real cluster, our chart in it, and small verbs to act on both.
+
+By default the cluster of e2e/cluster is brought up and our images are built and pushed to it. CLUSTER=current uses the
+kubeconfig's cluster as it is; there CONTROL_IMAGE and SERVER_IMAGE (repository:tag) and INGRESS_URL say what to test.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+E2E = Path(__file__).parent
+ROOT = E2E.parent
+SYSTEM = "pagoda-system"
+CHART = os.environ.get("CHART", "helm/pagoda")
+Object = dict[str, Any]
+T = TypeVar("T")
+
+
+def wait_for(predicate: Callable[[], T], timeout: float, describe: str | Callable[[], object]) -> T:
+    """The first true value of the predicate; after `timeout` seconds it fails with the description of the world."""
+    deadline = time.monotonic() + timeout
+    while True:
+        if value := predicate():
+            return value
+        if time.monotonic() > deadline:
+            pytest.fail(f"after {timeout:g} s still not: {describe() if callable(describe) else describe}")
+        time.sleep(0.3)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    enter: tuple[str, ...]
+    control_image: str
+    server_image: str
+    ingress_url: str
+
+    def run(self, *command: str, stdin: str | None = None, check: bool = True, timeout: float = 180) -> str:
+        """Runs a command inside the cluster's namespaces; gives its output, with the error output where it failed."""
+        done = subprocess.run(
+            [*self.enter, *command], input=stdin, capture_output=True, text=True, timeout=timeout, cwd=ROOT, check=False
+        )
+        if check and done.returncode:
+            pytest.fail(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout if not done.returncode else done.stdout + done.stderr
+
+    def kubectl(self, *args: str, stdin: str | None = None, check: bool = True, timeout: float = 180) -> str:
+        return self.run("kubectl", *args, stdin=stdin, check=check, timeout=timeout)
+
+    def helm(self, *args: str, timeout: float = 180) -> str:
+        return self.run("helm", *args, timeout=timeout)
+
+    def items(self, kinds: str, namespace: str, *args: str) -> list[Object]:
+        found: list[Object] = json.loads(self.kubectl("-n", namespace, "get", kinds, "-o", "json", *args))["items"]
+        return found
+
+    def stream(self, url: str, model: str, *args: str) -> list[Object]:
+        """Chunks of one streamed chat by the openai client: when each came, and its text."""
+        out = self.run(sys.executable, str(E2E / "client.py"), f"{url}/v1", "--model", model, *args)
+        return [json.loads(line) for line in out.splitlines()]
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace of one test, and the ModelDeployments in it."""
+
+    cluster: Cluster
+    name: str
+
+    def kubectl(self, *args: str, stdin: str | None = None, check: bool = True) -> str:
+        return self.cluster.kubectl("-n", self.name, *args, stdin=stdin, check=check)
+
+    def apply(self, name: str, **spec: Any) -> None:
+        """A ModelDeployment of the bundled model, small enough that several fit on two cores."""
+        small = {"model": {"uri": "bundled://pagoda-tiny"}, "resources": {"cpu": "100m"}}
+        obj = {"apiVersion": "pagoda.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": name}}
+        self.kubectl("apply", "-f", "-", stdin=json.dumps(obj | {"spec": small | spec}))
+
+    def model(self, name: str) -> Object:
+        obj: Object = json.loads(self.kubectl("get", "modeldeployment", name, "-o", "json"))
+        return obj
+
+    def condition(self, name: str, type_: str = "Ready") -> Object:
+        """The condition, if it speaks of the spec as it is now; else an empty one."""
+        obj = self.model(name)
+        for condition in obj.get("status", {}).get("conditions", []):
+            if condition["type"] == type_ and condition.get("observedGeneration") == obj["metadata"]["generation"]:
+                found: Object = condition
+                return found
+        return {"status": "", "reason": "", "message": ""}
+
+    def pods(self, name: str) -> list[Object]:
+        """The pods of a ModelDeployment that are not on their way out."""
+        pods = self.cluster.items("pods", self.name, "-l", self.selector(name))
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+    def selector(self, name: str) -> str:
+        return f"pagoda.dev/model-deployment={name}"
+
+    def wait_ready(self, name: str, timeout: float = 180) -> None:
+        wait_for(
+            lambda: self.condition(name)["status"] == "True",
+            timeout,
+            lambda: f"{name} Ready; its status: {json.dumps(self.model(name).get('status'), indent=1)}",
+        )
+
+    def wait_reason(self, name: str, reason: str, *, type_: str = "Ready", timeout: float = 90) -> str:
+        """Waits until the condition is false for this reason; gives its message."""
+        wait_for(
+            lambda: (c := self.condition(name, type_))["status"] == "False" and c["reason"] == reason,
+            timeout,
+            lambda: f"{type_} False for {reason}; its status: {json.dumps(self.model(name).get('status'), indent=1)}",
+        )
+        return str(self.condition(name, type_)["message"])
+
+
+def _shell(*command: str) -> None:
+    print(f"== {' '.join(command)}", flush=True)
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+@pytest.fixture(scope="session")
+def cluster(pytestconfig: pytest.Config) -> Cluster:
+    if os.environ.get("CLUSTER") == "current":
+        return Cluster((), os.environ["CONTROL_IMAGE"], os.environ["SERVER_IMAGE"], os.environ.get("INGRESS_URL", ""))
+    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():  # progress is shown
+        _shell("e2e/cluster/cluster-up.sh")
+        _shell("e2e/cluster/images.sh")
+    home = Path(os.environ.get("CLUSTER_HOME", Path.home() / ".cache/pagoda-cluster"))
+    images = json.loads((home / "run/images.json").read_text())
+    return Cluster((str(E2E / "cluster/in"),), images["control"], images["server"], "http://192.0.2.1:8880")
+
+
+@pytest.fixture(scope="session")
+def pagoda(cluster: Cluster) -> Cluster:
+    """The cluster with our chart installed, or upgraded to these images."""
+    control, server = (image.rpartition(":") for image in (cluster.control_image, cluster.server_image))
+    cluster.helm(
+        *("upgrade", "--install", "pagoda", CHART, "--namespace", SYSTEM, "--create-namespace"),
+        *("--set", f"image.control.repository={control[0]},image.control.tag={control[2]}"),
+        *("--set", f"image.server.repository={server[0]},image.server.tag={server[2]}"),
+    )
+    said = cluster.kubectl("-n", SYSTEM, "rollout", "status", "deployment/pagoda", "--timeout=60s", check=False)
+    if "successfully rolled out" not in said:
+        pytest.exit(f"the operator does not start: {said}\n{_tell(cluster, SYSTEM)}", returncode=1)
+    return cluster
+
+
+@pytest.fixture
+def kubectl(cluster: Cluster) -> Callable[..., str]:
+    return cluster.kubectl
+
+
+@pytest.fixture
+def helm(cluster: Cluster) -> Callable[..., str]:
+    return cluster.helm
+
+
+@pytest.fixture(name="wait_for")
+def wait_for_fixture() -> Callable[..., Any]:
+    return wait_for
+
+
+@pytest.fixture
+def namespace(pagoda: Cluster, request: pytest.FixtureRequest) -> Iterator[Namespace]:
+    """A fresh namespace, gone after the test. When the test failed, it first tells what was in it."""
+    name = f"e2e-{uuid.uuid4().hex[:8]}"
+    pagoda.kubectl("create", "namespace", name)
+    try:
+        yield Namespace(pagoda, name)
+        if getattr(request.node, "failed", False):
+            print(_tell(pagoda, name))
+    finally:
+        pagoda.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if report.when == "call":
+        item.failed = report.failed  # type: ignore[attr-defined]
+    return report
+
+
+def _tell(cluster: Cluster, namespace: str) -> str:
+    """What a person would look at first."""
+    looks = [
+        ("-n", namespace, "get", "modeldeployments", "-o", "yaml"),
+        ("-n", namespace, "get", "all,ingress,hpa,endpointslices", "-o", "wide"),
+        ("-n", namespace, "get", "events", "--sort-by=.lastTimestamp"),
+        ("-n", namespace, "logs", "-l", "pagoda.dev/model-deployment", "--all-containers", "--prefix", "--tail=30"),
+        ("-n", SYSTEM, "get", "pods", "-o", "wide"),
+        ("-n", SYSTEM, "logs", "deployment/pagoda", "--tail=60"),
+    ]
+    return "\n".join(f"$ kubectl {' '.join(look)}\n{cluster.kubectl(*look, check=False)}" for look in looks)
