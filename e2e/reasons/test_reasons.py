@@ -15,8 +15,31 @@ def test_an_ingress_class_that_does_not_exist(namespace: Any) -> None:
 
 
 def test_a_claim_without_a_storage_class(namespace: Any) -> None:
-    namespace.apply("claimless", model={"uri": "bundled://pagoda-tiny", "cache": {"pvc": {"size": "1Gi"}}})
+    namespace.apply("claimless", model={"uri": "hf://org/weights", "cache": {"pvc": {"size": "1Gi"}}})
     assert namespace.wait_reason("claimless", "NoStorageClass")
+
+
+def test_a_model_that_does_not_exist_while_the_old_one_serves(namespace: Any) -> None:
+    namespace.apply("moved")
+    namespace.wait_ready("moved")
+    old = [pod["metadata"]["uid"] for pod in namespace.pods("moved")]
+    namespace.apply("moved", model={"uri": "bundled://no-such-model"})
+    assert "bundled://no-such-model" in namespace.wait_reason("moved", "ModelNotFound")
+    serving = [pod["metadata"]["uid"] for pod in namespace.pods("moved")]
+    assert set(old) <= set(serving)
+    namespace.apply("moved")
+    namespace.wait_ready("moved")
+    assert [pod["metadata"]["uid"] for pod in namespace.pods("moved")] == old, "a revert restarts no pod"
+
+
+def test_too_little_memory(namespace: Any) -> None:
+    namespace.apply("small", resources={"cpu": "100m", "memory": "100Mi"})
+    assert "100Mi" in namespace.wait_reason("small", "OutOfMemory")
+
+
+def test_a_server_that_cannot_start(namespace: Any) -> None:
+    namespace.apply("long", engine={"maxModelLen": 1000000})
+    assert "max_model_len" in namespace.wait_reason("long", "CrashLooping")
 
 
 def test_replicas_and_autoscaling_are_refused_together(namespace: Any) -> None:
