@@ -48,8 +48,9 @@ cluster-up:  ## a real Kubernetes in namespaces of its own
 cluster-down:  ## end it; nothing is left
 	@e2e/cluster/cluster-down.sh
 
-e2e: setup cluster-up  ## the user stories on a real cluster (CLUSTER=current: the kubeconfig's)
-	@$(BIN)/python -m pytest -q e2e
+STORIES ?= e2e
+e2e: setup $(if $(CLUSTER),,cluster-up)  ## the user stories on a real cluster (CLUSTER=current: the kubeconfig's)
+	@$(BIN)/python -m pytest -q -s $(STORIES)
 
 requirements:  ## pin the requirements again
 	for extra in control: server:--extra=server "dev:--extra=server --extra=dev"; do \

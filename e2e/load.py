@@ -1,4 +1,4 @@
-"""Streams chats by the official openai client, a fixed number at a time, for a fixed time; run inside the cluster's namespaces.
+"""Streams chats by the official openai client, so many at a time, for so long; run inside the cluster's namespaces.
 
 Prints one JSON object at the end: how many answers came whole, how many failed, and how many chunks there were.
 """

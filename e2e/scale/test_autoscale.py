@@ -22,7 +22,9 @@ def ready(namespace: Any) -> int:
 
 
 def tell(namespace: Any) -> str:
-    return str(namespace.kubectl("get", "hpa,modeldeployment,pods", "-o", "wide") + namespace.kubectl("describe", "hpa"))
+    return str(
+        namespace.kubectl("get", "hpa,modeldeployment,pods", "-o", "wide") + namespace.kubectl("describe", "hpa")
+    )
 
 
 def test_one_three_one_on_tokens_per_second(namespace: Any, wait_for: Any) -> None:

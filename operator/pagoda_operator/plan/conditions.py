@@ -101,9 +101,9 @@ def compute_conditions(world: World, now: datetime) -> list[Object]:
 
 
 def _ready_chain(world: World) -> tuple[Check, ...]:
-    """One ready pod answers requests, whatever the others do."""
+    """One ready pod answers requests, whatever the others do, unless the model now asked for cannot be fetched."""
     if _ready_and_wanted(world)[0] > 0:
-        return (check_spec, check_ingress_class)
+        return (check_spec, check_fetch, check_ingress_class)
     return (check_spec, check_storage_class, *POD_CHECKS, check_ingress_class, check_starting)
 
 

@@ -1,7 +1,6 @@
 """The server's life: engine and front up until a signal (finish the streams, exit 0) or the engine's end (exit 1)."""
 
 import asyncio
-import logging
 import os
 import signal
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ from pagoda_server.http.app import Server
 from pagoda_server.settings import Settings
 from pagoda_server.text.tokenizer import read_tokenizer
 
-log = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
 ENGINE_STOP_SECONDS = 10.0
 SOCKET_MODE = 0o660
@@ -62,9 +60,7 @@ async def _run_until_end(server: Server, child: asyncio.subprocess.Process, stop
     for task in (stopped, engine):
         task.cancel()
     await asyncio.gather(stopped, engine, return_exceptions=True)
-    if ended:
-        log.error("the engine ended; exiting", extra={"returncode": child.returncode})
-    return ended
+    return ended  # NB: says nothing: the engine's own last line is the reason, and the pod's status shows the last line
 
 
 async def _follow_engine(server: Server, child: asyncio.subprocess.Process) -> None:
