@@ -34,6 +34,20 @@ def test_one_three_one_on_tokens_per_second(namespace: Any, wait_for: Any) -> No
     assert namespace.model("autoscaled")["status"]["capacity"]["source"] == "measured"
     wait_for(lambda: namespace.condition("autoscaled", "Scaling")["status"] == "True", 60, lambda: tell(namespace))
     url = f"{namespace.cluster.ingress_url}/v1"
+    look = (
+        "curl",
+        "-s",
+        "--noproxy",
+        "*",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        "-H",
+        f"Host: {HOST}",
+        f"{url}/models",
+    )
+    wait_for(lambda: namespace.cluster.run(*look) == "200", 30, "nginx has taken the Ingress up")
     arguments = [url, "--host", HOST, "--model", "autoscaled", "--streams", "8", "--seconds", "75"]
     load = subprocess.Popen(
         [*namespace.cluster.enter, sys.executable, LOAD, *arguments], stdout=subprocess.PIPE, text=True
