@@ -75,7 +75,8 @@ def check_out_of_memory(world: World, now: datetime) -> Problem | None:
 def check_crash_loop(world: World, now: datetime) -> Problem | None:
     for pod, container in _containers(world):
         waiting = container.get("state", {}).get("waiting", {})
-        if waiting.get("reason") == "CrashLoopBackOff":
+        again = container.get("restartCount", 0) > 0 and not container.get("ready") and _terminated(container)
+        if waiting.get("reason") == "CrashLoopBackOff" or again:  # NB: between two crashes it runs for a while
             ended = _terminated(container)
             line = _last_line(ended.get("message", "")) or world.last_log_line or "no message"
             code = ended.get("exitCode", "?")
