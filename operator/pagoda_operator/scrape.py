@@ -8,6 +8,8 @@ from typing import Any
 
 import aiohttp
 
+from pagoda_operator.plan.pods import is_ready
+
 TIMEOUT_SECONDS = 2.0
 FRESH_SECONDS = 2.0
 
@@ -45,12 +47,6 @@ def parse_load(raw: Mapping[str, Any]) -> Load:
         waiting=int(raw.get("waiting") or 0),
         queued=int(raw.get("queued") or 0),
     )
-
-
-def is_ready(pod: Mapping[str, Any]) -> bool:
-    conditions = pod.get("status", {}).get("conditions") or ()
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-    return ready and "deletionTimestamp" not in pod["metadata"]
 
 
 def sum_demand(pods: Sequence[Mapping[str, Any]], loads: Mapping[str, Load]) -> float:

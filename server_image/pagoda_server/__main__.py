@@ -59,40 +59,31 @@ def build_engine_config(args: argparse.Namespace, socket: Path) -> EngineConfig:
 
 def build_settings(args: argparse.Namespace) -> Settings:
     folder = args.socket.parent if args.socket else Path(tempfile.mkdtemp(prefix="pagoda-"))
-    config = build_engine_config(args, folder / "engine.sock")
     return Settings(
-        model=config.model,
+        engine=build_engine_config(args, folder / "engine.sock"),
         served_model_name=args.served_model_name,
         socket=args.socket,
         host=args.host,
         port=args.port,
-        engine_socket=config.socket,
-        device=config.device,
-        dtype=config.dtype,
-        max_model_len=config.max_model_len,
-        max_num_seqs=config.max_num_seqs,
-        max_batched_tokens=config.max_batched_tokens,
-        gpu_memory_fraction=config.gpu_memory_fraction,
-        prefix_caching=config.prefix_caching,
     )
 
 
-def build_engine_command(settings: Settings) -> list[str]:
+def build_engine_command(config: EngineConfig) -> list[str]:
     flags = {
-        "--model": settings.model,
-        "--socket": settings.engine_socket,
-        "--device": settings.device,
-        "--dtype": settings.dtype,
-        "--max-model-len": settings.max_model_len,
-        "--max-num-seqs": settings.max_num_seqs,
-        "--max-batched-tokens": settings.max_batched_tokens,
-        "--gpu-memory-fraction": settings.gpu_memory_fraction,
+        "--model": config.model,
+        "--socket": config.socket,
+        "--device": config.device,
+        "--dtype": config.dtype,
+        "--max-model-len": config.max_model_len,
+        "--max-num-seqs": config.max_num_seqs,
+        "--max-batched-tokens": config.max_batched_tokens,
+        "--gpu-memory-fraction": config.gpu_memory_fraction,
     }
     command = [sys.executable, "-m", "pagoda_server", "engine"]
     for flag, value in flags.items():
         if value is not None:
             command += [flag, str(value)]
-    return command + ([] if settings.prefix_caching else ["--no-prefix-caching"])
+    return command + ([] if config.prefix_caching else ["--no-prefix-caching"])
 
 
 def run_serve(args: argparse.Namespace) -> int:
@@ -101,7 +92,7 @@ def run_serve(args: argparse.Namespace) -> int:
     from pagoda_server.http.serve import serve
 
     settings = build_settings(args)
-    code: int = uvloop.run(serve(settings, build_engine_command(settings)))
+    code: int = uvloop.run(serve(settings, build_engine_command(settings.engine)))
     return code
 
 

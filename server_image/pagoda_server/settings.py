@@ -6,25 +6,17 @@ Only `__main__` builds one. A bad value stops the process with its name.
 from dataclasses import dataclass
 from pathlib import Path
 
-from pagoda_server.engine.config import Device, Dtype
+from pagoda_server.engine.config import EngineConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    model: Path
+    engine: EngineConfig
     served_model_name: str
     socket: Path | None = None
     """The unix socket of the HTTP front. None: listen on `host` and `port`."""
     host: str = "127.0.0.1"
     port: int = 8000
-    engine_socket: Path
-    device: Device = "auto"
-    dtype: Dtype = "auto"
-    max_model_len: int | None = None
-    max_num_seqs: int = 256
-    max_batched_tokens: int = 2048
-    gpu_memory_fraction: float = 0.9
-    prefix_caching: bool = True
     max_body_bytes: int = 4 * 1024 * 1024
     stats_stale_seconds: float = 15.0
     """Without a word from the engine for this long, the server is not healthy."""

@@ -65,8 +65,6 @@ CHILDREN = (
 OPTIONAL = (
     Kind("monitoring.coreos.com/v1", "PodMonitor", "podmonitors", selector=MANAGED_BY),
     Kind("monitoring.coreos.com/v1", "PrometheusRule", "prometheusrules", selector=MANAGED_BY),
-    Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects", selector=MANAGED_BY),
-    Kind("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes", selector=MANAGED_BY),
 )
 WATCHED = (MODEL_DEPLOYMENT, *CHILDREN, INGRESS_CLASS, STORAGE_CLASS)
 ALL = (*WATCHED, LEASE, SECRET, CONFIG_MAP, EVENT, API_SERVICE, *OPTIONAL)

@@ -7,7 +7,8 @@ from pagoda_operator.handlers.queue import Key
 from pagoda_operator.handlers.store import Object, Store
 from pagoda_operator.plan import Load as PlanLoad
 from pagoda_operator.plan import World, world_of
-from pagoda_operator.scrape import Load, is_ready
+from pagoda_operator.plan.pods import is_ready
+from pagoda_operator.scrape import Load
 from pagoda_operator.settings import Settings
 
 

@@ -17,7 +17,8 @@ from pagoda_operator.handlers.queue import Key
 from pagoda_operator.handlers.store import MODEL, Object, Store
 from pagoda_operator.metrics import Metrics
 from pagoda_operator.plan import Plan, needs_apply, plan
-from pagoda_operator.scrape import Load, Scraper, is_ready
+from pagoda_operator.plan.pods import is_ready
+from pagoda_operator.scrape import Load, Scraper
 
 logger = logging.getLogger(__name__)
 

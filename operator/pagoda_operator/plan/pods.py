@@ -1,9 +1,10 @@
 """What is wrong with the pods, in the user's words. One named check a trouble; the first to find one wins."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from pagoda_operator.plan.world import Object, World
 
@@ -21,7 +22,7 @@ _FETCH_REASONS = ("ModelNotFound", "ModelDownloadDenied", "ModelDownloadFailed")
 _INSUFFICIENT = re.compile(r"(\d+) Insufficient ([A-Za-z0-9./_-]+?)[.,]?(?=\s|$|,|\.\s)")
 
 
-def is_ready(pod: Object) -> bool:
+def is_ready(pod: Mapping[str, Any]) -> bool:
     conditions = pod.get("status", {}).get("conditions", [])
     deleted = pod["metadata"].get("deletionTimestamp") is not None
     return not deleted and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
@@ -75,9 +76,9 @@ def check_out_of_memory(world: World, now: datetime) -> Problem | None:
 def check_crash_loop(world: World, now: datetime) -> Problem | None:
     for pod, container in _containers(world):
         waiting = container.get("state", {}).get("waiting", {})
-        again = container.get("restartCount", 0) > 0 and not container.get("ready") and _terminated(container)
+        ended = _terminated(container)
+        again = container.get("restartCount", 0) > 0 and not container.get("ready") and ended
         if waiting.get("reason") == "CrashLoopBackOff" or again:  # NB: between two crashes it runs for a while
-            ended = _terminated(container)
             line = _last_line(ended.get("message", "")) or world.last_log_line or "no message"
             code = ended.get("exitCode", "?")
             return Problem(

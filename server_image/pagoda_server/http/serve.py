@@ -18,11 +18,11 @@ SOCKET_MODE = 0o660
 
 
 async def serve(settings: Settings, engine_command: Sequence[str]) -> int:
-    server = Server(settings, await asyncio.to_thread(read_tokenizer, settings.model))
+    server = Server(settings, await asyncio.to_thread(read_tokenizer, settings.engine.model))
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    settings.engine_socket.unlink(missing_ok=True)
+    settings.engine.socket.unlink(missing_ok=True)
     child = await asyncio.create_subprocess_exec(*engine_command, start_new_session=True)
     runner = web.AppRunner(server.build_app(), handler_cancellation=True, access_log=None)
     try:
@@ -66,7 +66,7 @@ async def _run_until_end(server: Server, child: asyncio.subprocess.Process, stop
 async def _follow_engine(server: Server, child: asyncio.subprocess.Process) -> None:
     while child.returncode is None and server.engine is None:
         try:
-            server.engine = await EngineClient.connect(server.settings.engine_socket)
+            server.engine = await EngineClient.connect(server.settings.engine.socket)
         except (OSError, asyncio.IncompleteReadError):
             await asyncio.sleep(POLL_SECONDS)
     if server.engine is None:

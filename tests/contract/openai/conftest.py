@@ -13,6 +13,7 @@ from openai import AsyncOpenAI
 from tokenizers import Tokenizer as RawTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine_client import EngineClient, read_frame
 from pagoda_server.http.app import Server
 from pagoda_server.settings import Settings
@@ -99,7 +100,8 @@ async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
     path = tmp_path / "e.sock"
     listener = await asyncio.start_unix_server(engine.handle, str(path))
     server = Server(
-        Settings(model=tmp_path, served_model_name="tiny", engine_socket=path, max_body_bytes=100_000), tokenizer
+        Settings(engine=EngineConfig(model=tmp_path, socket=path), served_model_name="tiny", max_body_bytes=100_000),
+        tokenizer,
     )
     server.engine = await EngineClient.connect(path)
     runner = web.AppRunner(server.build_app(), handler_cancellation=True)
