@@ -35,6 +35,15 @@ class ControlPlane:
         bundle = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         self.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(bundle))
 
+    def writes(self) -> list[str]:
+        """What the operator has asked the API server to write so far, its Lease apart; from the audit log."""
+        lines = map(json.loads, (self.folder / "log" / "audit").read_text().splitlines())
+        return [
+            f"{line['verb']} {line['requestURI']}"
+            for line in lines
+            if line["userAgent"].startswith("pagoda-operator") and line["objectRef"]["resource"] != "leases"
+        ]
+
     def start_operator(self, name: str) -> "subprocess.Popen[bytes]":
         flags = ["--metrics-port=18080", "--health-port=18081", f"--metrics-api-port={METRICS_API_PORT}"]
         kubeconfig = str(self.folder / "pki" / "admin.kubeconfig")
