@@ -73,7 +73,7 @@ def eventually(check: Callable[[], Any], *, seconds: float = 30.0) -> Any:
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[ControlPlane]:
     if not (Path(HOME) / "bin" / "kube-apiserver").exists():
-        pytest.skip("the test control plane is not built: e2e/cluster/build.sh kube-only")
+        pytest.skip("the test control plane is not built: e2e/cluster/build.sh test")
     if os.geteuid() != 0 or shutil.which("nsenter") is None:
         pytest.skip("the test control plane needs root and nsenter")
     folder = Path(tempfile.mkdtemp(prefix="pagoda-controlplane-"))
