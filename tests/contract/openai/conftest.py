@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from openai import AsyncOpenAI
@@ -91,6 +93,12 @@ class Stack:
     server: Server
     client: AsyncOpenAI
 
+    async def idle(self) -> None:
+        """No request is in a handler."""
+        async with asyncio.timeout(10):
+            while self.server.in_flight:
+                await asyncio.sleep(0)
+
 
 @pytest.fixture
 async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
@@ -117,3 +125,19 @@ async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
     await engine.done.wait()
     listener.close()
     await listener.wait_closed()
+
+
+Post = Callable[[str, Any], Awaitable[tuple[int, Any]]]
+
+
+@pytest.fixture
+async def post(stack: Stack) -> AsyncIterator[Post]:
+    """A path and a body (bytes as they are, else as JSON) to the status and the answer's JSON."""
+    async with aiohttp.ClientSession() as http:
+
+        async def send(path: str, body: Any) -> tuple[int, Any]:
+            kind: dict[str, Any] = {"data": body} if isinstance(body, bytes) else {"json": body}
+            async with http.post(stack.url + path, **kind) as response:
+                return response.status, await response.json()
+
+        yield send

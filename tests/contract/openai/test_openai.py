@@ -9,15 +9,8 @@ import pytest
 from pagoda_server.http.schemas import REFUSED
 
 MESSAGES: Any = [{"role": "user", "content": "Hi"}]
+CHAT = "/v1/chat/completions"
 ANSWER = "Hello wörld 😀!"
-
-
-async def post(stack: Any, body: Any, path: str = "/v1/chat/completions") -> tuple[int, dict[str, Any]]:
-    data = body if isinstance(body, bytes) else None
-    async with aiohttp.ClientSession() as http:
-        kind = {"data": data} if data is not None else {"json": body}
-        async with http.post(stack.url + path, **kind) as response:
-            return response.status, await response.json()
 
 
 def chat(**more: Any) -> dict[str, Any]:
@@ -76,8 +69,8 @@ async def test_completions_take_every_form_of_prompt(stack: Any, prompt: Any) ->
 
 
 @pytest.mark.parametrize("name", [*REFUSED, "surprise"])
-async def test_fields_that_do_not_work_are_refused_by_name(stack: Any, name: str) -> None:
-    status, body = await post(stack, chat(**{name: [1]}))
+async def test_fields_that_do_not_work_are_refused_by_name(stack: Any, post: Any, name: str) -> None:
+    status, body = await post(CHAT, chat(**{name: [1]}))
     assert status == 400 and body["error"]["param"] == name and name in body["error"]["message"]
 
 
@@ -100,16 +93,16 @@ async def test_fields_that_do_not_work_are_refused_by_name(stack: Any, name: str
         ("min_tokens", 10_000),
     ],
 )
-async def test_bad_values_are_refused_with_the_field(stack: Any, field: str, value: Any) -> None:
-    status, body = await post(stack, chat(**{field: value}))
+async def test_bad_values_are_refused_with_the_field(stack: Any, post: Any, field: str, value: Any) -> None:
+    status, body = await post(CHAT, chat(**{field: value}))
     assert status == 400 and body["error"]["param"] == field, body
 
 
-async def test_errors_of_other_kinds(stack: Any) -> None:
-    assert (await post(stack, chat() | {"model": "x"}))[1]["error"]["code"] == "model_not_found"
-    assert (await post(stack, chat(max_tokens=500)))[1]["error"]["code"] == "context_length_exceeded"
-    assert (await post(stack, b"x" * 200_000))[0] == 413
-    assert (await post(stack, {}, "/v1/nothing"))[0] == 404
+async def test_errors_of_other_kinds(stack: Any, post: Any) -> None:
+    assert (await post(CHAT, chat(model="x")))[1]["error"]["code"] == "model_not_found"
+    assert (await post(CHAT, chat(max_tokens=500)))[1]["error"]["code"] == "context_length_exceeded"
+    assert (await post(CHAT, b"x" * 200_000))[0] == 413
+    assert (await post("/v1/nothing", {}))[0] == 404
 
 
 async def test_disconnect_aborts(stack: Any) -> None:
@@ -120,17 +113,17 @@ async def test_disconnect_aborts(stack: Any) -> None:
     assert await asyncio.wait_for(stack.engine.aborted.get(), 5) == stack.engine.submitted[0].request_id
 
 
-async def test_malformed_json_does_not_disturb_a_running_stream(stack: Any) -> None:
+async def test_malformed_json_does_not_disturb_a_running_stream(stack: Any, post: Any) -> None:
     stack.engine.gate = asyncio.Event()
     stream = await stack.client.chat.completions.create(model="tiny", messages=MESSAGES, stream=True)
-    status, body = await post(stack, b'{"model": ')
+    status, body = await post(CHAT, b'{"model": ')
     assert status == 400 and body["error"]["code"] == "invalid_json"
     stack.engine.gate.set()
     assert "".join([c.choices[0].delta.content or "" async for c in stream]) == ANSWER
 
 
-async def test_operations_endpoints(stack: Any) -> None:
-    status, body = await post(stack, {"messages": MESSAGES}, "/tokenize")
+async def test_operations_endpoints(stack: Any, post: Any) -> None:
+    status, body = await post("/tokenize", {"messages": MESSAGES})
     assert status == 200 and body["count"] == len(body["tokens"]) > 0
     async with aiohttp.ClientSession() as http:
         for path in ("/health", "/ready", "/load", "/metrics"):
