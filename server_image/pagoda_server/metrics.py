@@ -24,7 +24,11 @@ def _split(names: str) -> tuple[str, ...]:
 # own|vLLM's name, description, value
 GAUGES: tuple[tuple[str, str, Callable[[Stats], float | None]], ...] = (
     ("tokens_per_second", "Prompt and answer tokens a second", lambda s: s.tokens_per_second),
-    ("capacity_tokens_per_second", "Measured capacity", lambda s: s.capacity_tokens_per_second),
+    (
+        "capacity_tokens_per_second",
+        "Measured, then observed capacity",
+        lambda s: s.capacity_tokens_per_second,
+    ),
     ("requests_running|num_requests_running", "Requests in the batch", lambda s: s.running),
     ("requests_waiting|num_requests_waiting", "Requests not yet in the batch", lambda s: s.waiting),
     ("backlog_tokens", "Tokens of the waiting requests", lambda s: s.backlog_tokens),

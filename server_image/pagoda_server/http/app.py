@@ -101,15 +101,14 @@ class Server:
         stats, engine = self.stats, self.engine
         if stats is None or engine is None or not self.healthy:
             raise ApiError("the engine's figures are missing or stale", status=503, code="not_ready")
-        capacity = stats.capacity_tokens_per_second
         return _json(
             {
                 "tokens_per_second": stats.tokens_per_second,
                 "running": stats.running,
                 "waiting": stats.waiting,
                 "backlog_tokens": stats.backlog_tokens,
-                "capacity_tokens_per_second": capacity,
-                "capacity_source": "measured" if capacity is not None else None,
+                "capacity_tokens_per_second": stats.capacity_tokens_per_second,
+                "capacity_source": stats.capacity_source,
                 "max_num_seqs": engine.hello.max_num_seqs,
             }
         )

@@ -24,7 +24,7 @@ from pagoda_server.wire import Abort, Delta, Hello, Stats, Submit, TokenLogprobs
 
 TEMPLATE = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}\n{% endfor %}"
 TEMPLATE += "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-STATS = Stats(True, 1, 2, 30, 100.0, None, 5, 3, 10, 4, 50, 20, 60, 70)
+STATS = Stats(True, 1, 2, 30, 100.0, 250.0, "observed", 5, 3, 10, 4, 50, 20, 60, 70)
 
 
 @dataclass
