@@ -15,7 +15,7 @@ from pagoda_server.http.errors import ApiError, error_response, model_not_found
 from pagoda_server.http.generate import Plan, build_plan
 from pagoda_server.http.intake import read_body
 from pagoda_server.http.schemas import ChatRequest, CompletionRequest, GenerationRequest, TokenizeRequest, parse
-from pagoda_server.metrics import ServerMetrics
+from pagoda_server.metrics import ModelLabels, ServerMetrics
 from pagoda_server.settings import Settings
 from pagoda_server.text.tokenizer import Tokenizer
 from pagoda_server.wire import Stats
@@ -33,7 +33,8 @@ class Server:
         self.settings = settings
         self.tokenizer = tokenizer
         self.engine: EngineClient | None = None
-        self.metrics = ServerMetrics(settings.served_model_name, lambda: self.stats)
+        labels = ModelLabels(settings.served_model_name, settings.namespace, settings.model_deployment)
+        self.metrics = ServerMetrics(labels, lambda: self.stats)
         self.in_flight = 0
         self.draining = False
         self._created = int(time.time())

@@ -107,10 +107,14 @@ async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
     engine = FakeEngine(tokenizer)
     path = tmp_path / "e.sock"
     listener = await asyncio.start_unix_server(engine.handle, str(path))
-    server = Server(
-        Settings(engine=EngineConfig(model=tmp_path, socket=path), served_model_name="tiny", max_body_bytes=100_000),
-        tokenizer,
+    settings = Settings(
+        engine=EngineConfig(model=tmp_path, socket=path),
+        served_model_name="tiny",
+        namespace="ns",
+        model_deployment="chat",
+        max_body_bytes=100_000,
     )
+    server = Server(settings, tokenizer)
     server.engine = await EngineClient.connect(path)
     runner = web.AppRunner(server.build_app(), handler_cancellation=True)
     await runner.setup()
@@ -131,13 +135,18 @@ Post = Callable[[str, Any], Awaitable[tuple[int, Any]]]
 
 
 @pytest.fixture
-async def post(stack: Stack) -> AsyncIterator[Post]:
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@pytest.fixture
+def post(stack: Stack, http: aiohttp.ClientSession) -> Post:
     """A path and a body (bytes as they are, else as JSON) to the status and the answer's JSON."""
-    async with aiohttp.ClientSession() as http:
 
-        async def send(path: str, body: Any) -> tuple[int, Any]:
-            kind: dict[str, Any] = {"data": body} if isinstance(body, bytes) else {"json": body}
-            async with http.post(stack.url + path, **kind) as response:
-                return response.status, await response.json()
+    async def send(path: str, body: Any) -> tuple[int, Any]:
+        kind: dict[str, Any] = {"data": body} if isinstance(body, bytes) else {"json": body}
+        async with http.post(stack.url + path, **kind) as response:
+            return response.status, await response.json()
 
-        yield send
+    return send

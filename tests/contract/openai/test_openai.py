@@ -5,6 +5,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from pagoda_server.http.schemas import REFUSED
 
@@ -129,6 +130,22 @@ async def test_operations_endpoints(stack: Any, post: Any) -> None:
         for path in ("/health", "/ready", "/load", "/metrics"):
             async with http.get(stack.url + path) as response:
                 assert response.status == 200
-                text = await response.text()
-    for name in ("vllm:num_requests_running", "pagoda_server_requests_running", "vllm:prompt_tokens_total"):
-        assert f'{name}{{model_name="tiny"}}' in text
+
+
+async def test_every_series_says_whose_it_is(stack: Any) -> None:
+    await stack.client.chat.completions.create(model="tiny", messages=MESSAGES)
+    async with aiohttp.ClientSession() as http, http.get(stack.url + "/metrics") as response:
+        families = list(text_string_to_metric_families(await response.text()))
+    ours, aliases = (
+        {family.name: family.samples for family in families if family.name.startswith(prefix)}
+        for prefix in ("pagoda_server_", "vllm:")
+    )
+    assert len(ours) + len(aliases) == len(families)
+    labels = {"namespace": "ns", "model_deployment": "chat", "model_name": "tiny"}
+    assert all(labels.items() <= sample.labels.items() for samples in ours.values() for sample in samples)
+    labels = {"model_name": "tiny", "engine": "0"}
+    assert all(labels.items() <= sample.labels.items() for samples in aliases.values() for sample in samples)
+    assert {"num_requests_running", "prompt_tokens", "time_to_first_token_seconds", "request_success"} <= {
+        name.removeprefix("vllm:") for name in aliases
+    }
+    assert all(sample.value == 1 for sample in ours["pagoda_server_request_success"] if sample.name.endswith("_total"))
