@@ -22,44 +22,43 @@ MESSAGE = st.fixed_dictionaries(
         "content": TEXT | st.lists(PART, max_size=3),
     }
 )
-TOKEN_IDS = st.lists(st.integers(-1, 300), max_size=8)
-PLAUSIBLE: dict[str, st.SearchStrategy[Any]] = {
+TOKEN_IDS = st.lists(st.integers(0, 250), min_size=1, max_size=8)
+STOP = st.text(min_size=1, max_size=5)
+PENALTY = st.floats(-2, 2)
+GOOD: dict[str, st.SearchStrategy[Any]] = {
     "model": st.just("tiny"),
-    "messages": st.lists(MESSAGE, max_size=4),
-    "prompt": TEXT | st.lists(TEXT, max_size=3) | TOKEN_IDS | st.lists(TOKEN_IDS, max_size=3),
-    "max_tokens": st.integers(0, 210),
-    "max_completion_tokens": st.integers(0, 210),
-    "min_tokens": st.integers(0, 10),
-    "n": st.integers(0, 4),
+    "messages": st.lists(MESSAGE, min_size=1, max_size=4),
+    "prompt": TEXT | st.lists(TEXT, min_size=1, max_size=3) | TOKEN_IDS | st.lists(TOKEN_IDS, min_size=1, max_size=3),
+    "max_tokens": st.integers(5, 40),
+    "max_completion_tokens": st.integers(5, 40),
+    "min_tokens": st.integers(0, 5),
+    "n": st.integers(1, 4),
     "stream": st.booleans(),
-    "stream_options": st.fixed_dictionaries({}, optional={"include_usage": st.booleans()}),
-    "stop": TEXT | st.lists(TEXT, max_size=5),
+    "stop": STOP | st.lists(STOP, max_size=4),
     "temperature": st.floats(0, 2) | st.integers(0, 2),
-    "top_p": st.floats(0, 1),
+    "top_p": st.floats(0, 1, exclude_min=True),
     "top_k": st.integers(-1, 400),
     "min_p": st.floats(0, 1),
-    "seed": st.integers(-(2**64), 2**64),
-    "presence_penalty": st.floats(-2, 2),
-    "frequency_penalty": st.floats(-2, 2),
-    "repetition_penalty": st.floats(0, 2),
-    "logprobs": st.booleans() | st.integers(0, 20),
-    "top_logprobs": st.integers(0, 20),
-    "response_format": st.fixed_dictionaries({"type": st.sampled_from(["text", "json_object"])}),
+    "seed": st.integers(-(2**63), 2**63 - 1),
+    "presence_penalty": PENALTY,
+    "frequency_penalty": PENALTY,
+    "repetition_penalty": st.floats(0, 2, exclude_min=True),
     "ignore_eos": st.booleans(),
     "user": st.text(max_size=5),
 }
+CHOSEN = {"logprobs": st.booleans(), "top_logprobs": st.integers(0, 20)}
+NUMBERED = {"logprobs": st.integers(0, 20)}
+EDGES = st.sampled_from([-1, 0, 1, 17, 201, 2**31, 2**63, 2**64, 1e-320, 1e308, "", [], {}, [""], [[]], True])
 
 
-def build_bodies(kind: type[Any], required: list[str]) -> st.SearchStrategy[Any]:
-    """Mostly plausible bodies, some with one field of any JSON, some that are any JSON."""
-    good = {name: PLAUSIBLE[name] for name in kind.model_fields}
-    plausible = st.fixed_dictionaries(
-        {name: good[name] for name in required},
-        optional={name: value for name, value in good.items() if name not in required},
-    )
-    names = st.sampled_from([*good, *REFUSED]) | st.text(max_size=8)
-    spoiled = st.builds(lambda body, name, value: {**body, name: value}, plausible, names, ANY_JSON)
-    return plausible | spoiled | ANY_JSON
+def build_bodies(kind: type[Any], required: list[str], logprobs: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Good bodies; such with one field of any JSON or at an edge; any JSON."""
+    fields = {name: value for name, value in (GOOD | logprobs).items() if name in kind.model_fields}
+    optional = {name: value for name, value in fields.items() if name not in required}
+    good = st.fixed_dictionaries({name: fields[name] for name in required}, optional=optional)
+    names = st.sampled_from([*kind.model_fields, *REFUSED]) | st.text(max_size=8)
+    spoiled = st.builds(lambda body, name, value: {**body, name: value}, good, names, ANY_JSON | EDGES)
+    return good | spoiled | ANY_JSON
 
 
 FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -80,13 +79,13 @@ async def check(stack: Any, http: Any, path: str, body: Any) -> None:
 
 
 @FUZZ
-@given(body=build_bodies(ChatRequest, ["model", "messages"]))
+@given(body=build_bodies(ChatRequest, ["model", "messages"], CHOSEN))
 async def test_chat_answers_any_json(stack: Any, http: Any, body: Any) -> None:
     await check(stack, http, CHAT, body)
 
 
 @FUZZ
-@given(body=build_bodies(CompletionRequest, ["model", "prompt"]))
+@given(body=build_bodies(CompletionRequest, ["model", "prompt"], NUMBERED))
 async def test_completions_answer_any_json(stack: Any, http: Any, body: Any) -> None:
     await check(stack, http, COMPLETIONS, body)
 
