@@ -1,6 +1,6 @@
 """Where a body is read, checked and encoded: a small one on the event loop, a large one beside it.
 
-Streams share that loop, and encoding a megabyte takes a second or more. The encoder lets other threads run; what does
+Streams share that loop, and encoding a megabyte takes a second or more; a thread is reached in 50 µs. The encoder lets other threads run; what does
 not (JSON, validation, the template) is bounded by the body's size and stops at the first error.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 INLINE_BYTES = 2048
-"""About a millisecond of encoding on a slow core: below the time between two tokens. A thread is reached in 30 µs."""
+"""A millisecond or two of encoding on a slow core, below the time between two tokens; `bench/large_bodies.py`."""
 Read = TypeVar("Read")
 
 
