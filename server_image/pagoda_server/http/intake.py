@@ -1,7 +1,8 @@
 """Where a body is read, checked and encoded: a small one on the event loop, a large one beside it.
 
-Streams share that loop, and encoding a megabyte takes a second or more; a thread is reached in 50 µs. The encoder lets other threads run; what does
-not (JSON, validation, the template) is bounded by the body's size and stops at the first error.
+Streams share that loop, and encoding a megabyte takes a second or more; a thread is reached in 50 µs. The encoder lets
+other threads run. What does not (JSON, validation, the template) is bounded by the body's size and ends at the first
+error.
 """
 
 import asyncio
