@@ -22,6 +22,8 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--socket", type=Path, help="unix socket to listen on (instead of --host and --port)")
     serve.add_argument("--host", default="127.0.0.1", help="address, when no --socket (default %(default)s)")
     serve.add_argument("--port", type=int, default=8000, help="port, when no --socket (default %(default)s)")
+    serve.add_argument("--namespace", default="", help="label of the metrics: the ModelDeployment's namespace")
+    serve.add_argument("--model-deployment", default="", help="label of the metrics: the ModelDeployment's name")
     engine = commands.add_parser("engine", help="the engine alone; `serve` starts it")
     engine.add_argument("--socket", type=Path, required=True, help="unix socket to listen on")
     for command in (serve, engine):
@@ -65,6 +67,8 @@ def build_settings(args: argparse.Namespace) -> Settings:
         socket=args.socket,
         host=args.host,
         port=args.port,
+        namespace=args.namespace,
+        model_deployment=args.model_deployment,
     )
 
 

@@ -15,16 +15,30 @@ def _kv_usage(stats: Stats) -> float:
     return used / stats.total_pages if stats.total_pages else 0.0
 
 
-def _split(names: str) -> tuple[str, ...]:
-    """`own` alone, or `own|alias`: the alias is vLLM's."""
-    own, _, alias = names.partition("|")
-    return (f"pagoda_server_{own}",) if not alias else (f"pagoda_server_{own}", f"vllm:{alias}")
+@dataclass(frozen=True, slots=True)
+class ModelLabels:
+    """What every series says of itself: ours the deployment, vLLM's what vLLM's says."""
+
+    model_name: str
+    namespace: str = ""
+    model_deployment: str = ""
+
+    def name_series(self, names: str) -> list[tuple[str, dict[str, str]]]:
+        """Full names with their labels, of `own` alone or of `own|alias`: the alias is vLLM's."""
+        own, _, alias = names.partition("|")
+        ours = {"namespace": self.namespace, "model_deployment": self.model_deployment, "model_name": self.model_name}
+        series = [(f"pagoda_server_{own}", ours)]
+        return [*series, (f"vllm:{alias}", {"model_name": self.model_name, "engine": "0"})] if alias else series
 
 
 # own|vLLM's name, description, value
 GAUGES: tuple[tuple[str, str, Callable[[Stats], float | None]], ...] = (
     ("tokens_per_second", "Prompt and answer tokens a second", lambda s: s.tokens_per_second),
-    ("capacity_tokens_per_second", "Measured capacity", lambda s: s.capacity_tokens_per_second),
+    (
+        "capacity_tokens_per_second",
+        "Measured, then observed capacity",
+        lambda s: s.capacity_tokens_per_second,
+    ),
     ("requests_running|num_requests_running", "Requests in the batch", lambda s: s.running),
     ("requests_waiting|num_requests_waiting", "Requests not yet in the batch", lambda s: s.waiting),
     ("backlog_tokens", "Tokens of the waiting requests", lambda s: s.backlog_tokens),
@@ -86,13 +100,18 @@ ITL = (
     80,
 )
 E2E = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
+HISTOGRAMS = (
+    ("time_to_first_token_seconds", "From the request to its first token", TTFT),
+    ("inter_token_latency_seconds", "Between two tokens of an answer", ITL),
+    ("e2e_request_latency_seconds", "From the request to its last token", E2E),
+)
 
 
 @dataclass(frozen=True)
 class EngineCollector(Collector):
     """The engine's latest Stats, read when Prometheus asks."""
 
-    model_name: str
+    labels: ModelLabels
     read_stats: Callable[[], Stats | None]
 
     def collect(self) -> Iterable[Metric]:
@@ -101,47 +120,44 @@ class EngineCollector(Collector):
             return
         for names, text, read in GAUGES:
             value = read(stats)
-            for name in _split(names) if value is not None else ():
-                gauge = GaugeMetricFamily(name, text, labels=["model_name"])
-                gauge.add_metric([self.model_name], value or 0.0)
+            for name, labels in self.labels.name_series(names) if value is not None else ():
+                gauge = GaugeMetricFamily(name, text, labels=list(labels))
+                gauge.add_metric(list(labels.values()), value or 0.0)
                 yield gauge
         for names, text, count in COUNTERS:
-            for name in _split(names):
-                counter = CounterMetricFamily(name, text, labels=["model_name"])
-                counter.add_metric([self.model_name], count(stats))
+            for name, labels in self.labels.name_series(names):
+                counter = CounterMetricFamily(name, text, labels=list(labels))
+                counter.add_metric(list(labels.values()), count(stats))
                 yield counter
         yield self._pages(stats)
 
     def _pages(self, stats: Stats) -> Metric:
-        pages = GaugeMetricFamily("pagoda_server_kv_pages", "KV pages by state", labels=["model_name", "state"])
+        ((name, labels),) = self.labels.name_series("kv_pages")
+        pages = GaugeMetricFamily(name, "KV pages by state", labels=[*labels, "state"])
         owned = stats.total_pages - stats.free_pages - stats.cached_pages
         for state, count in (("free", stats.free_pages), ("cached", stats.cached_pages), ("owned", owned)):
-            pages.add_metric([self.model_name, state], count)
+            pages.add_metric([*labels.values(), state], count)
         return pages
 
 
 @dataclass(frozen=True)
 class ServerMetrics:
-    model_name: str
+    labels: ModelLabels
     read_stats: Callable[[], Stats | None]
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     _histograms: dict[str, list[Histogram]] = field(default_factory=dict)
-    _finished: list[Counter] = field(default_factory=list)
+    _finished: list[tuple[Counter, dict[str, str]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.registry.register(EngineCollector(self.model_name, self.read_stats))
-        for name, text, buckets in (
-            ("time_to_first_token_seconds", "From the request to its first token", TTFT),
-            ("inter_token_latency_seconds", "Between two tokens of an answer", ITL),
-            ("e2e_request_latency_seconds", "From the request to its last token", E2E),
-        ):
+        self.registry.register(EngineCollector(self.labels, self.read_stats))
+        for name, text, buckets in HISTOGRAMS:
             self._histograms[name] = [
-                Histogram(full, text, ["model_name"], buckets=buckets, registry=self.registry)
-                for full in _split(f"{name}|{name}")
+                Histogram(full, text, list(labels), buckets=buckets, registry=self.registry).labels(**labels)
+                for full, labels in self.labels.name_series(f"{name}|{name}")
             ]
-        for full in _split("request_success|request_success"):
-            counter = Counter(full, "Finished requests", ["model_name", "finished_reason"], registry=self.registry)
-            self._finished.append(counter)
+        for full, labels in self.labels.name_series("request_success|request_success"):
+            counter = Counter(full, "Finished requests", [*labels, "finished_reason"], registry=self.registry)
+            self._finished.append((counter, labels))
 
     def first_token(self, seconds: float) -> None:
         self._observe("time_to_first_token_seconds", seconds)
@@ -151,12 +167,12 @@ class ServerMetrics:
 
     def finished(self, reason: str, seconds: float) -> None:
         self._observe("e2e_request_latency_seconds", seconds)
-        for counter in self._finished:
-            counter.labels(self.model_name, reason).inc()
+        for counter, labels in self._finished:
+            counter.labels(**labels, finished_reason=reason).inc()
 
     def render(self) -> bytes:
         return generate_latest(self.registry)
 
     def _observe(self, name: str, seconds: float) -> None:
         for histogram in self._histograms[name]:
-            histogram.labels(self.model_name).observe(seconds)
+            histogram.observe(seconds)

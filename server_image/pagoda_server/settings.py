@@ -17,6 +17,9 @@ class Settings:
     """The unix socket of the HTTP front. None: listen on `host` and `port`."""
     host: str = "127.0.0.1"
     port: int = 8000
+    namespace: str = ""
+    model_deployment: str = ""
+    """Whose server this is, for the labels of its metrics; empty outside of a cluster."""
     max_body_bytes: int = 4 * 1024 * 1024
     stats_stale_seconds: float = 15.0
     """Without a word from the engine for this long, the server is not healthy."""

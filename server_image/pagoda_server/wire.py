@@ -9,6 +9,8 @@ from typing import Literal
 import msgspec
 
 FinishReason = Literal["stop", "length", "abort"]
+CapacitySource = Literal["measured", "observed"]
+"""Measured in a few steps at start, or observed while serving."""
 
 
 class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -74,6 +76,7 @@ class Stats(msgspec.Struct, frozen=True, tag="stats"):
     backlog_tokens: int
     tokens_per_second: float
     capacity_tokens_per_second: float | None
+    capacity_source: CapacitySource | None
     free_pages: int
     cached_pages: int
     total_pages: int

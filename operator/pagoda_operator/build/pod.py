@@ -126,6 +126,7 @@ def _server_command(mdep: ModelDeployment) -> list[str]:
     engine = mdep.spec.engine
     command = ["python", "-m", "pagoda_server", "serve", "--model", MODELS_PATH]
     command += ["--served-model-name", mdep.served_model_name, "--socket", SOCKET]
+    command += ["--namespace", mdep.namespace, "--model-deployment", mdep.name]
     command += ["--device", "cuda" if mdep.spec.gpus > 0 else "cpu", "--dtype", engine.dtype]
     for flag, value in (
         ("--max-model-len", engine.max_model_len),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from pagoda_server.engine.admission import find_rejection
+from pagoda_server.engine.capacity import Capacity
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.prefix import PrefixCache
 from pagoda_server.engine.request import Request, RequestState
@@ -43,11 +44,11 @@ class Engine(Generic[LogitsT]):
     ) -> None:
         self.runner = runner
         self.scheduler = Scheduler(limits, pool, PrefixCache(pool, enabled=prefix_caching))
-        self.capacity_tokens_per_second = capacity_tokens_per_second
         self._limits = limits
         self._draw_seed = draw_seed
         self._requests: dict[str, Request] = {}
         self._served = ServedWindow(clock)
+        self._capacity = Capacity(clock, measured=capacity_tokens_per_second)
         self._answers = AnswerLength()
         self._prompt_tokens = self._cached_prompt_tokens = self._generation_tokens = self._steps = 0
 
@@ -89,12 +90,14 @@ class Engine(Generic[LogitsT]):
 
     def step(self) -> list[Delta]:
         """One batch: at most one new token for each running request."""
+        self._capacity.begin_step()
         chunks = self.scheduler.schedule()
         if not chunks:
             return []
+        occupancy = self._find_occupancy()
         logits = self.runner.forward(chunks)
         sampled = self.runner.sample(chunks, logits)
-        return self._commit(chunks, sampled)
+        return self._commit(chunks, sampled, occupancy)
 
     def stats(self, *, ready: bool = True) -> Stats:
         scheduler = self.scheduler
@@ -104,7 +107,8 @@ class Engine(Generic[LogitsT]):
             waiting=len(scheduler.waiting),
             backlog_tokens=count_backlog_tokens(scheduler.waiting, scheduler.running, self._answers),
             tokens_per_second=self._served.tokens_per_second(),
-            capacity_tokens_per_second=self.capacity_tokens_per_second,
+            capacity_tokens_per_second=self._capacity.tokens_per_second,
+            capacity_source=self._capacity.source,
             free_pages=scheduler.pool.num_free,
             cached_pages=scheduler.pool.num_cached,
             total_pages=scheduler.pool.total_pages,
@@ -128,13 +132,19 @@ class Engine(Generic[LogitsT]):
             cache_salt=submit.cache_salt,
         )
 
-    def _commit(self, chunks: Sequence[Chunk], sampled: Sequence[Sampled]) -> list[Delta]:
+    def _find_occupancy(self) -> float:
+        """Of this step, 0 to 1: full when requests wait although the step was scheduled."""
+        scheduler = self.scheduler
+        return 1.0 if scheduler.waiting else len(scheduler.running) / self._limits.max_num_seqs
+
+    def _commit(self, chunks: Sequence[Chunk], sampled: Sequence[Sampled], occupancy: float) -> list[Delta]:
         results = iter(sampled)
         served_tokens = sum(self._commit_computed(chunk) for chunk in chunks)
         deltas = [self._commit_token(chunk.request, *next(results)) for chunk in chunks if chunk.samples]
         self._generation_tokens += len(deltas)
         self._steps += 1
         self._served.add(served_tokens + len(deltas))
+        self._capacity.end_step(served_tokens + len(deltas), occupancy)
         return deltas
 
     def _commit_computed(self, chunk: Chunk) -> int:
@@ -170,6 +180,7 @@ class Engine(Generic[LogitsT]):
         if reason != "abort":
             self._answers.observe(request.num_output_tokens)
         if not self.scheduler.has_work:
+            self._capacity.rest()
             self.scheduler.check_integrity()
 
 

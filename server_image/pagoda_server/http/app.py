@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import orjson
 from aiohttp import web
@@ -11,15 +12,17 @@ from pagoda_server.engine_client import EngineClient
 from pagoda_server.http import chat, completions
 from pagoda_server.http.answer import Answer
 from pagoda_server.http.errors import ApiError, error_response, model_not_found
-from pagoda_server.http.generate import build_plan
-from pagoda_server.http.schemas import ChatRequest, CompletionRequest, TokenizeRequest, parse
-from pagoda_server.metrics import ServerMetrics
+from pagoda_server.http.generate import Plan, build_plan
+from pagoda_server.http.intake import read_body
+from pagoda_server.http.schemas import ChatRequest, CompletionRequest, GenerationRequest, TokenizeRequest, parse
+from pagoda_server.metrics import ModelLabels, ServerMetrics
 from pagoda_server.settings import Settings
 from pagoda_server.text.tokenizer import Tokenizer
 from pagoda_server.wire import Stats
 
 log = logging.getLogger(__name__)
 TENANT_HEADER = "X-Pagoda-Tenant"
+Generation = TypeVar("Generation", bound=GenerationRequest)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -30,7 +33,8 @@ class Server:
         self.settings = settings
         self.tokenizer = tokenizer
         self.engine: EngineClient | None = None
-        self.metrics = ServerMetrics(settings.served_model_name, lambda: self.stats)
+        labels = ModelLabels(settings.served_model_name, settings.namespace, settings.model_deployment)
+        self.metrics = ServerMetrics(labels, lambda: self.stats)
         self.in_flight = 0
         self.draining = False
         self._created = int(time.time())
@@ -58,47 +62,21 @@ class Server:
         return app
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
-        body = parse(ChatRequest, await request.read())
-        self._check_model(body.model)
-        engine = self._ready_engine()
-        plan = build_plan(
-            body,
-            [chat.encode_messages(self.tokenizer, body.messages)],
-            tokenizer=self.tokenizer,
-            limit=engine.hello.max_model_len,
-            default_tokens=None,
-            param="messages",
-            tenant=request.headers.get(TENANT_HEADER, ""),
-        )
+        tenant = request.headers.get(TENANT_HEADER, "")
+        body, engine, plan = await read_body(await request.read(), lambda raw: self._plan_chat(raw, tenant))
         dialect = chat.build_dialect(self.tokenizer, body.model, logprobs=bool(body.logprobs))
         answer = Answer(engine, self.metrics, plan, dialect)
         return await answer.respond(request, stream=bool(body.stream), include_usage=body.include_usage)
 
     async def completions(self, request: web.Request) -> web.StreamResponse:
-        body = parse(CompletionRequest, await request.read())
-        self._check_model(body.model)
-        engine = self._ready_engine()
-        plan = build_plan(
-            body,
-            completions.encode_prompts(self.tokenizer, body, engine.hello.vocab_size),
-            tokenizer=self.tokenizer,
-            limit=engine.hello.max_model_len,
-            default_tokens=completions.DEFAULT_MAX_TOKENS,
-            param="prompt",
-            tenant=request.headers.get(TENANT_HEADER, ""),
-        )
+        tenant = request.headers.get(TENANT_HEADER, "")
+        body, engine, plan = await read_body(await request.read(), lambda raw: self._plan_completion(raw, tenant))
         dialect = completions.build_dialect(self.tokenizer, body.model, logprobs=body.logprobs is not None)
         answer = Answer(engine, self.metrics, plan, dialect)
         return await answer.respond(request, stream=bool(body.stream), include_usage=body.include_usage)
 
     async def tokenize(self, request: web.Request) -> web.Response:
-        body = parse(TokenizeRequest, await request.read())
-        if body.model is not None:
-            self._check_model(body.model)
-        if body.messages is not None:
-            tokens = chat.encode_messages(self.tokenizer, body.messages)
-        else:
-            tokens = self.tokenizer.encode(body.prompt or "")
+        tokens = await read_body(await request.read(), self._tokenize)
         return _json({"tokens": tokens, "count": len(tokens)})
 
     async def models(self, request: web.Request) -> web.Response:
@@ -124,18 +102,58 @@ class Server:
         stats, engine = self.stats, self.engine
         if stats is None or engine is None or not self.healthy:
             raise ApiError("the engine's figures are missing or stale", status=503, code="not_ready")
-        capacity = stats.capacity_tokens_per_second
         return _json(
             {
                 "tokens_per_second": stats.tokens_per_second,
                 "running": stats.running,
                 "waiting": stats.waiting,
                 "backlog_tokens": stats.backlog_tokens,
-                "capacity_tokens_per_second": capacity,
-                "capacity_source": "measured" if capacity is not None else None,
+                "capacity_tokens_per_second": stats.capacity_tokens_per_second,
+                "capacity_source": stats.capacity_source,
                 "max_num_seqs": engine.hello.max_num_seqs,
             }
         )
+
+    def _plan_chat(self, raw: bytes, tenant: str) -> tuple[ChatRequest, EngineClient, Plan]:
+        body, engine = self._parse(ChatRequest, raw)
+        limit = engine.hello.max_model_len
+        plan = build_plan(
+            body,
+            [chat.encode_messages(self.tokenizer, body.messages, limit=limit)],
+            tokenizer=self.tokenizer,
+            limit=limit,
+            default_tokens=None,
+            param="messages",
+            tenant=tenant,
+        )
+        return body, engine, plan
+
+    def _plan_completion(self, raw: bytes, tenant: str) -> tuple[CompletionRequest, EngineClient, Plan]:
+        body, engine = self._parse(CompletionRequest, raw)
+        limit = engine.hello.max_model_len
+        plan = build_plan(
+            body,
+            completions.encode_prompts(self.tokenizer, body, engine.hello.vocab_size, limit=limit),
+            tokenizer=self.tokenizer,
+            limit=limit,
+            default_tokens=completions.DEFAULT_MAX_TOKENS,
+            param="prompt",
+            tenant=tenant,
+        )
+        return body, engine, plan
+
+    def _parse(self, kind: type[Generation], raw: bytes) -> tuple[Generation, EngineClient]:
+        body = parse(kind, raw)
+        self._check_model(body.model)
+        return body, self._ready_engine()
+
+    def _tokenize(self, raw: bytes) -> list[int]:
+        body = parse(TokenizeRequest, raw)
+        if body.model is not None:
+            self._check_model(body.model)
+        if body.messages is not None:
+            return chat.encode_messages(self.tokenizer, body.messages)
+        return self.tokenizer.encode(body.prompt or "")
 
     def _model_object(self) -> dict[str, object]:
         limit = self.engine.hello.max_model_len if self.engine is not None else None

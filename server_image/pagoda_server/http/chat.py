@@ -5,15 +5,17 @@ from typing import Any
 
 from pagoda_server.http.answer import Dialect
 from pagoda_server.http.choice import Piece
-from pagoda_server.http.errors import ApiError
+from pagoda_server.http.errors import ApiError, prompt_too_long
 from pagoda_server.http.schemas import Message
 from pagoda_server.http.shapes import Envelope, chat_logprobs
-from pagoda_server.text.tokenizer import TemplateError, Tokenizer
+from pagoda_server.text.tokenizer import PromptTooLong, TemplateError, Tokenizer
 
 
-def encode_messages(tokenizer: Tokenizer, messages: list[Message]) -> list[int]:
+def encode_messages(tokenizer: Tokenizer, messages: list[Message], *, limit: int | None = None) -> list[int]:
     try:
-        return tokenizer.encode_chat([message.for_template() for message in messages])
+        return tokenizer.encode_chat([message.for_template() for message in messages], limit=limit)
+    except PromptTooLong as error:
+        raise prompt_too_long(error.at_least, error.limit, "messages") from error
     except TemplateError as error:
         raise ApiError(str(error), param="messages") from error
 

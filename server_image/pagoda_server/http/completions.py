@@ -4,19 +4,23 @@ from typing import Any
 
 from pagoda_server.http.answer import Dialect
 from pagoda_server.http.choice import Piece
-from pagoda_server.http.errors import ApiError
+from pagoda_server.http.errors import ApiError, prompt_too_long
 from pagoda_server.http.schemas import CompletionRequest
 from pagoda_server.http.shapes import Envelope, completion_logprobs
-from pagoda_server.text.tokenizer import Tokenizer
+from pagoda_server.text.tokenizer import PromptTooLong, Tokenizer
 
 DEFAULT_MAX_TOKENS = 16
 
 
-def encode_prompts(tokenizer: Tokenizer, body: CompletionRequest, vocab_size: int) -> list[list[int]]:
+def encode_prompts(tokenizer: Tokenizer, body: CompletionRequest, vocab_size: int, *, limit: int) -> list[list[int]]:
+    """NB: a prompt is the caller's whole text, as the model reads it: special tokens in it are special tokens."""
     items: list[Any] = body.prompt if isinstance(body.prompt, list) else [body.prompt]
     if items and isinstance(items[0], int):
         items = [items]
-    prompts = [tokenizer.encode(item) if isinstance(item, str) else item for item in items]
+    try:
+        prompts = [tokenizer.encode(item, limit=limit) if isinstance(item, str) else item for item in items]
+    except PromptTooLong as error:
+        raise prompt_too_long(error.at_least, error.limit, "prompt") from error
     worst = max((max(prompt, default=0) for prompt in prompts), default=0)
     if worst >= vocab_size:
         raise ApiError(f"prompt has token id {worst}; the largest is {vocab_size - 1}", param="prompt")

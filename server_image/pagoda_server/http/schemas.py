@@ -1,10 +1,13 @@
-"""The request bodies. Every field either works or is refused by its name; nothing is silently ignored."""
+"""The request bodies. Every field either works or is refused by its name; nothing is silently ignored.
+
+Validation ends at the first error of a list: a body of a million wrong items would else make a million errors.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from pagoda_server.http.errors import ApiError, from_validation
 
@@ -37,13 +40,28 @@ REFUSED: Mapping[str, str] = {
     ]
 }
 TokenId = Annotated[int, Field(ge=0)]
-TokenIds = Annotated[list[TokenId], Field(min_length=1)]
+TokenIds = Annotated[list[TokenId], Field(min_length=1, fail_fast=True)]
 StopString = Annotated[str, Field(min_length=1, max_length=1024)]
+Stops = Annotated[list[StopString], Field(max_length=4, fail_fast=True)]
+MAX_ITEMS = 4096
+"""Of messages, and of one message's parts: more cost time even when they are empty."""
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_one_unknown(cls, value: Any) -> Any:
+        """One unknown field is enough to refuse the rest."""
+        if not isinstance(value, dict):
+            return value
+        known = cls.model_fields
+        unknown = [name for name in value if name not in known]
+        if len(unknown) < 2:
+            return value
+        return {name: item for name, item in value.items() if name in known or name == unknown[0]}
 
 
 class TextPart(Strict):
@@ -53,13 +71,16 @@ class TextPart(Strict):
 
 class Message(Strict):
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: str | Annotated[list[TextPart], Field(max_length=MAX_ITEMS, fail_fast=True)]
 
     def for_template(self) -> dict[str, str]:
         """Templates know no `developer`, and most know only string contents: text parts are joined by newlines."""
         role = "system" if self.role == "developer" else self.role
         text = self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content)
         return {"role": role, "content": text}
+
+
+Messages = Annotated[list[Message], Field(min_length=1, max_length=MAX_ITEMS, fail_fast=True)]
 
 
 class StreamOptions(Strict):
@@ -77,7 +98,7 @@ class GenerationRequest(Strict):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    stop: StopString | Annotated[list[StopString], Field(max_length=4)] | None = None
+    stop: StopString | Stops | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=-1, le=2**31 - 1)] | None = None
@@ -119,7 +140,7 @@ class GenerationRequest(Strict):
 
 
 class ChatRequest(GenerationRequest):
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Messages
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
@@ -143,13 +164,22 @@ class ChatRequest(GenerationRequest):
         return (self.top_logprobs or 0) if self.logprobs else None
 
 
+def _find_prompt_form(value: Any) -> str:
+    """By the first item alone, so that a prompt is checked once and not once a form."""
+    if not isinstance(value, list):
+        return "text"
+    first = value[0] if value else ""
+    return "texts" if isinstance(first, str) else "token_lists" if isinstance(first, list) else "tokens"
+
+
 class CompletionRequest(GenerationRequest):
-    prompt: (
-        str
-        | Annotated[list[str], Field(min_length=1, max_length=64)]
-        | TokenIds
-        | Annotated[list[TokenIds], Field(min_length=1, max_length=64)]
-    )
+    prompt: Annotated[
+        Annotated[str, Tag("text")]
+        | Annotated[list[str], Field(min_length=1, max_length=64, fail_fast=True), Tag("texts")]
+        | Annotated[TokenIds, Tag("tokens")]
+        | Annotated[list[TokenIds], Field(min_length=1, max_length=64, fail_fast=True), Tag("token_lists")],
+        Discriminator(_find_prompt_form),
+    ]
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
 
     @property
@@ -160,7 +190,7 @@ class CompletionRequest(GenerationRequest):
 class TokenizeRequest(Strict):
     model: str | None = None
     prompt: str | None = None
-    messages: Annotated[list[Message], Field(min_length=1)] | None = None
+    messages: Messages | None = None
 
     @model_validator(mode="after")
     def _check_one(self) -> "TokenizeRequest":

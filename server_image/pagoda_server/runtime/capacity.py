@@ -1,10 +1,8 @@
-"""What this device can serve, measured at start.
+"""What this device can serve, measured in a few steps at start: what autoscaling aims by until real load was seen."""
 
-Autoscaling compares demand with it instead of with a number a person guessed.
-"""
-
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from pagoda_server.engine.pages import PagePool
@@ -13,7 +11,8 @@ from pagoda_server.engine.scheduler import Chunk, Limits
 from pagoda_server.engine.step import Runner
 from pagoda_server.wire import Sampling
 
-PROMPT_TOKENS = 64
+MAX_CONTEXT_TOKENS = 1024
+PREFILL_TOKENS = 256
 LogitsT = TypeVar("LogitsT")
 
 
@@ -27,26 +26,38 @@ def measure_capacity(
 ) -> float | None:
     """Tokens a second over a mix of half prompt and half decoded tokens, on scratch pages that are given back.
 
-    The rate is the harmonic mean of prefill's and decode's. None when the pool is too small for one scratch sequence.
+    It is the harmonic mean of two rates: decode by as many sequences as the engine runs at once, each in the middle of
+    its share of the context (`choose_context`), and prefill of short prompts. It is not a promise for any other mix:
+    long answers are slower, long prompts and cached prefixes faster, and nothing here waits for a client. A device too
+    slow for a full batch within the budget is measured with a smaller one, which is less than it can do.
+    `engine.capacity` corrects the figure by what is really served. None when the pool has no free page.
     Call it before the engine serves: it writes to free pages.
     """
     requests = _build_scratch(limits, pool)
     if not requests:
         return None
     try:
-        prefill = [Chunk(request, 0, request.num_prompt_tokens, samples=True) for request in requests]
         decode = [Chunk(request, request.num_prompt_tokens - 1, 1, samples=True) for request in requests]
-        rates = [_measure_rate(runner, chunks, budget_seconds / 2, clock) for chunks in (prefill, decode)]
+        prefill = _build_prefill(requests, limits.max_num_batched_tokens)
+        _run(runner, decode[:1])  # loads what a device loads at first use
+        rates = [_measure_rate(runner, chunks, budget_seconds / 2, clock) for chunks in (decode, prefill)]
     finally:
         for request in requests:
             pool.release(request.page_ids)
     return 2.0 / sum(1.0 / rate for rate in rates)
 
 
+def choose_context(limits: Limits, pool: PagePool, num_seqs: int) -> int:
+    """Tokens of each sequence: half of what the model and a fair share of the pages allow, at most 1,024."""
+    share_tokens = pool.num_free // num_seqs * pool.page_size
+    return max(1, min(MAX_CONTEXT_TOKENS, limits.max_model_len // 2, share_tokens // 2))
+
+
 def _build_scratch(limits: Limits, pool: PagePool) -> list[Request]:
-    num_tokens = max(1, min(PROMPT_TOKENS, limits.max_model_len - 1))
-    pages_each = pool.pages_for(num_tokens)
-    num_seqs = min(limits.max_num_seqs, limits.max_num_batched_tokens // num_tokens, pool.num_free // pages_each)
+    num_seqs = min(limits.max_num_seqs, pool.num_free)
+    if num_seqs == 0:
+        return []
+    num_tokens = choose_context(limits, pool, num_seqs)
     return [
         Request(
             request_id=f"scratch-{index}",
@@ -55,27 +66,36 @@ def _build_scratch(limits: Limits, pool: PagePool) -> list[Request]:
             sampling=Sampling(max_tokens=1, temperature=0.0),
             seed=index,
             state=RequestState.RUNNING,
-            page_ids=pool.allocate(pages_each),
+            page_ids=pool.allocate(pool.pages_for(num_tokens)),
         )
         for index in range(num_seqs)
     ]
 
 
+def _build_prefill(requests: Sequence[Request], budget_tokens: int) -> list[Chunk]:
+    """The prompts' beginnings, as many as one step takes."""
+    num_tokens = min(PREFILL_TOKENS, budget_tokens, requests[0].num_prompt_tokens)
+    count = budget_tokens // num_tokens
+    return [Chunk(request, 0, num_tokens, samples=False) for request in requests[:count]]
+
+
 def _measure_rate(
-    runner: Runner[LogitsT], chunks: list[Chunk], budget_seconds: float, clock: Callable[[], float]
+    runner: Runner[LogitsT], chunks: Sequence[Chunk], budget_seconds: float, clock: Callable[[], float]
 ) -> float:
-    """The first run warms up and counts only when it alone spends the budget."""
-    num_tokens = sum(chunk.num_tokens for chunk in chunks)
-    begin = clock()
-    _run(runner, chunks)
-    first_seconds = clock() - begin
-    runs, begin = 0, clock()
-    while runs < 20 and clock() - begin + first_seconds < budget_seconds:
-        _run(runner, chunks)
-        runs += 1
-    seconds = (clock() - begin) / runs if runs else first_seconds
-    return num_tokens / max(seconds, 1e-9)
+    """Of the largest batch that the budget allows, doubled from one chunk; its fastest run, the least disturbed."""
+    end = clock() + budget_seconds
+    size, fastest = 1, math.inf
+    while True:
+        begin = clock()
+        _run(runner, chunks[:size])
+        seconds = clock() - begin
+        fastest = min(fastest, seconds)
+        next_size = min(2 * size, len(chunks))
+        if clock() + seconds * next_size / size > end:
+            return sum(chunk.num_tokens for chunk in chunks[:size]) / max(fastest, 1e-9)
+        if next_size > size:
+            size, fastest = next_size, math.inf
 
 
-def _run(runner: Runner[LogitsT], chunks: list[Chunk]) -> None:
+def _run(runner: Runner[LogitsT], chunks: Sequence[Chunk]) -> None:
     runner.sample(chunks, runner.forward(chunks))

@@ -1,7 +1,8 @@
 """Text to token ids and back, and the model's own chat template.
 
 The template comes only from the model's folder, never from a request. It runs in jinja's immutable sandbox, in the same
-environment as transformers, because templates are written for that one.
+environment as transformers, because templates are written for that one. Text of a message never becomes a special
+token; a prompt given as text is the caller's own and may hold them.
 """
 
 import json
@@ -16,11 +17,23 @@ from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer as RawTokenizer
 
+from pagoda_server.text.length import measure_longest_token
+from pagoda_server.text.special import HiddenText, PlaceholderLost, SpecialTokens
+
 SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
 
 
 class TemplateError(Exception):
     """The model's template refuses these messages, or there is no template."""
+
+
+class PromptTooLong(Exception):
+    """Found without encoding: the text has at least so many tokens."""
+
+    def __init__(self, at_least: int, limit: int) -> None:
+        super().__init__(f"the prompt has at least {at_least} tokens, above {limit}")
+        self.at_least = at_least
+        self.limit = limit
 
 
 def _raise_exception(message: str) -> None:
@@ -46,12 +59,19 @@ def compile_template(source: str) -> jinja2.Template:
 @dataclass(frozen=True, slots=True)
 class Tokenizer:
     raw: RawTokenizer
+    plain: RawTokenizer
+    """The same, but it takes special tokens for ordinary text. A second one, because that is a switch of the whole."""
+    special: SpecialTokens
     template: jinja2.Template | None
     special_tokens: dict[str, str]
+    """What the template may name: `bos_token` and the like."""
+    longest_token: int | None
+    """Characters; None when no bound is certain."""
 
-    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        ids: list[int] = self.raw.encode(text, add_special_tokens=add_special_tokens).ids
-        return ids
+    def encode(self, text: str, *, add_special_tokens: bool = True, limit: int | None = None) -> list[int]:
+        """Raises `PromptTooLong` when the text must have more than `limit` tokens."""
+        self._check_length(text, limit)
+        return _encode(self.raw, text, add_special_tokens=add_special_tokens)
 
     def decode(self, ids: Sequence[int]) -> str:
         text: str = self.raw.decode(list(ids), skip_special_tokens=True)
@@ -72,8 +92,35 @@ class Tokenizer:
         except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
             raise TemplateError(f"the model's chat template refuses these messages: {error}") from error
 
-    def encode_chat(self, messages: Sequence[dict[str, str]]) -> list[int]:
-        return self.encode(self.render_chat(messages), add_special_tokens=False)
+    def encode_chat(self, messages: Sequence[dict[str, str]], *, limit: int | None = None) -> list[int]:
+        """Raises `TemplateError` and, as `encode`, `PromptTooLong`."""
+        hidden = HiddenText(self.special)
+        rendered = self.render_chat([{**message, "content": hidden.hide(message["content"])} for message in messages])
+        if not hidden:
+            return self.encode(rendered, add_special_tokens=False, limit=limit)
+        try:
+            self._check_length(hidden.restore(rendered), limit)
+            sections = list(hidden.sections(rendered))
+        except PlaceholderLost as error:
+            raise TemplateError("the model's chat template cannot take a special token's name as text") from error
+        return [
+            token_id
+            for section in sections
+            for token_id in _encode(self.plain if section.from_message else self.raw, section.text)
+        ]
+
+    def _check_length(self, text: str, limit: int | None) -> None:
+        if limit is None or self.longest_token is None:
+            return
+        at_least = -(-len(text) // self.longest_token)
+        if at_least > limit:
+            raise PromptTooLong(at_least, limit)
+
+
+def _encode(raw: RawTokenizer, text: str, *, add_special_tokens: bool = False) -> list[int]:
+    """NB: as a batch of one: only a batch lets other threads run meanwhile."""
+    ids: list[int] = raw.encode_batch_fast([text], add_special_tokens=add_special_tokens)[0].ids
+    return ids
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
@@ -82,11 +129,19 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     raw.no_padding()
     config_path = folder / "tokenizer_config.json"
     config: dict[str, Any] = json.loads(config_path.read_text("utf-8")) if config_path.exists() else {}
-    source = _read_template(folder, config)
+    return build_tokenizer(raw, _read_template(folder, config), _special_tokens(config))
+
+
+def build_tokenizer(raw: RawTokenizer, template: str | None, special_tokens: dict[str, str]) -> Tokenizer:
+    plain = RawTokenizer.from_str(raw.to_str())
+    plain.encode_special_tokens = True
     return Tokenizer(
         raw=raw,
-        template=compile_template(source) if source is not None else None,
-        special_tokens=_special_tokens(config),
+        plain=plain,
+        special=SpecialTokens(raw),
+        template=None if template is None else compile_template(template),
+        special_tokens=special_tokens,
+        longest_token=measure_longest_token(raw),
     )
 
 

@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from openai import AsyncOpenAI
@@ -22,7 +24,7 @@ from pagoda_server.wire import Abort, Delta, Hello, Stats, Submit, TokenLogprobs
 
 TEMPLATE = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}\n{% endfor %}"
 TEMPLATE += "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-STATS = Stats(True, 1, 2, 30, 100.0, None, 5, 3, 10, 4, 50, 20, 60, 70)
+STATS = Stats(True, 1, 2, 30, 100.0, 250.0, "observed", 5, 3, 10, 4, 50, 20, 60, 70)
 
 
 @dataclass
@@ -91,6 +93,12 @@ class Stack:
     server: Server
     client: AsyncOpenAI
 
+    async def idle(self) -> None:
+        """No request is in a handler."""
+        async with asyncio.timeout(10):
+            while self.server.in_flight:
+                await asyncio.sleep(0)
+
 
 @pytest.fixture
 async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
@@ -99,10 +107,14 @@ async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
     engine = FakeEngine(tokenizer)
     path = tmp_path / "e.sock"
     listener = await asyncio.start_unix_server(engine.handle, str(path))
-    server = Server(
-        Settings(engine=EngineConfig(model=tmp_path, socket=path), served_model_name="tiny", max_body_bytes=100_000),
-        tokenizer,
+    settings = Settings(
+        engine=EngineConfig(model=tmp_path, socket=path),
+        served_model_name="tiny",
+        namespace="ns",
+        model_deployment="chat",
+        max_body_bytes=100_000,
     )
+    server = Server(settings, tokenizer)
     server.engine = await EngineClient.connect(path)
     runner = web.AppRunner(server.build_app(), handler_cancellation=True)
     await runner.setup()
@@ -117,3 +129,24 @@ async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
     await engine.done.wait()
     listener.close()
     await listener.wait_closed()
+
+
+Post = Callable[[str, Any], Awaitable[tuple[int, Any]]]
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@pytest.fixture
+def post(stack: Stack, http: aiohttp.ClientSession) -> Post:
+    """A path and a body (bytes as they are, else as JSON) to the status and the answer's JSON."""
+
+    async def send(path: str, body: Any) -> tuple[int, Any]:
+        kind: dict[str, Any] = {"data": body} if isinstance(body, bytes) else {"json": body}
+        async with http.post(stack.url + path, **kind) as response:
+            return response.status, await response.json()
+
+    return send

@@ -5,19 +5,13 @@ from typing import Any
 
 import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from pagoda_server.http.schemas import REFUSED
 
 MESSAGES: Any = [{"role": "user", "content": "Hi"}]
+CHAT = "/v1/chat/completions"
 ANSWER = "Hello wörld 😀!"
-
-
-async def post(stack: Any, body: Any, path: str = "/v1/chat/completions") -> tuple[int, dict[str, Any]]:
-    data = body if isinstance(body, bytes) else None
-    async with aiohttp.ClientSession() as http:
-        kind = {"data": data} if data is not None else {"json": body}
-        async with http.post(stack.url + path, **kind) as response:
-            return response.status, await response.json()
 
 
 def chat(**more: Any) -> dict[str, Any]:
@@ -76,8 +70,8 @@ async def test_completions_take_every_form_of_prompt(stack: Any, prompt: Any) ->
 
 
 @pytest.mark.parametrize("name", [*REFUSED, "surprise"])
-async def test_fields_that_do_not_work_are_refused_by_name(stack: Any, name: str) -> None:
-    status, body = await post(stack, chat(**{name: [1]}))
+async def test_fields_that_do_not_work_are_refused_by_name(stack: Any, post: Any, name: str) -> None:
+    status, body = await post(CHAT, chat(**{name: [1]}))
     assert status == 400 and body["error"]["param"] == name and name in body["error"]["message"]
 
 
@@ -100,16 +94,16 @@ async def test_fields_that_do_not_work_are_refused_by_name(stack: Any, name: str
         ("min_tokens", 10_000),
     ],
 )
-async def test_bad_values_are_refused_with_the_field(stack: Any, field: str, value: Any) -> None:
-    status, body = await post(stack, chat(**{field: value}))
+async def test_bad_values_are_refused_with_the_field(stack: Any, post: Any, field: str, value: Any) -> None:
+    status, body = await post(CHAT, chat(**{field: value}))
     assert status == 400 and body["error"]["param"] == field, body
 
 
-async def test_errors_of_other_kinds(stack: Any) -> None:
-    assert (await post(stack, chat() | {"model": "x"}))[1]["error"]["code"] == "model_not_found"
-    assert (await post(stack, chat(max_tokens=500)))[1]["error"]["code"] == "context_length_exceeded"
-    assert (await post(stack, b"x" * 200_000))[0] == 413
-    assert (await post(stack, {}, "/v1/nothing"))[0] == 404
+async def test_errors_of_other_kinds(stack: Any, post: Any) -> None:
+    assert (await post(CHAT, chat(model="x")))[1]["error"]["code"] == "model_not_found"
+    assert (await post(CHAT, chat(max_tokens=500)))[1]["error"]["code"] == "context_length_exceeded"
+    assert (await post(CHAT, b"x" * 200_000))[0] == 413
+    assert (await post("/v1/nothing", {}))[0] == 404
 
 
 async def test_disconnect_aborts(stack: Any) -> None:
@@ -120,22 +114,38 @@ async def test_disconnect_aborts(stack: Any) -> None:
     assert await asyncio.wait_for(stack.engine.aborted.get(), 5) == stack.engine.submitted[0].request_id
 
 
-async def test_malformed_json_does_not_disturb_a_running_stream(stack: Any) -> None:
+async def test_malformed_json_does_not_disturb_a_running_stream(stack: Any, post: Any) -> None:
     stack.engine.gate = asyncio.Event()
     stream = await stack.client.chat.completions.create(model="tiny", messages=MESSAGES, stream=True)
-    status, body = await post(stack, b'{"model": ')
+    status, body = await post(CHAT, b'{"model": ')
     assert status == 400 and body["error"]["code"] == "invalid_json"
     stack.engine.gate.set()
     assert "".join([c.choices[0].delta.content or "" async for c in stream]) == ANSWER
 
 
-async def test_operations_endpoints(stack: Any) -> None:
-    status, body = await post(stack, {"messages": MESSAGES}, "/tokenize")
+async def test_operations_endpoints(stack: Any, post: Any) -> None:
+    status, body = await post("/tokenize", {"messages": MESSAGES})
     assert status == 200 and body["count"] == len(body["tokens"]) > 0
     async with aiohttp.ClientSession() as http:
         for path in ("/health", "/ready", "/load", "/metrics"):
             async with http.get(stack.url + path) as response:
                 assert response.status == 200
-                text = await response.text()
-    for name in ("vllm:num_requests_running", "pagoda_server_requests_running", "vllm:prompt_tokens_total"):
-        assert f'{name}{{model_name="tiny"}}' in text
+
+
+async def test_every_series_says_whose_it_is(stack: Any) -> None:
+    await stack.client.chat.completions.create(model="tiny", messages=MESSAGES)
+    async with aiohttp.ClientSession() as http, http.get(stack.url + "/metrics") as response:
+        families = list(text_string_to_metric_families(await response.text()))
+    ours, aliases = (
+        {family.name: family.samples for family in families if family.name.startswith(prefix)}
+        for prefix in ("pagoda_server_", "vllm:")
+    )
+    assert len(ours) + len(aliases) == len(families)
+    labels = {"namespace": "ns", "model_deployment": "chat", "model_name": "tiny"}
+    assert all(labels.items() <= sample.labels.items() for samples in ours.values() for sample in samples)
+    labels = {"model_name": "tiny", "engine": "0"}
+    assert all(labels.items() <= sample.labels.items() for samples in aliases.values() for sample in samples)
+    assert {"num_requests_running", "prompt_tokens", "time_to_first_token_seconds", "request_success"} <= {
+        name.removeprefix("vllm:") for name in aliases
+    }
+    assert all(sample.value == 1 for sample in ours["pagoda_server_request_success"] if sample.name.endswith("_total"))

@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save_file
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.model.config import UnsupportedModel, parse_model_config, read_model_config
 from pagoda_server.model.loader import BadCheckpoint, load_model
-from pagoda_server.runtime.capacity import measure_capacity
 
 CPU = torch.device("cpu")
 
@@ -80,14 +79,6 @@ def test_sharded_weights_equal_the_single_file(folder, models) -> None:
     assert (folder / "model.safetensors.index.json").exists()
     sharded = load_model(folder, config, CPU, torch.float32).state_dict()
     assert single.keys() == sharded.keys() and all(torch.equal(single[name], sharded[name]) for name in single)
-
-
-def test_capacity_is_measured_on_scratch_pages_that_are_given_back(build_engine) -> None:
-    engine = build_engine(pages=40)
-    scheduler = engine.scheduler
-    assert (measure_capacity(engine.runner, scheduler.limits, scheduler.pool, budget_seconds=0.1) or 0) > 0
-    assert scheduler.pool.num_free == 40
-    scheduler.check_integrity()
 
 
 @pytest.mark.parametrize("wrong", [{"max_num_seqs": 0}, {"gpu_memory_fraction": 1.5}, {"max_batched_tokens": 3}])

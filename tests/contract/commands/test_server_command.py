@@ -1,0 +1,57 @@
+"""The command that the operator writes is one that the server reads, and the architecture page names its flags."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pagoda_operator.api import ModelDeployment
+from pagoda_operator.build.pod import build_pod_template
+from pagoda_operator.build.settings import BuildSettings
+from pagoda_server.__main__ import build_parser, build_settings
+from pagoda_server.settings import Settings
+
+ARCHITECTURE = Path(__file__).parents[3] / "ARCHITECTURE.md"
+
+
+def build_command(**spec: Any) -> list[str]:
+    mdep = ModelDeployment.model_validate(
+        {
+            "apiVersion": "pagoda.dev/v1alpha1",
+            "kind": "ModelDeployment",
+            "metadata": {"name": "chat", "namespace": "team"},
+            "spec": {"model": {"uri": "hf://a/b", "name": "public"}, **spec},
+        }
+    )
+    (server,) = build_pod_template(mdep, BuildSettings("control:1", "server:1"))["spec"]["containers"]
+    command: list[str] = server["command"]
+    return command
+
+
+def parse_command(command: list[str]) -> Settings:
+    assert command[:3] == ["python", "-m", "pagoda_server"]
+    return build_settings(build_parser().parse_args(command[3:]))
+
+
+def test_the_server_knows_whose_it_is() -> None:
+    settings = parse_command(build_command())
+    assert (settings.namespace, settings.model_deployment, settings.served_model_name) == ("team", "chat", "public")
+
+
+@pytest.mark.parametrize("caching", [True, False])
+def test_the_engine_runs_as_the_spec_says(caching: bool) -> None:
+    engine = {"maxModelLen": 1024, "maxNumSeqs": 8, "maxBatchedTokens": 512, "prefixCaching": caching}
+    config = parse_command(build_command(engine=engine)).engine
+    assert (config.max_model_len, config.max_num_seqs, config.max_batched_tokens) == (1024, 8, 512)
+    assert config.prefix_caching is caching
+
+
+def test_the_architecture_page_names_the_flags_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    page = re.search(r"`python -m pagoda_server serve ([^`]*)`", ARCHITECTURE.read_text("utf-8"))
+    assert page is not None
+    named = set(re.findall(r"--[a-z-]+", page[1]))
+    assert {part for part in build_command() if part.startswith("--")} <= named
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["serve", "--help"])
+    assert named <= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))

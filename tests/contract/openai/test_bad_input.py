@@ -1,0 +1,131 @@
+"""Whatever is sent: an OpenAI error that names the field, never a 5xx, and nobody else notices."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from pagoda_server.http.schemas import REFUSED
+
+CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+MESSAGES: Any = [{"role": "user", "content": "Hi"}]
+ANSWER = "Hello wörld 😀!"
+
+
+def chat(**more: Any) -> dict[str, Any]:
+    return {"model": "tiny", "messages": MESSAGES, **more}
+
+
+def completion(**more: Any) -> dict[str, Any]:
+    return {"model": "tiny", "prompt": "Hi", **more}
+
+
+def message(**more: Any) -> dict[str, Any]:
+    return chat(messages=[*MESSAGES, {"role": "user", "content": "Ho", **more}])
+
+
+def without(body: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key != name}
+
+
+BAD: list[tuple[str, Any, int, str | None, str | None]] = [
+    # path, body, status, param, code
+    (CHAT, chat(model="other"), 404, "model", "model_not_found"),
+    (CHAT, chat(model="x" * 90_000), 404, "model", "model_not_found"),
+    (COMPLETIONS, completion(model="other"), 404, "model", "model_not_found"),
+    (CHAT, without(chat(), "model"), 400, "model", "missing_required_parameter"),
+    (CHAT, without(chat(), "messages"), 400, "messages", "missing_required_parameter"),
+    (COMPLETIONS, without(completion(), "prompt"), 400, "prompt", "missing_required_parameter"),
+    (CHAT, b"", 400, None, "invalid_json"),
+    (CHAT, b'{"model": "tiny", ', 400, None, "invalid_json"),
+    (CHAT, b"[]", 400, None, "invalid_json"),
+    (CHAT, b"null", 400, None, "invalid_json"),
+    (CHAT, b"\xff\xfe", 400, None, "invalid_json"),
+    (CHAT, b'{"a":' * 5000, 400, None, "invalid_json"),
+    (CHAT, b'{"model":"tiny","messages":[{"role":"user","content":"\\ud800"}]}', 400, None, "invalid_json"),
+    (CHAT, b'{"model":"tiny","messages":[],"temperature":NaN}', 400, None, "invalid_json"),
+    (CHAT, b" " * 100_001, 413, None, None),
+    (CHAT, chat(surprise=1), 400, "surprise", "unknown_parameter"),
+    (CHAT, chat(**{"s" * 5000: 1}), 400, "s" * 80 + "…", "unknown_parameter"),
+    (COMPLETIONS, completion(messages=MESSAGES), 400, "messages", "unknown_parameter"),
+    (CHAT, message(name="Bob"), 400, "messages.1.name", "unknown_parameter"),
+    (CHAT, message(role="tool"), 400, "messages.1.role", "invalid_value"),
+    (CHAT, message(content=None), 400, "messages.1.content", "invalid_value"),
+    (CHAT, message(content=[{"type": "text"}]), 400, "messages.1.content", "invalid_value"),
+    (CHAT, message(content=[{"type": "image_url", "image_url": {}}]), 400, "messages.1.content", "invalid_value"),
+    (CHAT, chat(messages=[1]), 400, "messages.0", "invalid_value"),
+    (CHAT, chat(messages={"role": "user"}), 400, "messages", "invalid_value"),
+    (CHAT, chat(messages=[]), 400, "messages", "invalid_value"),
+    (CHAT, chat(stream=True, stream_options={"include_usage": "yes"}), 400, "stream_options.include_usage", None),
+    (CHAT, chat(stream=True, stream_options={"usage": True}), 400, "stream_options.usage", "unknown_parameter"),
+    (CHAT, chat(stream_options={"include_usage": True}), 400, "stream_options", None),
+    (CHAT, chat(response_format={"type": "text", "x": 1}), 400, "response_format.x", "unknown_parameter"),
+    (CHAT, chat(response_format={"type": "json_object"}), 400, "response_format", "unsupported_parameter"),
+    (CHAT, chat(max_tokens=5, max_completion_tokens=6), 400, "max_tokens", None),
+    (CHAT, chat(max_tokens=500), 400, "messages", "context_length_exceeded"),
+    (CHAT, chat(max_tokens=10**30), 400, "max_tokens", "invalid_value"),
+    (CHAT, chat(max_tokens=True), 400, "max_tokens", "invalid_value"),
+    (CHAT, chat(max_tokens=4, min_tokens=5), 400, "min_tokens", None),
+    (CHAT, chat(top_logprobs=2), 400, "top_logprobs", None),
+    (CHAT, chat(stop=["a", 1]), 400, "stop", "invalid_value"),
+    (CHAT, chat(stop={"a": 1}), 400, "stop", "invalid_value"),
+    (CHAT, chat(temperature="hot"), 400, "temperature", "invalid_value"),
+    (COMPLETIONS, completion(prompt="x" * 90_000), 400, "prompt", "context_length_exceeded"),
+    (COMPLETIONS, completion(prompt=[]), 400, "prompt", "invalid_value"),
+    (COMPLETIONS, completion(prompt=""), 400, "prompt", None),
+    (COMPLETIONS, completion(prompt=[[]]), 400, "prompt", "invalid_value"),
+    (COMPLETIONS, completion(prompt=[1, "a"]), 400, "prompt", "invalid_value"),
+    (COMPLETIONS, completion(prompt=["a", 1]), 400, "prompt", "invalid_value"),
+    (COMPLETIONS, completion(prompt=[[1], "a"]), 400, "prompt", "invalid_value"),
+    (COMPLETIONS, completion(prompt=[-1]), 400, "prompt", "invalid_value"),
+    (COMPLETIONS, completion(prompt=[10**9]), 400, "prompt", None),
+    (COMPLETIONS, completion(prompt=["a"] * 65), 400, "prompt", "invalid_value"),
+    (COMPLETIONS, completion(logprobs=21), 400, "logprobs", "invalid_value"),
+    ("/tokenize", {"prompt": "a", "messages": MESSAGES}, 400, "prompt", None),
+    ("/tokenize", {"model": "other", "prompt": "a"}, 404, "model", "model_not_found"),
+    ("/v1/embeddings", {}, 404, None, None),
+]
+
+
+def check_error(status: int, body: Any) -> dict[str, Any]:
+    error: dict[str, Any] = body["error"]
+    assert set(error) == {"message", "type", "param", "code"} and 400 <= status < 500, body
+    assert error["type"] == "invalid_request_error" and 0 < len(error["message"]) < 1000
+    return error
+
+
+@pytest.mark.parametrize(("path", "body", "status", "param", "code"), BAD)
+async def test_a_bad_request_is_refused_by_the_name_of_its_field(
+    stack: Any, post: Any, path: str, body: Any, status: int, param: str | None, code: str | None
+) -> None:
+    answered, answer = await post(path, body)
+    error = check_error(answered, answer)
+    assert (answered, error["param"]) == (status, param), error
+    assert code is None or error["code"] == code, error
+    assert param is None or param.split(".")[-1].rstrip("…") in error["message"] or "prompt" in error["message"], error
+    assert not stack.engine.submitted, "the engine hears of no bad request"
+
+
+async def test_a_refused_field_left_null_is_as_good_as_left_out(stack: Any, post: Any) -> None:
+    status, _ = await post(CHAT, chat(**dict.fromkeys(REFUSED)))
+    assert status == 200
+
+
+async def test_a_wrong_method_is_an_openai_error_too(stack: Any, http: Any) -> None:
+    async with http.get(stack.url + CHAT) as response:
+        check_error(response.status, await response.json())
+        assert response.status == 405
+
+
+async def test_a_stream_keeps_its_tokens_while_bad_requests_pour_in(stack: Any, post: Any) -> None:
+    create = stack.client.chat.completions.create
+    undisturbed = [chunk async for chunk in await create(model="tiny", messages=MESSAGES, stream=True)]
+    stack.engine.gate = asyncio.Event()
+    stream = await create(model="tiny", messages=MESSAGES, stream=True)
+    answers = await asyncio.gather(*(post(path, body) for path, body, *_ in BAD * 2))
+    assert all(400 <= status < 500 for status, _ in answers)
+    stack.engine.gate.set()
+    disturbed = [chunk async for chunk in stream]
+    assert [chunk.choices for chunk in disturbed] == [chunk.choices for chunk in undisturbed]
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in disturbed) == ANSWER
+    assert stack.server.healthy and len(stack.engine.submitted) == 2

@@ -1,0 +1,80 @@
+"""The measurement at start: of a full batch in the middle of its context, within its budget, and without a trace."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from pagoda_server.engine.pages import PagePool
+from pagoda_server.engine.scheduler import Chunk, Limits
+from pagoda_server.engine.step import Sampled
+from pagoda_server.runtime.capacity import choose_context, measure_capacity
+
+
+@dataclass
+class Device:
+    """A step takes `step_seconds` and `token_seconds` for each of its tokens; the first one `first_seconds` more."""
+
+    step_seconds: float
+    token_seconds: float
+    first_seconds: float = 0.0
+    now: float = 0.0
+    batches: list[list[Chunk]] = field(default_factory=list)
+
+    def forward(self, chunks: Sequence[Chunk]) -> int:
+        self.now += self.step_seconds + self.token_seconds * sum(chunk.num_tokens for chunk in chunks)
+        self.now += 0.0 if self.batches else self.first_seconds
+        self.batches.append(list(chunks))
+        return 0
+
+    def sample(self, chunks: Sequence[Chunk], logits: int) -> list[Sampled]:
+        return []
+
+    def rate(self, num_tokens: int) -> float:
+        return num_tokens / (self.step_seconds + self.token_seconds * num_tokens)
+
+
+def build_limits(*, model_len: int = 4096, seqs: int = 32, budget: int = 2048) -> Limits:
+    return Limits(max_model_len=model_len, max_num_seqs=seqs, max_num_batched_tokens=budget, vocab_size=50)
+
+
+def test_it_is_the_mean_of_full_decode_and_prefill_steps() -> None:
+    device, pool = Device(step_seconds=0.004, token_seconds=1e-5, first_seconds=30.0), PagePool(2000)
+    capacity = measure_capacity(device, build_limits(), pool, clock=lambda: device.now)
+    assert capacity == pytest.approx(2 / (1 / device.rate(32) + 1 / device.rate(2048)))
+    assert max(chunk.start + 1 for batch in device.batches for chunk in batch if chunk.samples) == 1024
+    assert device.now - 30.0 <= 1.1
+    assert pool.num_free == 2000
+
+
+def test_a_slow_device_is_measured_with_a_smaller_batch_and_keeps_the_budget() -> None:
+    device = Device(step_seconds=0.1, token_seconds=0.01)
+    capacity = measure_capacity(device, build_limits(model_len=32), PagePool(2000), clock=lambda: device.now)
+    assert capacity is not None
+    assert device.now < 1.5 and max(map(len, device.batches)) < 32
+    assert capacity <= 2 / (1 / device.rate(32) + 1 / device.rate(2048)), "never more than it can do"
+
+
+@pytest.mark.parametrize(
+    ("pages", "model_len", "seqs", "context"),
+    [(2000, 4096, 32, 1024), (2000, 1000, 32, 500), (128, 4096, 32, 128), (32, 4096, 32, 32), (4, 4096, 4, 32)],
+)
+def test_the_context_is_half_of_what_a_sequence_may_have(pages: int, model_len: int, seqs: int, context: int) -> None:
+    limits = build_limits(model_len=model_len, seqs=seqs)
+    assert choose_context(limits, PagePool(pages, 64), seqs) == context
+
+
+@pytest.mark.parametrize("pages", [1, 3, 40])
+def test_a_real_runner_is_measured_on_scratch_pages_that_are_given_back(build_engine: Any, pages: int) -> None:
+    engine = build_engine(pages=pages)
+    scheduler = engine.scheduler
+    assert (measure_capacity(engine.runner, scheduler.limits, scheduler.pool, budget_seconds=0.1) or 0) > 0
+    assert scheduler.pool.num_free == pages
+    scheduler.check_integrity()
+
+
+def test_nothing_is_measured_without_a_free_page(build_engine: Any) -> None:
+    engine = build_engine(pages=2)
+    engine.scheduler.pool.allocate(2)
+    assert measure_capacity(engine.runner, engine.scheduler.limits, engine.scheduler.pool) is None
