@@ -1,6 +1,7 @@
 """Makes a World of what the store holds and the pods say."""
 
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 from pagoda_operator.build.settings import BuildSettings
@@ -35,15 +36,16 @@ def read_world(store: Store, key: Key, model: Object, *, loads: Mapping[str, Loa
 
 
 def sum_loads(ready_pods: int, loads: Mapping[str, Load]) -> PlanLoad | None:
-    """None unless every ready pod has told its load."""
+    """None unless every ready pod has told its load. NB: what full pods observed is truer than a start's measurement."""
     if not loads or len(loads) != ready_pods:
         return None
-    measured = [load for load in loads.values() if load.capacity_tokens_per_second is not None]
-    best = max(measured, key=lambda load: load.capacity_tokens_per_second or 0.0, default=None)
+    known = [load for load in loads.values() if load.capacity_tokens_per_second is not None]
+    observed = [load for load in known if load.capacity_source == "observed"]
+    capacities = [load.capacity_tokens_per_second or 0.0 for load in observed or known]
     return PlanLoad(
         tokens_per_second=sum(load.tokens_per_second for load in loads.values()),
-        capacity_tokens_per_second=best.capacity_tokens_per_second if best else None,
-        capacity_source=best.capacity_source if best else None,
+        capacity_tokens_per_second=fmean(capacities) if capacities else None,
+        capacity_source=(observed or known)[0].capacity_source if known else None,
         ready_pods=ready_pods,
         age_seconds=0.0,
     )
