@@ -25,6 +25,10 @@ class Metrics:
         self._rejected = Counter(
             "pagoda_gateway_rejected", "Requests refused here", (*LABELS, "reason"), registry=self.registry
         )
+        up = Gauge(
+            "pagoda_gateway_server_up", "1 while the server's metrics are on this page", LABELS, registry=self.registry
+        )
+        self.server_up = up.labels(*self._values)
         self.queue_wait_seconds = self._histogram("queue_wait_seconds", "Time queued before running", WAIT_BUCKETS)
         self.time_to_first_byte_seconds = self._histogram(
             "time_to_first_byte_seconds", "From request to the first byte of the body", FIRST_BYTE_BUCKETS
@@ -44,5 +48,7 @@ class Metrics:
     def count_rejected(self, reason: str) -> None:
         self._rejected.labels(*self._values, reason).inc()
 
-    def render(self) -> bytes:
-        return generate_latest(self.registry)
+    def render(self, *, server_page: bytes | None = None) -> bytes:
+        """One page for the whole pod: our figures, then the server's as they came. Their names never meet."""
+        self.server_up.set(server_page is not None)
+        return generate_latest(self.registry) + (server_page or b"")

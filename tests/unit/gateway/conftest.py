@@ -61,6 +61,7 @@ class FakeServer:
         self.calls: asyncio.Queue[Call] = asyncio.Queue()
         self.load: object = LOAD
         self.ready_status = 200
+        self.metrics_page = b""
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -84,6 +85,8 @@ class FakeServer:
             await call.answer(status=self.ready_status)
         elif target == "/load":
             await call.answer(json.dumps(self.load).encode())
+        elif target == "/metrics":
+            await call.answer(self.metrics_page, content_type="text/plain")
         else:
             await self.calls.put(call)
             with suppress(ConnectionError):
