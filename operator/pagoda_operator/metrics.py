@@ -11,6 +11,11 @@ MODEL_GAUGES = {
     "demand_tokens_per_second": "Served plus backlog over its drain time, all pods",
     "capacity_tokens_per_second": "Tokens a second one pod can serve",
     "queued_requests": "Requests that wait for a slot",
+    "scaling_active": "1 while the Scaling condition is True; no series without autoscaling",
+    "hpa_min_replicas": "The fewest replicas the HPA may ask for",
+    "hpa_max_replicas": "The most replicas the HPA may ask for",
+    "hpa_current_replicas": "Replicas the HPA last saw",
+    "hpa_desired_replicas": "Replicas the HPA last asked for",
 }
 
 
