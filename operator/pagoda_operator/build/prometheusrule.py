@@ -75,8 +75,8 @@ def _refuses_requests(mdep: ModelDeployment) -> Object:
         10,
         "warning",
         "refuses {{ $value | humanizePercentage }} of its requests",
-        "Clients get 429 or 503. The label reason of pagoda_gateway_rejected_total says why: for queue_full add replicas "
-        "or raise spec.autoscaling.maxReplicas; for upstream_unreachable read the log of the container server.",
+        "Clients get 429 or 503. The label reason of pagoda_gateway_rejected_total says why: for queue_full add "
+        "replicas or raise spec.autoscaling.maxReplicas; for upstream_unreachable read the server container's log.",
     )
 
 
