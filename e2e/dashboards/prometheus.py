@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Object = dict[str, Any]
+SELECTORS = ("vectorSelector", "matrixSelector")
 OURS = ("__name__", "namespace", "model_deployment")
 
 
@@ -38,7 +39,7 @@ class Prometheus:
     def selectors(self, expression: str) -> list[str]:
         """The series that the expression reads, whatever it compares them with, and whichever status or reason."""
         tree = self._get("/api/v1/parse_query", query=expression)
-        return [_write(node["matchers"]) for node in _walk(tree) if node.get("type") == "vectorSelector"]
+        return [_write(node["matchers"]) for node in _walk(tree) if node.get("type") in SELECTORS]
 
 
 def _walk(node: Any) -> Iterator[Object]:
