@@ -17,6 +17,7 @@ def build_plan_settings(settings: Settings) -> BuildSettings:
         control_image=settings.control_image,
         server_image=settings.server_image,
         image_pull_policy=settings.image_pull_policy,
+        image_pull_secrets=settings.image_pull_secrets,
     )
 
 
