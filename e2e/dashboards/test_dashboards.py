@@ -6,6 +6,7 @@ PROMETHEUS_URL is a Prometheus that scrapes that cluster already.
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ SYSTEM = "pagoda-system"
 CHART = os.environ.get("CHART", "helm/pagoda")
 NAME = "shown"
 ADDRESS = "192.0.2.1:9090"
+NAMED = re.compile('__name__="([^"]+)"')
 TOO_LARGE_BYTES = 5 * 1024 * 1024
 """More than the gateway takes: a refusal that needs no load."""
 
@@ -50,12 +52,13 @@ def model(namespace: Any) -> ModelDeployment:
     return ModelDeployment.model_validate({**namespace.model(NAME), "status": {}})
 
 
-def service_monitor(cluster: Any) -> Any:
+def chart_object(cluster: Any, kind: str) -> Any:
+    """One of the chart's own monitoring objects."""
     rendered = cluster.helm(
-        *("template", "pagoda", CHART, "--namespace", SYSTEM),
-        *("--set", "serviceMonitor.enabled=true", "--show-only", "templates/monitoring.yaml"),
+        *("template", "pagoda", CHART, "--namespace", SYSTEM, "--show-only", "templates/monitoring.yaml"),
+        *("--set", "serviceMonitor.enabled=true,prometheusRule.enabled=true"),
     )
-    return next(found for found in yaml.safe_load_all(rendered) if found["kind"] == "ServiceMonitor")
+    return next(found for found in yaml.safe_load_all(rendered) if found["kind"] == kind)
 
 
 @pytest.fixture
@@ -69,7 +72,7 @@ def prometheus(shown: Any, tmp_path: Path, wait_for: Any) -> Iterator[Prometheus
     if "/prometheus" not in cluster.run("sh", "-c", "command -v prometheus || true"):
         pytest.fail("there is no prometheus: run e2e/cluster/build.sh full")
     kubeconfig = cluster.run("sh", "-c", "echo $KUBECONFIG").strip()
-    monitors = [build_podmonitor(model(shown)), service_monitor(cluster)]
+    monitors = [build_podmonitor(model(shown)), chart_object(cluster, "ServiceMonitor")]
     config = build_config(monitors, kubeconfig=kubeconfig, interval_seconds=2)
     (tmp_path / "prometheus.json").write_text(json.dumps(config))  # JSON is YAML
     cluster.run("promtool", "check", "config", str(tmp_path / "prometheus.json"))
@@ -117,11 +120,11 @@ def test_every_panel_shows_figures_and_every_alert_reads_series_that_exist(
 
     rule = build_prometheusrule(model(shown))
     assert rule is not None
-    alerts = read_alerts(rule["spec"]["groups"])
-    for alert in alerts:
-        read = prometheus.selectors(alert.text)
-        assert len(read) >= len(alert.names())
-        assert not [selector for selector in read if not prometheus.has_data(selector)], alert.where
+    operators = chart_object(shown.cluster, "PrometheusRule")
+    alerts = read_alerts([*rule["spec"]["groups"], *operators["spec"]["groups"]])
+    read = {selector for alert in alerts for selector in prometheus.selectors(alert.text)}
+    assert {name for alert in alerts for name in alert.names()} == {NAMED.search(selector)[1] for selector in read}
+    wait_for(lambda: all(map(prometheus.has_data, read)), 30, lambda: [s for s in read if not prometheus.has_data(s)])
 
     declared = prometheus.names()
     for found in (*panels, *alerts):
