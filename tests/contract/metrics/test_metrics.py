@@ -1,5 +1,6 @@
 """What we tell people to query is what the pages show."""
 
+import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,13 @@ def test_no_variable_of_grafana_is_left_in_a_query() -> None:
 def test_a_panel_without_a_gpu_exporter_is_one_of_the_gpu_panels() -> None:
     needing = [found.where for found in EXPRESSIONS["read_dashboards"]() if found.needs_gpu_exporter]
     assert needing and all(" / GPU " in where for where in needing)
+
+
+def test_every_alert_is_explained_in_the_how_to_and_no_other() -> None:
+    told = (ROOT / "docs" / "how-to" / "monitoring.md").read_text(encoding="utf-8")
+    chart = (ROOT / "helm" / "pagoda" / "templates" / "monitoring.yaml").read_text(encoding="utf-8")
+    ours = {alert.where for alert in alerts()} | set(re.findall(r"alert: (\w+)", chart))
+    assert set(re.findall(r"^\| `(Pagoda\w+)`", told, re.MULTILINE)) == ours
 
 
 def test_no_two_metrics_of_a_pod_have_one_name() -> None:
