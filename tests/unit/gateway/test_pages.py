@@ -2,6 +2,7 @@ import asyncio
 import json
 import re
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pagoda_server.metrics import ServerMetrics
@@ -91,9 +92,16 @@ async def test_the_servers_page_follows_the_gateways_and_no_family_appears_twice
     assert b'pagoda_gateway_server_up{model_deployment="md",model_name="m",namespace="ns"} 1.0' in page
 
 
-async def test_a_server_that_does_not_answer_shows_as_down_and_hides_nothing(server, start, client) -> None:
+@pytest.mark.parametrize("hangs", [True, False])
+async def test_a_server_that_does_not_answer_shows_as_down_and_hides_nothing(
+    server, start, client, monkeypatch, hangs
+) -> None:
+    monkeypatch.setattr("pagoda_gateway.load.METRICS_TIMEOUT_SECONDS", 0.05)
     gateway = await start()
-    await server.stop()
+    if hangs:
+        server.metrics_page = None
+    else:
+        await server.stop()
     page = await (await client.get(gateway, "/metrics")).text()
     assert re.search(r"^pagoda_gateway_server_up\{.*\} 0.0$", page, re.MULTILINE)
     assert "pagoda_gateway_queued_requests{" in page
