@@ -42,6 +42,8 @@ class Cluster:
     control_image: str
     server_image: str
     ingress_url: str
+    state: str = ""
+    """The folder with the rig's own logs; empty on a cluster of somebody else."""
 
     def run(self, *command: str, stdin: str | None = None, check: bool = True, timeout: float = 180) -> str:
         """Runs a command inside the cluster's namespaces; gives its output, with the error output where it failed."""
@@ -136,7 +138,9 @@ def cluster(pytestconfig: pytest.Config) -> Cluster:
         _shell("e2e/cluster/images.sh")
     home = Path(os.environ.get("CLUSTER_HOME", Path.home() / ".cache/pagoda-cluster"))
     images = json.loads((home / "run/images.json").read_text())
-    return Cluster((str(E2E / "cluster/in"),), images["control"], images["server"], "http://192.0.2.1:8880")
+    return Cluster(
+        (str(E2E / "cluster/in"),), images["control"], images["server"], "http://192.0.2.1:8880", str(home / "run")
+    )
 
 
 @pytest.fixture(scope="session")

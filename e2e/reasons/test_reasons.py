@@ -42,6 +42,23 @@ def test_a_server_that_cannot_start(namespace: Any) -> None:
     assert "max_model_len" in namespace.wait_reason("long", "CrashLooping")
 
 
+def test_a_secret_that_does_not_exist(namespace: Any) -> None:
+    namespace.apply("keyless", auth={"apiKeysSecretRef": {"name": "no-such-keys"}})
+    assert "no-such-keys" in namespace.wait_reason("keyless", "SecretNotFound")
+
+
+def test_a_quota_that_is_used_up(namespace: Any) -> None:
+    namespace.kubectl("create", "quota", "none", "--hard=pods=0")
+    namespace.apply("over")
+    assert "quota" in namespace.wait_reason("over", "PodsNotCreated")
+
+
+def test_a_name_that_is_taken(namespace: Any) -> None:
+    namespace.kubectl("create", "service", "clusterip", "taken", "--tcp=80")
+    namespace.apply("taken")
+    assert "Service taken" in namespace.wait_reason("taken", "NameTaken")
+
+
 def test_replicas_and_autoscaling_are_refused_together(namespace: Any) -> None:
     obj = {
         "apiVersion": "pagoda.dev/v1alpha1",

@@ -38,6 +38,8 @@ class Settings:
     """Port of the custom.metrics.k8s.io server; 0 turns it off."""
     metrics_service: str = "pagoda-operator"
     """Service in front of that server, which the APIService points at."""
+    cluster_role: str = ""
+    """ClusterRole that the APIServices go with when the chart is uninstalled; empty: they belong to nobody."""
     gateway_port: int = 8000
     """Port of a model pod's gateway, where /load is read."""
     lease_name: str = "pagoda-operator"
@@ -61,6 +63,7 @@ HELP = {
     "health_port": "/healthz and /readyz",
     "metrics_api_port": "custom.metrics.k8s.io over TLS; 0 turns it off",
     "metrics_service": "Service in front of custom.metrics.k8s.io",
+    "cluster_role": "ClusterRole that owns the APIServices of the metrics API",
     "gateway_port": "port of a model pod's gateway",
     "lease_name": "Lease that elects the leader",
     "identity": "name of this replica; default the host's name",

@@ -35,6 +35,15 @@ class ControlPlane:
         bundle = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         self.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(bundle))
 
+    def writes(self) -> list[str]:
+        """What the operator has asked the API server to write so far, its Lease apart; from the audit log."""
+        lines = map(json.loads, (self.folder / "log" / "audit").read_text().splitlines())
+        return [
+            f"{line['verb']} {line['requestURI']}"
+            for line in lines
+            if line["userAgent"].startswith("pagoda-operator") and line["objectRef"]["resource"] != "leases"
+        ]
+
     def start_operator(self, name: str) -> "subprocess.Popen[bytes]":
         flags = ["--metrics-port=18080", "--health-port=18081", f"--metrics-api-port={METRICS_API_PORT}"]
         kubeconfig = str(self.folder / "pki" / "admin.kubeconfig")
@@ -64,7 +73,7 @@ def eventually(check: Callable[[], Any], *, seconds: float = 30.0) -> Any:
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[ControlPlane]:
     if not (Path(HOME) / "bin" / "kube-apiserver").exists():
-        pytest.skip("the test control plane is not built: e2e/cluster/build.sh kube-only")
+        pytest.skip("the test control plane is not built: e2e/cluster/build.sh test")
     if os.geteuid() != 0 or shutil.which("nsenter") is None:
         pytest.skip("the test control plane needs root and nsenter")
     folder = Path(tempfile.mkdtemp(prefix="pagoda-controlplane-"))

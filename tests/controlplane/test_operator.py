@@ -33,11 +33,6 @@ def condition(plane: ControlPlane, name: str, type_: str) -> dict[str, Any]:
     return next(c for c in found.get("status", {}).get("conditions", [{"type": type_}]) if c["type"] == type_)
 
 
-def versions(plane: ControlPlane) -> dict[str, str]:
-    items = plane.get(KINDS)["items"]
-    return {f"{o['kind']}/{o['metadata']['name']}": o["metadata"]["resourceVersion"] for o in items}
-
-
 def test_children_appear_follow_the_spec_and_go_with_it(
     control_plane: ControlPlane, operator: "subprocess.Popen[bytes]"
 ) -> None:
@@ -65,6 +60,8 @@ def test_killed_in_the_middle_it_converges_and_restarts_no_pod(control_plane: Co
     first.wait(10)
     generation = plane.get("deployment", "m0")["metadata"]["generation"]
     second = plane.start_operator("second")
+    lease = ("-n", "pagoda-system", "lease", "pagoda-operator")
+    eventually(lambda: plane.get(*lease)["spec"]["holderIdentity"] == "second", seconds=60)
     for i in range(5):
         eventually(lambda name=f"m{i}": plane.get("deployment", name) and condition(plane, name, "Ready")["reason"])
     assert plane.get("deployment", "m0")["metadata"]["generation"] == generation
@@ -75,21 +72,63 @@ def test_killed_in_the_middle_it_converges_and_restarts_no_pod(control_plane: Co
 
 def test_nothing_is_written_at_rest(control_plane: ControlPlane, operator: "subprocess.Popen[bytes]") -> None:
     plane = control_plane
-    plane.apply(model("quiet", replicas=2))
-    eventually(lambda: condition(plane, "quiet", "Ready")["reason"])
-    time.sleep(8)
-    before = versions(plane)
+    broken = {"ingress": {"host": "a.example.com", "className": "none"}, "resources": {"cpu": "1000m"}}
+    plane.apply(model("quiet", replicas=2), model("none", replicas=0), model("broken", **broken))
+    for name in ("quiet", "none", "broken"):
+        eventually(lambda name=name: condition(plane, name, "Ready")["reason"])
+    time.sleep(12)  # its first comparison with fresh lists is over
+    before = plane.writes()
+    assert [line for line in before if "/deployments/quiet" in line]
     time.sleep(20)
-    assert versions(plane) == before
-    plane.kubectl("delete", "mdep", "quiet")
+    assert plane.writes() == before
+    plane.kubectl("delete", "mdep", "--all")
 
 
-def test_the_metrics_api_answers_through_the_api_server(
+def test_what_somebody_changed_is_put_right(control_plane: ControlPlane, operator: "subprocess.Popen[bytes]") -> None:
+    plane = control_plane
+    plane.apply(model("drift"))
+    eventually(lambda: plane.get("service", "drift") and condition(plane, "drift", "Ready")["reason"])
+    port = '[{"op": "replace", "path": "/spec/ports/0/targetPort", "value": 9}]'
+    plane.kubectl("patch", "service", "drift", "--type=json", "-p", port)
+    eventually(lambda: plane.get("service", "drift")["spec"]["ports"][0]["targetPort"] == "http")
+    plane.kubectl("label", "service", "drift", "team=a")
+    image = '[{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "other"}]'
+    plane.kubectl("patch", "deployment", "drift", "--type=json", "-p", image)
+    containers = lambda: plane.get("deployment", "drift")["spec"]["template"]["spec"]["containers"]  # noqa: E731
+    eventually(lambda: containers()[0]["image"] != "other")
+    assert plane.get("service", "drift")["metadata"]["labels"]["team"] == "a", "what is not ours stays"
+    plane.kubectl("delete", "mdep", "drift")
+
+
+def test_an_object_of_someone_else_is_left_alone(
     control_plane: ControlPlane, operator: "subprocess.Popen[bytes]"
 ) -> None:
     plane = control_plane
+    theirs = {"ports": [{"port": 80}], "selector": {"app": "theirs"}}
+    metadata = {"name": "taken", "namespace": "default"}
+    plane.apply({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": theirs})
+    plane.apply(model("taken"))
+    eventually(lambda: condition(plane, "taken", "Ready")["reason"] == "NameTaken")
+    assert "Service taken" in condition(plane, "taken", "Ready")["message"]
+    assert plane.get("service", "taken")["spec"]["selector"] == {"app": "theirs"}
+    plane.kubectl("delete", "service", "taken")
+    eventually(lambda: "ownerReferences" in plane.get("service", "taken")["metadata"])
+    eventually(lambda: condition(plane, "taken", "Ready")["reason"] != "NameTaken")
+    plane.kubectl("delete", "mdep", "taken", "--cascade=orphan")
+    eventually(lambda: "ownerReferences" not in plane.get("service", "taken")["metadata"])
+    plane.apply(model("taken"))
+    eventually(lambda: "ownerReferences" in plane.get("service", "taken")["metadata"])
+    plane.kubectl("delete", "mdep", "taken")
+
+
+API = "v1beta2.custom.metrics.k8s.io"
+
+
+def serve_metrics_api(plane: ControlPlane, pod: str) -> None:
+    """A Service and endpoints that lead to an operator outside of the cluster."""
     port = {"name": "https", "port": 443, "targetPort": int(METRICS_API_PORT)}
     service = {"metadata": {"name": "pagoda-operator", "namespace": "pagoda-system"}, "spec": {"ports": [port]}}
+    target = {"kind": "Pod", "name": pod, "namespace": "pagoda-system"}
     endpoints = {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -100,26 +139,42 @@ def test_the_metrics_api_answers_through_the_api_server(
         },
         "addressType": "IPv4",
         "ports": [{"name": "https", "port": int(METRICS_API_PORT), "protocol": "TCP"}],
-        "endpoints": [{"addresses": ["192.0.2.1"], "conditions": {"ready": True}}],
+        "endpoints": [{"addresses": ["192.0.2.1"], "conditions": {"ready": True}, "targetRef": target}],
     }
-    api_service = {
-        "apiVersion": "apiregistration.k8s.io/v1",
-        "kind": "APIService",
-        "metadata": {"name": "v1beta2.custom.metrics.k8s.io"},
-        "spec": {
-            "group": "custom.metrics.k8s.io",
-            "version": "v1beta2",
-            "groupPriorityMinimum": 100,
-            "versionPriority": 100,
-            "service": {"namespace": "pagoda-system", "name": "pagoda-operator", "port": 443},
-        },
-    }
-    plane.apply({"apiVersion": "v1", "kind": "Service", **service}, endpoints, api_service)
+    plane.apply({"apiVersion": "v1", "kind": "Service", **service}, endpoints)
 
-    def available() -> bool:
-        conditions = plane.get("apiservice", "v1beta2.custom.metrics.k8s.io")["status"]["conditions"]
-        return any(c["type"] == "Available" and c["status"] == "True" for c in conditions)
 
-    eventually(available, seconds=90)
-    found = plane.kubectl("get", "--raw", "/apis/custom.metrics.k8s.io/v1beta2")
-    assert "demand_tokens_per_second" in found
+def has_api(plane: ControlPlane) -> bool:
+    return API in plane.kubectl("get", "apiservices", "-o", "name")
+
+
+def available(plane: ControlPlane) -> bool:
+    conditions = plane.get("apiservice", API).get("status", {}).get("conditions", [])
+    return any(c["type"] == "Available" and c["status"] == "True" for c in conditions)
+
+
+def test_the_metrics_api_is_there_while_an_operator_is(control_plane: ControlPlane) -> None:
+    plane = control_plane
+    serve_metrics_api(plane, "first")
+    operator = plane.start_operator("first")
+    eventually(lambda: has_api(plane) and available(plane), seconds=60)
+    assert "demand_tokens_per_second" in plane.kubectl("get", "--raw", "/apis/custom.metrics.k8s.io/v1beta2")
+    plane.kubectl("create", "namespace", "goes")
+    operator.terminate()
+    assert operator.wait(20) == 0
+    assert not has_api(plane)
+    plane.kubectl("delete", "namespace", "goes", "--timeout=30s")
+
+
+def test_the_metrics_api_of_someone_else_is_left_alone(control_plane: ControlPlane) -> None:
+    plane = control_plane
+    spec = {"group": "custom.metrics.k8s.io", "version": "v1beta2", "groupPriorityMinimum": 100, "versionPriority": 9}
+    spec["service"] = {"namespace": "monitoring", "name": "adapter"}
+    theirs = {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": API}, "spec": spec}
+    plane.apply(theirs)
+    operator = plane.start_operator("second")
+    eventually(lambda: "v1beta1.custom.metrics.k8s.io" in plane.kubectl("get", "apiservices", "-o", "name"))
+    operator.terminate()
+    operator.wait(20)
+    assert plane.get("apiservice", API)["spec"]["service"]["name"] == "adapter"
+    plane.kubectl("delete", "apiservice", API)

@@ -1,13 +1,24 @@
 """What joins the metrics API to the cluster: whom it may trust, the Secret with its certificate, its APIServices.
 
-NB: an APIService that points elsewhere belongs to someone else and is never touched.
+An APIService that nobody answers for keeps every namespace from being deleted, so ours is there only while an operator
+is (docs/adr/0003). NB: one that points elsewhere belongs to someone else and is never touched.
 """
 
 import base64
 import json
+from dataclasses import replace
 
-from pagoda_operator.cluster.client import MERGE, ApiError, Client
-from pagoda_operator.cluster.kinds import API_SERVICE, CONFIG_MAP, FIELD_MANAGER, SECRET, Object
+from pagoda_operator.cluster.client import APPLY, ApiError, Client
+from pagoda_operator.cluster.kinds import (
+    API_SERVICE,
+    CLUSTER_ROLE,
+    CONFIG_MAP,
+    ENDPOINT_SLICE,
+    FIELD_MANAGER,
+    SECRET,
+    Object,
+)
+from pagoda_operator.plan import project
 
 GROUP = "custom.metrics.k8s.io"
 VERSIONS = ("v1beta1", "v1beta2")
@@ -56,19 +67,76 @@ def is_ours(api_service: Object, *, service: str, namespace: str) -> bool:
     return reference.get("name") == service and reference.get("namespace") == namespace
 
 
-async def apply_ca_bundle(client: Client, ca_pem: bytes, *, service: str, namespace: str) -> list[str]:
-    """Writes our CA into the APIServices that point at our Service; names those it wrote."""
+def build_api_service(version: str, ca_pem: bytes, *, service: str, namespace: str, owner: Object | None) -> Object:
+    name = f"{version}.{GROUP}"
+    metadata: Object = {"name": name, "labels": {"app.kubernetes.io/part-of": "pagoda"}}
+    if owner is not None:
+        metadata["ownerReferences"] = [owner]
+    spec = {
+        "group": GROUP,
+        "version": version,
+        "groupPriorityMinimum": 100,
+        "versionPriority": VERSIONS.index(version) + 100,
+        "service": {"name": service, "namespace": namespace, "port": 443},
+        "caBundle": base64.b64encode(ca_pem).decode(),
+    }
+    return {"apiVersion": API_SERVICE.api_version, "kind": API_SERVICE.kind, "metadata": metadata, "spec": spec}
+
+
+async def read_owner(client: Client, cluster_role: str) -> Object | None:
+    """A reference to the chart's ClusterRole: with the chart, the cluster's garbage collector removes what it owns."""
+    found = await client.get(CLUSTER_ROLE, cluster_role) if cluster_role else None
+    if found is None:
+        return None
+    return {
+        "apiVersion": CLUSTER_ROLE.api_version,
+        "kind": CLUSTER_ROLE.kind,
+        "name": cluster_role,
+        "uid": found["metadata"]["uid"],
+    }
+
+
+async def register(client: Client, ca_pem: bytes, *, service: str, namespace: str, cluster_role: str) -> list[str]:
+    """Registers the metrics API where nobody else has, and renews its CA; names the APIServices that were written."""
+    owner = await read_owner(client, cluster_role)
     written = []
-    bundle = base64.b64encode(ca_pem).decode()
     for version in VERSIONS:
-        name = f"{version}.{GROUP}"
+        wanted = build_api_service(version, ca_pem, service=service, namespace=namespace, owner=owner)
+        name = wanted["metadata"]["name"]
         found = await client.get(API_SERVICE, name)
-        if found is None or not is_ours(found, service=service, namespace=namespace):
+        if found is not None and not is_ours(found, service=service, namespace=namespace):
             continue
-        if found["spec"].get("caBundle") == bundle:
+        if found is not None and project(wanted, found) == wanted:
             continue
-        spec = {"caBundle": bundle, "insecureSkipTLSVerify": None}
-        body = {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}, "spec": spec}
-        await client.patch(API_SERVICE, name, "", body, content_type=MERGE, fieldManager=FIELD_MANAGER)
+        await client.patch(
+            API_SERVICE,
+            name,
+            "",
+            wanted,
+            content_type=APPLY,
+            fieldManager=FIELD_MANAGER,
+            force=str(bool(found)).lower(),
+        )
         written.append(name)
     return written
+
+
+async def unregister(client: Client, *, service: str, namespace: str) -> list[str]:
+    """Takes our APIServices away; names them."""
+    gone = []
+    for version in VERSIONS:
+        found = await client.get(API_SERVICE, f"{version}.{GROUP}")
+        if found is not None and is_ours(found, service=service, namespace=namespace):
+            await client.delete(API_SERVICE, found["metadata"]["name"], "", uid=found["metadata"]["uid"])
+            gone.append(found["metadata"]["name"])
+    return gone
+
+
+async def serves_elsewhere(client: Client, *, service: str, namespace: str, identity: str) -> bool:
+    """True while another pod than `identity` is ready behind the Service."""
+    slices = await client.list(replace(ENDPOINT_SLICE, selector=f"kubernetes.io/service-name={service}"), namespace)
+    return any(
+        (endpoint.get("conditions") or {}).get("ready") and (endpoint.get("targetRef") or {}).get("name") != identity
+        for found in slices
+        for endpoint in found.get("endpoints") or ()
+    )

@@ -58,10 +58,12 @@ class Client:
                 return None
             raise
 
-    async def list(self, kind: Kind, namespace: str = "") -> list[Object]:
-        """All pages, each item with apiVersion and kind, which lists leave out."""
+    async def list(self, kind: Kind, namespace: str = "", *, fields: str = "") -> list[Object]:
+        """All pages, each item with apiVersion and kind, which lists leave out. `fields` is a field selector."""
         items: list[Object] = []
-        query = {"limit": "500", **({"labelSelector": kind.selector} if kind.selector else {})}
+        query = {"limit": "500"}
+        query |= {"labelSelector": kind.selector} if kind.selector else {}
+        query |= {"fieldSelector": fields} if fields else {}
         while True:
             page = await self.request("GET", kind.path(namespace), kind=kind.kind, verb="list", query=query)
             items += [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"]]

@@ -1,9 +1,10 @@
 """Reads whole kinds and what the cluster serves. Lists are the truth that the watches are checked against."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pagoda_operator.cluster.client import ApiError, Client
-from pagoda_operator.cluster.kinds import OPTIONAL, Kind, Object
+from pagoda_operator.cluster.kinds import EVENT, OPTIONAL, Kind, Object, kind_named
+from pagoda_operator.plan.pods import waits_for_node
 
 
 async def read_all(client: Client, kind: Kind, namespaces: Iterable[str]) -> list[Object]:
@@ -26,3 +27,19 @@ async def read_optional_kinds(client: Client) -> frozenset[str]:
         group = api_version.partition("/")[0]
         served |= {f"{group}/{resource['kind']}" for resource in found["resources"]}
     return frozenset(served & {kind.full_name for kind in OPTIONAL})
+
+
+async def read_object(client: Client, like: Object) -> Object | None:
+    """The object of the same kind, namespace and name, whoever made it."""
+    meta = like["metadata"]
+    return await client.get(kind_named(like["apiVersion"], like["kind"]), meta["name"], meta.get("namespace", ""))
+
+
+async def read_events(client: Client, pods: Sequence[Object]) -> tuple[Object, ...]:
+    """Warnings about the pods that wait for their node, oldest first. NB: too many are written to watch them all."""
+    found: list[Object] = []
+    for pod in filter(waits_for_node, pods):
+        meta = pod["metadata"]
+        fields = f"involvedObject.uid={meta['uid']},type=Warning"
+        found += await client.list(EVENT, meta["namespace"], fields=fields)
+    return tuple(sorted(found, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or "")))

@@ -1,6 +1,7 @@
 """Makes a World of what the store holds and the pods say."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from pagoda_operator.build.settings import BuildSettings
 from pagoda_operator.handlers.queue import Key
@@ -21,19 +22,16 @@ def build_plan_settings(settings: Settings) -> BuildSettings:
     )
 
 
-def read_world(
-    store: Store, key: Key, model: Object, *, loads: Mapping[str, Load], served_kinds: frozenset[str]
-) -> World:
-    children = store.children(key)
-    pods = [child for child in children if child["kind"] == "Pod"]
+def read_world(store: Store, key: Key, model: Object, *, loads: Mapping[str, Load], **seen: Any) -> World:
+    pods = store.pods(key)
     return world_of(
         model,
-        children=[child for child in children if child["kind"] != "Pod"],
+        children=[child for child in store.children(key) if child["kind"] != "Pod"],
         pods=pods,
         ingress_classes=tuple(store.of_kind("IngressClass")),
         storage_classes=tuple(store.of_kind("StorageClass")),
-        kinds=served_kinds,
         load=sum_loads(sum(map(is_ready, pods)), loads),
+        **seen,
     )
 
 

@@ -88,7 +88,7 @@ class Operator:
     async def read_demand(self, namespace: str, name: str) -> float:
         if self.store.get(MODEL, namespace, name) is None:
             raise KeyError(name)
-        pods = [child for child in self.store.children((namespace, name)) if child["kind"] == "Pod"]
+        pods = self.store.pods((namespace, name))
         return sum_demand(pods, await self.scraper.read_loads(pods))
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -172,7 +172,7 @@ class Operator:
         while True:
             await asyncio.sleep(LOAD_SECONDS)
             for key in self.store.model_keys():
-                pods = [child for child in self.store.children(key) if child["kind"] == "Pod"]
+                pods = self.store.pods(key)
                 loads = await self.scraper.read_loads(pods)
                 if (model := self.store.get(MODEL, *key)) is not None:
                     show_model(self.metrics, key, model, self.store.children(key), loads)
@@ -184,6 +184,7 @@ class Operator:
 
     def _on_leader(self, leads: bool) -> None:
         if leads:
+            self.metrics_api.hurry()
             for key in self.store.model_keys():
                 self.queue.add(key)
 
@@ -198,11 +199,9 @@ class Operator:
         stop.set()
         for part in parts[1:]:
             part.cancel()
+        await asyncio.gather(*parts[1:], return_exceptions=True)
+        await self._leave()
         await asyncio.wait(parts, timeout=5)
-        try:
-            await self.lease.release()
-        except ApiError as error:
-            logger.warning("lease not released error=%s", error)
         await self.metrics_api.close()
         await self.scraper.close()
         for runner in runners:
@@ -210,6 +209,15 @@ class Operator:
         self.client.close()
         for part in failed:
             raise part.exception() or RuntimeError("a part ended")
+
+    async def _leave(self) -> None:
+        """Nobody waits for us: neither the next leader nor whoever deletes a namespace while no operator runs."""
+        try:
+            if self.settings.metrics_api_port and self.lease.is_leader:
+                await self.metrics_api.leave()
+            await self.lease.release()
+        except ApiError as error:
+            logger.warning("not left in order error=%s", error)
 
 
 async def _serve(app: web.Application, port: int) -> web.AppRunner:

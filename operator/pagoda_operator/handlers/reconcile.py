@@ -5,18 +5,20 @@ What is written comes back into the store at once, so that the next reconcile se
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pagoda_operator.build.settings import BuildSettings
 from pagoda_operator.cluster.apply import apply_object, apply_status, delete_object
 from pagoda_operator.cluster.client import Client
 from pagoda_operator.cluster.events import apply_event
+from pagoda_operator.cluster.read import read_events, read_object
 from pagoda_operator.handlers.observe import read_world
 from pagoda_operator.handlers.queue import Key
-from pagoda_operator.handlers.store import MODEL, Object, Store
+from pagoda_operator.handlers.store import MODEL, Id, Object, Store, id_of
 from pagoda_operator.metrics import Metrics
-from pagoda_operator.plan import Plan, needs_apply, plan
+from pagoda_operator.plan import Plan, needs_apply, plan, project
+from pagoda_operator.plan.ownership import can_adopt
 from pagoda_operator.plan.pods import is_ready
 from pagoda_operator.scrape import Load, Scraper
 
@@ -33,30 +35,40 @@ class Reconciler:
     served_kinds: Callable[[], frozenset[str]]
     is_leader: Callable[[], bool]
     wall: Callable[[], float]
+    _accepted: dict[Id, Object] = field(default_factory=dict)
+    """What the API server made of the objects that were applied last."""
+    _taken: dict[Key, tuple[str, ...]] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> float | None:
         """Gives the seconds after which it wants to look again, if it does."""
         model = self.store.get(MODEL, *key)
         if model is None or "deletionTimestamp" in model["metadata"]:
-            self.metrics.remove_model(*key)
+            self._forget(key)
             return None
-        children = self.store.children(key)
-        pods = [child for child in children if child["kind"] == "Pod"]
+        pods = self.store.pods(key)
         loads = await self.scraper.read_loads(pods)
-        world = read_world(self.store, key, model, loads=loads, served_kinds=self.served_kinds())
+        world = read_world(
+            self.store,
+            key,
+            model,
+            loads=loads,
+            kinds=self.served_kinds(),
+            events=await read_events(self.client, pods),
+            taken=self._taken.get(key, ()),
+        )
         found = plan(world, datetime.fromtimestamp(self.wall(), UTC), self.settings)
-        show_model(self.metrics, key, model, children, loads)
-        if self.is_leader():
-            await self._apply(key, model, found)
+        show_model(self.metrics, key, model, self.store.children(key), loads)
+        if not self.is_leader():
+            return found.requeue_seconds
+        taken = await self._apply(key, model, found)
+        if taken != world.taken:
+            self._taken[key] = taken
+            return 0.0
         return found.requeue_seconds
 
-    async def _apply(self, key: Key, model: Object, found: Plan) -> None:
-        for desired in found.objects:
-            meta = desired["metadata"]
-            live = self.store.get(desired["kind"], meta.get("namespace", ""), meta["name"])
-            if needs_apply(desired, live):
-                self.store.put(await apply_object(self.client, desired))
-                logger.info("applied kind=%s namespace=%s name=%s", desired["kind"], key[0], meta["name"])
+    async def _apply(self, key: Key, model: Object, found: Plan) -> tuple[str, ...]:
+        """Gives the names that objects of someone else have; those are left alone."""
+        taken = [name for desired in found.objects if (name := await self._apply_object(model, desired))]
         for ref in found.deletions:
             await delete_object(self.client, ref)
             logger.info("deleted kind=%s namespace=%s name=%s", ref.kind, ref.namespace, ref.name)
@@ -67,6 +79,29 @@ class Reconciler:
             await apply_event(
                 self.client, model, type_=event.type, reason=event.reason, message=event.message, now=self.wall()
             )
+        return tuple(taken)
+
+    async def _apply_object(self, model: Object, desired: Object) -> str | None:
+        id_ = id_of(desired)
+        live = self.store.get(*id_)
+        if not needs_apply(desired, live, accepted=self._accepted.get(id_)):
+            return None
+        if live is None:  # NB: the watches show only objects with our labels
+            live = await read_object(self.client, desired)
+        meta = model["metadata"]
+        if live is not None and not can_adopt(live, name=meta["name"], uid=meta["uid"]):
+            return f"{desired['kind']} {desired['metadata']['name']}"
+        applied = await apply_object(self.client, desired)
+        self._accepted[id_] = project(desired, applied)
+        self.store.put(applied)
+        logger.info("applied kind=%s namespace=%s name=%s", *id_)
+        return None
+
+    def _forget(self, key: Key) -> None:
+        self.metrics.remove_model(*key)
+        self._taken.pop(key, None)
+        for id_ in [id_ for id_ in self._accepted if self.store.get(*id_) is None]:
+            del self._accepted[id_]
 
 
 def show_model(

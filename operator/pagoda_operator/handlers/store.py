@@ -94,6 +94,9 @@ class Store:
     def children(self, key: Key) -> list[Object]:
         return [self._objects[id_] for id_ in self._owned.get(key, ()) if id_[0] != MODEL]
 
+    def pods(self, key: Key) -> list[Object]:
+        return [child for child in self.children(key) if child["kind"] == "Pod"]
+
     def model_keys(self) -> Iterator[Key]:
         return iter([(namespace, name) for kind, namespace, name in self._objects if kind == MODEL])
 

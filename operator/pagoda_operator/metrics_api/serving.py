@@ -1,6 +1,7 @@
-"""Keeps the metrics API up: its certificate renewed and reloaded, its CA in our APIServices, its trust fresh."""
+"""Keeps the metrics API up: its certificate renewed and reloaded, its APIServices registered, its trust fresh."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import ssl
@@ -10,7 +11,14 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from pagoda_operator.cluster.aggregation import apply_ca_bundle, read_front_proxy, read_secret, write_secret
+from pagoda_operator.cluster.aggregation import (
+    read_front_proxy,
+    read_secret,
+    register,
+    serves_elsewhere,
+    unregister,
+    write_secret,
+)
 from pagoda_operator.cluster.client import ApiError, Client
 from pagoda_operator.metrics_api.certificates import Bundle, build_bundle, needs_renewal
 from pagoda_operator.metrics_api.server import ReadDemand, Trust, build_app, build_ssl_context
@@ -38,16 +46,24 @@ class MetricsApi:
         self._bundle: Bundle | None = None
         self._context: ssl.SSLContext | None = None
         self._runner: web.AppRunner | None = None
+        self._hurry = asyncio.Event()
+
+    def hurry(self) -> None:
+        """The next step comes at once: we lead now."""
+        self._hurry.set()
 
     async def run(self) -> None:
         while True:
+            self._hurry.clear()
             try:
                 await self.step()
                 pause = CHECK_SECONDS
             except ApiError as error:
                 logger.warning("metrics API is waiting error=%s", error)
                 pause = RETRY_SECONDS
-            await asyncio.sleep(pause if self._runner else RETRY_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause if self._runner else RETRY_SECONDS):
+                    await self._hurry.wait()
 
     async def step(self) -> None:
         """Reads what it must trust and serve; begins to serve; renews. Only the leader writes."""
@@ -60,9 +76,15 @@ class MetricsApi:
             await self._start()
         if self._is_leader():
             s = self._settings
-            names = await apply_ca_bundle(self._client, bundle.ca_pem, service=s.metrics_service, namespace=s.namespace)
+            names = await register(
+                self._client,
+                bundle.ca_pem,
+                service=s.metrics_service,
+                namespace=s.namespace,
+                cluster_role=s.cluster_role,
+            )
             for name in names:
-                logger.info("CA written apiservice=%s", name)
+                logger.info("registered apiservice=%s", name)
 
     async def _read_or_renew(self) -> Bundle | None:
         s = self._settings
@@ -103,6 +125,14 @@ class MetricsApi:
         site = web.TCPSite(self._runner, None, self._settings.metrics_api_port, ssl_context=self._context)
         await site.start()
         logger.info("metrics API serves port=%s", self._settings.metrics_api_port)
+
+    async def leave(self) -> None:
+        """Before a leader stops: with no other operator to answer, the metrics API is taken out of the cluster."""
+        s = self._settings
+        if await serves_elsewhere(self._client, service=s.metrics_service, namespace=s.namespace, identity=s.identity):
+            return
+        for name in await unregister(self._client, service=s.metrics_service, namespace=s.namespace):
+            logger.info("unregistered apiservice=%s", name)
 
     async def close(self) -> None:
         if self._runner is not None:

@@ -41,7 +41,7 @@ def plan_deployment(world: World, mdep: ModelDeployment, settings: BuildSettings
     live = world.child("Deployment")
     replicas = _replicas_to_write(mdep, live)
     deployment = build_deployment(mdep, settings, replicas=replicas, no_surge=lacks_surge_capacity(world))
-    template, remembered = keep_template(mdep, settings, live)
+    template, remembered = keep_template(world, mdep, settings)
     deployment["spec"]["template"] = template
     annotations = {REVISION_INPUTS: remembered}
     if replicas is not None:

@@ -13,14 +13,25 @@ STALE_LOAD_SECONDS = 15.0
 _DEFAULT_STORAGE = "storageclass.kubernetes.io/is-default-class"
 
 
-def check_spec(world: World, now: datetime) -> Problem | None:
+def check_spec(world: World) -> Problem | None:
     if world.mdep is not None:
         return None
     reason = "NotSupported" if "not supported yet" in world.parse_error else "InvalidSpec"
     return Problem(reason, world.parse_error)
 
 
-def check_storage_class(world: World, now: datetime) -> Problem | None:
+def check_names(world: World) -> Problem | None:
+    if not world.taken:
+        return None
+    name = world.raw["metadata"]["name"]
+    return Problem(
+        "NameTaken",
+        f"{' and '.join(world.taken)} exists already and is not of this ModelDeployment: delete or rename it, or give "
+        f"the ModelDeployment another name than {name}",
+    )
+
+
+def check_storage_class(world: World) -> Problem | None:
     cache = world.mdep.spec.model.cache if world.mdep else None
     claim = world.child("PersistentVolumeClaim")
     if cache is None or cache.pvc is None or (claim or {}).get("status", {}).get("phase") == "Bound":
@@ -39,7 +50,7 @@ def check_storage_class(world: World, now: datetime) -> Problem | None:
     return Problem("NoStorageClass", f"there is no StorageClass {wanted} ({_names(world.storage_classes)})")
 
 
-def check_ingress_class(world: World, now: datetime) -> Problem | None:
+def check_ingress_class(world: World) -> Problem | None:
     if world.mdep is None or world.mdep.spec.ingress is None or choose_ingress_class(world) is not None:
         return None
     wanted = world.mdep.spec.ingress.class_name
@@ -47,7 +58,7 @@ def check_ingress_class(world: World, now: datetime) -> Problem | None:
     return Problem("NoIngressClass", f"{said}: set spec.ingress.className ({_names(world.ingress_classes)})")
 
 
-def check_starting(world: World, now: datetime) -> Problem | None:
+def check_starting(world: World) -> Problem | None:
     ready, wanted = _ready_and_wanted(world)
     if wanted == 0:
         return Problem("ScaledToZero", "spec.replicas is 0")
@@ -56,13 +67,13 @@ def check_starting(world: World, now: datetime) -> Problem | None:
     return Problem("Starting", f"{ready} of {wanted} replicas are ready")
 
 
-def check_no_surge(world: World, now: datetime) -> Problem | None:
+def check_no_surge(world: World) -> Problem | None:
     if not lacks_surge_capacity(world):
         return None
     return Problem("NoSurgeCapacity", "no GPU is free for one more pod: replicas are replaced one by one, in place")
 
 
-def check_rollout(world: World, now: datetime) -> Problem | None:
+def check_rollout(world: World) -> Problem | None:
     deployment = world.child("Deployment") or {}
     status = deployment.get("status", {})
     wanted = _ready_and_wanted(world)[1]
@@ -75,7 +86,7 @@ def check_rollout(world: World, now: datetime) -> Problem | None:
     return Problem("Progressing", f"{updated} of {wanted} replicas have the new revision, {max(old, 0)} an old one")
 
 
-def check_metrics(world: World, now: datetime) -> Problem | None:
+def check_metrics(world: World) -> Problem | None:
     hpa = world.child("HorizontalPodAutoscaler")
     for condition in (hpa or {}).get("status", {}).get("conditions", []):
         if condition["type"] in ("AbleToScale", "ScalingActive") and condition["status"] == "False":
@@ -95,19 +106,19 @@ def compute_conditions(world: World, now: datetime) -> list[Object]:
         chains["Scaling"] = (check_metrics,)
     if world.mdep is not None and world.mdep.spec.ingress is not None:
         chains["Ingress"] = (check_ingress_class,)
-    conditions = [_condition(world, now, kind, _first(chain, world, now)) for kind, chain in chains.items()]
-    progress = _first((check_spec, check_no_surge, check_rollout), world, now)
+    conditions = [_condition(world, now, kind, _first(chain, world)) for kind, chain in chains.items()]
+    progress = _first((check_spec, check_no_surge, check_rollout), world)
     return [*conditions, _progressing(world, now, progress)]
 
 
 def _ready_chain(world: World) -> tuple[Check, ...]:
     """One ready pod answers requests, whatever the others do, unless the model now asked for cannot be fetched."""
     if _ready_and_wanted(world)[0] > 0:
-        return (check_spec, check_fetch, check_ingress_class)
-    return (check_spec, check_storage_class, *POD_CHECKS, check_ingress_class, check_starting)
+        return (check_spec, check_names, check_fetch, check_ingress_class)
+    return (check_spec, check_names, check_storage_class, *POD_CHECKS, check_ingress_class, check_starting)
 
 
-def _check_fetched(world: World, now: datetime) -> Problem | None:
+def _check_fetched(world: World) -> Problem | None:
     for pod in world.pods:
         for container in pod.get("status", {}).get("initContainerStatuses", []):
             state = container.get("state", {}).get("terminated")
@@ -157,8 +168,8 @@ def timestamp(now: datetime) -> str:
     return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _first(chain: Iterable[Check], world: World, now: datetime) -> Problem | None:
-    return next((problem for check in chain if (problem := check(world, now)) is not None), None)
+def _first(chain: Iterable[Check], world: World) -> Problem | None:
+    return next((problem for check in chain if (problem := check(world)) is not None), None)
 
 
 def _ready_and_wanted(world: World) -> tuple[int, int]:

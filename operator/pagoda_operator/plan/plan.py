@@ -7,6 +7,7 @@ from typing import Literal
 from pagoda_operator.build.labels import Object
 from pagoda_operator.build.settings import BuildSettings
 from pagoda_operator.plan.children import plan_children
+from pagoda_operator.plan.ownership import is_controlled_by
 from pagoda_operator.plan.status import plan_capacity, plan_status
 from pagoda_operator.plan.world import World
 
@@ -73,13 +74,8 @@ def _deletions(world: World, objects: tuple[Object, ...]) -> tuple[ObjectRef, ..
         if child["kind"] in _OWN_KINDS - _NEVER_DELETED
         and (child["kind"], child["metadata"]["name"]) not in wanted
         and "deletionTimestamp" not in child["metadata"]
-        and _is_owned(child, world)
+        and is_controlled_by(child, world.uid)
     )
-
-
-def _is_owned(child: Object, world: World) -> bool:
-    uid = world.raw["metadata"].get("uid")
-    return any(o.get("uid") == uid and o.get("controller") for o in child["metadata"].get("ownerReferences", []))
 
 
 def _ref(child: Object) -> ObjectRef:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from pagoda_operator.plan.world import Object, World
@@ -15,10 +14,11 @@ class Problem:
     message: str
 
 
-Check = Callable[[World, datetime], Problem | None]
+Check = Callable[[World], Problem | None]
 
 _PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 _FETCH_REASONS = ("ModelNotFound", "ModelDownloadDenied", "ModelDownloadFailed")
+_NO_SECRET = re.compile(r'secret "([^"]+)" not found')
 _INSUFFICIENT = re.compile(r"(\d+) Insufficient ([A-Za-z0-9./_-]+?)[.,]?(?=\s|$|,|\.\s)")
 
 
@@ -28,7 +28,7 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
     return not deleted and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
-def check_fetch(world: World, now: datetime) -> Problem | None:
+def check_fetch(world: World) -> Problem | None:
     for _, container in _containers(world, "fetch"):
         message = _terminated(container).get("message", "").strip()
         for reason in _FETCH_REASONS:
@@ -38,7 +38,7 @@ def check_fetch(world: World, now: datetime) -> Problem | None:
     return None
 
 
-def check_image_pull(world: World, now: datetime) -> Problem | None:
+def check_image_pull(world: World) -> Problem | None:
     for pod, container in _containers(world):
         waiting = container.get("state", {}).get("waiting", {})
         if waiting.get("reason") in _PULL_REASONS:
@@ -47,7 +47,7 @@ def check_image_pull(world: World, now: datetime) -> Problem | None:
     return None
 
 
-def check_scheduling(world: World, now: datetime) -> Problem | None:
+def check_scheduling(world: World) -> Problem | None:
     for pod in world.pods:
         message = unschedulable_message(pod)
         if message is not None:
@@ -55,7 +55,7 @@ def check_scheduling(world: World, now: datetime) -> Problem | None:
     return None
 
 
-def check_out_of_memory(world: World, now: datetime) -> Problem | None:
+def check_out_of_memory(world: World) -> Problem | None:
     for pod, container in _containers(world):
         if not container.get("ready") and _terminated(container).get("reason") == "OOMKilled":
             limit = _memory_limit(pod, container["name"])
@@ -73,13 +73,13 @@ def check_out_of_memory(world: World, now: datetime) -> Problem | None:
     return None
 
 
-def check_crash_loop(world: World, now: datetime) -> Problem | None:
+def check_crash_loop(world: World) -> Problem | None:
     for pod, container in _containers(world):
         waiting = container.get("state", {}).get("waiting", {})
         ended = _terminated(container)
         again = container.get("restartCount", 0) > 0 and not container.get("ready") and ended
         if waiting.get("reason") == "CrashLoopBackOff" or again:  # NB: between two crashes it runs for a while
-            line = _last_line(ended.get("message", "")) or world.last_log_line or "no message"
+            line = _last_line(ended.get("message", "")) or "it said nothing"
             code = ended.get("exitCode", "?")
             return Problem(
                 "CrashLooping",
@@ -89,32 +89,70 @@ def check_crash_loop(world: World, now: datetime) -> Problem | None:
     return None
 
 
-def check_container_config(world: World, now: datetime) -> Problem | None:
+def check_container_config(world: World) -> Problem | None:
     for pod, container in _containers(world):
         waiting = container.get("state", {}).get("waiting", {})
         if waiting.get("reason") == "CreateContainerConfigError":
-            return Problem("ConfigMissing", f"{container['name']} of {_name(pod)}: {waiting.get('message', '')}")
+            message = str(waiting.get("message", ""))
+            return _missing_secret(message) or Problem(
+                "ConfigMissing", f"{container['name']} of {_name(pod)}: {message}"
+            )
     return None
 
 
-def check_volumes(world: World, now: datetime) -> Problem | None:
-    ready = {_name(pod) for pod in world.pods if is_ready(pod)}
+def check_created(world: World) -> Problem | None:
+    """A quota, a limit range or an admission policy keeps the pods from being made."""
+    for condition in (world.child("Deployment") or {}).get("status", {}).get("conditions", []):
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            return Problem("PodsNotCreated", str(condition.get("message", condition.get("reason", ""))))
+    return None
+
+
+def check_stuck(world: World) -> Problem | None:
+    """The kubelet's latest complaint about a pod that does not start."""
+    stuck = {_name(pod) for pod in world.pods if waits_for_node(pod)}
     for event in reversed(world.events):
         name = event.get("involvedObject", {}).get("name")
-        if event.get("reason") in {"FailedMount", "FailedAttachVolume"} and name and name not in ready:
-            return Problem("VolumeNotMounted", f"{name}: {event.get('message', '')}")
+        if name in stuck:
+            message = str(event.get("message", ""))
+            mount = event.get("reason") in ("FailedMount", "FailedAttachVolume")
+            reason = "VolumeNotMounted" if mount else "PodNotStarting"
+            return _missing_secret(message) or Problem(reason, f"{name}: {message}")
     return None
+
+
+def waits_for_node(pod: Object) -> bool:
+    """Scheduled, and no container has begun: only events tell why."""
+    status = pod.get("status", {})
+    if status.get("phase") != "Pending" or "deletionTimestamp" in pod["metadata"]:
+        return False
+    placed = any(c["type"] == "PodScheduled" and c["status"] == "True" for c in status.get("conditions", []))
+    states = [c.get("state", {}) for c in status.get("initContainerStatuses", [])]
+    return placed and all((state.get("waiting") or {}).get("reason") == "PodInitializing" for state in states)
+
+
+def _missing_secret(message: str) -> Problem | None:
+    found = _NO_SECRET.search(message)
+    if found is None:
+        return None
+    return Problem("SecretNotFound", f"there is no Secret {found.group(1)} in this namespace, which the spec names")
 
 
 POD_CHECKS: tuple[Check, ...] = (
+    check_created,
     check_fetch,
     check_image_pull,
     check_container_config,
     check_out_of_memory,
     check_crash_loop,
     check_scheduling,
-    check_volumes,
+    check_stuck,
 )
+
+
+def cannot_run(world: World) -> bool:
+    """A pod's images cannot be pulled, or crash."""
+    return check_image_pull(world) is not None or check_crash_loop(world) is not None
 
 
 def unschedulable_message(pod: Object) -> str | None:

@@ -1,6 +1,7 @@
 """Keeps the pods of a revision as they are: a newer operator restarts no pod until the user changes the spec."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from pagoda_operator.api import ModelDeployment
@@ -8,6 +9,8 @@ from pagoda_operator.build.labels import REVISION_INPUTS, Object
 from pagoda_operator.build.pod import build_pod_template
 from pagoda_operator.build.settings import BuildSettings
 from pagoda_operator.plan.hashing import hash_of
+from pagoda_operator.plan.pods import cannot_run, is_ready
+from pagoda_operator.plan.world import World
 
 _POD_FIELDS: Any = {
     "model": True,
@@ -27,16 +30,26 @@ def pod_inputs_hash(mdep: ModelDeployment) -> str:
     return hash_of({key: value for key, value in said.items() if value})
 
 
-def keep_template(mdep: ModelDeployment, settings: BuildSettings, live: Object | None) -> tuple[Object, str]:
+def keep_template(world: World, mdep: ModelDeployment, settings: BuildSettings) -> tuple[Object, str]:
     """The pod template, and the annotation that remembers it."""
     inputs = pod_inputs_hash(mdep)
-    stored = _stored(live)
+    stored = _stored(world.child("Deployment"))
     immediately = mdep.spec.rollout.upgrade_policy == "Immediately"
-    if stored and stored.get("inputs") == inputs and not immediately:
+    if stored and stored.get("inputs") == inputs and not immediately and not fails(world, stored["template"]):
         template = stored["template"]
     else:
         template = build_pod_template(mdep, settings)
     return template, json.dumps({"inputs": inputs, "template": template}, sort_keys=True, separators=(",", ":"))
+
+
+def fails(world: World, template: Object) -> bool:
+    """None of the revision's pods serves and one cannot run its images: there is nothing that is worth keeping."""
+    pods = tuple(pod for pod in world.pods if _images(pod["spec"]) == _images(template["spec"]))
+    return not any(map(is_ready, pods)) and cannot_run(replace(world, pods=pods))
+
+
+def _images(spec: Object) -> list[str]:
+    return [str(c.get("image")) for c in (*spec.get("initContainers", ()), *spec["containers"])]
 
 
 def capacity_key(mdep: ModelDeployment) -> str:

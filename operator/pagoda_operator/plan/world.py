@@ -38,7 +38,9 @@ class World:
     """Kinds of other projects that the cluster serves, as group/Kind."""
     load: Load | None = None
     events: tuple[Object, ...] = ()
-    last_log_line: str = ""
+    """Warnings about pods that do not start, oldest first."""
+    taken: tuple[str, ...] = ()
+    """Names of children that objects of someone else have, as "Kind name"."""
 
     def child(self, kind: str) -> Object | None:
         return next((child for child in self.children if child.get("kind") == kind), None)
@@ -48,6 +50,10 @@ class World:
         """The status as it stands."""
         status: Object = self.raw.get("status") or {}
         return status
+
+    @property
+    def uid(self) -> str:
+        return str(self.raw["metadata"].get("uid", ""))
 
     @property
     def generation(self) -> int:

@@ -35,7 +35,7 @@ MATRIX = [
     ("crds.keep=false", "image.control.tag=v9", "imagePullSecrets[0].name=pull", "nodeSelector.a=b"),
     ("tolerations[0].operator=Exists", "extraEnv[0].name=A", "extraEnv[0].value=b", "podAnnotations.a=b"),
 ]
-CUSTOM_KINDS = ("CustomResourceDefinition", "ServiceMonitor", "PrometheusRule", "APIService")
+CUSTOM_KINDS = ("CustomResourceDefinition", "ServiceMonitor", "PrometheusRule")
 
 BAD_VALUES = [
     *("replcias=2", "replicas=0", "replicas=6", "image.contorl=x", "image.server.pullPolicy=Always"),
@@ -102,12 +102,14 @@ def test_crds_are_kept_unless_told_otherwise(render: Render) -> None:
     assert not find(render("crds.enabled=false"), "CustomResourceDefinition")
 
 
-def test_metrics_api_is_registered_without_skipping_tls(render: Render) -> None:
-    services = find(render(), "APIService")
-    names = {item["metadata"]["name"] for item in services}
-    assert names == {"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"}
-    assert all("insecureSkipTLSVerify" not in item["spec"] for item in services)
-    assert not find(render("metricsApi.enabled=false"), "APIService")
+def test_no_other_api_than_its_metrics_can_be_registered(render: Render) -> None:
+    """The operator registers it while it runs; an APIService of the chart would outlive the operator."""
+    assert not find(render(), "APIService")
+    rules = [rule for role in find(render(), "ClusterRole") for rule in role["rules"]]
+    (rule,) = [rule for rule in rules if "apiservices" in rule["resources"]]
+    assert rule["resourceNames"] == ["v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"]
+    without = [rule for role in find(render("metricsApi.enabled=false"), "ClusterRole") for rule in role["rules"]]
+    assert not [rule for rule in without if "apiservices" in rule["resources"]]
 
 
 def test_disruption_budget_comes_with_the_second_replica(render: Render) -> None:

@@ -113,6 +113,45 @@ def test_an_operator_upgrade_restarts_no_pod_until_the_spec_changes() -> None:
     assert image(rollout={"upgradePolicy": "Immediately"}) == "server:2"
 
 
+def test_a_revision_that_cannot_run_takes_the_images_of_a_newer_operator() -> None:
+    children = live(plan(world_of(resource()), NOW, SETTINGS).objects)
+    template = next(c for c in children if c["kind"] == "Deployment")["spec"]["template"]
+    newer = BuildSettings("control:2", "server:2")
+
+    def image(*pods: dict[str, Any]) -> str:
+        ours = [{**p, "spec": template["spec"]} for p in pods]
+        objects = plan(world_of(resource(), children=children, pods=ours), NOW, newer).objects
+        deployment = next(o for o in objects if o["kind"] == "Deployment")
+        return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+
+    bad = pod(containerStatuses=waiting("ImagePullBackOff"))
+    assert image(bad) == "server:2"
+    assert image(bad, pod(ready=True)) == "server:1"
+    assert image(pod()) == "server:1", "one that is still starting is left alone"
+
+
+def test_a_pod_that_waits_for_its_node_has_the_kubelets_reason() -> None:
+    scheduled = {"type": "PodScheduled", "status": "True"}
+    stuck = pod(phase="Pending", conditions=[scheduled])
+
+    def said(message: str, event: str = "FailedMount") -> tuple[str, str]:
+        events = ({"reason": event, "message": message, "involvedObject": {"name": "m-1"}},)
+        ready = plan(world_of(resource(), pods=[stuck], events=events), NOW, SETTINGS).status["conditions"][0]
+        return ready["reason"], ready["message"]
+
+    assert said('MountVolume.SetUp failed for volume "api-keys" : secret "keys" not found')[0] == "SecretNotFound"
+    assert said("volume attachment is in use") == ("VolumeNotMounted", "m-1: volume attachment is in use")
+    assert said("no address is free", "FailedCreatePodSandBox")[0] == "PodNotStarting"
+
+
+def test_a_refused_pod_and_a_taken_name_are_told() -> None:
+    failure = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods"}
+    children = live(plan(world_of(resource()), NOW, SETTINGS).objects)
+    next(c for c in children if c["kind"] == "Deployment")["status"] = {"conditions": [failure]}
+    assert reason(world_of(resource(), children=children)) == "PodsNotCreated"
+    assert reason(world_of(resource(), taken=("Service m",), pods=[pod(ready=True)])) == "NameTaken"
+
+
 def test_a_roll_out_without_a_free_gpu_replaces_in_place_and_says_so() -> None:
     children = live(plan(world_of(resource()), NOW, SETTINGS).objects)
     deployment = next(c for c in children if c["kind"] == "Deployment")
