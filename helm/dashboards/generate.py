@@ -80,7 +80,8 @@ def latency(title: str, about: str, name: str) -> Json:
 
 
 def row(title: str) -> Json:
-    return {"type": "row", "title": title, "panels": [], "gridPos": {"w": WIDTH, "h": 1, "x": 0, "y": 0}}
+    place = {"w": WIDTH, "h": 1, "x": 0, "y": 0}
+    return {"type": "row", "title": title, "collapsed": False, "panels": [], "gridPos": place}
 
 
 def place(panels: list[Json]) -> list[Json]:
