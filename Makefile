@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROMPT ?= Tell me a short story about a fox.
 RUN_FLAGS := --ask "$(PROMPT)" $(if $(ONCE),--once)
 
-.PHONY: help setup run test check format e2e cluster-up cluster-down requirements
+.PHONY: help setup run test check format e2e e2e-full cluster-up cluster-down requirements
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
 
@@ -50,6 +50,10 @@ cluster-down:  ## end it; nothing is left
 
 STORIES ?= e2e
 e2e: setup $(if $(CLUSTER),,cluster-up)  ## the user stories on a real cluster (CLUSTER=current: the kubeconfig's)
+	@$(BIN)/python -m pytest -q -s -m "not full" $(STORIES)
+
+e2e-full: setup  ## the same, and the stories that need Prometheus
+	@[ -n "$(CLUSTER)" ] || { e2e/cluster/build.sh full && e2e/cluster/cluster-up.sh; }
 	@$(BIN)/python -m pytest -q -s $(STORIES)
 
 requirements:  ## pin the requirements again

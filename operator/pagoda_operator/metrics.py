@@ -1,6 +1,6 @@
 """What the operator tells Prometheus: of itself, and one set of series a ModelDeployment, gone when it is deleted."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 MODEL_LABELS = ("namespace", "model_deployment")
 MODEL_GAUGES = {
@@ -11,11 +11,17 @@ MODEL_GAUGES = {
     "demand_tokens_per_second": "Served plus backlog over its drain time, all pods",
     "capacity_tokens_per_second": "Tokens a second one pod can serve",
     "queued_requests": "Requests that wait for a slot",
+    "scaling_active": "1 while the Scaling condition is True; no series without autoscaling",
+    "hpa_min_replicas": "The fewest replicas the HPA may ask for",
+    "hpa_max_replicas": "The most replicas the HPA may ask for",
+    "hpa_current_replicas": "Replicas the HPA last saw",
+    "hpa_desired_replicas": "Replicas the HPA last asked for",
 }
 
 
 class Metrics:
     def __init__(self) -> None:
+        disable_created_metrics()  # a second series for each counter and histogram, which nothing reads
         self.registry = CollectorRegistry()
         r = self.registry
         self.reconciles = Counter("pagoda_operator_reconciles", "Reconciles", ["result"], registry=r)

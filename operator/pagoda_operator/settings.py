@@ -24,6 +24,8 @@ class Settings:
     server_image: str = "pagoda-server:latest"
     """Image with the engine."""
     image_pull_policy: str = "IfNotPresent"
+    image_pull_secrets: tuple[str, ...] = ()
+    """Secrets for a private registry that model pods name; each namespace with models must have them."""
     namespace: str = "pagoda-system"
     """Where the operator itself lives: its Lease, certificate Secret and Service."""
     watch_namespaces: tuple[str, ...] = ()
@@ -53,6 +55,7 @@ HELP = {
     "control_image": "image with the fetcher and the gateway",
     "server_image": "image with the engine",
     "image_pull_policy": "pull policy of both: " + ", ".join(PULL_POLICIES),
+    "image_pull_secrets": "comma-separated Secrets that model pods pull with; each namespace of a model must have them",
     "namespace": "the operator's own namespace",
     "watch_namespaces": "comma-separated namespaces to serve; empty means all",
     "workers": "reconciles that run at once",

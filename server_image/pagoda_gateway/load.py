@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 LOAD_STALE_SECONDS = 15.0
 READY_STALE_SECONDS = 5.0
 POLL_TIMEOUT_SECONDS = 3.0
+METRICS_TIMEOUT_SECONDS = 2.0
+"""Well under Prometheus' own scrape timeout: a server that hangs must not hide the gateway's figures."""
 
 
 class ServerLoad(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +78,15 @@ class ServerWatch:
             self._report(str(error) or "timed out")
         else:
             self._report(None)
+
+    async def read_metrics(self) -> bytes | None:
+        """The server's own page, whole; None when it does not answer in time."""
+        try:
+            async with asyncio.timeout(METRICS_TIMEOUT_SECONDS):
+                status, page = await fetch(self._socket, "/metrics")
+        except (UpstreamUnreachable, UpstreamBroken, TimeoutError):
+            return None
+        return page if status == 200 else None
 
     async def _read_ready(self) -> None:
         status, _ = await fetch(self._socket, "/ready")

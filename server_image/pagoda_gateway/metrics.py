@@ -5,7 +5,7 @@ Gauges are read from the queue when scraped; they must never be a second copy th
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 LABELS = ("namespace", "model_deployment", "model_name")
 WAIT_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
@@ -14,6 +14,7 @@ FIRST_BYTE_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 6
 
 class Metrics:
     def __init__(self, *, namespace: str, model_deployment: str, model_name: str) -> None:
+        disable_created_metrics()  # a second series for each counter and histogram, which nothing reads
         self.registry = CollectorRegistry()
         self._values = (namespace, model_deployment, model_name)
         self._requests = Counter(
@@ -25,6 +26,10 @@ class Metrics:
         self._rejected = Counter(
             "pagoda_gateway_rejected", "Requests refused here", (*LABELS, "reason"), registry=self.registry
         )
+        up = Gauge(
+            "pagoda_gateway_server_up", "1 while the server's metrics are on this page", LABELS, registry=self.registry
+        )
+        self.server_up = up.labels(*self._values)
         self.queue_wait_seconds = self._histogram("queue_wait_seconds", "Time queued before running", WAIT_BUCKETS)
         self.time_to_first_byte_seconds = self._histogram(
             "time_to_first_byte_seconds", "From request to the first byte of the body", FIRST_BYTE_BUCKETS
@@ -44,5 +49,7 @@ class Metrics:
     def count_rejected(self, reason: str) -> None:
         self._rejected.labels(*self._values, reason).inc()
 
-    def render(self) -> bytes:
-        return generate_latest(self.registry)
+    def render(self, *, server_page: bytes | None = None) -> bytes:
+        """One page for the whole pod: our figures, then the server's as they came. Their names never meet."""
+        self.server_up.set(server_page is not None)
+        return generate_latest(self.registry) + (server_page or b"")

@@ -140,7 +140,8 @@ class Sidecar:
         return build_json(200, {"ready": True}) if ready else build_json(503, {"ready": False, "reason": "server"})
 
     async def _answer_metrics(self, request: web.Request) -> web.Response:
-        return web.Response(body=self.metrics.render(), headers={"Content-Type": METRICS_TYPE})
+        page = self.metrics.render(server_page=await self.server.read_metrics())
+        return web.Response(body=page, headers={"Content-Type": METRICS_TYPE})
 
     async def _answer_load(self, request: web.Request) -> web.Response:
         if load := self._load():

@@ -42,6 +42,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- printf "%s:%s" .Values.image.server.repository (default .Chart.AppVersion .Values.image.server.tag) -}}
 {{- end -}}
 
+{{- define "pagoda.pullSecretNames" -}}
+{{- range $index, $secret := . }}{{ if $index }},{{ end }}{{ $secret.name }}{{ end -}}
+{{- end -}}
+
 {{- define "pagoda.metricsApiService" -}}
 {{- printf "%s-metrics-api" (include "pagoda.fullname" .) -}}
 {{- end -}}

@@ -172,7 +172,8 @@ class Ingress(ApiModel):
     )
     tls_secret_name: DnsName | None = Field(default=None, description="Secret with the certificate of the host.")
     path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._~/-]*$", max_length=256)] = Field(
-        default="/", description="Path prefix to route. The path is not rewritten."
+        default="/v1",
+        description="Path prefix to route, not rewritten. With / anybody can read /metrics and /load, without a key.",
     )
     annotations: StringMap | None = Field(
         default=None,

@@ -19,6 +19,7 @@ def build_plan_settings(settings: Settings) -> BuildSettings:
         control_image=settings.control_image,
         server_image=settings.server_image,
         image_pull_policy=settings.image_pull_policy,
+        image_pull_secrets=settings.image_pull_secrets,
     )
 
 
@@ -36,7 +37,7 @@ def read_world(store: Store, key: Key, model: Object, *, loads: Mapping[str, Loa
 
 
 def sum_loads(ready_pods: int, loads: Mapping[str, Load]) -> PlanLoad | None:
-    """None unless every ready pod has told its load. NB: what full pods observed is truer than a start's measurement."""
+    """None unless every ready pod has told its load. What full pods observed comes before what a start measured."""
     if not loads or len(loads) != ready_pods:
         return None
     known = [load for load in loads.values() if load.capacity_tokens_per_second is not None]

@@ -175,7 +175,7 @@ class Operator:
                 pods = self.store.pods(key)
                 loads = await self.scraper.read_loads(pods)
                 if (model := self.store.get(MODEL, *key)) is not None:
-                    show_model(self.metrics, key, model, pods, loads)
+                    show_model(self.metrics, key, model, self.store.children(key), loads)
 
     def _wake(self, obj: Object) -> None:
         owner = owner_of(obj)

@@ -4,7 +4,7 @@ What is written comes back into the store at once, so that the next reconcile se
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -57,7 +57,7 @@ class Reconciler:
             taken=self._taken.get(key, ()),
         )
         found = plan(world, datetime.fromtimestamp(self.wall(), UTC), self.settings)
-        show_model(self.metrics, key, model, pods, loads)
+        show_model(self.metrics, key, model, self.store.children(key), loads)
         if not self.is_leader():
             return found.requeue_seconds
         taken = await self._apply(key, model, found)
@@ -104,25 +104,40 @@ class Reconciler:
             del self._accepted[id_]
 
 
-def show_model(metrics: Metrics, key: Key, model: Object, pods: list[Object], loads: dict[str, Load]) -> None:
+def show_model(
+    metrics: Metrics, key: Key, model: Object, children: Sequence[Object], loads: Mapping[str, Load]
+) -> None:
     """Sets the model's series from what is known now."""
-    ready = [pod for pod in pods if is_ready(pod)]
-    known = bool(ready) and len(loads) == len(ready)
-    status = model.get("status") or {}
-    conditions = status.get("conditions") or ()
-    capacities = [load.capacity_tokens_per_second for load in loads.values()]
-    measured = [capacity for capacity in capacities if capacity is not None]
+    pods = [child for child in children if child["kind"] == "Pod"]
+    hpa = next((child for child in children if child["kind"] == "HorizontalPodAutoscaler"), {})
+    conditions = {c["type"]: c["status"] == "True" for c in (model.get("status") or {}).get("conditions") or ()}
     metrics.set_model(
         *key,
         {
-            "ready": float(any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)),
+            "ready": float(conditions.get("Ready", False)),
+            "scaling_active": float(conditions["Scaling"]) if "Scaling" in conditions else None,
             "replicas": float(len(pods)),
-            "ready_replicas": float(len(ready)),
-            "tokens_per_second": sum(load.tokens_per_second for load in loads.values()) if known else None,
-            "demand_tokens_per_second": (
-                sum(load.demand_tokens_per_second for load in loads.values()) if known else None
-            ),
-            "capacity_tokens_per_second": max(measured) if measured else None,
-            "queued_requests": float(sum(load.queued for load in loads.values())) if known else None,
+            "ready_replicas": float(sum(map(is_ready, pods))),
+            **_load_figures(sum(map(is_ready, pods)), loads),
+            **_hpa_figures(hpa),
         },
     )
+
+
+def _load_figures(ready_pods: int, loads: Mapping[str, Load]) -> dict[str, float | None]:
+    """Sums are known only when every ready pod has told its load."""
+    known = list(loads.values()) if ready_pods and len(loads) == ready_pods else None
+    measured = [c for load in loads.values() if (c := load.capacity_tokens_per_second) is not None]
+    return {
+        "tokens_per_second": sum(load.tokens_per_second for load in known) if known else None,
+        "demand_tokens_per_second": sum(load.demand_tokens_per_second for load in known) if known else None,
+        "queued_requests": float(sum(load.queued for load in known)) if known else None,
+        "capacity_tokens_per_second": max(measured, default=None),
+    }
+
+
+def _hpa_figures(hpa: Object) -> dict[str, float | None]:
+    spec, status = hpa.get("spec", {}), hpa.get("status", {})
+    figures = {"min": spec.get("minReplicas"), "max": spec.get("maxReplicas")}
+    figures |= {"current": status.get("currentReplicas"), "desired": status.get("desiredReplicas")}
+    return {f"hpa_{name}_replicas": None if count is None else float(count) for name, count in figures.items()}

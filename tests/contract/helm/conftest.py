@@ -27,7 +27,9 @@ def find_helm() -> str | None:
 def run_helm(*arguments: str) -> subprocess.CompletedProcess[str]:
     helm = find_helm()
     if helm is None:
-        pytest.skip("helm is neither in $CLUSTER_HOME/bin nor in the PATH")
+        pytest.fail(
+            "helm is neither in $CLUSTER_HOME/bin nor in the PATH: run `make test`, which builds it, or install helm"
+        )
     return subprocess.run([helm, *arguments], capture_output=True, text=True, check=False)
 
 

@@ -1,6 +1,7 @@
 """The chart: what it renders is valid Kubernetes, least privilege, and true to the files it copies."""
 
 import json
+import re
 import runpy
 import subprocess
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[3]
 CHART = ROOT / "helm" / "pagoda"
@@ -16,7 +18,15 @@ Object = dict[str, Any]
 Render = Callable[..., list[Object]]
 Helm = Callable[..., subprocess.CompletedProcess[str]]
 
-ALL_ON = ("replicas=3", "serviceMonitor.enabled=true", "dashboards.enabled=true")
+ALL_ON = (
+    "replicas=3",
+    "serviceMonitor.enabled=true",
+    "serviceMonitor.labels.release=p",
+    "prometheusRule.enabled=true",
+    "prometheusRule.labels.release=p",
+    "dashboards.enabled=true",
+    "dashboards.annotations.grafana_folder=Pagoda",
+)
 MATRIX = [
     (),
     ALL_ON,
@@ -25,7 +35,13 @@ MATRIX = [
     ("crds.keep=false", "image.control.tag=v9", "imagePullSecrets[0].name=pull", "nodeSelector.a=b"),
     ("tolerations[0].operator=Exists", "extraEnv[0].name=A", "extraEnv[0].value=b", "podAnnotations.a=b"),
 ]
-CUSTOM_KINDS = ("CustomResourceDefinition", "ServiceMonitor")
+CUSTOM_KINDS = ("CustomResourceDefinition", "ServiceMonitor", "PrometheusRule")
+
+BAD_VALUES = [
+    *("replcias=2", "replicas=0", "replicas=6", "image.contorl=x", "image.server.pullPolicy=Always"),
+    *("image.control.pullPolicy=Sometimes", "metricsApi.enable=true", "serviceMonitor.interval=soon"),
+    *("prometheusRule.lables.a=b", "dashboards.folder=x", "resources.limit=x", "crds.keep=maybe"),
+]
 
 
 def find(objects: list[Object], kind: str, name: str = "") -> list[Object]:
@@ -44,7 +60,7 @@ def test_rendered_objects_are_valid(render: Render, settings: tuple[str, ...]) -
             kubernetes_validate.validate(item, "1.37", strict=True)
 
 
-@pytest.mark.parametrize("setting", ["replcias=2", "image.contorl=x", "metricsApi.enable=true", "replicas=0"])
+@pytest.mark.parametrize("setting", BAD_VALUES)
 def test_unknown_or_bad_value_is_refused(helm: Helm, setting: str) -> None:
     result = helm("template", "rel", str(CHART), "--set", setting)
     assert result.returncode != 0
@@ -122,6 +138,54 @@ def test_every_setting_given_to_the_operator_is_one_it_knows(render: Render) -> 
     assert settings.metrics_service == "rel-pagoda-metrics-api"
     known = {f"PAGODA_{name.upper()}" for name in settings.__dataclass_fields__}
     assert {name for name in literal if name.startswith("PAGODA_")} <= known
+
+
+def test_pull_secrets_reach_the_operator_and_through_it_the_model_pods(render: Render) -> None:
+    from pagoda_operator.handlers.observe import build_plan_settings
+    from pagoda_operator.settings import build_settings
+
+    (deployment,) = find(render("imagePullSecrets[0].name=a", "imagePullSecrets[1].name=b"), "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["imagePullSecrets"] == [{"name": "a"}, {"name": "b"}]
+    env = {item["name"]: item["value"] for item in pod["containers"][0]["env"] if "value" in item}
+    assert build_plan_settings(build_settings([], env)).image_pull_secrets == ("a", "b")
+
+
+def test_the_values_and_their_schema_name_the_same_things() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert set(values) | {"global"} == set(schema)
+    for name, value in values.items():
+        closed = schema[name].get("additionalProperties") is False
+        assert not closed or set(value) == set(schema[name]["properties"]), name
+
+
+def test_what_the_service_monitor_scrapes_is_a_port_of_the_operator(render: Render) -> None:
+    objects = render(*ALL_ON)
+    (monitor,) = find(objects, "ServiceMonitor")
+    (endpoint,) = monitor["spec"]["endpoints"]
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    (service,) = [item for item in find(objects, "Service") if wanted <= item["metadata"]["labels"].items()]
+    (port,) = [port for port in service["spec"]["ports"] if port["name"] == endpoint["port"]]
+    (deployment,) = find(objects, "Deployment")
+    ports = deployment["spec"]["template"]["spec"]["containers"][0]["ports"]
+    assert port["targetPort"] in [port["name"] for port in ports]
+    assert endpoint["honorLabels"] is True, "the series' namespace is the model's, not the operator's"
+
+
+def test_alerts_about_the_operator_name_series_it_shows(render: Render) -> None:
+    from pagoda_operator.metrics import Metrics
+
+    shown = {sample.name for family in Metrics().registry.collect() for sample in family.samples}
+    (rule,) = find(render(*ALL_ON), "PrometheusRule")
+    alerts = [alert for group in rule["spec"]["groups"] for alert in group["rules"]]
+    assert {name for alert in alerts for name in re.findall(r"pagoda_\w+", alert["expr"])} <= shown
+    assert all(alert["annotations"]["summary"] and alert["annotations"]["description"] for alert in alerts)
+
+
+def test_notes_say_how_to_serve_and_what_is_left_to_do(helm: Helm) -> None:
+    notes = helm("install", "rel", str(CHART), "--dry-run=client", "--set", "metricsApi.enabled=false").stdout
+    assert "kubectl apply -f -" in notes and "NB: metricsApi.enabled is false" in notes
 
 
 def test_dashboards_are_as_generated_and_packaged(render: Render, tmp_path: Path) -> None:

@@ -61,6 +61,8 @@ class FakeServer:
         self.calls: asyncio.Queue[Call] = asyncio.Queue()
         self.load: object = LOAD
         self.ready_status = 200
+        self.metrics_page: bytes | None = b""
+        """None: it takes the question and never answers."""
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -84,6 +86,8 @@ class FakeServer:
             await call.answer(status=self.ready_status)
         elif target == "/load":
             await call.answer(json.dumps(self.load).encode())
+        elif target == "/metrics" and self.metrics_page is not None:
+            await call.answer(self.metrics_page, content_type="text/plain")
         else:
             await self.calls.put(call)
             with suppress(ConnectionError):

@@ -1,7 +1,11 @@
 import asyncio
 import json
+import re
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
+
+from pagoda_server.metrics import ModelLabels, ServerMetrics
 
 METRIC_NAMES = ["requests", "queued_requests", "queued_tokens", "running_requests", "rejected", "draining"]
 METRIC_NAMES += ["queue_wait_seconds", "time_to_first_byte_seconds", "demand_tokens_per_second"]
@@ -43,8 +47,8 @@ async def test_stale_load_is_503_and_never_zero(server, start, client, until) ->
     assert (await client.get(gateway, "/load")).status == 200
     clock.now += 0.1
     assert (await client.get(gateway, "/load")).status == 503
-    assert b"demand_tokens_per_second{" in gateway.metrics.render()
-    assert b"} NaN" in gateway.metrics.render()
+    page = await (await client.get(gateway, "/metrics")).text()
+    assert re.search(r"demand_tokens_per_second\{[^}]*\} NaN", page)
 
 
 async def test_load_that_cannot_be_read_is_503(server, start, client) -> None:
@@ -74,6 +78,33 @@ async def test_every_metric_names_its_deployment(server, start, client) -> None:
     assert {family.name for family in families} >= {f"pagoda_gateway_{name}" for name in METRIC_NAMES}
     wanted = {"namespace": "ns", "model_deployment": "md", "model_name": "m"}
     assert samples and all(wanted.items() <= sample.labels.items() for sample in samples)
+
+
+async def test_the_servers_page_follows_the_gateways_and_no_family_appears_twice(server, start, client) -> None:
+    server.metrics_page = ServerMetrics(ModelLabels("m", "ns", "md"), lambda: None).render()
+    gateway = await start()
+    answer = await client.get(gateway, "/metrics")
+    page = await answer.read()
+    assert page.endswith(server.metrics_page) and answer.content_type == "text/plain"
+    names = re.findall(r"^# TYPE (\S+)", page.decode(), re.MULTILINE)
+    assert len(names) == len(set(names))
+    assert {"pagoda_server_time_to_first_token_seconds", "pagoda_gateway_queued_requests"} <= set(names)
+    assert b'pagoda_gateway_server_up{model_deployment="md",model_name="m",namespace="ns"} 1.0' in page
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+async def test_a_server_that_does_not_answer_shows_as_down_and_hides_nothing(
+    server, start, client, monkeypatch, hangs
+) -> None:
+    monkeypatch.setattr("pagoda_gateway.load.METRICS_TIMEOUT_SECONDS", 0.05)
+    gateway = await start()
+    if hangs:
+        server.metrics_page = None
+    else:
+        await server.stop()
+    page = await (await client.get(gateway, "/metrics")).text()
+    assert re.search(r"^pagoda_gateway_server_up\{.*\} 0.0$", page, re.MULTILINE)
+    assert "pagoda_gateway_queued_requests{" in page
 
 
 async def test_unknown_path_is_an_openai_error(start, client) -> None:

@@ -1,6 +1,45 @@
+from typing import Any
+
 from prometheus_client import generate_latest
 
+from pagoda_operator.handlers.reconcile import show_model
 from pagoda_operator.metrics import Metrics
+from pagoda_operator.scrape import Load
+
+KEY = ("ns", "tiny")
+HPA = {
+    "kind": "HorizontalPodAutoscaler",
+    "spec": {"minReplicas": 1, "maxReplicas": 4},
+    "status": {"currentReplicas": 2, "desiredReplicas": 3},
+}
+
+
+def pod(name: str, *, ready: bool = True) -> dict[str, Any]:
+    conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
+    return {"kind": "Pod", "metadata": {"name": name}, "status": {"conditions": conditions}}
+
+
+def load(tokens_per_second: float, capacity: float | None) -> Load:
+    return Load(
+        tokens_per_second=tokens_per_second,
+        demand_tokens_per_second=2 * tokens_per_second,
+        capacity_tokens_per_second=capacity,
+        capacity_source="measured",
+        backlog_tokens=0,
+        running=1,
+        waiting=0,
+        queued=5,
+    )
+
+
+def shown(children: list[dict[str, Any]], loads: dict[str, Load], **conditions: str) -> dict[str, float]:
+    """The model's series by name, as a scrape would give them."""
+    metrics = Metrics()
+    status = {"conditions": [{"type": type_, "status": status} for type_, status in conditions.items()]}
+    show_model(metrics, KEY, {"status": status}, children, loads)
+    families = [family for family in metrics.registry.collect() if family.name.startswith("pagoda_model_")]
+    samples = [sample for family in families for sample in family.samples]
+    return {sample.name.removeprefix("pagoda_model_"): sample.value for sample in samples}
 
 
 def test_series_of_a_deleted_model_are_gone() -> None:
@@ -10,3 +49,24 @@ def test_series_of_a_deleted_model_are_gone() -> None:
     assert b"pagoda_model_tokens_per_second{" not in generate_latest(metrics.registry)
     metrics.remove_model("ns", "tiny")
     assert b'"tiny"' not in generate_latest(metrics.registry)
+
+
+def test_replicas_of_the_hpa_are_shown_and_none_without_one() -> None:
+    with_hpa = shown([pod("a"), HPA], {}, Ready="True", Scaling="False")
+    wanted = {"hpa_min_replicas": 1, "hpa_max_replicas": 4, "hpa_current_replicas": 2, "hpa_desired_replicas": 3}
+    assert wanted.items() <= with_hpa.items() and with_hpa["scaling_active"] == 0
+    without = shown([pod("a")], {}, Ready="True")
+    assert not [name for name in without if name.startswith(("hpa_", "scaling_"))]
+
+
+def test_an_hpa_that_was_never_synced_has_no_desired_replicas() -> None:
+    series = shown([{**HPA, "status": {}}], {})
+    assert "hpa_desired_replicas" not in series and series["hpa_max_replicas"] == 4
+
+
+def test_sums_are_shown_only_when_every_ready_pod_has_told_its_load() -> None:
+    pods = [pod("a"), pod("b"), pod("c", ready=False)]
+    series = shown(pods, {"a": load(10, 90), "b": load(20, 100)})
+    assert (series["tokens_per_second"], series["demand_tokens_per_second"], series["queued_requests"]) == (30, 60, 10)
+    assert series["capacity_tokens_per_second"] == 100 and series["ready_replicas"] == 2
+    assert "tokens_per_second" not in shown(pods, {"a": load(10, 90)})

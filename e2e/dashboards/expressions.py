@@ -1,0 +1,57 @@
+"""Every PromQL expression that we hand out: those of the dashboards and those of the alerts.
+
+The test of the names (tests/contract/metrics) and the story on a real Prometheus read them from here.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Object = dict[str, Any]
+DASHBOARDS = Path(__file__).parents[2] / "helm" / "pagoda" / "dashboards"
+METRIC = re.compile(r"\b(?:pagoda|kube|DCGM)_\w+|\bvllm:\w+")
+LABEL_VALUES = re.compile(r"label_values\((?P<series>.*), \w+\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    where: str
+    """The dashboard and its panel, or the alert."""
+    text: str
+
+    @property
+    def needs_gpu_exporter(self) -> bool:
+        return "DCGM_" in self.text
+
+    def names(self) -> set[str]:
+        """The metrics it reads."""
+        return set(METRIC.findall(self.text))
+
+    def with_values(self, **values: str) -> str:
+        """The expression as Grafana would send it: `$namespace` and the like replaced."""
+        text = self.text.replace("$__rate_interval", "1m")
+        for name, value in values.items():
+            text = text.replace(f"${name}", value)
+        return text
+
+
+def read_dashboards() -> list[Expression]:
+    paths = sorted(DASHBOARDS.glob("*.json"))
+    return [found for path in paths for found in _read_dashboard(json.loads(path.read_text(encoding="utf-8")))]
+
+
+def read_alerts(groups: Iterable[Object]) -> list[Expression]:
+    """Of the groups of a PrometheusRule."""
+    return [Expression(rule["alert"], rule["expr"]) for group in groups for rule in group["rules"]]
+
+
+def _read_dashboard(dashboard: Object) -> Iterator[Expression]:
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", []):
+            yield Expression(f"{dashboard['title']} / {panel['title']} / {target['refId']}", target["expr"])
+    for variable in dashboard["templating"]["list"]:
+        if variable["type"] == "query" and (asked := LABEL_VALUES.fullmatch(variable["query"]["query"])):
+            yield Expression(f"{dashboard['title']} / ${variable['name']}", asked["series"])
