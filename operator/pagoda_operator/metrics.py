@@ -1,6 +1,6 @@
 """What the operator tells Prometheus: of itself, and one set of series a ModelDeployment, gone when it is deleted."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 MODEL_LABELS = ("namespace", "model_deployment")
 MODEL_GAUGES = {
@@ -21,7 +21,6 @@ MODEL_GAUGES = {
 
 class Metrics:
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series for each counter and histogram, which nothing reads
         self.registry = CollectorRegistry()
         r = self.registry
         self.reconciles = Counter("pagoda_operator_reconciles", "Reconciles", ["result"], registry=r)

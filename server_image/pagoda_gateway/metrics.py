@@ -5,7 +5,7 @@ Gauges are read from the queue when scraped; they must never be a second copy th
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 LABELS = ("namespace", "model_deployment", "model_name")
 WAIT_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
@@ -14,7 +14,6 @@ FIRST_BYTE_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 6
 
 class Metrics:
     def __init__(self, *, namespace: str, model_deployment: str, model_name: str) -> None:
-        disable_created_metrics()  # a second series for each counter and histogram, which nothing reads
         self.registry = CollectorRegistry()
         self._values = (namespace, model_deployment, model_name)
         self._requests = Counter(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -149,7 +149,6 @@ class ServerMetrics:
     _finished: list[tuple[Counter, dict[str, str]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        disable_created_metrics()  # a second series for each counter and histogram, which nothing reads
         self.registry.register(EngineCollector(self.labels, self.read_stats))
         for name, text, buckets in HISTOGRAMS:
             self._histograms[name] = [
