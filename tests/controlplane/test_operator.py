@@ -159,6 +159,13 @@ def test_the_metrics_api_is_there_while_an_operator_is(control_plane: ControlPla
     operator = plane.start_operator("first")
     eventually(lambda: has_api(plane) and available(plane), seconds=60)
     assert "demand_tokens_per_second" in plane.kubectl("get", "--raw", "/apis/custom.metrics.k8s.io/v1beta2")
+    bundle = plane.get("apiservice", API)["spec"]["caBundle"]
+    spoilt = '{"data": {"tls.crt": "bm9uZQ=="}}'
+    secret = ("secret", "pagoda-operator-metrics-tls")
+    plane.kubectl("-n", "pagoda-system", "patch", *secret, "--type=merge", "-p", spoilt)
+    eventually(lambda: plane.get("apiservice", API)["spec"]["caBundle"] != bundle, seconds=60)
+    eventually(lambda: available(plane))
+    assert "demand_tokens_per_second" in plane.kubectl("get", "--raw", "/apis/custom.metrics.k8s.io/v1beta2")
     plane.kubectl("create", "namespace", "goes")
     operator.terminate()
     assert operator.wait(20) == 0

@@ -1,5 +1,6 @@
 """The files that users see are those that the models generate and accept."""
 
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,12 @@ ROOT = Path(__file__).parents[3]
 
 def test_the_crd_in_the_tree_is_the_generated_one() -> None:
     assert check_crds(ROOT / "crds"), "run `pagoda crds`"
+
+
+def test_the_reference_of_the_resource_is_the_generated_one() -> None:
+    folder = ROOT / "docs" / "reference"
+    write = runpy.run_path(str(folder / "generate_resource.py"))["write_reference"]
+    assert (folder / "modeldeployment.md").read_text() == write(), "run docs/reference/generate_resource.py"
 
 
 def test_the_crd_is_a_valid_object() -> None:

@@ -11,7 +11,7 @@ from pagoda_operator.api import ModelDeployment
 from pagoda_operator.build.prometheusrule import build_prometheusrule
 
 ROOT = Path(__file__).parents[3]
-REFERENCE = runpy.run_path(str(ROOT / "docs" / "reference" / "generate.py"))
+REFERENCE = runpy.run_path(str(ROOT / "docs" / "reference" / "generate_metrics.py"))
 EXPRESSIONS = runpy.run_path(str(ROOT / "e2e" / "dashboards" / "expressions.py"))
 
 
@@ -61,4 +61,4 @@ def test_no_two_metrics_of_a_pod_have_one_name() -> None:
 
 def test_the_metric_reference_is_as_generated() -> None:
     written = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
-    assert written == REFERENCE["write_reference"](), "run: python docs/reference/generate.py"
+    assert written == REFERENCE["write_reference"](), "run: python docs/reference/generate_metrics.py"

@@ -1,4 +1,4 @@
-"""Writes docs/reference/metrics.md from the pages themselves: `python docs/reference/generate.py`.
+"""Writes docs/reference/metrics.md from the pages themselves: `python docs/reference/generate_metrics.py`.
 
 Every family is given a value first, so that its labels show. A test fails when the file is not what this writes.
 """
@@ -21,11 +21,11 @@ from pagoda_server.wire import Stats
 TARGET = Path(__file__).parent / "metrics.md"
 HEAD = """# Metrics
 
-Written by `docs/reference/generate.py`; do not edit.
+Written by `docs/reference/generate_metrics.py`; do not edit.
 
 A pod of a model shows one page at `:8000/metrics`: the gateway's figures, then the server's. Every replica of the
 operator shows its page at `:8080/metrics`. `vllm:*` are vLLM's names for the same figures, so that existing dashboards
-work. Histograms have `_bucket`, `_sum` and `_count`; counters and histograms also have `_created`.
+work. Histograms have `_bucket`, `_sum` and `_count`.
 How to scrape: [monitoring](../how-to/monitoring.md).
 """
 STATS = Stats(
@@ -125,4 +125,4 @@ def write_reference() -> str:
 
 if __name__ == "__main__":
     TARGET.write_text(write_reference(), encoding="utf-8")
-    print(f"wrote {TARGET}", file=sys.stderr)
+    print(f"wrote {TARGET.name}", file=sys.stderr)
