@@ -28,7 +28,7 @@ def test_quickstart_streams_through_nginx(namespace: Any, wait_for: Any) -> None
     span = arrivals[-1] - arrivals[0]
     apart = sum(later - earlier > 0.0005 for earlier, later in zip(arrivals, arrivals[1:], strict=False))
     print(f"{len(texts)} chunks in {span:.3f} s, the first after {arrivals[0]:.3f} s, {apart} of them apart in time")
-    assert span > 0.01 and apart > len(texts) / 2, "nginx buffered the stream"
+    assert span > 0.01 and apart >= 8, "nginx buffered the stream: it came in one lump or a few"
 
 
 def test_the_service_answers_inside_the_cluster(namespace: Any, wait_for: Any) -> None:
