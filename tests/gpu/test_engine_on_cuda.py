@@ -28,14 +28,14 @@ def encode(tokenizer: transformers.PreTrainedTokenizerBase, question: str) -> li
     return list(tokenizer(text, add_special_tokens=False).input_ids)
 
 
-def build(tmp_path: Path, dtype: str) -> Engine[torch.Tensor]:
+def build(tmp_path: Path, dtype: str) -> Engine:
     gc.collect()
     torch.cuda.empty_cache()  # the engine before this one held its pages until now
     config = EngineConfig(model=MODEL, socket=tmp_path / "s", device="cuda", dtype=dtype, gpu_memory_fraction=0.1)
     return build_engine(config).engine
 
 
-def answer(engine: Engine[torch.Tensor], prompts: list[list[int]], max_tokens: int = 48) -> list[list[int]]:
+def answer(engine: Engine, prompts: list[list[int]], max_tokens: int = 48) -> list[list[int]]:
     for index, prompt in enumerate(prompts):
         sampling = Sampling(max_tokens=max_tokens, temperature=0.0)
         assert engine.submit(Submit(request_id=str(index), prompt_token_ids=prompt, sampling=sampling)) is None

@@ -9,7 +9,6 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pagoda_server.engine.step import Engine
 from pagoda_server.wire import Abort, Delta, Rejected, Stats, Submit
@@ -37,7 +36,7 @@ Command = Submit | Abort | Disconnect | Stop
 class EngineLoop:
     """`failure` is set before `on_end` is called when the engine cannot go on."""
 
-    def __init__(self, engine: Engine[Any], deliver: Deliver, on_end: Callable[[], None]) -> None:
+    def __init__(self, engine: Engine, deliver: Deliver, on_end: Callable[[], None]) -> None:
         self.failure: BaseException | None = None
         self.stats: Stats = engine.stats()
         """The latest snapshot, replaced whole: safe to read from any thread."""

@@ -59,12 +59,15 @@ class PrefixCache:
             parent = digest
         return hit
 
-    def register(self, request: Request) -> None:
-        """Remember the request's pages that are full and computed. The first page of equal content stays."""
+    def register(self, request: Request, num_tokens: int) -> None:
+        """Remember the pages that the request's first `num_tokens` fill, all of them computed and known.
+
+        The first page of equal content stays.
+        """
         if not self._enabled:
             return
         size = self._pool.page_size
-        for index in range(len(request.page_digests), request.num_computed_tokens // size):
+        for index in range(len(request.page_digests), num_tokens // size):
             parent = request.page_digests[-1] if request.page_digests else build_root_digest(request.cache_salt)
             token_ids = tuple(request.token_ids[index * size : (index + 1) * size])
             digest = build_page_digest(parent, token_ids)

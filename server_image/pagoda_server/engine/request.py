@@ -26,8 +26,12 @@ class Request:
     cache_salt: str = ""
     state: RequestState = RequestState.WAITING
     finish_reason: FinishReason | None = None
+    num_in_flight: int = 0
+    """Tokens that the device has chosen, or will, and the host does not know yet: 0 or 1."""
     num_computed_tokens: int = 0
-    """Tokens whose keys and values lie in `page_ids`; never all of `token_ids` while the request lives."""
+    """Tokens whose keys and values lie in `page_ids` once the steps in flight are done; never all of `num_tokens`."""
+    row: int = -1
+    """Where the device keeps this request's state while it runs."""
     num_cached_tokens: int = 0
     """Prompt tokens found in the prefix cache when the request was first admitted."""
     num_served_prompt_tokens: int = 0
@@ -41,15 +45,21 @@ class Request:
 
     @property
     def num_tokens(self) -> int:
-        return len(self.token_ids)
+        return len(self.token_ids) + self.num_in_flight
 
     @property
     def num_pending_tokens(self) -> int:
-        return len(self.token_ids) - self.num_computed_tokens
+        return self.num_tokens - self.num_computed_tokens
 
     @property
     def num_output_tokens(self) -> int:
+        """Known ones."""
         return len(self.token_ids) - self.num_prompt_tokens
+
+    @property
+    def wants_tokens(self) -> bool:
+        """False when those in flight are the last it may have."""
+        return self.num_tokens - self.num_prompt_tokens < self.sampling.max_tokens
 
     @property
     def num_unserved_prompt_tokens(self) -> int:

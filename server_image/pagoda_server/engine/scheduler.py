@@ -32,6 +32,11 @@ class Chunk:
     num_tokens: int
     samples: bool
 
+    @property
+    def end(self) -> int:
+        """Also the position of the token that is chosen, when it samples."""
+        return self.start + self.num_tokens
+
 
 class Scheduler:
     def __init__(self, limits: Limits, pool: PagePool, prefix: PrefixCache) -> None:
@@ -48,6 +53,7 @@ class Scheduler:
         self.waiting: deque[Request] = deque()
         """In order of arrival, all later than those running."""
         self.num_preemptions = 0
+        self._free_rows = list(range(limits.max_num_seqs))
 
     @property
     def has_work(self) -> bool:
@@ -62,7 +68,7 @@ class Scheduler:
         chunks: list[Chunk] = []
         budget = self.limits.max_num_batched_tokens
         for request in list(self.running):
-            num_tokens = min(request.num_pending_tokens, budget)
+            num_tokens = min(request.num_pending_tokens, budget) if request.wants_tokens else 0
             if num_tokens and self._grow(request, num_tokens):
                 chunks.append(_build_chunk(request, num_tokens))
                 budget -= num_tokens
@@ -91,6 +97,8 @@ class Scheduler:
         assert all(self.pool.references(page_id) == count for page_id, count in held.items()), "owners are miscounted"
         assert self.pool.num_owned == len(held), "a page is owned by no running request"
         assert not any(request.page_ids for request in self.waiting), "a waiting request holds pages"
+        rows = [*self._free_rows, *(request.row for request in self.running)]
+        assert sorted(rows) == list(range(self.limits.max_num_seqs)), "a row is lost or held twice"
 
     def _schedule_waiting(self, chunks: list[Chunk], budget: int) -> None:
         while self.waiting and budget and len(self.running) < self.limits.max_num_seqs:
@@ -112,7 +120,7 @@ class Scheduler:
             return False
         self.waiting.popleft()
         self.running.append(request)
-        request.state = RequestState.RUNNING
+        request.state, request.row = RequestState.RUNNING, self._free_rows.pop()
         request.page_ids, request.page_digests = list(hit.page_ids), list(hit.digests)
         request.num_computed_tokens = len(hit.page_ids) * self.pool.page_size
         if not request.was_admitted:
@@ -140,6 +148,9 @@ class Scheduler:
     def _release(self, request: Request) -> None:
         self.pool.release(request.page_ids)
         request.page_ids, request.page_digests, request.num_computed_tokens = [], [], 0
+        if request.row >= 0:
+            self._free_rows.append(request.row)
+            request.row = -1
 
 
 def _build_chunk(request: Request, num_tokens: int) -> Chunk:

@@ -2,8 +2,10 @@
 
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Protocol
 
 from pagoda_server.engine.admission import find_rejection
 from pagoda_server.engine.capacity import Capacity
@@ -14,26 +16,39 @@ from pagoda_server.engine.scheduler import Chunk, Limits, Scheduler
 from pagoda_server.engine.served import AnswerLength, ServedWindow, count_backlog_tokens
 from pagoda_server.wire import Delta, FinishReason, Rejected, Stats, Submit, TokenLogprobs
 
-LogitsT = TypeVar("LogitsT")
 Sampled = tuple[int, TokenLogprobs | None]
+Launched = Callable[[], list[Sampled]]
+"""Waits for a step: the next token of each of its sampling chunks, in their order."""
 
 
-class Runner(Protocol[LogitsT]):
-    """What the engine needs of a device. The real one is `pagoda_server.runtime.runner.ModelRunner`."""
+class Runner(Protocol):
+    """What the engine needs of a device: `pagoda_server.runtime` has one for each kind."""
 
-    def forward(self, chunks: Sequence[Chunk]) -> LogitsT:
-        """Write keys and values of every chunk to its pages; logits of each sampling chunk's last token."""
-        ...
+    @property
+    def run_ahead(self) -> int:
+        """Steps that are launched before the tokens of the one before them are known: 0 or 1."""
 
-    def sample(self, chunks: Sequence[Chunk], logits: LogitsT) -> list[Sampled]:
-        """The next token of each sampling chunk, in their order."""
-        ...
+    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+        """Write keys and values of every chunk to its pages and choose a token for each sampling chunk.
+
+        Steps are worked on in the order in which they are launched. A chunk may begin at a token that the step before
+        it chooses (`num_in_flight` of its request is 1 then): the device knows it.
+        """
 
 
-class Engine(Generic[LogitsT]):
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A step that was launched and not committed."""
+
+    chunks: Sequence[Chunk]
+    wait: Launched
+    occupancy: float
+
+
+class Engine:
     def __init__(
         self,
-        runner: Runner[LogitsT],
+        runner: Runner,
         limits: Limits,
         pool: PagePool,
         *,
@@ -47,6 +62,7 @@ class Engine(Generic[LogitsT]):
         self._limits = limits
         self._draw_seed = draw_seed
         self._requests: dict[str, Request] = {}
+        self._flights: deque[Flight] = deque()
         self._served = ServedWindow(clock)
         self._capacity = Capacity(clock, measured=capacity_tokens_per_second)
         self._answers = AnswerLength()
@@ -54,7 +70,7 @@ class Engine(Generic[LogitsT]):
 
     @property
     def has_work(self) -> bool:
-        return self.scheduler.has_work
+        return bool(self._flights) or self.scheduler.has_work
 
     def submit(self, submit: Submit) -> Rejected | None:
         """Queue the request; a refusal says why it can never run."""
@@ -85,19 +101,18 @@ class Engine(Generic[LogitsT]):
 
     def abort_running(self) -> list[Delta]:
         """End every request that a failed step may have touched: its keys and values cannot be trusted."""
+        self._flights.clear()
         deltas = [self.abort(request.request_id) for request in list(self.scheduler.running)]
         return [delta for delta in deltas if delta is not None]
 
     def step(self) -> list[Delta]:
-        """One batch: at most one new token for each running request."""
+        """Launch one batch, and commit the oldest in flight: at most one new token for each of its requests."""
         self._capacity.begin_step()
-        chunks = self.scheduler.schedule()
-        if not chunks:
-            return []
-        occupancy = self._find_occupancy()
-        logits = self.runner.forward(chunks)
-        sampled = self.runner.sample(chunks, logits)
-        return self._commit(chunks, sampled, occupancy)
+        if chunks := self.scheduler.schedule():
+            self._launch(chunks)
+        if len(self._flights) > self.runner.run_ahead or (self._flights and not chunks):
+            return self._commit(self._flights.popleft())
+        return []
 
     def stats(self, *, ready: bool = True) -> Stats:
         scheduler = self.scheduler
@@ -137,31 +152,47 @@ class Engine(Generic[LogitsT]):
         scheduler = self.scheduler
         return 1.0 if scheduler.waiting else len(scheduler.running) / self._limits.max_num_seqs
 
-    def _commit(self, chunks: Sequence[Chunk], sampled: Sequence[Sampled], occupancy: float) -> list[Delta]:
-        results = iter(sampled)
-        served_tokens = sum(self._commit_computed(chunk) for chunk in chunks)
-        deltas = [self._commit_token(chunk.request, *next(results)) for chunk in chunks if chunk.samples]
+    def _launch(self, chunks: Sequence[Chunk]) -> None:
+        self._flights.append(Flight(chunks, self.runner.launch(chunks), self._find_occupancy()))
+        for chunk in chunks:
+            chunk.request.num_computed_tokens = chunk.end
+            chunk.request.num_in_flight += chunk.samples
+
+    def _commit(self, flight: Flight) -> list[Delta]:
+        results = iter(flight.wait())
+        deltas: list[Delta] = []
+        served_tokens = 0
+        for chunk in flight.chunks:
+            served_tokens += self._commit_computed(chunk)
+            if chunk.samples and (delta := self._commit_token(chunk.request, *next(results))):
+                deltas.append(delta)
         self._generation_tokens += len(deltas)
         self._steps += 1
         self._served.add(served_tokens + len(deltas))
-        self._capacity.end_step(served_tokens + len(deltas), occupancy)
+        self._capacity.end_step(served_tokens + len(deltas), flight.occupancy)
+        self._rest_when_idle()
         return deltas
 
     def _commit_computed(self, chunk: Chunk) -> int:
-        """Prompt tokens that this chunk served for the first time."""
+        """Prompt tokens that this chunk served for the first time. NB: a preempted request holds no pages any more."""
         request = chunk.request
+        if request.state is RequestState.FINISHED:
+            return 0
         if not request.was_counted:
             request.was_counted = True
             self._prompt_tokens += request.num_prompt_tokens
             self._cached_prompt_tokens += request.num_cached_tokens
-        request.num_computed_tokens += chunk.num_tokens
-        self.scheduler.prefix.register(request)
-        computed_prompt = min(request.num_computed_tokens, request.num_prompt_tokens)
-        served = max(0, computed_prompt - request.num_served_prompt_tokens)
+        if request.state is RequestState.RUNNING:
+            self.scheduler.prefix.register(request, chunk.end)
+        served = max(0, min(chunk.end, request.num_prompt_tokens) - request.num_served_prompt_tokens)
         request.num_served_prompt_tokens += served
         return served
 
-    def _commit_token(self, request: Request, token_id: int, logprobs: TokenLogprobs | None) -> Delta:
+    def _commit_token(self, request: Request, token_id: int, logprobs: TokenLogprobs | None) -> Delta | None:
+        """None for a request that ended while this step was in flight."""
+        if request.state is RequestState.FINISHED:
+            return None
+        request.num_in_flight -= 1
         request.token_ids.append(token_id)
         reason = find_finish_reason(request)
         if reason is not None:
@@ -179,14 +210,16 @@ class Engine(Generic[LogitsT]):
         del self._requests[request.request_id]
         if reason != "abort":
             self._answers.observe(request.num_output_tokens)
-        if not self.scheduler.has_work:
+        self._rest_when_idle()
+
+    def _rest_when_idle(self) -> None:
+        if not self.has_work:
             self._capacity.rest()
             self.scheduler.check_integrity()
 
 
 def find_finish_reason(request: Request) -> FinishReason | None:
     """After a new token. `min_tokens` holds stop tokens back here too, should every other token be masked."""
-    assert request.state is RequestState.RUNNING
     if request.token_ids[-1] in request.stop_token_ids and request.num_output_tokens > request.sampling.min_tokens:
         return "stop"
     if request.num_output_tokens >= request.sampling.max_tokens:

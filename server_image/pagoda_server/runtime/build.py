@@ -4,7 +4,6 @@ import logging
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.pages import PagePool
@@ -22,7 +21,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @dataclass(frozen=True, slots=True)
 class BuiltEngine:
-    engine: Engine[Tensor]
+    engine: Engine
     hello: Hello
 
 

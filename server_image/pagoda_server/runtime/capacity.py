@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.request import Request, RequestState
@@ -13,11 +12,10 @@ from pagoda_server.wire import Sampling
 
 MAX_CONTEXT_TOKENS = 1024
 PREFILL_TOKENS = 256
-LogitsT = TypeVar("LogitsT")
 
 
 def measure_capacity(
-    runner: Runner[LogitsT],
+    runner: Runner,
     limits: Limits,
     pool: PagePool,
     *,
@@ -39,7 +37,7 @@ def measure_capacity(
     try:
         decode = [Chunk(request, request.num_prompt_tokens - 1, 1, samples=True) for request in requests]
         prefill = _build_prefill(requests, limits.max_num_batched_tokens)
-        _run(runner, decode[:1])  # loads what a device loads at first use
+        runner.launch(decode[:1])()  # loads what a device loads at first use
         rates = [_measure_rate(runner, chunks, budget_seconds / 2, clock) for chunks in (decode, prefill)]
     finally:
         for request in requests:
@@ -66,6 +64,7 @@ def _build_scratch(limits: Limits, pool: PagePool) -> list[Request]:
             sampling=Sampling(max_tokens=1, temperature=0.0),
             seed=index,
             state=RequestState.RUNNING,
+            row=index,
             page_ids=pool.allocate(pool.pages_for(num_tokens)),
         )
         for index in range(num_seqs)
@@ -79,15 +78,13 @@ def _build_prefill(requests: Sequence[Request], budget_tokens: int) -> list[Chun
     return [Chunk(request, 0, num_tokens, samples=False) for request in requests[:count]]
 
 
-def _measure_rate(
-    runner: Runner[LogitsT], chunks: Sequence[Chunk], budget_seconds: float, clock: Callable[[], float]
-) -> float:
+def _measure_rate(runner: Runner, chunks: Sequence[Chunk], budget_seconds: float, clock: Callable[[], float]) -> float:
     """Of the largest batch that the budget allows, doubled from one chunk; its fastest run, the least disturbed."""
     end = clock() + budget_seconds
     size, fastest = 1, math.inf
     while True:
         begin = clock()
-        _run(runner, chunks[:size])
+        runner.launch(chunks[:size])()
         seconds = clock() - begin
         fastest = min(fastest, seconds)
         next_size = min(2 * size, len(chunks))
@@ -95,7 +92,3 @@ def _measure_rate(
             return sum(chunk.num_tokens for chunk in chunks[:size]) / max(fastest, 1e-9)
         if next_size > size:
             size, fastest = next_size, math.inf
-
-
-def _run(runner: Runner[LogitsT], chunks: Sequence[Chunk]) -> None:
-    runner.sample(chunks, runner.forward(chunks))

@@ -1,4 +1,7 @@
-"""Runs chunks on a device: owns the KV tensors and turns a schedule into one flat mixed batch. Decides nothing."""
+"""The reference runner: owns the KV tensors and turns a schedule into one flat mixed batch, in plain torch.
+
+It runs anywhere and is what faster runners are checked against. It decides nothing.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pagoda_server.engine.scheduler import Chunk
-from pagoda_server.engine.step import Sampled
+from pagoda_server.engine.step import Launched
 from pagoda_server.model.config import ModelConfig
 from pagoda_server.model.llama import Llama
 from pagoda_server.runtime.attention import attend_pages, write_pages
@@ -71,7 +74,9 @@ def count_page_bytes(config: ModelConfig, page_size: int, dtype: torch.dtype) ->
 
 
 class ModelRunner:
-    """Implements `pagoda_server.engine.step.Runner` with logits [S, vocab] float32."""
+    """Implements `pagoda_server.engine.step.Runner`, one step at a time."""
+
+    run_ahead = 0
 
     def __init__(self, model: Llama, num_pages: int, page_size: int) -> None:
         self.model = model
@@ -96,6 +101,6 @@ class ModelRunner:
         hidden = self.model(batch.input_ids, batch.positions, attend)
         return self.model.compute_logits(hidden[batch.sample_indices])
 
-    @torch.inference_mode()
-    def sample(self, chunks: Sequence[Chunk], logits: Tensor) -> list[Sampled]:
-        return sample_rows(logits, [build_row(chunk.request) for chunk in chunks if chunk.samples])
+    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+        sampled = sample_rows(self.forward(chunks), [build_row(chunk.request) for chunk in chunks if chunk.samples])
+        return lambda: sampled

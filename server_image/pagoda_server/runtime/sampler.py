@@ -53,6 +53,7 @@ def build_row(request: Request) -> Row:
     )
 
 
+@torch.inference_mode()
 def sample_rows(logits: Tensor, rows: Sequence[Row]) -> list[Sampled]:
     """logits [S, vocab] float32, left as they were → S tokens, with logprobs where asked."""
     if not rows:

@@ -1,6 +1,7 @@
 """What the engine says it can serve: learnt while it is full, never lost while it is idle."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from pagoda_server.engine.capacity import FOLLOW_SECONDS, WINDOW_SECONDS, Capacity
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.scheduler import Chunk, Limits
-from pagoda_server.engine.step import Engine, Sampled
+from pagoda_server.engine.step import Engine, Launched, Sampled
 from pagoda_server.wire import Sampling, Stats, Submit
 
 
@@ -130,12 +131,12 @@ class SteadyRunner:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
 
-    def forward(self, chunks: list[Chunk]) -> int:
-        self.clock.now += 0.1
-        return sum(chunk.samples for chunk in chunks)
+    run_ahead = 0
 
-    def sample(self, chunks: list[Chunk], logits: int) -> list[Sampled]:
-        return [(1, None)] * logits
+    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+        self.clock.now += 0.1
+        sampled: list[Sampled] = [(1, None)] * sum(chunk.samples for chunk in chunks)
+        return lambda: sampled
 
 
 def run_engine(*, requests: int, seconds: float) -> Stats:

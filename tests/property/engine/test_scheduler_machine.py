@@ -4,47 +4,79 @@ from collections.abc import Sequence
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.scheduler import Chunk, Limits
-from pagoda_server.engine.step import Engine, Sampled
+from pagoda_server.engine.step import Engine, Launched, Sampled
 from pagoda_server.wire import Sampling, Submit
 
 PAGE_SIZE, PAGES, BUDGET, SEQS = 4, 9, 10, 4
 
 
 class FakeRunner:
-    """Tokens are a function of the sequence, and memory of what was written where: a page given to two owners shows."""
+    """Tokens are a function of the sequence, and memory of what was written where: a page given to two owners shows.
 
-    def __init__(self) -> None:
+    With `run_ahead` it knows tokens that the host does not know yet, as a device does.
+    """
+
+    def __init__(self, run_ahead: int) -> None:
+        self.run_ahead = run_ahead
         self.slots: dict[tuple[int, int], int] = {}
+        self.chosen: dict[int, tuple[int, int]] = {}
+        """By row: the position and the token that was chosen last."""
+        self.unknown = 0
 
-    def forward(self, chunks: Sequence[Chunk]) -> list[int]:
+    def launch(self, chunks: Sequence[Chunk]) -> Launched:
         assert sum(chunk.num_tokens for chunk in chunks) <= BUDGET and len(chunks) <= SEQS
-        for chunk in chunks:
-            for position in range(chunk.start, chunk.start + chunk.num_tokens):
-                page_id = chunk.request.page_ids[position // PAGE_SIZE]
-                self.slots[page_id, position % PAGE_SIZE] = chunk.request.token_ids[position]
-        return [self._read(chunk) for chunk in chunks if chunk.samples]
+        assert len({chunk.request.row for chunk in chunks}) == len(chunks), "two requests in one row"
+        self.unknown += 1
+        assert self.unknown <= self.run_ahead + 1
+        sampled = [(self._choose(chunk), None) for chunk in chunks if self._write(chunk) and chunk.samples]
+        return lambda: self._tell(sampled)
 
-    def sample(self, chunks: Sequence[Chunk], logits: list[int]) -> list[Sampled]:
-        return [(token_id, None) for token_id in logits]
+    def _tell(self, sampled: list[Sampled]) -> list[Sampled]:
+        self.unknown -= 1
+        return sampled
 
-    def _read(self, chunk: Chunk) -> int:
-        request = chunk.request
-        stored = [self.slots[request.page_ids[i // PAGE_SIZE], i % PAGE_SIZE] for i in range(request.num_tokens)]
-        assert stored == request.token_ids, "another request wrote to this one's pages"
+    def _write(self, chunk: Chunk) -> bool:
+        for position in range(chunk.start, chunk.end):
+            page_id = chunk.request.page_ids[position // PAGE_SIZE]
+            self.slots[page_id, position % PAGE_SIZE] = self._token(chunk, position)
+        return True
+
+    def _token(self, chunk: Chunk, position: int) -> int:
+        if position < len(chunk.request.token_ids):
+            return chunk.request.token_ids[position]
+        where, token_id = self.chosen[chunk.request.row]
+        assert where == position, "the device was asked for a token that it does not know"
+        return token_id
+
+    def _choose(self, chunk: Chunk) -> int:
+        pages = chunk.request.page_ids
+        stored = [self.slots[pages[i // PAGE_SIZE], i % PAGE_SIZE] for i in range(chunk.end)]
+        known = chunk.request.token_ids[: chunk.end]
+        assert stored[: len(known)] == known, "another request wrote to this one's pages"
+        self.chosen[chunk.request.row] = chunk.end, sum(stored) % 3
         return sum(stored) % 3
 
 
 class SchedulerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        limits = Limits(max_model_len=64, max_num_seqs=SEQS, max_num_batched_tokens=BUDGET, vocab_size=3)
-        self.engine = Engine(FakeRunner(), limits, PagePool(PAGES, PAGE_SIZE))
         self.open: dict[str, int] = {}
         self.count = 0
+
+    @initialize(run_ahead=st.sampled_from([0, 1]), eos=st.booleans())
+    def build(self, run_ahead: int, eos: bool) -> None:
+        limits = Limits(
+            max_model_len=64,
+            max_num_seqs=SEQS,
+            max_num_batched_tokens=BUDGET,
+            vocab_size=3,
+            eos_token_ids=(2,) if eos else (),
+        )
+        self.engine = Engine(FakeRunner(run_ahead), limits, PagePool(PAGES, PAGE_SIZE))
 
     @rule(
         prompt=st.lists(st.integers(0, 2), max_size=30),
@@ -75,7 +107,9 @@ class SchedulerMachine(RuleBasedStateMachine):
     def step(self) -> None:
         for delta in self.engine.step():
             self.open[delta.request_id] -= len(delta.token_ids)
-            assert (delta.finish_reason == "length") == (self.open[delta.request_id] == 0)
+            ended = "length" if self.open[delta.request_id] == 0 else None
+            stopped = delta.token_ids[-1] in self.engine.scheduler.limits.eos_token_ids
+            assert delta.finish_reason == ("stop" if stopped else ended)
             if delta.finish_reason is not None:
                 del self.open[delta.request_id]
 
@@ -93,7 +127,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         steps_left = 50 * (len(self.open) + 1)
-        while self.open and steps_left:
+        while hasattr(self, "engine") and self.engine.has_work and steps_left:
             self.step()
             steps_left -= 1
         assert not self.open, "a request never ends"

@@ -70,7 +70,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, An
 
 
 @pytest.fixture
-def build_engine(models: dict[str, tuple[Path, Any]]) -> Callable[..., Engine[torch.Tensor]]:
+def build_engine(models: dict[str, tuple[Path, Any]]) -> Callable[..., Engine]:
     def build(
         family: str = "llama",
         *,
@@ -79,7 +79,7 @@ def build_engine(models: dict[str, tuple[Path, Any]]) -> Callable[..., Engine[to
         budget: int = 64,
         seqs: int = 8,
         cache: bool = True,
-    ) -> Engine[torch.Tensor]:
+    ) -> Engine:
         folder = models[family][0]
         config = read_model_config(folder)
         runner = ModelRunner(load_model(folder, config, torch.device("cpu"), torch.float32), pages, page_size)
@@ -93,7 +93,7 @@ def build_engine(models: dict[str, tuple[Path, Any]]) -> Callable[..., Engine[to
 def generate() -> Callable[..., list[list[int]]]:
     """Runs prompts together to their end; the tokens of each."""
 
-    def run(engine: Engine[torch.Tensor], prompts: list[list[int]], sampling: Sampling) -> list[list[int]]:
+    def run(engine: Engine, prompts: list[list[int]], sampling: Sampling) -> list[list[int]]:
         tokens: dict[str, list[int]] = {str(index): [] for index in range(len(prompts))}
         for index, prompt in enumerate(prompts):
             assert engine.submit(Submit(str(index), prompt, sampling)) is None

@@ -8,7 +8,7 @@ import pytest
 
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.scheduler import Chunk, Limits
-from pagoda_server.engine.step import Sampled
+from pagoda_server.engine.step import Launched
 from pagoda_server.runtime.capacity import choose_context, measure_capacity
 
 
@@ -22,14 +22,13 @@ class Device:
     now: float = 0.0
     batches: list[list[Chunk]] = field(default_factory=list)
 
-    def forward(self, chunks: Sequence[Chunk]) -> int:
+    run_ahead = 0
+
+    def launch(self, chunks: Sequence[Chunk]) -> Launched:
         self.now += self.step_seconds + self.token_seconds * sum(chunk.num_tokens for chunk in chunks)
         self.now += 0.0 if self.batches else self.first_seconds
         self.batches.append(list(chunks))
-        return 0
-
-    def sample(self, chunks: Sequence[Chunk], logits: int) -> list[Sampled]:
-        return []
+        return list
 
     def rate(self, num_tokens: int) -> float:
         return num_tokens / (self.step_seconds + self.token_seconds * num_tokens)

@@ -20,7 +20,8 @@ def test_equal_digests_of_different_tokens_are_no_hit(monkeypatch) -> None:
     monkeypatch.setattr(prefix_module, "build_page_digest", lambda parent, token_ids: b"collision")
     pool = PagePool(8, 4)
     cache = PrefixCache(pool)
-    cache.register(build_computed(pool, [1, 2, 3, 4]))
+    request = build_computed(pool, [1, 2, 3, 4])
+    cache.register(request, request.num_tokens)
     assert cache.match(build_computed(pool, [5, 6, 7, 8, 9])).page_ids == []
     assert cache.match(build_computed(pool, [1, 2, 3, 4, 9])).page_ids == [0]
 
@@ -29,7 +30,7 @@ def test_hit_never_covers_the_whole_prompt() -> None:
     pool = PagePool(8, 4)
     cache = PrefixCache(pool)
     request = build_computed(pool, list(range(8)))
-    cache.register(request)
+    cache.register(request, request.num_tokens)
     assert cache.match(request).page_ids == request.page_ids[:1]
 
 
@@ -38,7 +39,7 @@ def test_page_unused_for_longest_is_evicted_first_and_forgotten() -> None:
     cache = PrefixCache(pool)
     old, new = build_computed(pool, [1, 2, 3, 4]), build_computed(pool, [5, 6, 7, 8])
     for request in (old, new):
-        cache.register(request)
+        cache.register(request, request.num_tokens)
         pool.release(request.page_ids)
     assert (pool.num_free, pool.num_cached) == (0, 2)
     assert pool.allocate(1) == old.page_ids
