@@ -20,9 +20,26 @@ class Address:
         return cls(host=host.strip("[]"), port=int(port))
 
 
+@dataclass(frozen=True, slots=True)
+class InheritedSocket:
+    """A listening socket that the parent process opened and gave to this one, and to other gateways too."""
+
+    fd: int
+
+
+def parse_listen(text: str) -> Address | InheritedSocket:
+    scheme, separator, fd = text.partition("://")
+    if not separator:
+        return Address.parse(text)
+    if scheme != "fd" or not fd.isdecimal():
+        raise ValueError(f"{text!r} is neither HOST:PORT nor fd://NUMBER")
+    return InheritedSocket(int(fd))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    listen: Address
+    listen: Address | InheritedSocket
+    """An inherited socket is shared: this gateway accepts from it only while it can serve."""
     admin: Address
     upstream: Path
     """The model server's unix socket."""

@@ -84,6 +84,7 @@ class Supervised:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            pass_fds=self.spec.inherits,
             start_new_session=True,  # a Ctrl-C at the terminal reaches this program only, which drains first
         )
         assert process.stdout is not None
