@@ -194,6 +194,7 @@ class Session:
         async def retire() -> None:
             await old.retire()
             self._alive.remove(old)
+            self._say("Retired", f"{old.pod.model_name}: the version before has ended")
 
         task = asyncio.create_task(retire())
         self._retiring.add(task)
