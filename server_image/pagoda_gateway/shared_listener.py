@@ -7,6 +7,7 @@ yet to the others or to a successor. Listeners of their own (SO_REUSEPORT) would
 import asyncio
 import logging
 import socket
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -25,13 +26,15 @@ def accept_delay_seconds(open_connections: int) -> float:
 class SharedListener:
     """NB: only one connection is taken at a wake-up, else whoever wakes first takes the whole burst."""
 
-    def __init__(self, fd: int, server: web.Server) -> None:
+    def __init__(self, fd: int) -> None:
         self._listener = socket.socket(fileno=fd)
         self._listener.setblocking(False)
-        self._server = server
+        self._server: web.Server | None = None
         self._accepting = False
         self._delay: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._open: set[asyncio.BaseTransport] = set()
+        self._busy: set[asyncio.BaseTransport] = set()
 
     @property
     def port(self) -> int:
@@ -40,6 +43,22 @@ class SharedListener:
     @property
     def accepting(self) -> bool:
         return self._accepting
+
+    def serve(self, server: web.Server) -> None:
+        """Whom to give connections to. None is taken before `resume`."""
+        self._server = server
+
+    @web.middleware
+    async def track(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        assert request.transport is not None
+        transport = request.transport
+        self._busy.add(transport)
+        try:
+            return await handler(request)
+        finally:
+            self._busy.discard(transport)
 
     def resume(self) -> None:
         if not self._accepting:
@@ -57,8 +76,17 @@ class SharedListener:
             log.info("accepting no more")
 
     def close_idle(self) -> None:
-        """Close each connection once it has no request, so that its client comes back to another gateway."""
-        self._server.pre_shutdown()
+        """Close the connections that have no request now, so that their clients come back to another gateway.
+
+        NB: not aiohttp's `pre_shutdown`: it leaves idle connections open with nobody reading, and drops the rest of a
+        body that is being sent.
+        """
+        for transport in self._find_open() - self._busy:
+            transport.close()
+
+    def _find_open(self) -> set[asyncio.BaseTransport]:
+        self._open = {transport for transport in self._open if not transport.is_closing()}
+        return self._open
 
     def close(self) -> None:
         """NB: closes this process's handle only; the socket listens on in the others."""
@@ -71,7 +99,7 @@ class SharedListener:
     def _wait_politely(self) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._listener.fileno())
-        self._delay = loop.call_later(accept_delay_seconds(len(self._server.connections)), self._accept)
+        self._delay = loop.call_later(accept_delay_seconds(len(self._find_open())), self._accept)
 
     def _accept(self) -> None:
         loop = asyncio.get_running_loop()
@@ -90,5 +118,7 @@ class SharedListener:
         task.add_done_callback(self._tasks.discard)
 
     async def _hand_over(self, connection: socket.socket) -> None:
+        assert self._server is not None
         connection.setblocking(False)
-        await asyncio.get_running_loop().connect_accepted_socket(self._server, connection)
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(self._server, connection)
+        self._open.add(transport)

@@ -66,7 +66,8 @@ class Sidecar:
         self._add_gauges()
         self._tasks: list[asyncio.Task[None]] = []
         self._runners: list[web.AppRunner] = []
-        self._shared: SharedListener | None = None
+        listen = settings.listen
+        self._shared = SharedListener(listen.fd) if isinstance(listen, InheritedSocket) else None
         self.port = 0
         self.admin_port = 0
 
@@ -117,24 +118,28 @@ class Sidecar:
         await runner.setup()
         self._runners.append(runner)
         if isinstance(address, InheritedSocket):
-            assert runner.server is not None
-            self._shared = SharedListener(address.fd, runner.server)
+            assert self._shared is not None and runner.server is not None
+            self._shared.serve(runner.server)
             return self._shared.port
         await web.TCPSite(runner, address.host, address.port, backlog=1024).start()
         return int(runner.addresses[0][1])
 
     def _follow_readiness(self) -> None:
         """Of gateways that share a socket only those that can serve take connections from it, and keep them."""
-        if self._shared is None or self.drain.draining:
+        if self._shared is None:
             return
-        if self.server.ready():
+        if self.drain.draining:
+            if self.drain.refuses():
+                self._shared.close_idle()
+        elif self.server.ready():
             self._shared.resume()
-        elif self._shared.accepting:
+        else:
             self._shared.pause()
             self._shared.close_idle()
 
     def _build_public(self) -> web.Application:
-        app = web.Application(client_max_size=self._settings.max_body_bytes, middlewares=[answer_in_openai_errors])
+        middlewares = [answer_in_openai_errors, *([self._shared.track] if self._shared is not None else [])]
+        app = web.Application(client_max_size=self._settings.max_body_bytes, middlewares=middlewares)
         relay = Relay(Parts(self._settings, self.gate, self.keys, self.drain, self.metrics))
         self._add_own_pages(app)
         app.router.add_route("*", "/v1/{tail:.*}", relay.__call__)
@@ -196,7 +201,6 @@ class Sidecar:
         self.drain.begin()
         if self._shared is not None:
             self._shared.close()
-            asyncio.get_running_loop().call_later(self.drain.grace_left_seconds(), self._shared.close_idle)
 
 
 async def run_sidecar(settings: Settings) -> None:
