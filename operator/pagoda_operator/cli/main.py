@@ -30,10 +30,13 @@ def fetch(
     dest: Annotated[Path, typer.Argument(help="The folder to fill.", show_default=False)],
 ) -> None:
     """Put a model's files into a folder (the init container of every model pod)."""
-    from pagoda_operator.cli.fetch import FetchError, fetch_model, report_failure
+    from pagoda_operator.cli.fetch import fetch_model, report_failure
+    from pagoda_operator.cli.model_uri import FetchError
+    from pagoda_operator.cli.progress import open_terminal
 
+    say, say_progress = open_terminal(sys.stdout)
     try:
-        fetch_model(uri, dest, lambda line: print(line, flush=True))
+        fetch_model(uri, dest, say, say_progress)
     except FetchError as error:
         report_failure(error)
         raise _fail(str(error)) from error

@@ -104,7 +104,7 @@ async def test_question_is_answered_and_everything_stops(
     session = build_session(options, tmp_path / "r", said)
     await asyncio.wait_for(session.work(), 30)
     await session.close()
-    assert said == ["Fetching", "Starting", "Ready", "Draining"]
+    assert said == ["Fetching", "Starting", "Ready", "Draining", "Stopped"]
     printed = capsys.readouterr().out
     assert "Hello there" in printed
     assert "2 tokens, " in printed

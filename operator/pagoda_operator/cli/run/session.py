@@ -110,7 +110,7 @@ class Session:
             await self._door.stop()
         if self._current is not None:
             self._say("Draining", "finishing what runs; Ctrl-C again stops at once")
-            self._retire(self._current)
+            self._retire(self._current, "Stopped")
         await asyncio.gather(*self._retiring)
 
     async def kill(self) -> None:
@@ -188,13 +188,13 @@ class Session:
             self._retire(old)
         await asyncio.shield(asyncio.gather(*self._retiring))
 
-    def _retire(self, old: Generation) -> None:
+    def _retire(self, old: Generation, condition: str = "Retired") -> None:
         """In the background: a long answer of the old version holds up neither the new one nor the next change."""
 
         async def retire() -> None:
             await old.retire()
             self._alive.remove(old)
-            self._say("Retired", f"{old.pod.model_name}: the version before has ended")
+            self._say(condition, f"{old.pod.model_name}: drained, every process has ended")
 
         task = asyncio.create_task(retire())
         self._retiring.add(task)
