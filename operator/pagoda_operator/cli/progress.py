@@ -28,7 +28,10 @@ def describe_progress(done_bytes: int, total_bytes: int | None, bytes_per_second
 def show_progress(
     folder: Path, total_bytes: int | None, say: Say, every_seconds: float = EVERY_SECONDS
 ) -> Iterator[None]:
-    """Say every few seconds how much is in `folder`. NB: the rate is of what arrives now, not of what was there."""
+    """Say every few seconds how much is in `folder`, and at the end an empty line over the last.
+
+    NB: the rate is of what arrives now, not of what was there.
+    """
     done = threading.Event()
 
     def watch() -> None:
@@ -45,6 +48,7 @@ def show_progress(
     finally:
         done.set()
         thread.join()
+        say("")
 
 
 def count_bytes(folder: Path) -> int:
@@ -56,7 +60,10 @@ def count_bytes(folder: Path) -> int:
 
 
 def open_terminal(stream: TextIO) -> tuple[Say, Say]:
-    """How to say a line, and how to say progress: in a terminal the next line is written over it."""
+    """How to say a line, and how to say progress: in a terminal the next line is written over it.
+
+    An empty line of progress clears the last, where there is one to clear.
+    """
 
     def say(line: str) -> None:
         print(f"{CLEAR_LINE}{line}" if stream.isatty() else line, file=stream, flush=True)
@@ -64,4 +71,8 @@ def open_terminal(stream: TextIO) -> tuple[Say, Say]:
     def say_over(line: str) -> None:
         print(f"{CLEAR_LINE}{line}", file=stream, end="", flush=True)
 
-    return say, say_over if stream.isatty() else say
+    def say_unless_empty(line: str) -> None:
+        if line:
+            say(line)
+
+    return say, say_over if stream.isatty() else say_unless_empty

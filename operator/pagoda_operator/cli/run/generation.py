@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +26,9 @@ class Generation:
     def needs_gpu(self) -> bool:
         return needs_gpu(self.pod.spec)
 
-    async def fetch(self) -> None:
+    async def fetch(self, on_line: Callable[[str], None]) -> None:
         """Once, for the replicas share the model's folder; raises SetupError."""
-        await self.replicas[0].run_setup()
+        await self.replicas[0].run_setup(on_line)
 
     async def start(self) -> None:
         """Returns when every replica is ready."""

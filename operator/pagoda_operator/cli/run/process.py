@@ -38,10 +38,12 @@ class Supervised:
     def start(self) -> None:
         self._task = asyncio.create_task(self._keep_running())
 
-    async def run_once(self) -> int:
+    async def run_once(self, on_line: Callable[[str], None] | None = None) -> int:
         """Run to the end and return the exit code (an init container)."""
         async for line in self._spawn():
             self.last_line = line
+            if on_line is not None:
+                on_line(line)
         return await self._wait()
 
     async def stop(self, grace_seconds: float) -> None:

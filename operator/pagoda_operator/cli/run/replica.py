@@ -1,6 +1,7 @@
 """One replica on this machine: its processes, whether they are ready, and how it ends without cutting a stream."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -26,12 +27,12 @@ class Replica:
         self._server = self._supervise(plan.server)
         self._gateway = self._supervise(plan.gateway)
 
-    async def run_setup(self) -> None:
+    async def run_setup(self, on_line: Callable[[str], None]) -> None:
         """Run the init processes in order; raises SetupError."""
         for spec in self.plan.setup:
             process = self._supervise(spec)
             try:
-                code = await process.run_once()
+                code = await process.run_once(on_line)
             except asyncio.CancelledError:
                 await process.stop(STOP_SECONDS)
                 raise

@@ -16,6 +16,7 @@ from pagoda_operator.cli.run.generation import Generation, build_generation
 from pagoda_operator.cli.run.plan import PlanError
 from pagoda_operator.cli.run.pod import build_local_pod
 from pagoda_operator.cli.run.process import Supervised
+from pagoda_operator.cli.run.prompt import talk
 from pagoda_operator.cli.run.replica import SetupError
 from pagoda_operator.cli.spec_file import SpecFile, SpecFileError, read_spec_file
 
@@ -60,7 +61,7 @@ async def _run(options: RunOptions, spec: SpecFile) -> int:
 
 
 def _on_signal(call: Callable[[], object]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, call)
 
 
@@ -100,7 +101,7 @@ class Session:
         if self._options.ask is not None:
             await chat.ask(endpoint, self._options.ask)
         if self._options.chat:
-            await chat.chat(endpoint)
+            await talk(endpoint)
         elif not self._options.once:
             await self._follow_file(text, door)
 
@@ -174,7 +175,7 @@ class Session:
 
     async def _bring_up(self, new: Generation) -> None:
         self._say("Fetching", new.pod.uri)
-        await new.fetch()
+        await new.fetch(self._say_progress)
         if new.needs_gpu:
             await self._free_gpu()
         self._say("Starting", f"{new.pod.model_name}{describe_count(len(new.replicas))}")
@@ -199,6 +200,10 @@ class Session:
         task = asyncio.create_task(retire())
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
+
+    def _say_progress(self, line: str) -> None:
+        if "MB/s" in line:  # the rest of what `pagoda fetch` says is in its log
+            self._say("Fetching", line.removeprefix("fetch: "))
 
     def _ready_urls(self) -> list[str]:
         return [replica.ready_url for generation in self._alive for replica in generation.replicas]
