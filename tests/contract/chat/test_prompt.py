@@ -150,8 +150,8 @@ async def test_answer_streams_with_its_rate_and_the_conversation_is_kept(model, 
     model.write("Good ")
     await chat.terminal.until(b"Good ")
     model.write("day!", None)
-    await chat.terminal.until(b"day!")
-    assert b"tokens/s" in await chat.terminal.until(b"7 tokens, ")
+    assert b" tokens/s" in await chat.terminal.until(b"day!")
+    await chat.terminal.until(b"7 tokens, ")
     await chat.terminal.until(PROMPT)
     chat.terminal.type(b"And you?\r")
     assert [message["content"] for message in await model.question()] == ["Hello", "Good day!", "And you?"]

@@ -45,7 +45,8 @@ class Answer:
     @property
     def summary(self) -> str:
         first = f"{(self.first_token - self.started) * 1000:.0f} ms" if self.first_token is not None else "never"
-        return f"{self.tokens} token{'s' * (self.tokens != 1)}, {self.tokens_per_second:.1f} tokens/s, first token after {first}"
+        count = "1 token" if self.tokens == 1 else f"{self.tokens} tokens"
+        return f"{count}, {self.tokens_per_second:.1f} tokens/s, first token after {first}"
 
 
 async def stream_answer(endpoint: Endpoint, messages: list[Message], on_text: OnText) -> Answer:
