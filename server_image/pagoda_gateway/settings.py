@@ -59,6 +59,8 @@ class Settings:
     drain_grace_seconds: float = 2.0
     """How long new requests are still taken after a drain began: other nodes learn of the unready endpoint late."""
     poll_seconds: float = 1.0
+    shared_poll_seconds: float = 0.2
+    """Instead, at a shared socket: until it is seen that the server is gone, requests are taken and refused."""
     keys_poll_seconds: float = 3.0
     body_seconds: float = 60.0
     """The longest a client may take to send its body."""

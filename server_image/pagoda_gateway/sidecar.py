@@ -97,9 +97,11 @@ class Sidecar:
     async def start(self) -> None:
         self.port = await self._listen(self._build_public(), self._settings.listen)
         self.admin_port = await self._listen(self._build_admin(), self._settings.admin)
+        settings = self._settings
+        poll_seconds = settings.shared_poll_seconds if self._shared is not None else settings.poll_seconds
         self._tasks = [
-            asyncio.create_task(self.server.watch(self._settings.poll_seconds, self._follow_readiness)),
-            asyncio.create_task(self.keys.watch(self._settings.keys_poll_seconds)),
+            asyncio.create_task(self.server.watch(poll_seconds, self._follow_readiness)),
+            asyncio.create_task(self.keys.watch(settings.keys_poll_seconds)),
         ]
         log.info("gateway listens port=%d admin_port=%d", self.port, self.admin_port)
 

@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass
 
 import aiohttp
+import pytest
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,51 @@ async def test_a_change_that_never_becomes_ready_is_mended_by_the_next_change(ru
     run.set_ready(True)
     await run.until(lambda: run.times("Retired", "old") == 1)
     assert (await ask_alone(run)).name == "mended"
+
+
+async def test_the_end_finishes_the_stream_and_takes_nothing_new(run, http) -> None:
+    run.write("tiny", replicas=2)
+    run.start()
+    await run.until(lambda: run.times("Ready", run.url) == 1)
+    stream = await http.post(f"{run.url}/v1/chat/completions", json={})
+    assert await stream.content.readline() == b"data: begin\n"
+    run.work.cancel()
+    closing = asyncio.create_task(run.session.close())
+    async with asyncio.timeout(60):
+        while await connects(run.port):
+            await asyncio.sleep(0.02)
+    assert not closing.done()
+    (run.folder / "release").touch()
+    assert (await stream.read()).endswith(b"data: end of tiny\n\n")
+    await closing
+    assert run.times("Stopped") == 1
+
+
+async def connects(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return True
+
+
+async def test_hurry_leaves_no_process(run, http) -> None:
+    run.write("tiny", replicas=2)
+    run.start()
+    await run.until(lambda: run.times("Ready", run.url) == 1)
+    pids = await find_pids(run, 2)
+    stream = await http.post(f"{run.url}/v1/chat/completions", json={})
+    run.work.cancel()
+    closing = asyncio.create_task(run.session.close())
+    await stream.content.readline()
+    closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+    await run.session.kill()
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    stream.close()
 
 
 async def test_a_port_that_is_taken_is_refused_by_name(run, http) -> None:

@@ -1,6 +1,7 @@
 """`pagoda run`: keep the replicas of one file running here, follow the file, end without cutting a stream."""
 
 import asyncio
+import contextlib
 import shutil
 import signal
 import sys
@@ -40,7 +41,8 @@ def run_file(options: RunOptions) -> int:
 
 
 def say_condition(condition: str, message: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {condition:<11} {message}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # the terminal is closed: what runs must still be drained
+        print(f"{time.strftime('%H:%M:%S')} {condition:<11} {message}", file=sys.stderr, flush=True)
 
 
 async def _run(options: RunOptions, spec: SpecFile) -> int:
