@@ -74,10 +74,11 @@ class Supervised:
             except TimeoutError:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-        kill_marked(self._mark)
+                await process.wait()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        kill_marked(self._mark)
 
     async def _keep_running(self) -> None:
         loop = asyncio.get_running_loop()

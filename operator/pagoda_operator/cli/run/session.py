@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +90,7 @@ class Session:
         self._door: Door | None = None
         self._alive: list[Generation] = []
         self._current: Generation | None = None
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
         self._pods_said = (0, 0)
 
     async def work(self) -> None:
@@ -113,13 +113,14 @@ class Session:
             await self._door.stop()
         if self._current is not None:
             self._say("Draining", "finishing what runs; Ctrl-C again stops at once")
-            self._retire(self._current, "Stopped")
-        await asyncio.gather(*self._retiring)
+            last, self._current = self._current, None
+            self._in_background(self._retire(last, "Stopped"))
+        await asyncio.gather(*self._ending)
 
     async def kill(self) -> None:
-        for task in self._retiring:
+        for task in self._ending:
             task.cancel()
-        await asyncio.gather(*self._retiring, return_exceptions=True)
+        await asyncio.gather(*self._ending, return_exceptions=True)
         await asyncio.gather(*(generation.kill() for generation in self._alive))
 
     async def _follow_file(self, text: bytes, door: Door) -> None:
@@ -163,16 +164,15 @@ class Session:
         self._alive.append(new)
         try:
             await self._bring_up(new)
+            await door.let_in()
         except BaseException:
-            await new.kill()
-            self._alive.remove(new)
+            await asyncio.shield(self._in_background(self._discard(new)))
             raise
         old, self._current = self._current, new
-        await door.let_in()
         self._pods_said = (len(new.replicas), len(new.replicas))
         self._say("Ready", f"{door.url}/v1  model={new.pod.model_name}{describe_count(len(new.replicas))}")
         if old is not None:
-            self._retire(old)
+            self._in_background(self._retire(old))
         return new
 
     async def _bring_up(self, new: Generation) -> None:
@@ -188,20 +188,24 @@ class Session:
         if self._current is not None:
             self._say("NoSurge", "two models do not fit on the GPU: 503 with Retry-After until the new one is loaded")
             old, self._current = self._current, None
-            self._retire(old)
-        await asyncio.shield(asyncio.gather(*self._retiring))
+            self._in_background(self._retire(old))
+        await asyncio.shield(asyncio.gather(*self._ending))
 
-    def _retire(self, old: Generation, condition: str = "Retired") -> None:
-        """In the background: a long answer of the old version holds up neither the new one nor the next change."""
+    async def _retire(self, old: Generation, condition: str = "Retired") -> None:
+        await old.retire()
+        self._alive.remove(old)
+        self._say(condition, f"{old.pod.model_name}: drained, every process has ended")
 
-        async def retire() -> None:
-            await old.retire()
-            self._alive.remove(old)
-            self._say(condition, f"{old.pod.model_name}: drained, every process has ended")
+    async def _discard(self, new: Generation) -> None:
+        await new.kill()
+        self._alive.remove(new)
 
-        task = asyncio.create_task(retire())
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+    def _in_background(self, end: Coroutine[None, None, None]) -> "asyncio.Task[None]":
+        """So that a long answer of an old version holds up neither the new one nor the next change."""
+        task = asyncio.create_task(end)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        return task
 
     def _say_progress(self, line: str) -> None:
         if "MB/s" in line:  # the rest of what `pagoda fetch` says is in its log
