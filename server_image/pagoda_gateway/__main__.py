@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvloop
 
-from pagoda_gateway.settings import Address, Settings
+from pagoda_gateway.settings import Address, Settings, parse_listen
 from pagoda_gateway.sidecar import run_sidecar
 
 
@@ -24,7 +24,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def add_sidecar(role: argparse.ArgumentParser) -> None:
     add = role.add_argument
-    add("--listen", type=Address.parse, default=Address("0.0.0.0", 8000), help="public address, default 0.0.0.0:8000")
+    add(
+        "--listen",
+        type=parse_listen,
+        default=Address("0.0.0.0", 8000),
+        help="public address, default 0.0.0.0:8000; fd://N: an inherited listening socket, shared with other gateways",
+    )
     add("--admin", type=Address.parse, default=Address("127.0.0.1", 8001), help="POST /drain, default 127.0.0.1:8001")
     add("--upstream", type=Path, required=True, help="the server's unix socket")
     add("--model-name", required=True)
