@@ -4,7 +4,6 @@ import asyncio
 import os
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -110,7 +109,7 @@ def read_as_operator(log: str) -> tuple[str, str]:
     """What the operator makes of it when the kubelet hands it the end of the log."""
     ended = {"name": "fetch", "state": {"terminated": {"exitCode": 1, "message": log}}}
     pod = {"metadata": {"name": "p"}, "status": {"initContainerStatuses": [ended]}}
-    problem = check_fetch(World(raw={}, mdep=None, pods=(pod,)), datetime.now(UTC))
+    problem = check_fetch(World(raw={}, mdep=None, pods=(pod,)))
     assert problem is not None
     return problem.reason, problem.message
 
