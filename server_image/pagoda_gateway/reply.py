@@ -39,7 +39,7 @@ class Outlet:
         self._writer = request.writer
         self._response = response
         self._on_first_byte: Callable[[], None] | None = on_first_byte
-        self.as_chunks = "Transfer-Encoding" in response.headers
+        self.as_chunks = response.chunked
 
     def take(self, piece: bytes) -> bool:
         if self._transport.is_closing():
@@ -146,13 +146,18 @@ class Reply:
         if self._is_sse:
             response.headers["X-Accel-Buffering"] = "no"
             response.headers.setdefault("Cache-Control", "no-cache")
-        if self.close_after or self._ends_by_closing(response):
+        if self.close_after:
             response.force_close()
+        if response.content_length is None:
+            self._frame(response)
         try:
             await response.prepare(self._request)
         except OSError as error:
             raise ClientGone(response) from error
 
-    def _ends_by_closing(self, response: web.StreamResponse) -> bool:
+    def _frame(self, response: web.StreamResponse) -> None:
         """HTTP/1.0 knows no chunks, and a client that keeps its connection would wait for an end it cannot see."""
-        return self._request.version < HttpVersion11 and response.content_length is None
+        if self._request.version >= HttpVersion11:
+            response.enable_chunked_encoding()
+        else:
+            response.force_close()
