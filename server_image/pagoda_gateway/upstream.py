@@ -114,7 +114,8 @@ class Exchange(asyncio.Protocol):
         self._at_eof = True
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._lost = True
+        """Lets go of both connections, which would else hold each other until the garbage collector comes."""
+        self._lost, self._transport, self._taker = True, None, None
         self._stir()
 
     def _stir(self) -> None:
@@ -143,9 +144,10 @@ class Exchange(asyncio.Protocol):
 
     async def send(self, head: bytes, body: bytes) -> None:
         """Sends the request and waits for the answer's head. Raises UpstreamBroken."""
-        assert self._transport is not None
-        self._transport.writelines([head, body] if body else [head])
         try:
+            if self._transport is None:
+                raise EOFError
+            self._transport.writelines([head, body] if body else [head])
             while self.head.status < 200:
                 self.head = parse_head(await self._read_head())
         except (EOFError, ValueError) as error:

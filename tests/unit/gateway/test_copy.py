@@ -158,6 +158,15 @@ async def test_length_that_is_no_number_is_502(server, start, client, length: st
     assert (response.status, (await response.json())["error"]["code"]) == (502, "upstream_broken")
 
 
+async def test_server_that_hangs_up_at_once_is_502(server, start, client) -> None:
+    gateway = await start()
+    await server.stop()
+    rude = await asyncio.start_unix_server(lambda _, writer: writer.transport.abort(), str(server.socket))
+    response = await client.post(gateway)
+    assert (response.status, (await response.json())["error"]["code"]) == (502, "upstream_broken")
+    rude.close()
+
+
 async def test_slow_client_stops_the_server_and_loses_nothing(server, start) -> None:
     """NB: more than the kernel's buffers between them hold, and more turns of the loop than it would take to pass."""
     piece, count = b"x" * 64 * 1024, 512
