@@ -5,6 +5,7 @@ Nothing else reads flags or the environment. The other roles join here as sub-co
 
 import argparse
 import logging
+import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ import uvloop
 
 from pagoda_gateway.settings import Address, Settings, parse_listen
 from pagoda_gateway.sidecar import run_sidecar
+
+log = logging.getLogger(__name__)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,6 +49,15 @@ def add_sidecar(role: argparse.ArgumentParser) -> None:
     add("--drain-grace-seconds", type=float, default=2.0, help="requests still taken in a drain, default %(default)s")
 
 
+def raise_file_limit() -> None:
+    """Two descriptors a stream: the soft limit of many container runtimes, 1024, would be 500 streams."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ValueError, OSError) as error:
+        log.warning("open files stay limited soft=%d hard=%d error=%s", soft, hard, error)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = build_parser()
     flags = vars(parser.parse_args(arguments))
@@ -55,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = Settings(**flags)
     except ValueError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
+    raise_file_limit()
     try:
         uvloop.run(run_sidecar(settings))
     except OSError as error:
