@@ -32,6 +32,7 @@ def writes(cluster: Any) -> Counter[str]:
     return seen
 
 
+@pytest.mark.full
 def test_no_write_in_five_quiet_minutes(namespace: Any, wait_for: Any) -> None:
     cluster = namespace.cluster
     if not cluster.state:

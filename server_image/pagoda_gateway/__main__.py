@@ -5,14 +5,17 @@ Nothing else reads flags or the environment. The other roles join here as sub-co
 
 import argparse
 import logging
+import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import uvloop
 
-from pagoda_gateway.settings import Address, Settings
+from pagoda_gateway.settings import Address, Settings, parse_listen
 from pagoda_gateway.sidecar import run_sidecar
+
+log = logging.getLogger(__name__)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -24,7 +27,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def add_sidecar(role: argparse.ArgumentParser) -> None:
     add = role.add_argument
-    add("--listen", type=Address.parse, default=Address("0.0.0.0", 8000), help="public address, default 0.0.0.0:8000")
+    add(
+        "--listen",
+        type=parse_listen,
+        default=Address("0.0.0.0", 8000),
+        help="public address, default 0.0.0.0:8000; fd://N: an inherited listening socket, shared with other gateways",
+    )
     add("--admin", type=Address.parse, default=Address("127.0.0.1", 8001), help="POST /drain, default 127.0.0.1:8001")
     add("--upstream", type=Path, required=True, help="the server's unix socket")
     add("--model-name", required=True)
@@ -41,6 +49,15 @@ def add_sidecar(role: argparse.ArgumentParser) -> None:
     add("--drain-grace-seconds", type=float, default=2.0, help="requests still taken in a drain, default %(default)s")
 
 
+def raise_file_limit() -> None:
+    """Two descriptors a stream: the soft limit of many container runtimes, 1024, would be 500 streams."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ValueError, OSError) as error:
+        log.warning("open files stay limited soft=%d hard=%d error=%s", soft, hard, error)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = build_parser()
     flags = vars(parser.parse_args(arguments))
@@ -50,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = Settings(**flags)
     except ValueError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
+    raise_file_limit()
     try:
         uvloop.run(run_sidecar(settings))
     except OSError as error:

@@ -61,9 +61,10 @@ class ServerWatch:
     def ready(self) -> bool:
         return self._ready_at is not None and self._clock() - self._ready_at <= READY_STALE_SECONDS
 
-    async def watch(self, poll_seconds: float) -> None:
+    async def watch(self, poll_seconds: float, after_poll: Callable[[], None]) -> None:
         while True:
             await self.poll()
+            after_poll()
             await asyncio.sleep(poll_seconds)
 
     async def poll(self) -> None:

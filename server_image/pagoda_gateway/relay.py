@@ -1,16 +1,17 @@
 """The life of a relayed request: who asks, may it enter, wait its turn, hand it on, hand the answer back.
 
-It copies bytes and never parses the answer. A request is sent twice only when its client got no byte and the server
+It never looks into the answer. A request is sent twice only when its client got no byte and the server
 never saw it or closed before answering.
 """
 
 import asyncio
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import msgspec
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from pagoda_gateway.auth import KeyRing
 from pagoda_gateway.drain import Drain
@@ -21,7 +22,14 @@ from pagoda_gateway.metrics import Metrics
 from pagoda_gateway.queue import QueueFull, Ticket
 from pagoda_gateway.reply import HOP_HEADERS, SSE, ClientGone, Reply
 from pagoda_gateway.settings import Settings
-from pagoda_gateway.upstream import Exchange, UpstreamBroken, UpstreamUnreachable, build_request, open_exchange
+from pagoda_gateway.upstream import (
+    Exchange,
+    UpstreamBroken,
+    UpstreamUnreachable,
+    build_request_head,
+    open_exchange,
+    read_page,
+)
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +53,14 @@ class Parts:
     metrics: Metrics
 
 
-def build_headers(headers: list[tuple[str, str]], tenant: str) -> list[tuple[str, str]]:
+def build_headers(headers: Collection[tuple[str, str]], tenant: str) -> list[tuple[str, str]]:
     """What the server may see. Nobody outside speaks for the gateway, and keys end here."""
     named = {n.strip().lower() for k, v in headers if k.lower() == "connection" for n in v.split(",")}
+    hidden = NOT_RELAYED | named
     kept = [
         (key, value)
         for key, value in headers
-        if key.lower() not in NOT_RELAYED | named and not key.lower().replace("_", "-").startswith("x-pagoda-")
+        if key.lower() not in hidden and not key.lower().replace("_", "-").startswith("x-pagoda-")
     ]
     return [*kept, ("X-Pagoda-Tenant", tenant)]
 
@@ -95,18 +104,15 @@ class Relay:
         if request.method == "POST":
             self._refuse_when_full()
         body = await self._read_body(request)
-        message = build_request(
-            request.method, request.rel_url.raw_path_qs, build_headers(list(request.headers.items()), tenant), body
-        )
-        if request.method != "POST":
-            return await self._exchange(message, reply, arrived_at)
-        estimate = estimate_request(request.path, body)
-        ticket = self._enter(estimate)
+        ticket = await self._wait_turn(request, body, reply) if request.method == "POST" else None
         try:
-            await self._wait_turn(ticket, estimate, reply)
-            return await self._exchange(message, reply, arrived_at)
+            reply.close_after = self._drain.draining
+            exchange = await self._open(request, tenant, body)
+            del body  # A long answer does not hold its question.
+            return await self._hand_back(exchange, reply, arrived_at)
         finally:
-            self._gate.leave(ticket)
+            if ticket is not None:
+                self._gate.leave(ticket)
 
     def _admit_tenant(self, request: web.Request) -> str:
         if request.method not in METHODS:
@@ -135,7 +141,7 @@ class Relay:
             if (request.content_length or 0) > self._settings.max_body_bytes:
                 raise web.HTTPRequestEntityTooLarge(self._settings.max_body_bytes, request.content_length or 0)
             async with asyncio.timeout(self._settings.body_seconds):
-                return await request.read()
+                return await read_body(request.content, self._settings.max_body_bytes)
         except web.HTTPRequestEntityTooLarge as error:
             self._metrics.count_rejected("body_too_large")
             message = f"The request's body is larger than {self._settings.max_body_bytes} bytes."
@@ -163,47 +169,51 @@ class Relay:
         message = f"The queue is full ({full.reason}): try again later."
         return Refusal(429, full.reason, message, "rate_limit_error", retry_after_seconds=full.retry_after_seconds)
 
-    async def _wait_turn(self, ticket: Ticket, estimate: Estimate, reply: Reply) -> None:
+    async def _wait_turn(self, request: web.Request, body: bytes, reply: Reply) -> Ticket:
+        estimate = estimate_request(request.path, body)
+        ticket = self._enter(estimate)
+        try:
+            await self._wait(ticket, reply, ping=estimate.stream)
+        except BaseException:
+            self._gate.leave(ticket)
+            raise
+        return ticket
+
+    async def _wait(self, ticket: Ticket, reply: Reply, *, ping: bool) -> None:
         deadline = ticket.arrived_at + self._settings.max_wait_seconds
         while (left := deadline - time.monotonic()) > 0:
-            seconds = min(left, self._settings.ping_seconds) if estimate.stream else left
+            seconds = min(left, self._settings.ping_seconds) if ping else left
             if await self._gate.wait(ticket, seconds=seconds):
                 self._metrics.queue_wait_seconds.observe(time.monotonic() - ticket.arrived_at)
                 return
-            if estimate.stream and time.monotonic() < deadline:
+            if ping and time.monotonic() < deadline:
                 await reply.ping()
         self._metrics.count_rejected("wait_exceeded")
         message = f"No turn within {self._settings.max_wait_seconds:g} s: try again later."
         raise Refusal(503, "wait_exceeded", message, retry_after_seconds=self._gate.queue.retry_after_seconds())
 
-    async def _exchange(self, message: bytes, reply: Reply, arrived_at: float) -> web.StreamResponse:
-        reply.close_after = self._drain.draining
-        exchange = await self._open(message)
+    async def _hand_back(self, exchange: Exchange, reply: Reply, arrived_at: float) -> web.StreamResponse:
+        def note_first_byte() -> None:
+            self._metrics.time_to_first_byte_seconds.observe(time.monotonic() - arrived_at)
+
         try:
             if reply.pinged and not (exchange.head.status == 200 and exchange.head.get("content-type").startswith(SSE)):
                 return await reply.fail_event(await read_error(exchange))
             if not reply.committed:
                 await reply.start(exchange.head)
-            return await self._copy(exchange, reply, arrived_at)
+            return await reply.copy(exchange, note_first_byte)
         except UpstreamBroken as error:
             self._metrics.count_rejected("upstream_broken")
             return await reply.fail(Refusal(502, "upstream_broken", f"The answer is incomplete: {error}."))
         finally:
             exchange.close()
 
-    async def _copy(self, exchange: Exchange, reply: Reply, arrived_at: float) -> web.StreamResponse:
-        first = True
-        async for piece in exchange.body():
-            if first:
-                self._metrics.time_to_first_byte_seconds.observe(time.monotonic() - arrived_at)
-                first = False
-            await reply.write(piece)
-        return await reply.finish()
-
-    async def _open(self, message: bytes) -> Exchange:
+    async def _open(self, request: web.Request, tenant: str, body: bytes) -> Exchange:
+        headers = build_headers(request.headers.items(), tenant)
+        head = build_request_head(request.method, request.rel_url.raw_path_qs, headers, len(body))
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return await open_exchange(self._settings.upstream, message)
+                return await open_exchange(self._settings.upstream, head, body)
             except (UpstreamUnreachable, UpstreamBroken) as error:
                 most = ATTEMPTS if isinstance(error, UpstreamUnreachable) else BROKEN_ATTEMPTS
                 if attempt >= most:
@@ -219,16 +229,23 @@ class Relay:
         return Refusal(status, code, f"{error}.".capitalize(), retry_after_seconds=UNREACHABLE_RETRY_SECONDS)
 
 
+async def read_body(content: StreamReader, limit_bytes: int) -> bytes:
+    """NB: not `request.read()`, which keeps the body as long as the request. Raises HTTPRequestEntityTooLarge."""
+    pieces, size = [], 0
+    while piece := await content.readany():
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit_bytes:
+            raise web.HTTPRequestEntityTooLarge(limit_bytes, size)
+    return b"".join(pieces)
+
+
 async def read_error(exchange: Exchange) -> bytes:
     """The server's own error as one JSON value, for a client whose status is already said."""
-    raw = bytearray()
-    async for piece in exchange.body():
-        raw += piece
-        if len(raw) > ERROR_LIMIT_BYTES:
-            break
+    raw = await read_page(exchange, ERROR_LIMIT_BYTES)
     try:
         if isinstance(msgspec.json.decode(raw), dict) and exchange.head.status >= 400:
-            return bytes(raw)
+            return raw
     except msgspec.DecodeError:
         log.warning("server error is not JSON status=%d", exchange.head.status)
     return build_error_body(Refusal(502, "upstream_error", f"The server answered {exchange.head.status}."))

@@ -1,15 +1,17 @@
 """The client's side of one request: what was promised to it so far, and how a failure is told after that.
 
-Before the first byte a failure is a status; after it an event in the stream or a cut connection, never silence that
-looks like success. It must hold back nothing: what is written goes out at once.
+aiohttp writes the head and the end of an answer; between them its body goes to the connection directly, in the framing
+that the head promised. Before the first byte a failure is a status; after it an event in the stream or a cut
+connection, never silence that looks like success. It must hold back nothing: what is written goes out at once.
 """
 
+from collections.abc import Callable
 from typing import NoReturn
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from pagoda_gateway.errors import Refusal, build_error_body, build_error_event, build_error_response
-from pagoda_gateway.upstream import Head
+from pagoda_gateway.upstream import Exchange, Head
 
 SSE = "text/event-stream"
 HOP_HEADERS = frozenset(
@@ -26,10 +28,43 @@ class ClientGone(Exception):
         self.response = response
 
 
+class Outlet:
+    """The client's connection as the taker of a body. NB: only between the head and the end of `response`."""
+
+    def __init__(self, request: web.Request, response: web.StreamResponse, on_first_byte: Callable[[], None]) -> None:
+        if request.transport is None:
+            raise ClientGone(response)
+        self._transport = request.transport
+        self._connection = request.protocol
+        self._writer = request.writer
+        self._response = response
+        self._on_first_byte: Callable[[], None] | None = on_first_byte
+        self.as_chunks = response.chunked
+
+    def take(self, piece: bytes) -> bool:
+        if self._transport.is_closing():
+            return False
+        self._transport.write(piece)
+        if self._on_first_byte is not None:
+            self._on_first_byte()
+            self._on_first_byte = None
+        return not self._connection.writing_paused
+
+    async def drain(self) -> None:
+        """A closing connection takes no more, though its last bytes may still be on their way."""
+        if self._transport.is_closing():
+            raise ClientGone(self._response)
+        try:
+            await self._writer.drain()
+        except OSError as error:
+            raise ClientGone(self._response) from error
+
+
 class Reply:
     def __init__(self, request: web.Request) -> None:
         self._request = request
         self._response: web.StreamResponse | None = None
+        self._exchange: Exchange | None = None
         self._pinged = False
         self._is_sse = False
         self.close_after = False
@@ -47,43 +82,57 @@ class Reply:
         if self._response is None:
             self._pinged = True
             await self._open(web.StreamResponse(headers={"Content-Type": SSE}))
-        await self.write(b": ping\n\n")
+        await self._write(b": ping\n\n")
 
     async def start(self, head: Head) -> None:
-        named = {name.strip().lower() for name in head.get("connection").split(",")}
+        hidden = HOP_HEADERS | {name.strip().lower() for name in head.get("connection").split(",")}
+        if head.get("transfer-encoding"):
+            hidden |= {"content-length"}
         response = web.StreamResponse(status=head.status)
         for key, value in head.headers:
-            if key.lower() not in HOP_HEADERS | named:
+            if key.lower() not in hidden:
                 response.headers.add(key, value)
         await self._open(response)
 
-    async def write(self, piece: bytes) -> None:
+    async def copy(self, exchange: Exchange, on_first_byte: Callable[[], None]) -> web.StreamResponse:
+        assert self._response is not None
+        self._exchange = exchange
+        await exchange.copy(Outlet(self._request, self._response, on_first_byte))
+        return await self._finish()
+
+    async def fail(self, refusal: Refusal) -> web.StreamResponse:
+        if self._response is None:
+            refusal.close = refusal.close or self.close_after
+            return build_error_response(refusal)
+        if not self._takes_events():
+            self._cut(self._response)
+        return await self.fail_event(build_error_body(refusal), between=b"\n\n")
+
+    def _takes_events(self) -> bool:
+        """False when one more event would be inside a chunk, or beyond the length that was promised."""
+        assert self._response is not None
+        torn = self._exchange is not None and self._exchange.torn
+        return self._is_sse and not torn and "Content-Length" not in self._response.headers
+
+    async def fail_event(self, body: bytes, *, between: bytes = b"") -> web.StreamResponse:
+        """NB: the last event may be half written, hence the empty line before."""
+        await self._write(between + build_error_event(body))
+        return await self._finish()
+
+    async def _write(self, piece: bytes) -> None:
         assert self._response is not None
         try:
             await self._response.write(piece)
         except OSError as error:
             raise ClientGone(self._response) from error
 
-    async def finish(self) -> web.StreamResponse:
+    async def _finish(self) -> web.StreamResponse:
         assert self._response is not None
         try:
             await self._response.write_eof()
         except OSError as error:
             raise ClientGone(self._response) from error
         return self._response
-
-    async def fail(self, refusal: Refusal) -> web.StreamResponse:
-        if self._response is None:
-            refusal.close = refusal.close or self.close_after
-            return build_error_response(refusal)
-        if not self._is_sse:
-            self._cut(self._response)
-        return await self.fail_event(build_error_body(refusal), between=b"\n\n")
-
-    async def fail_event(self, body: bytes, *, between: bytes = b"") -> web.StreamResponse:
-        """NB: the last event may be half written, hence the empty line before."""
-        await self.write(between + build_error_event(body))
-        return await self.finish()
 
     def _cut(self, response: web.StreamResponse) -> NoReturn:
         """An answer that is not a stream of events can only say it is incomplete by not ending."""
@@ -99,7 +148,16 @@ class Reply:
             response.headers.setdefault("Cache-Control", "no-cache")
         if self.close_after:
             response.force_close()
+        if response.content_length is None:
+            self._frame(response)
         try:
             await response.prepare(self._request)
         except OSError as error:
             raise ClientGone(response) from error
+
+    def _frame(self, response: web.StreamResponse) -> None:
+        """HTTP/1.0 knows no chunks, and a client that keeps its connection would wait for an end it cannot see."""
+        if self._request.version >= HttpVersion11:
+            response.enable_chunked_encoding()
+        else:
+            response.force_close()

@@ -20,9 +20,26 @@ class Address:
         return cls(host=host.strip("[]"), port=int(port))
 
 
+@dataclass(frozen=True, slots=True)
+class InheritedSocket:
+    """A listening socket that the parent process opened and gave to this one, and to other gateways too."""
+
+    fd: int
+
+
+def parse_listen(text: str) -> Address | InheritedSocket:
+    scheme, separator, fd = text.partition("://")
+    if not separator:
+        return Address.parse(text)
+    if scheme != "fd" or not fd.isdecimal():
+        raise ValueError(f"{text!r} is neither HOST:PORT nor fd://NUMBER")
+    return InheritedSocket(int(fd))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    listen: Address
+    listen: Address | InheritedSocket
+    """An inherited socket is shared: this gateway accepts from it only while it can serve."""
     admin: Address
     upstream: Path
     """The model server's unix socket."""
@@ -42,6 +59,8 @@ class Settings:
     drain_grace_seconds: float = 2.0
     """How long new requests are still taken after a drain began: other nodes learn of the unready endpoint late."""
     poll_seconds: float = 1.0
+    shared_poll_seconds: float = 0.2
+    """Instead, at a shared socket: until it is seen that the server is gone, requests are taken and refused."""
     keys_poll_seconds: float = 3.0
     body_seconds: float = 60.0
     """The longest a client may take to send its body."""

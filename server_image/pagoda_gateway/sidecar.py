@@ -22,7 +22,8 @@ from pagoda_gateway.load import ServerLoad, ServerWatch, build_load
 from pagoda_gateway.metrics import Metrics
 from pagoda_gateway.queue import AdmissionQueue
 from pagoda_gateway.relay import Parts, Relay
-from pagoda_gateway.settings import Address, Settings
+from pagoda_gateway.settings import Address, InheritedSocket, Settings
+from pagoda_gateway.shared_listener import SharedListener
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,8 @@ class Sidecar:
         self._add_gauges()
         self._tasks: list[asyncio.Task[None]] = []
         self._runners: list[web.AppRunner] = []
+        listen = settings.listen
+        self._shared = SharedListener(listen.fd) if isinstance(listen, InheritedSocket) else None
         self.port = 0
         self.admin_port = 0
 
@@ -94,9 +97,11 @@ class Sidecar:
     async def start(self) -> None:
         self.port = await self._listen(self._build_public(), self._settings.listen)
         self.admin_port = await self._listen(self._build_admin(), self._settings.admin)
+        settings = self._settings
+        poll_seconds = settings.shared_poll_seconds if self._shared is not None else settings.poll_seconds
         self._tasks = [
-            asyncio.create_task(self.server.watch(self._settings.poll_seconds)),
-            asyncio.create_task(self.keys.watch(self._settings.keys_poll_seconds)),
+            asyncio.create_task(self.server.watch(poll_seconds, self._follow_readiness)),
+            asyncio.create_task(self.keys.watch(settings.keys_poll_seconds)),
         ]
         log.info("gateway listens port=%d admin_port=%d", self.port, self.admin_port)
 
@@ -104,30 +109,55 @@ class Sidecar:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._shared is not None:
+            self._shared.close()
         for runner in self._runners:
             await runner.cleanup()
 
-    async def _listen(self, app: web.Application, address: Address) -> int:
+    async def _listen(self, app: web.Application, address: Address | InheritedSocket) -> int:
         """NB: handler_cancellation is what makes a client's disconnect reach the queue and the server."""
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=5.0)
         await runner.setup()
         self._runners.append(runner)
+        if isinstance(address, InheritedSocket):
+            assert self._shared is not None and runner.server is not None
+            self._shared.serve(runner.server)
+            return self._shared.port
         await web.TCPSite(runner, address.host, address.port, backlog=1024).start()
         return int(runner.addresses[0][1])
 
+    def _follow_readiness(self) -> None:
+        """Of gateways that share a socket only those that can serve take connections from it, and keep them."""
+        if self._shared is None:
+            return
+        if self.drain.draining:
+            if self.drain.refuses():
+                self._shared.close_idle()
+        elif self.server.ready():
+            self._shared.resume()
+        else:
+            self._shared.pause()
+            self._shared.close_idle()
+
     def _build_public(self) -> web.Application:
-        app = web.Application(client_max_size=self._settings.max_body_bytes, middlewares=[answer_in_openai_errors])
+        middlewares = [answer_in_openai_errors, *([self._shared.track] if self._shared is not None else [])]
+        app = web.Application(client_max_size=self._settings.max_body_bytes, middlewares=middlewares)
         relay = Relay(Parts(self._settings, self.gate, self.keys, self.drain, self.metrics))
+        self._add_own_pages(app)
+        app.router.add_route("*", "/v1/{tail:.*}", relay.__call__)
+        return app
+
+    def _add_own_pages(self, app: web.Application) -> None:
+        """NB: on the admin port too: at a shared public port anyone may answer."""
         app.router.add_get("/health", self._answer_health)
         app.router.add_get("/ready", self._answer_ready)
         app.router.add_get("/metrics", self._answer_metrics)
         app.router.add_get("/load", self._answer_load)
-        app.router.add_route("*", "/v1/{tail:.*}", relay.__call__)
-        return app
 
     def _build_admin(self) -> web.Application:
         app = web.Application(middlewares=[answer_in_openai_errors])
         app.router.add_post("/drain", self._answer_drain)
+        self._add_own_pages(app)
         return app
 
     async def _answer_health(self, request: web.Request) -> web.Response:
@@ -167,9 +197,13 @@ class Sidecar:
         return build_json(200, {"drained": True})
 
     def begin_drain(self) -> None:
-        if not self.drain.draining:
-            log.info("drain begins in_flight=%d queued=%d", self.drain.in_flight, self.queue.queued)
+        """NB: a shared port is left at once, as no endpoint list lags behind; its clients have the grace to leave."""
+        if self.drain.draining:
+            return
+        log.info("drain begins in_flight=%d queued=%d", self.drain.in_flight, self.queue.queued)
         self.drain.begin()
+        if self._shared is not None:
+            self._shared.close()
 
 
 async def run_sidecar(settings: Settings) -> None:

@@ -1,16 +1,20 @@
-"""One HTTP/1.1 exchange with the model server over its unix socket, the body handed on as it arrives.
+"""One HTTP/1.1 exchange with the model server over its unix socket, the body handed on inside the read itself.
 
-One connection a request: closing it is how the server learns that nobody waits any more. It must never buffer a body
-and never read what is in it. A protocol-to-protocol copy can replace `Exchange` without its callers knowing.
+One connection a request: closing it is how the server learns that nobody waits any more. It must never buffer a body:
+when its taker has enough, the server is not read from.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, cast
+
+from pagoda_gateway.framing import Body, build_body
 
 HEAD_LIMIT_BYTES = 64 * 1024
-READ_BYTES = 64 * 1024
+PAGE_LIMIT_BYTES = 8 * 1024 * 1024
 
 
 class UpstreamUnreachable(Exception):
@@ -30,13 +34,27 @@ class Head:
         return next((value for key, value in self.headers if key.lower() == name), "")
 
 
-def build_request(method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes) -> bytes:
+class Taker(Protocol):
+    """Where a body goes, piece by piece."""
+
+    @property
+    def as_chunks(self) -> bool:
+        """True when it expects the framing of HTTP/1.1 around each piece, the last chunk left out."""
+
+    def take(self, piece: bytes) -> bool:
+        """False when it has enough for now. Raises ValueError when it will take no more at all."""
+
+    async def drain(self) -> None:
+        """Returns when it can take more."""
+
+
+def build_request_head(method: str, target: str, headers: Iterable[tuple[str, str]], length: int) -> bytes:
     """The caller's headers must not frame the message: length and connection are said here."""
     lines = [f"{method} {target} HTTP/1.1", *(f"{key}: {value}" for key, value in headers)]
-    if body or method not in ("GET", "HEAD"):
-        lines.append(f"Content-Length: {len(body)}")
+    if length or method not in ("GET", "HEAD"):
+        lines.append(f"Content-Length: {length}")
     lines.append("Connection: close")
-    return "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body
+    return "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n"
 
 
 def parse_head(raw: bytes) -> Head:
@@ -45,84 +63,172 @@ def parse_head(raw: bytes) -> Head:
     if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not parts[1].isdecimal():
         raise UpstreamBroken("the server did not answer in HTTP/1.1")
     pairs = (line.partition(":") for line in lines)
-    return Head(status=int(parts[1]), headers=tuple((key.strip(), value.strip()) for key, _, value in pairs))
+    head = Head(status=int(parts[1]), headers=tuple((key.strip(), value.strip()) for key, _, value in pairs))
+    if not re.fullmatch("[0-9]*", head.get("content-length")):
+        raise UpstreamBroken("the server's Content-Length is no number")
+    return head
 
 
-class Exchange:
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: Head) -> None:
-        self._reader = reader
-        self._writer = writer
-        self.head = head
+def build_answer_body(head: Head, *, as_chunks: bool) -> Body:
+    if head.status in (204, 304):
+        return build_body(chunked=False, length=0, as_chunks=False)
+    chunked = "chunked" in head.get("transfer-encoding").lower()
+    length = head.get("content-length")
+    return build_body(chunked=chunked, length=int(length) if length and not chunked else None, as_chunks=as_chunks)
+
+
+class Exchange(asyncio.Protocol):
+    """Reads stop whenever its coroutine has something to do, so that nothing piles up behind it."""
+
+    def __init__(self) -> None:
+        self.head = Head(status=0, headers=())
+        self._transport: asyncio.Transport | None = None
+        self._unread = bytearray()
+        self._body: Body | None = None
+        self._taker: Taker | None = None
+        self._failure: Exception | None = None
+        self._at_eof = False
+        self._lost = False
+        self._stirred: asyncio.Future[None] | None = None
+
+    @property
+    def torn(self) -> bool:
+        """True when what was handed on so far ends inside a chunk."""
+        return self._body is not None and self._body.torn
 
     def close(self) -> None:
-        self._writer.transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
 
-    async def body(self) -> AsyncIterator[bytes]:
-        """Pieces of the body as they come. Raises UpstreamBroken when it ends too early."""
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._taker is None:
+            self._unread += data
+            self._stir()
+        elif not self._hand_on(data):
+            self._stir()
+
+    def eof_received(self) -> None:
+        self._at_eof = True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Lets go of both connections, which would else hold each other until the garbage collector comes."""
+        self._lost, self._transport, self._taker = True, None, None
+        self._stir()
+
+    def _stir(self) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+        if self._stirred is not None and not self._stirred.done():
+            self._stirred.set_result(None)
+
+    def _hand_on(self, data: bytes) -> bool:
+        """False when the coroutine must see to it: the taker has enough, the body ended, or something is wrong."""
+        assert self._body is not None and self._taker is not None
         try:
-            async for piece in self._pieces():
-                yield piece
-        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
-            raise UpstreamBroken("the server's answer ended early") from error
+            piece = self._body.feed(data)
+            return (not piece or self._taker.take(piece)) and not self._body.ended
+        except ValueError as error:
+            self._failure = error
+            return False
 
-    def _pieces(self) -> AsyncIterator[bytes]:
-        if self.head.status in (204, 304):
-            return self._read_exactly(0)
-        if "chunked" in self.head.get("transfer-encoding").lower():
-            return self._read_chunked()
-        length = self.head.get("content-length")
-        return self._read_exactly(int(length)) if length else self._read_to_end()
+    async def _read_more(self) -> None:
+        """Until the coroutine is needed again. Raises EOFError when no more can come."""
+        if self._lost or self._transport is None:
+            raise EOFError
+        self._stirred = asyncio.get_running_loop().create_future()
+        self._transport.resume_reading()
+        await self._stirred
 
-    async def _read_exactly(self, left: int) -> AsyncIterator[bytes]:
-        while left:
-            piece = await self._reader.read(min(left, READ_BYTES))
-            if not piece:
+    async def send(self, head: bytes, body: bytes) -> None:
+        """Sends the request and waits for the answer's head. Raises UpstreamBroken."""
+        try:
+            if self._transport is None:
                 raise EOFError
-            left -= len(piece)
-            yield piece
+            self._transport.writelines([head, body] if body else [head])
+            while self.head.status < 200:
+                self.head = parse_head(await self._read_head())
+        except (EOFError, ValueError) as error:
+            raise UpstreamBroken("the model server closed before it answered") from error
 
-    async def _read_chunked(self) -> AsyncIterator[bytes]:
-        while size := int((await self._reader.readuntil(b"\r\n")).split(b";")[0], 16):
-            async for piece in self._read_exactly(size):
-                yield piece
-            if await self._reader.readexactly(2) != b"\r\n":
-                raise ValueError("a chunk does not end with its line")
-        while await self._reader.readuntil(b"\r\n") != b"\r\n":
-            pass
+    async def _read_head(self) -> bytes:
+        while (end := self._unread.find(b"\r\n\r\n")) < 0:
+            if len(self._unread) > HEAD_LIMIT_BYTES:
+                raise ValueError("the head is too long")
+            await self._read_more()
+        raw = bytes(self._unread[: end + 4])
+        del self._unread[: end + 4]
+        return raw
 
-    async def _read_to_end(self) -> AsyncIterator[bytes]:
-        while piece := await self._reader.read(READ_BYTES):
-            yield piece
+    async def copy(self, taker: Taker) -> None:
+        """Hands the body on until it ends. Raises UpstreamBroken when that is too early."""
+        self._body = body = build_answer_body(self.head, as_chunks=taker.as_chunks)
+        self._taker = taker
+        if self._unread and not body.ended:
+            self._hand_on(bytes(self._unread))
+        self._unread.clear()
+        try:
+            while True:
+                await taker.drain()
+                if self._has_ended(body):
+                    return
+                await self._read_more()
+        except (EOFError, ValueError) as error:
+            raise UpstreamBroken(str(error) or "the server's answer ended early") from error
+
+    def _has_ended(self, body: Body) -> bool:
+        if self._failure:
+            raise self._failure
+        if self._lost and self._at_eof:
+            body.feed_eof()
+        return body.ended
 
 
-async def open_exchange(socket: Path, request: bytes) -> Exchange:
+async def open_exchange(socket: Path, head: bytes, body: bytes = b"") -> Exchange:
     """Sends the request and waits for the head. Raises UpstreamUnreachable or UpstreamBroken."""
     try:
-        reader, writer = await asyncio.open_unix_connection(str(socket), limit=HEAD_LIMIT_BYTES)
+        _, exchange = await asyncio.get_running_loop().create_unix_connection(Exchange, str(socket))
     except OSError as error:
         raise UpstreamUnreachable("the model server does not answer") from error
     try:
-        return Exchange(reader, writer, await _send(reader, writer, request))
+        await exchange.send(head, body)
     except BaseException:
-        writer.transport.abort()
+        exchange.close()
         raise
+    return exchange
 
 
-async def _send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> Head:
-    try:
-        writer.write(request)
-        await writer.drain()
-        while (head := parse_head(await reader.readuntil(b"\r\n\r\n"))).status < 200:
-            pass
-    except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
-        raise UpstreamBroken("the model server closed before it answered") from error
-    return head
+class Page:
+    """A small body kept whole."""
+
+    as_chunks = False
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.raw = bytearray()
+        self._limit_bytes = limit_bytes
+
+    def take(self, piece: bytes) -> bool:
+        if len(self.raw) + len(piece) > self._limit_bytes:
+            raise ValueError(f"the server's answer is longer than {self._limit_bytes} bytes")
+        self.raw += piece
+        return True
+
+    async def drain(self) -> None:
+        pass
+
+
+async def read_page(exchange: Exchange, limit_bytes: int) -> bytes:
+    page = Page(limit_bytes)
+    await exchange.copy(page)
+    return bytes(page.raw)
 
 
 async def fetch(socket: Path, path: str) -> tuple[int, bytes]:
     """A small GET, whole: for the server's own pages, not for relaying."""
-    exchange = await open_exchange(socket, build_request("GET", path, [("Host", "server")], b""))
+    exchange = await open_exchange(socket, build_request_head("GET", path, [("Host", "server")], 0))
     try:
-        return exchange.head.status, b"".join([piece async for piece in exchange.body()])
+        return exchange.head.status, await read_page(exchange, PAGE_LIMIT_BYTES)
     finally:
         exchange.close()

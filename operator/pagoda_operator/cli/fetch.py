@@ -5,73 +5,21 @@ and tokenizer files, never code or pickles. It imports no torch. A marker file w
 holds, so a second run is quick.
 """
 
-import contextlib
 import os
 import shutil
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Literal
+
+from pagoda_operator.cli.model_uri import FetchError, ModelUri, parse_uri
+from pagoda_operator.cli.progress import Say, count_bytes, show_progress
+from pagoda_operator.cli.weights import is_wanted
 
 MARKER = ".pagoda-complete"
 TERMINATION_LOG = Path("/dev/termination-log")
-ALLOWED = ("*.safetensors", "*.json", "*.jinja", "tokenizer*")
-REFUSED = ("*.py", "*.bin", "*.pt", "*.pth", "*.pkl", "*.onnx", "original/*", "onnx/*")
-SCHEMES = "bundled://NAME, hf://org/name@revision, pvc://claim/path, file:///absolute/path"
-
-Reason = Literal["ModelNotFound", "ModelDownloadDenied", "ModelDownloadFailed"]
-Say = Callable[[str], None]
 
 
-class FetchError(Exception):
-    """A model could not be fetched; `reason` is the condition reason the operator shows."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(f"{reason}: {message}")
-        self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class ModelUri:
-    """A parsed model URI. `revision` is None unless the URI has one."""
-
-    text: str
-    scheme: str
-    path: str
-    revision: str | None = None
-
-
-def parse_uri(text: str) -> ModelUri:
-    """Split a model URI; raises FetchError when no way to fetch it is known."""
-    scheme, separator, rest = text.partition("://")
-    if not separator or not rest:
-        raise FetchError("ModelNotFound", f"URI {text!r} has no scheme or no path: use one of {SCHEMES}")
-    if scheme == "hf":
-        return _parse_hf(text, rest)
-    if scheme == "file" and not rest.startswith("/"):
-        raise FetchError("ModelNotFound", f"URI {text} is not absolute: write file:///absolute/path")
-    if scheme == "bundled" and not rest.replace("-", "").replace("_", "").replace(".", "").isalnum():
-        raise FetchError("ModelNotFound", f"URI {text} names no bundled model: use bundled://pagoda-tiny")
-    if scheme not in ("bundled", "pvc", "file"):
-        raise FetchError(
-            "ModelNotFound", f"URI {text} has the scheme {scheme!r}, which cannot be fetched: use {SCHEMES}"
-        )
-    return ModelUri(text, scheme, rest)
-
-
-def _parse_hf(text: str, rest: str) -> ModelUri:
-    repository, _, revision = rest.partition("@")
-    if repository.count("/") != 1 or not all(repository.split("/")):
-        raise FetchError(
-            "ModelNotFound", f"URI {text} is not of the form hf://org/name@revision: give organisation and name"
-        )
-    return ModelUri(text, "hf", repository, revision or None)
-
-
-def fetch_model(uri_text: str, destination: Path, say: Say) -> None:
+def fetch_model(uri_text: str, destination: Path, say: Say, say_progress: Say | None = None) -> None:
     """Fill `destination` with the model of `uri_text`; does nothing when it is there already."""
     uri = parse_uri(uri_text)
     if uri.scheme == "pvc":
@@ -84,11 +32,13 @@ def fetch_model(uri_text: str, destination: Path, say: Say) -> None:
         return
     _prepare(destination)
     say(f"fetch: {uri.text} -> {destination}")
-    with _progress(destination, say):
-        {"bundled": _fetch_bundled, "file": _fetch_file, "hf": _fetch_hf}[uri.scheme](uri, destination)
+    if uri.scheme == "hf":
+        _fetch_hub(uri, destination, say_progress or say)
+    else:
+        {"bundled": _fetch_bundled, "file": _fetch_file}[uri.scheme](uri, destination)
     _verify_config(uri, destination, "it is not a model that transformers knows: choose another repository or folder")
     marker.write_text(uri.text + "\n", encoding="utf-8")
-    say(f"fetch: complete, {_folder_bytes(destination) / 1e6:.1f} MB")
+    say(f"fetch: complete, {count_bytes(destination) / 1e6:.1f} MB")
 
 
 def verify_mounted(uri: ModelUri, destination: Path) -> None:
@@ -122,6 +72,15 @@ def _prepare(destination: Path) -> None:
             shutil.rmtree(entry, ignore_errors=True)
         else:
             entry.unlink()
+
+
+def _fetch_hub(uri: ModelUri, destination: Path, say_progress: Say) -> None:
+    from pagoda_operator.cli import hub
+
+    snapshot = hub.list_snapshot(uri)
+    hub.drop_abandoned(destination)
+    with show_progress(destination, snapshot.total_bytes, say_progress):
+        hub.fetch_snapshot(uri, snapshot, destination)
 
 
 def _fetch_bundled(uri: ModelUri, destination: Path) -> None:
@@ -158,76 +117,7 @@ def _fetch_file(uri: ModelUri, destination: Path) -> None:
     if not source.is_dir():
         raise FetchError("ModelNotFound", f"URI {uri.text} is not a folder here: correct the path")
     for entry in sorted(source.iterdir()):
-        if entry.is_file() and any(entry.match(pattern) for pattern in ALLOWED) and entry.suffix not in (".py", ".bin"):
+        if entry.is_file() and is_wanted(entry.name):
             link = destination / entry.name
             link.unlink(missing_ok=True)
             link.symlink_to(entry.resolve())
-
-
-def _fetch_hf(uri: ModelUri, destination: Path) -> None:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import disable_progress_bars
-
-    disable_progress_bars()
-    try:
-        snapshot_download(
-            uri.path,
-            revision=uri.revision,
-            local_dir=destination,
-            allow_patterns=list(ALLOWED),
-            ignore_patterns=list(REFUSED),
-        )
-    except Exception as error:
-        raise explain_hub_error(uri, error) from error
-
-
-def explain_hub_error(uri: ModelUri, error: Exception) -> FetchError:
-    """Name what the hub's error means to the user, and the fix."""
-    from huggingface_hub import errors
-
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(error, errors.GatedRepoError):
-        fix = "accept its licence on the hub and set model.tokenSecretRef (or HF_TOKEN) to a token that may read it"
-        return FetchError("ModelDownloadDenied", f"URI {uri.text} is gated: {fix}")
-    if isinstance(error, errors.RevisionNotFoundError):
-        return FetchError(
-            "ModelNotFound", f"URI {uri.text}: no revision {uri.revision!r}: use a branch, tag or commit of {uri.path}"
-        )
-    if isinstance(error, (errors.RepositoryNotFoundError, errors.HFValidationError)):
-        fix = "check organisation and name; for a private repository set model.tokenSecretRef (or HF_TOKEN)"
-        return FetchError("ModelNotFound", f"URI {uri.text} is not on the hub: {fix}")
-    if status in (401, 403):
-        return FetchError(
-            "ModelDownloadDenied",
-            f"URI {uri.text}: HTTP {status}: set model.tokenSecretRef (or HF_TOKEN) to a valid token",
-        )
-    detail = " ".join(str(error).split())[:300]
-    return FetchError(
-        "ModelDownloadFailed", f"URI {uri.text}: {detail}: check the network, the disk's space, and try again"
-    )
-
-
-@contextlib.contextmanager
-def _progress(destination: Path, say: Say, every_seconds: float = 5.0) -> Iterator[None]:
-    """Say every few seconds how much has arrived."""
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(every_seconds):
-            say(f"fetch: {_folder_bytes(destination) / 1e6:.1f} MB so far")
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def _folder_bytes(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # a partial file may be renamed while it is counted
-            total += path.stat().st_size if path.is_file() else 0
-    return total

@@ -10,7 +10,11 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    name="pagoda", help="One YAML in, one OpenAI-compatible endpoint out.", no_args_is_help=True, add_completion=False
+    name="pagoda",
+    help="One YAML in, one OpenAI-compatible endpoint out.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
 )
 
 
@@ -24,16 +28,25 @@ def fetch(
     uri: Annotated[
         str,
         typer.Argument(
-            help="bundled://NAME, hf://org/name@revision, pvc://claim/path or file:///path", show_default=False
+            metavar="URI",
+            help="bundled://NAME, hf://org/name@revision, pvc://claim/path or file:///path",
+            show_default=False,
         ),
     ],
-    dest: Annotated[Path, typer.Argument(help="The folder to fill.", show_default=False)],
+    dest: Annotated[Path, typer.Argument(metavar="DEST", help="The folder to fill.", show_default=False)],
 ) -> None:
-    """Put a model's files into a folder (the init container of every model pod)."""
-    from pagoda_operator.cli.fetch import FetchError, fetch_model, report_failure
+    """Put a model's files into a folder (the init container of every model pod).
 
+    Takes safetensors, JSON, templates and tokenizers, never code and never pickles. Files that are complete are not
+    fetched again. HF_TOKEN is sent to the hub, HF_ENDPOINT names another one.
+    """
+    from pagoda_operator.cli.fetch import fetch_model, report_failure
+    from pagoda_operator.cli.model_uri import FetchError
+    from pagoda_operator.cli.progress import open_terminal
+
+    say, say_progress = open_terminal(sys.stdout)
     try:
-        fetch_model(uri, dest, lambda line: print(line, flush=True))
+        fetch_model(uri, dest, say, say_progress)
     except FetchError as error:
         report_failure(error)
         raise _fail(str(error)) from error
@@ -46,19 +59,28 @@ def fetch(
 @app.command()
 def run(
     file: Annotated[
-        Path, typer.Argument(help="A YAML file with one ModelDeployment (and its Secrets).", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A YAML file with one ModelDeployment (and its Secrets).", show_default=False
+        ),
     ],
-    port: Annotated[int, typer.Option(help="Where the endpoint listens on 127.0.0.1.", min=1, max=65535)] = 8000,
-    chat: Annotated[bool, typer.Option("--chat", help="Open a prompt and talk to the model.")] = False,
+    port: Annotated[
+        int, typer.Option(metavar="PORT", help="Where the endpoint listens on 127.0.0.1.", min=1, max=65535)
+    ] = 8000,
+    chat: Annotated[bool, typer.Option("--chat", help="Open a prompt: live tokens/s; Ctrl-C stops an answer.")] = False,
     ask: Annotated[str | None, typer.Option(metavar="PROMPT", help="Ask one question and print its answer.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Stop after the answer to --ask.")] = False,
 ) -> None:
     """Serve a ModelDeployment on this machine, without a cluster.
 
-    The containers of the pod that the operator would build run here as processes. Saving the file rolls over to the
-    new version: a CPU model loads beside the old one, a GPU model after it; the port is taken over once the old
-    requests are done, so for a moment it refuses connections. With several
-    replicas each has its own URL. Ctrl-C drains and stops.
+    Runs the containers of the pod that the operator would build as processes, for each of `replicas`, behind one URL.
+    What crashes is started again, later each time.
+
+    Saving FILE rolls over to the new version without a gap: it loads beside the old one, takes over the port, and the
+    old one ends when its last answer has. A model on a GPU loads after the old one has gone; clients are told to come
+    again (503 with Retry-After).
+
+    Ctrl-C finishes what runs and stops; a second one stops at once.
     """
     from pagoda_operator.cli.run.session import RunOptions, run_file
     from pagoda_operator.cli.spec_file import SpecFileError

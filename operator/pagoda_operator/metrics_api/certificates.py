@@ -39,14 +39,14 @@ def build_bundle(names: tuple[str, ...], now: datetime, *, previous_ca_pem: byte
     end = now + timedelta(days=LIFE_DAYS)
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"pagoda-metrics-ca-{now:%Y%m%d%H%M%S}")])
-    ca = _builder(ca_name, ca_name, ca_key.public_key(), now, end)
+    ca = _builder(ca_name, ca_name, ca_key.public_key(), ca_key.public_key(), now, end)
     ca = ca.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     ca = ca.add_extension(_usage(sign_certificates=True), critical=True)
     ca_certificate = ca.sign(ca_key, hashes.SHA256())
 
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
-    leaf = _builder(subject, ca_name, key.public_key(), now, end)
+    leaf = _builder(subject, ca_name, key.public_key(), ca_key.public_key(), now, end)
     leaf = leaf.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
     leaf = leaf.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     leaf = leaf.add_extension(_usage(sign_certificates=False), critical=True)
@@ -62,10 +62,20 @@ def build_bundle(names: tuple[str, ...], now: datetime, *, previous_ca_pem: byte
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, end: datetime
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    issuer_key: ec.EllipticCurvePublicKey,
+    now: datetime,
+    end: datetime,
 ) -> x509.CertificateBuilder:
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
     builder = builder.serial_number(x509.random_serial_number())
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    issued_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key)
+    builder = builder.add_extension(
+        issued_by, critical=False
+    )  # without it a strict client refuses the chain (RFC 5280)
     return builder.not_valid_before(now - timedelta(minutes=5)).not_valid_after(end)
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from pagoda_operator.cli import fetch
-from pagoda_operator.cli.fetch import MARKER, FetchError, fetch_model, parse_uri
+from pagoda_operator.cli.fetch import MARKER, fetch_model
+from pagoda_operator.cli.hub import explain_hub_error
+from pagoda_operator.cli.model_uri import FetchError, parse_uri
 
 
 @pytest.fixture
@@ -90,11 +92,11 @@ def test_hub_errors_become_the_reasons_of_the_condition(name: str, reason: str) 
 
     kind = getattr(errors, name)
     error = kind.__new__(kind)
-    assert fetch.explain_hub_error(parse_uri("hf://org/name@v1"), error).reason == reason
+    assert explain_hub_error(parse_uri("hf://org/name@v1"), error).reason == reason
 
 
 def test_other_hub_error_says_what_happened() -> None:
-    explained = fetch.explain_hub_error(parse_uri("hf://org/name"), ConnectionError("no route"))
+    explained = explain_hub_error(parse_uri("hf://org/name"), ConnectionError("no route"))
     assert explained.reason == "ModelDownloadFailed"
     assert "no route" in str(explained)
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from pagoda_operator.cli.run.generation import model_folder
 from pagoda_operator.cli.run.plan import (
+    Addresses,
     Folders,
     PlanError,
     ReplicaPlan,
@@ -15,7 +17,6 @@ from pagoda_operator.cli.run.plan import (
 )
 from pagoda_operator.cli.run.pod import LocalPod, build_local_pod
 from pagoda_operator.cli.run.process import next_backoff
-from pagoda_operator.cli.run.session import model_folder
 from pagoda_operator.cli.spec_file import parse_spec
 
 TINY = """
@@ -25,6 +26,7 @@ metadata: {name: tiny}
 spec:
   model: {uri: "bundled://pagoda-tiny"}
 """
+ADDRESSES = Addresses(shared_fd=9, admin_port=8)
 FOLDERS = Folders(run=Path("/x/run"), models=Path("/x/m"), etc=Path("/x/etc"))
 
 
@@ -33,7 +35,7 @@ def build_pod(extra: str = "") -> LocalPod:
 
 
 def plan_tiny(pod: LocalPod) -> ReplicaPlan:
-    return plan_replica(pod.spec, name="tiny-0", folders=FOLDERS, port=9, admin_port=8, secrets={}, python="/py")
+    return plan_replica(pod.spec, name="tiny-0", folders=FOLDERS, addresses=ADDRESSES, secrets={}, python="/py")
 
 
 def test_fetch_runs_first_with_the_models_folder_of_this_machine() -> None:
@@ -41,10 +43,12 @@ def test_fetch_runs_first_with_the_models_folder_of_this_machine() -> None:
     assert fetch.command == ("/py", "-m", "pagoda_operator.cli.main", "fetch", "bundled://pagoda-tiny", "/x/m")
 
 
-def test_gateway_listens_on_loopback_ports_of_this_machine() -> None:
-    command = plan_tiny(build_pod()).gateway.command
+def test_gateway_shares_the_public_socket_and_has_an_admin_port_of_its_own() -> None:
+    plan = plan_tiny(build_pod())
+    command = plan.gateway.command
+    assert plan.gateway.inherits == (9,) and plan.server.inherits == ()
     assert command[:4] == ("/py", "-m", "pagoda_gateway", "sidecar")
-    assert command[command.index("--listen") + 1] == "127.0.0.1:9"
+    assert command[command.index("--listen") + 1] == "fd://9"
     assert command[command.index("--admin") + 1] == "127.0.0.1:8"
     assert command[command.index("--upstream") + 1] == "/x/run/server.sock"
 
@@ -67,10 +71,10 @@ def test_caches_of_the_pod_are_not_used_here() -> None:
 
 
 def test_addresses_are_placed_in_both_spellings() -> None:
-    assert place_addresses(["--listen=0.0.0.0:1", "--admin", "a"], 5, 6) == [
-        "--listen=127.0.0.1:5",
+    assert place_addresses(["--listen=0.0.0.0:1", "--admin", "a"], ADDRESSES) == [
+        "--listen=fd://9",
         "--admin",
-        "127.0.0.1:6",
+        "127.0.0.1:8",
     ]
 
 

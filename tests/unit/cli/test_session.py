@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from pagoda_operator.cli.run import session as run_session
+from pagoda_operator.cli.run.door import find_free_port
 from pagoda_operator.cli.run.pod import LocalPod
 from pagoda_operator.cli.run.replica import SetupError, is_ready
-from pagoda_operator.cli.run.session import RunOptions, Session, find_free_port
+from pagoda_operator.cli.run.session import RunOptions, Session
 from pagoda_operator.cli.spec_file import read_spec_file
 
 STAND_IN = """
+import asyncio
+import socket
 import sys
 from aiohttp import web
 
@@ -36,8 +39,16 @@ async def chat(request):
 app = web.Application()
 app.router.add_get("/ready", ready)
 app.router.add_post("/v1/chat/completions", chat)
+
+async def serve_gateway():
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.SockSite(runner, socket.socket(fileno=int(option("--listen")[5:]))).start()
+    await web.TCPSite(runner, "127.0.0.1", int(option("--admin").split(":")[1])).start()
+    await asyncio.Event().wait()
+
 if "--listen" in sys.argv:
-    web.run_app(app, host="127.0.0.1", port=int(option("--listen").split(":")[1]), print=None)
+    asyncio.run(serve_gateway())
 else:
     web.run_app(app, path=option("--socket"), print=None)
 """
@@ -62,7 +73,7 @@ def make_pod(program: Path, setup_code: str = "pass") -> Callable[[object], Loca
     spec = {
         "initContainers": [
             {"name": "fetch", "command": [sys.executable, "-c", setup_code]},
-            {"name": "gateway", "restartPolicy": "Always", "command": [*run, "--listen", "0.0.0.0:8000"]},
+            {"name": "gateway", "restartPolicy": "Always", "command": [*run, "--listen", "a:1", "--admin", "a:2"]},
         ],
         "containers": [{"name": "server", "command": [*run, "--socket", "/run/pagoda/server.sock"]}],
     }
@@ -93,7 +104,7 @@ async def test_question_is_answered_and_everything_stops(
     session = build_session(options, tmp_path / "r", said)
     await asyncio.wait_for(session.work(), 30)
     await session.close()
-    assert said == ["Fetching", "Starting", "Ready", "Draining"]
+    assert said == ["Fetching", "Starting", "Ready", "Draining", "Stopped"]
     printed = capsys.readouterr().out
     assert "Hello there" in printed
     assert "2 tokens, " in printed

@@ -126,6 +126,7 @@ async def start(server: FakeServer) -> AsyncIterator[Start]:
                 "max_running": 1,
                 "drain_grace_seconds": 0.0,
                 "poll_seconds": 0.02,
+                "shared_poll_seconds": 0.02,
                 "keys_poll_seconds": 0.02,
             }
             settings = Settings(**{**values, **changes})  # type: ignore[arg-type]

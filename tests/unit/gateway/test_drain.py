@@ -1,5 +1,6 @@
 import asyncio
 import os
+import resource
 import signal
 import sys
 
@@ -58,7 +59,7 @@ async def test_requests_are_taken_until_the_grace_is_over() -> None:
     await drain.wait_empty()
 
 
-async def run_program(server, *flags: str) -> asyncio.subprocess.Process:
+async def run_program(server, *flags: str, **options: object) -> asyncio.subprocess.Process:
     words = (
         f"-m pagoda_gateway sidecar --listen 127.0.0.1:0 --admin 127.0.0.1:0 --upstream {server.socket} --model-name m"
     )
@@ -68,6 +69,7 @@ async def run_program(server, *flags: str) -> asyncio.subprocess.Process:
         *(sys.executable, *words.split(), *flags),
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p.endswith("server_image"))},
+        **options,
     )
 
 
@@ -90,6 +92,17 @@ async def test_signalled_program_ends_when_empty(server) -> None:
         await process.stderr.readuntil(b"gateway listens")
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
+
+
+async def test_program_may_open_as_many_files_as_it_is_let(server) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    process = await run_program(server, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard)))
+    async with asyncio.timeout(20):
+        assert process.stderr is not None
+        await process.stderr.readuntil(b"gateway listens")
+        assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+        process.kill()
+        await process.wait()
 
 
 async def test_bad_setting_stops_the_program_with_its_name(server) -> None:

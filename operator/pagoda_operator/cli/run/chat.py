@@ -1,15 +1,15 @@
-"""Talk to a running endpoint: stream a chat answer, measure it, show it as it comes."""
+"""Ask a running endpoint: stream a chat answer and measure it."""
 
-import asyncio
-import contextlib
 import json
-import sys
+import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 Message = dict[str, str]
 OnText = Callable[[str, "Answer"], None]
@@ -45,7 +45,8 @@ class Answer:
     @property
     def summary(self) -> str:
         first = f"{(self.first_token - self.started) * 1000:.0f} ms" if self.first_token is not None else "never"
-        return f"{self.tokens} tokens, {self.tokens_per_second:.1f} tokens/s, first token after {first}"
+        count = "1 token" if self.tokens == 1 else f"{self.tokens} tokens"
+        return f"{count}, {self.tokens_per_second:.1f} tokens/s, first token after {first}"
 
 
 async def stream_answer(endpoint: Endpoint, messages: list[Message], on_text: OnText) -> Answer:
@@ -83,81 +84,35 @@ async def _stream_events(endpoint: Endpoint, messages: list[Message]) -> AsyncIt
             session.post(f"{endpoint.url}/v1/chat/completions", json=body) as response,
         ):
             if response.status != 200:
-                raise ChatError(f"{endpoint.url}: HTTP {response.status}: {(await response.text())[:500]}")
+                raise ChatError(f"HTTP {response.status}: {_read_message(await response.text())}")
             async for line in response.content:
                 if line.startswith(b"data:") and line[5:].strip() != b"[DONE]":
                     event = json.loads(line[5:])
                     if "error" in event:
-                        raise ChatError(f"{endpoint.url}: {event['error']}")
+                        raise ChatError(_read_message(line[5:]))
                     yield event
-    except aiohttp.ClientError as error:
-        raise ChatError(f"{endpoint.url}: {error}") from error
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise ChatError(f"{endpoint.url} broke off: {error or type(error).__name__}") from error
+
+
+def _read_message(body: str | bytes) -> str:
+    """The message of an error in OpenAI's shape, or what else was answered."""
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return (body if isinstance(body, str) else body.decode(errors="replace"))[:500].strip()
+
+
+def without_control(text: str) -> str:
+    """NB: a model may write escape sequences, and a terminal obeys them."""
+    return CONTROL.sub("", text)
 
 
 async def ask(endpoint: Endpoint, prompt: str) -> None:
     """One question; the answer on standard output as it streams."""
 
     def show(piece: str, _: Answer) -> None:
-        print(piece, end="", flush=True)
+        print(without_control(piece), end="", flush=True)
 
     answer = await stream_answer(endpoint, [{"role": "user", "content": prompt}], show)
     print(f"\n\n{answer.summary}\n{endpoint.url}/v1", flush=True)
-
-
-async def chat(endpoint: Endpoint) -> None:
-    """A conversation at the terminal, until end of input."""
-    from rich.console import Console
-    from rich.live import Live
-    from rich.text import Text
-
-    console = Console()
-    console.print(f"[dim]Chatting with {endpoint.model}. Ctrl-D or Ctrl-C ends.[/dim]")
-    messages: list[Message] = []
-    async with _open_lines() as read_line:
-        while True:
-            console.print("[bold]you>[/bold] ", end="")
-            line = await read_line()
-            if line is None:
-                return
-            if not line.strip():
-                continue
-            messages.append({"role": "user", "content": line.strip()})
-            with Live(console=console, refresh_per_second=12, vertical_overflow="visible") as live:
-
-                def show(_: str, answer: Answer, live: Live = live) -> None:
-                    live.update(Text.assemble(answer.text, "\n", (f"{answer.tokens_per_second:.1f} tokens/s", "dim")))
-
-                try:
-                    answer = await stream_answer(endpoint, messages, show)
-                except ChatError as error:
-                    messages.pop()
-                    live.update(Text(str(error), style="red"))
-                    continue
-                live.update(Text.assemble(answer.text, "\n", (answer.summary, "dim")))
-            messages.append({"role": "assistant", "content": answer.text})
-
-
-@contextlib.asynccontextmanager
-async def _open_lines() -> AsyncIterator[Callable[[], Awaitable[str | None]]]:
-    """Read lines of standard input without a thread, which would hold up the end of the program while it waits."""
-    loop = asyncio.get_running_loop()
-    lines: asyncio.Queue[str | None] = asyncio.Queue()
-
-    def read() -> None:
-        line = sys.stdin.readline()
-        lines.put_nowait(line or None)
-        if not line:
-            loop.remove_reader(sys.stdin)
-
-    async def read_directly() -> str | None:
-        return sys.stdin.readline() or None
-
-    try:
-        loop.add_reader(sys.stdin, read)
-    except PermissionError:  # a regular file never blocks and cannot be polled
-        yield read_directly
-        return
-    try:
-        yield lines.get
-    finally:
-        loop.remove_reader(sys.stdin)

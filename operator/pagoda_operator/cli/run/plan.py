@@ -1,13 +1,13 @@
 """Which processes stand for a pod on this machine: pure, from the pod that the operator's builder makes.
 
 Nothing here knows what a gateway or a server is beyond the container's place in the pod: init containers run once,
-native sidecars and containers run on. Paths of the pod are mapped into private folders; the two TCP addresses get ports
-of this machine.
+native sidecars and containers run on. Paths of the pod are mapped into private folders; the public address becomes a
+listening socket that all replicas inherit, the admin address a port of this machine.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,20 @@ class PlanError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """One container as a process. `environment` is added to this program's own."""
+    """One container as a process. `environment` is added to this program's own; `inherits` are open files it gets."""
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
+    inherits: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a replica is reached: the listening socket it shares with all others, and a port of its own."""
+
+    shared_fd: int
+    admin_port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +67,22 @@ class ReplicaPlan:
     setup: tuple[ProcessSpec, ...]
     server: ProcessSpec
     gateway: ProcessSpec
-    port: int
     admin_port: int
     folders: Folders
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    def admin_url(self) -> str:
+        return f"http://127.0.0.1:{self.admin_port}"
 
 
 def plan_replica(
-    pod: Mapping[str, Any], *, name: str, folders: Folders, port: int, admin_port: int, secrets: Secrets, python: str
+    pod: Mapping[str, Any], *, name: str, folders: Folders, addresses: Addresses, secrets: Secrets, python: str
 ) -> ReplicaPlan:
     """The processes of one replica of `pod` (a PodSpec as the builder makes it)."""
 
     def build(container: Mapping[str, Any]) -> ProcessSpec:
         return build_process(
-            container, replica=name, folders=folders, port=port, admin_port=admin_port, secrets=secrets, python=python
+            container, replica=name, folders=folders, addresses=addresses, secrets=secrets, python=python
         )
 
     init = pod.get("initContainers", [])
@@ -86,28 +94,20 @@ def plan_replica(
     return ReplicaPlan(
         setup=tuple(build(container) for container in init if container.get("restartPolicy") != "Always"),
         server=build(pod["containers"][0]),
-        gateway=build(gateways[0]),
-        port=port,
-        admin_port=admin_port,
+        gateway=replace(build(gateways[0]), inherits=(addresses.shared_fd,)),
+        admin_port=addresses.admin_port,
         folders=folders,
     )
 
 
 def build_process(
-    container: Mapping[str, Any],
-    *,
-    replica: str,
-    folders: Folders,
-    port: int,
-    admin_port: int,
-    secrets: Secrets,
-    python: str,
+    container: Mapping[str, Any], *, replica: str, folders: Folders, addresses: Addresses, secrets: Secrets, python: str
 ) -> ProcessSpec:
     """One container as a process of this machine."""
     environment = read_environment(container.get("env", []), replica, secrets)
     words = [*container.get("command", []), *container.get("args", [])]
     words = [VARIABLE.sub(lambda match: environment.get(match.group(1), match.group(0)), word) for word in words]
-    words = [folders.place(word) for word in place_addresses(words, port, admin_port)]
+    words = [folders.place(word) for word in place_addresses(words, addresses)]
     environment = {key: folders.place(value) for key, value in environment.items() if key not in POD_ONLY}
     return ProcessSpec(container["name"], tuple(place_program(words, python)), environment)
 
@@ -124,16 +124,16 @@ def place_program(words: Sequence[str], python: str) -> list[str]:
     return list(words)
 
 
-def place_addresses(words: Sequence[str], port: int, admin_port: int) -> list[str]:
-    """Give the values of --listen and --admin the ports of this machine; only loopback is opened."""
-    ports = {"--listen": port, "--admin": admin_port}
+def place_addresses(words: Sequence[str], addresses: Addresses) -> list[str]:
+    """Give --listen and --admin the addresses of this machine."""
+    values = {"--listen": f"fd://{addresses.shared_fd}", "--admin": f"127.0.0.1:{addresses.admin_port}"}
     placed: list[str] = []
     for word in words:
         flag, separator, _ = word.partition("=")
-        if placed and placed[-1] in ports:
-            word = f"127.0.0.1:{ports[placed[-1]]}"
-        elif separator and flag in ports:
-            word = f"{flag}=127.0.0.1:{ports[flag]}"
+        if placed and placed[-1] in values:
+            word = values[placed[-1]]
+        elif separator and flag in values:
+            word = f"{flag}={values[flag]}"
         placed.append(word)
     return placed
 

@@ -4,14 +4,17 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 
+from pagoda_operator.cli.run.marked import MARK_VARIABLE, kill_marked
 from pagoda_operator.cli.run.plan import ProcessSpec
 
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 1.0, 30.0
 STEADY_AFTER_SECONDS = 60.0
 LOG_LINE_BYTES = 4096
+LAST_LINES_SECONDS = 2.0
 
 OnExit = Callable[["Supervised", int, float], None]
 
@@ -29,6 +32,7 @@ class Supervised:
     def __init__(self, spec: ProcessSpec, log: Path, on_exit: OnExit) -> None:
         self.spec = spec
         self.last_line = ""
+        self._mark = uuid.uuid4().hex
         self._log = log
         self._on_exit = on_exit
         self._process: asyncio.subprocess.Process | None = None
@@ -38,11 +42,25 @@ class Supervised:
     def start(self) -> None:
         self._task = asyncio.create_task(self._keep_running())
 
-    async def run_once(self) -> int:
-        """Run to the end and return the exit code (an init container)."""
-        async for line in self._spawn():
-            self.last_line = line
-        return await self._wait()
+    async def run_once(self, on_line: Callable[[str], None] | None = None) -> int:
+        """Run to the end and return the exit code (an init container).
+
+        NB: the pipe is not asyncio's, whose `wait` waits for the pipe's end too, and a child that was left holds it.
+        """
+        reader, transport, writer = await _open_pipe()
+        try:
+            self._process = process = await self._spawn(writer)
+        finally:
+            os.close(writer)
+        reading = asyncio.create_task(self._read_lines(reader, on_line))
+        try:
+            code = await process.wait()
+            kill_marked(self._mark)
+            await asyncio.wait({reading}, timeout=LAST_LINES_SECONDS)
+            return code
+        finally:
+            reading.cancel()
+            transport.close()
 
     async def stop(self, grace_seconds: float) -> None:
         """SIGTERM, and SIGKILL when it does not end in time."""
@@ -56,9 +74,11 @@ class Supervised:
             except TimeoutError:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        kill_marked(self._mark)
 
     async def _keep_running(self) -> None:
         loop = asyncio.get_running_loop()
@@ -72,29 +92,41 @@ class Supervised:
             self._on_exit(self, code, backoff)
             await asyncio.sleep(backoff)
 
-    async def _wait(self) -> int:
-        assert self._process is not None
-        return await self._process.wait()
-
-    async def _spawn(self) -> AsyncIterator[str]:
-        """Start the process, yield its log lines and copy them to the log file."""
-        self._process = process = await asyncio.create_subprocess_exec(
+    async def _spawn(self, output: int) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
             *self.spec.command,
-            env=os.environ | dict(self.spec.environment) | {"PYTHONUNBUFFERED": "1"},
+            env=os.environ | dict(self.spec.environment) | {"PYTHONUNBUFFERED": "1", MARK_VARIABLE: self._mark},
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stdout=output,
+            stderr=output,
+            pass_fds=self.spec.inherits,
             start_new_session=True,  # a Ctrl-C at the terminal reaches this program only, which drains first
         )
-        assert process.stdout is not None
+
+    async def _read_lines(self, reader: asyncio.StreamReader, on_line: Callable[[str], None] | None) -> None:
+        """Copy the output to the log file, remember its last line."""
         with self._log.open("ab", buffering=0) as log:
             pending = b""
-            while chunk := await process.stdout.read(LOG_LINE_BYTES):
+            while chunk := await reader.read(LOG_LINE_BYTES):
                 log.write(chunk)
                 *lines, pending = (pending + chunk).split(b"\n")
                 pending = pending[-LOG_LINE_BYTES:]
                 for line in lines:
-                    if line.strip():
-                        yield line.decode(errors="replace").strip()
-            if pending.strip():
-                yield pending.decode(errors="replace").strip()
+                    self._take_line(line, on_line)
+            self._take_line(pending, on_line)
+
+    def _take_line(self, line: bytes, on_line: Callable[[str], None] | None) -> None:
+        if text := line.decode(errors="replace").strip():
+            self.last_line = text
+            if on_line is not None:
+                on_line(text)
+
+
+async def _open_pipe() -> tuple[asyncio.StreamReader, asyncio.BaseTransport, int]:
+    """Where to read, what to close in the end, and the file to write to."""
+    read_fd, write_fd = os.pipe()
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_fd, "rb", buffering=0)
+    )
+    return reader, transport, write_fd

@@ -1,6 +1,7 @@
 """One replica on this machine: its processes, whether they are ready, and how it ends without cutting a stream."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -26,34 +27,34 @@ class Replica:
         self._server = self._supervise(plan.server)
         self._gateway = self._supervise(plan.gateway)
 
-    async def run_setup(self) -> None:
+    async def run_setup(self, on_line: Callable[[str], None]) -> None:
         """Run the init processes in order; raises SetupError."""
         for spec in self.plan.setup:
             process = self._supervise(spec)
             try:
-                code = await process.run_once()
+                code = await process.run_once(on_line)
             except asyncio.CancelledError:
                 await process.stop(STOP_SECONDS)
                 raise
             if code != 0:
                 raise SetupError(process.last_line or f"{spec.name} ended with exit code {code}: see {self._logs}")
 
-    async def start_server(self) -> None:
-        """Start the server and wait until its model is loaded."""
+    @property
+    def ready_url(self) -> str:
+        """NB: of this replica; at the public port any of them answers."""
+        return f"{self.plan.admin_url}/ready"
+
+    async def start(self) -> None:
+        """Start the server, wait until its model is loaded, then let the gateway accept."""
         self._server.start()
         await wait_ready("http://server/ready", self.plan.folders.socket)
-
-    async def start_gateway(self) -> None:
-        """Start the gateway and wait until the endpoint answers."""
         self._gateway.start()
-        await wait_ready(f"{self.plan.url}/ready")
+        await wait_ready(self.ready_url)
 
-    async def stop_gateway(self, drain_seconds: int) -> None:
-        """Let what is queued and running finish, then free the port."""
-        await drain(self.plan.admin_port, drain_seconds)
+    async def retire(self, drain_seconds: int) -> None:
+        """Take no more, let what is queued and running finish, end."""
+        await drain(self.plan.admin_url, drain_seconds)
         await self._gateway.stop(STOP_SECONDS)
-
-    async def stop_server(self) -> None:
         await self._server.stop(STOP_SECONDS)
 
     async def kill(self) -> None:
@@ -82,9 +83,9 @@ async def is_ready(url: str, socket: Path | None = None) -> bool:
         return False
 
 
-async def drain(admin_port: int, seconds: int) -> None:
+async def drain(admin_url: str, seconds: int) -> None:
     """Ask the gateway to finish; a gateway that is not there has nothing to finish."""
-    url = f"http://127.0.0.1:{admin_port}/drain?seconds={seconds}"
+    url = f"{admin_url}/drain?seconds={seconds}"
     timeout = aiohttp.ClientTimeout(total=seconds + 5)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as session, session.post(url) as response:

@@ -1,0 +1,3 @@
+module pagoda.dev/bench/relay
+
+go 1.24

@@ -1,0 +1,142 @@
+"""The one public port of a `pagoda run`: a listening socket that outlives every replica and every roll-over.
+
+The gateways inherit it and accept while they can serve. While none can, connections would wait unanswered: then this
+process answers 503 with Retry-After, as the ingress of a cluster would.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Sequence
+
+import aiohttp
+from aiohttp import web
+
+from pagoda_operator.cli.run.plan import PlanError
+
+POLL_SECONDS = 0.2
+ANSWER_SECONDS = 5.0
+BACKLOG = 1024
+SURE_AFTER_POLLS = 2
+"""NB: one poll may ask a new gateway before it is ready and an old one after it began to drain."""
+RETRY_AFTER_SECONDS = 2
+
+ReadyUrls = Callable[[], Sequence[str]]
+OnChange = Callable[[int, int], None]
+
+
+async def turn_away(request: web.Request) -> web.Response:
+    message = "No replica is ready: the model is loading or restarting. Try again."
+    error = {"message": message, "type": "server_error", "param": None, "code": "not_ready"}
+    response = web.json_response(
+        {"error": error}, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS), "Connection": "close"}
+    )
+    response.force_close()
+    return response
+
+
+class Door:
+    """`ready_urls` are those of all gateways there are; `on_change` is told how many of how many are ready."""
+
+    def __init__(self, listener: socket.socket, ready_urls: ReadyUrls, on_change: OnChange) -> None:
+        self._listener = listener
+        self._ready_urls = ready_urls
+        self._on_change = on_change
+        self._said: tuple[int, int] | None = None
+        self._none_ready_polls = 0
+        self._site: web.SockSite | None = None
+        app = web.Application()
+        app.router.add_route("*", "/{tail:.*}", turn_away)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def fd(self) -> int:
+        return self._listener.fileno()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    async def start(self) -> None:
+        await self._runner.setup()
+        await self._turn_away()
+        self._task = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        """Nobody is told to come again: the port closes."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._listener.close()
+        await self._runner.cleanup()
+
+    async def let_in(self) -> None:
+        """A gateway is ready: leave the connections to it."""
+        self._none_ready_polls = 0
+        if self._site is not None:
+            site, self._site = self._site, None
+            await site.stop()
+
+    async def _turn_away(self) -> None:
+        if self._site is None:
+            self._site = web.SockSite(self._runner, socket.socket(fileno=os.dup(self.fd)))
+            await self._site.start()
+
+    async def _watch(self) -> None:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS)) as session:
+            while True:
+                await asyncio.sleep(POLL_SECONDS)
+                urls = list(self._ready_urls())
+                await self._follow(urls, await asyncio.gather(*(read_ready(session, url) for url in urls)))
+
+    async def _follow(self, urls: list[str], answers: list[bool | None]) -> None:
+        ready = answers.count(True)
+        if ready:
+            await self.let_in()
+        elif None in answers or urls != list(self._ready_urls()):
+            return
+        else:
+            self._none_ready_polls += 1
+            if self._none_ready_polls >= SURE_AFTER_POLLS:
+                await self._turn_away()
+        self._say(ready, len(urls))
+
+    def _say(self, ready: int, count: int) -> None:
+        if (ready, count) != self._said:
+            self._said = (ready, count)
+            self._on_change(ready, count)
+
+
+async def read_ready(session: aiohttp.ClientSession, url: str) -> bool | None:
+    """None when there is no telling: what answers late on a busy machine is not down."""
+    try:
+        async with session.get(url) as response:
+            return response.status == 200
+    except TimeoutError:
+        return None
+    except (aiohttp.ClientError, OSError):
+        return False
+
+
+def listen(port: int) -> socket.socket:
+    """Raises PlanError when something listens there."""
+    listener = socket.socket()
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise PlanError(
+            f"--port: {port} cannot be had: {error.strerror}: stop what listens there, or give another port"
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def find_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

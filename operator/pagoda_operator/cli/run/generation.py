@@ -1,0 +1,85 @@
+"""The replicas of one version of the file: their folders, their processes, how they begin and how they end."""
+
+import asyncio
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pagoda_operator.cli.run.door import find_free_port
+from pagoda_operator.cli.run.plan import Addresses, Folders, PlanError, needs_gpu, plan_replica, plan_secret_files
+from pagoda_operator.cli.run.pod import LocalPod
+from pagoda_operator.cli.run.process import OnExit
+from pagoda_operator.cli.run.replica import Replica
+from pagoda_operator.cli.spec_file import SpecFile
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    pod: LocalPod
+    replicas: tuple[Replica, ...]
+    api_key: str | None
+
+    @property
+    def needs_gpu(self) -> bool:
+        return needs_gpu(self.pod.spec)
+
+    async def fetch(self, on_line: Callable[[str], None]) -> None:
+        """Once, for the replicas share the model's folder; raises SetupError."""
+        await self.replicas[0].run_setup(on_line)
+
+    async def start(self) -> None:
+        """Returns when every replica is ready."""
+        await asyncio.gather(*(replica.start() for replica in self.replicas))
+
+    async def retire(self) -> None:
+        """Take no more, finish what runs, end."""
+        await asyncio.gather(*(replica.retire(self.pod.drain_seconds) for replica in self.replicas))
+
+    async def kill(self) -> None:
+        await asyncio.gather(*(replica.kill() for replica in self.replicas))
+
+
+def build_generation(pod: LocalPod, spec: SpecFile, root: Path, shared_fd: int, on_exit: OnExit) -> Generation:
+    """Makes the folders below `root`, starts nothing; raises PlanError."""
+    files = plan_secret_files(pod.spec, spec.secrets)
+    replicas = []
+    for index in range(pod.replicas):
+        folder = root / str(index)
+        folders = Folders(run=folder / "run", models=model_folder(pod.uri), etc=folder / "etc")
+        plan = plan_replica(
+            pod.spec,
+            name=f"{pod.name}-{index}",
+            folders=folders,
+            addresses=Addresses(shared_fd, find_free_port()),
+            secrets=spec.secrets,
+            python=sys.executable,
+        )
+        _make_folders(folders, files)
+        replicas.append(Replica(plan, folder, on_exit))
+    return Generation(pod, tuple(replicas), _first_api_key(files))
+
+
+def _first_api_key(files: Mapping[str, bytes]) -> str | None:
+    keys = [value for name, value in sorted(files.items()) if name.startswith("api-keys/")]
+    return keys[0].decode().strip() if keys else None
+
+
+def _make_folders(folders: Folders, secret_files: Mapping[str, bytes]) -> None:
+    for folder in (folders.run, folders.models, folders.etc):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name, value in secret_files.items():
+        path = folders.etc / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_bytes(value)
+
+
+def model_folder(uri: str) -> Path:
+    """Where the files of `uri` are kept between runs."""
+    if uri.startswith("pvc://"):
+        raise PlanError(f"spec.model.uri: {uri} is a claim of a cluster: use hf:// or bundled:// on this machine")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "pagoda" / "models" / hashlib.sha256(uri.encode()).hexdigest()[:16]

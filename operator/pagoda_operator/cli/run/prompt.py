@@ -1,0 +1,137 @@
+"""The prompt of `pagoda run --chat`: a process of its own, so that reading a line may block and Ctrl-C is its own.
+
+Ctrl-C stops an answer, throws away a typed line, and at an empty prompt ends; Ctrl-D ends.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from types import ModuleType
+
+from pagoda_operator.cli.run.chat import Answer, ChatError, Endpoint, Message, stream_answer, without_control
+from pagoda_operator.cli.run.status_line import DIM, PLAIN, StatusLine
+
+API_KEY_VARIABLE = "PAGODA_CHAT_API_KEY"
+CLEAR_COMMAND = "/clear"
+RED, BOLD = "\x1b[31m", "\x1b[1m"
+
+ReadLine = Callable[[], str | None]
+
+
+async def talk(endpoint: Endpoint) -> None:
+    """Run the prompt at this terminal until it ends. A Ctrl-C meanwhile is the prompt's affair."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
+    command = (sys.executable, "-m", "pagoda_operator.cli.run.prompt", endpoint.url, endpoint.model)
+    key = {API_KEY_VARIABLE: endpoint.api_key} if endpoint.api_key else {}
+    process = await asyncio.create_subprocess_exec(*command, env=os.environ | key)
+    try:
+        await process.wait()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+        raise
+
+
+def converse(endpoint: Endpoint, read_line: ReadLine) -> None:
+    """Until the end of input. An answer that was stopped stays in the conversation as far as it came."""
+    messages: list[Message] = []
+    while (line := read_line()) is not None:
+        question = line.strip()
+        if question == CLEAR_COMMAND:
+            messages.clear()
+            _print_styled(DIM, "The conversation is forgotten.")
+        elif question:
+            asked = [*messages, {"role": "user", "content": question}]
+            answer = _show_answer(endpoint, asked)
+            if answer.text:
+                messages = [*asked, {"role": "assistant", "content": answer.text}]
+
+
+def _show_answer(endpoint: Endpoint, messages: list[Message]) -> Answer:
+    """NB: `asyncio.run` turns the first Ctrl-C into a cancellation and then raises KeyboardInterrupt."""
+    answer, trouble = Answer(0.0), ""
+    with StatusLine(sys.stdout) as line, _quiet_keys():
+
+        def show(piece: str, so_far: Answer) -> None:
+            nonlocal answer
+            answer = so_far
+            line.write(without_control(piece), f"{so_far.tokens_per_second:.1f} tokens/s  (Ctrl-C stops)")
+
+        try:
+            answer = asyncio.run(stream_answer(endpoint, messages, show))
+        except KeyboardInterrupt:
+            trouble = "stopped"
+        except ChatError as error:
+            trouble = str(error)
+    if answer.text:
+        print(flush=True)
+        _print_styled(DIM, answer.summary)
+    if trouble:
+        _print_styled(RED, trouble)
+    return answer
+
+
+@contextlib.contextmanager
+def _quiet_keys() -> Iterator[None]:
+    """Keys typed into an answer do not show up in it; the next prompt has them."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    quiet = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+
+def _print_styled(style: str, text: str) -> None:
+    text = without_control(text)
+    print(f"{style}{text}{PLAIN}" if sys.stdout.isatty() else text, flush=True)
+
+
+def open_terminal() -> ReadLine:
+    """Lines with editing and history, where Python has readline and this is a terminal."""
+    editor = _load_editor() if sys.stdin.isatty() else None
+    prompt = f"\x01{BOLD}\x02you>\x01{PLAIN}\x02 " if editor is not None else "you> "
+
+    def read_line() -> str | None:
+        while True:
+            try:
+                return input(prompt)
+            except EOFError:
+                print(flush=True)
+                return None
+            except KeyboardInterrupt:
+                print(flush=True)
+                if editor is None or not editor.get_line_buffer():
+                    return None
+
+    return read_line
+
+
+def _load_editor() -> ModuleType | None:
+    try:
+        import readline
+    except ImportError:
+        return None
+    readline.parse_and_bind("set enable-bracketed-paste on")  # a pasted text of many lines is one message
+    readline.parse_and_bind("tab: self-insert")
+    return readline
+
+
+def main() -> None:
+    url, model = sys.argv[1:]
+    _print_styled(DIM, f"Chatting with {model}. {CLEAR_COMMAND} forgets the conversation, Ctrl-D ends.")
+    with contextlib.suppress(KeyboardInterrupt):
+        converse(Endpoint(url, model, os.environ.get(API_KEY_VARIABLE)), open_terminal())
+
+
+if __name__ == "__main__":
+    main()
