@@ -36,7 +36,8 @@ class Request:
     """Prompt tokens found in the prefix cache when the request was first admitted."""
     num_served_prompt_tokens: int = 0
     """High-water mark of the prompt: recomputing after a preemption is not served again."""
-    was_admitted: bool = False
+    num_admissions: int = 0
+    """How often it was taken from the queue: once, and again after each preemption."""
     was_counted: bool = False
     """Its prompt is in the totals of `Stats`."""
     page_ids: list[int] = field(default_factory=list)

@@ -123,8 +123,8 @@ class Scheduler:
         request.state, request.row = RequestState.RUNNING, self._free_rows.pop()
         request.page_ids, request.page_digests = list(hit.page_ids), list(hit.digests)
         request.num_computed_tokens = len(hit.page_ids) * self.pool.page_size
-        if not request.was_admitted:
-            request.was_admitted = True
+        request.num_admissions += 1
+        if request.num_admissions == 1:
             request.num_cached_tokens = request.num_served_prompt_tokens = request.num_computed_tokens
         return True
 

@@ -26,7 +26,7 @@ class Runner(Protocol):
 
     @property
     def run_ahead(self) -> int:
-        """Steps that are launched before the tokens of the one before them are known: 0 or 1."""
+        """How many steps may be in flight when the one launched last has been: 0 or 1."""
 
     def launch(self, chunks: Sequence[Chunk]) -> Launched:
         """Write keys and values of every chunk to its pages and choose a token for each sampling chunk.
@@ -110,9 +110,11 @@ class Engine:
         self._capacity.begin_step()
         if chunks := self.scheduler.schedule():
             self._launch(chunks)
-        if len(self._flights) > self.runner.run_ahead or (self._flights and not chunks):
-            return self._commit(self._flights.popleft())
-        return []
+        keep = self.runner.run_ahead if chunks else max(0, len(self._flights) - 1)
+        deltas: list[Delta] = []
+        while len(self._flights) > keep:
+            deltas += self._commit(self._flights.popleft())
+        return deltas
 
     def stats(self, *, ready: bool = True) -> Stats:
         scheduler = self.scheduler

@@ -1,0 +1,196 @@
+"""The fast runner: our kernels, state that stays on the device, decode as one CUDA graph, one step ahead of the host.
+
+A step is one copy to the device, a prefill pass over the chunks that bring tokens, a replay of the decode graph over
+those whose token the device chose itself, and one copy back. The host never waits in between. It decides nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pagoda_server.engine.scheduler import Chunk, Limits
+from pagoda_server.engine.step import Launched, Sampled
+from pagoda_server.kernels.decode_attention import decode_attention
+from pagoda_server.kernels.decode_plan import build_decode_plan, plan_decode
+from pagoda_server.kernels.prefill_attention import prefill_attention
+from pagoda_server.kernels.prepare import append_tokens, prepare_decode
+from pagoda_server.kernels.sampler import sample
+from pagoda_server.model.llama import Llama
+from pagoda_server.runtime.device_state import DeviceState, build_device_state
+from pagoda_server.runtime.fused import FusedDecoder
+from pagoda_server.runtime.graphs import Graphs, choose_buckets
+from pagoda_server.runtime.sampler import build_row, compute_logprobs, sample_rows
+from pagoda_server.runtime.staging import Staging
+
+
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    """The inputs of the chunks that bring tokens, flat, as int32 arrays."""
+
+    input_ids: list[int]
+    positions: list[int]
+    slots: list[int]
+    cu_seqlens: list[int]
+    rows: list[int]
+    lengths: list[int]
+    sampled: list[int]
+    """Indices in the flat batch of the last tokens of chunks that sample."""
+    sampled_rows: list[int]
+
+    def arrays(self) -> list[np.ndarray]:
+        names = ("input_ids", "positions", "slots", "cu_seqlens", "rows", "lengths", "sampled", "sampled_rows")
+        return [np.asarray(getattr(self, name), np.int32) for name in names]
+
+
+def build_prefill(chunks: Sequence[Chunk], page_size: int) -> Prefill:
+    prefill = Prefill([], [], [], [0], [], [], [], [])
+    for chunk in chunks:
+        request, span = chunk.request, range(chunk.start, chunk.end)
+        prefill.input_ids.extend(request.token_ids[span.start : span.stop])
+        prefill.positions.extend(span)
+        prefill.slots.extend(request.page_ids[p // page_size] * page_size + p % page_size for p in span)
+        prefill.cu_seqlens.append(len(prefill.input_ids))
+        prefill.rows.append(request.row)
+        prefill.lengths.append(chunk.end)
+        if chunk.samples:
+            prefill.sampled.append(len(prefill.input_ids) - 1)
+            prefill.sampled_rows.append(request.row)
+    return prefill
+
+
+def needs_host(chunk: Chunk) -> bool:
+    """Penalties look at the tokens chosen so far, and stop tokens held back at their number: the host samples."""
+    row = build_row(chunk.request)
+    return chunk.samples and (row.has_penalties or row.holds_stop_back)
+
+
+class GpuRunner:
+    """Implements `pagoda_server.engine.step.Runner` on CUDA (and, without graphs, in Triton's interpreter)."""
+
+    def __init__(self, model: Llama, limits: Limits, num_pages: int, page_size: int) -> None:
+        config = model.config
+        self.device, self.page_size, self.run_ahead = model.embedding.device, page_size, 1
+        shape = (num_pages, page_size, config.num_kv_heads, config.head_dim)
+        caches = [
+            (model.embedding.new_zeros(shape), model.embedding.new_zeros(shape)) for _ in range(config.num_layers)
+        ]
+        self.decoder = FusedDecoder(model, caches, limits.max_model_len)
+        self.state = build_device_state(limits.max_num_seqs, limits.max_model_len, page_size, self.device)
+        self.scale = config.head_dim**-0.5
+        buckets = choose_buckets(limits.max_num_seqs)
+        widest = buckets[-1]
+        self.plan = build_decode_plan(
+            widest, config.num_heads, config.num_kv_heads, config.head_dim, page_size, self.device
+        )
+        self.rows = torch.full((widest,), -1, dtype=torch.int32, device=self.device)
+        self.logits = model.embedding.new_empty((widest, config.vocab_size))
+        self.tokens = torch.zeros(widest, dtype=torch.int32, device=self.device)
+        self.staging = Staging(6 * limits.max_num_batched_tokens + 64 * limits.max_num_seqs + num_pages, self.device)
+        with torch.inference_mode():
+            self.graphs = Graphs(self._decode, buckets, enabled=self.device.type == "cuda")
+
+    @torch.inference_mode()
+    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+        update = self.state.plan_update(chunks)
+        decodes = [chunk for chunk in chunks if self.state.knows_next_token(chunk)]
+        known = set(map(id, decodes))
+        others = [chunk for chunk in chunks if id(chunk) not in known]
+        bucket = self.graphs.bucket_for(len(decodes))
+        rows = np.full(bucket, -1, np.int32)
+        rows[: len(decodes)] = [chunk.request.row for chunk in decodes]
+        prefill = build_prefill(others, self.page_size)
+        changes = [update.page_index, update.page_ids, update.new_rows, update.sampling]
+        sent = self.staging.send([*changes, rows, *prefill.arrays()])
+        self.state.apply(*sent[:4])
+        self.state.note_sampled(chunks)
+        if decodes:
+            self.rows[:bucket].copy_(sent[4])
+            self.graphs.run(bucket)
+        parts = [(decodes, self.logits[: len(decodes)], self.tokens[: len(decodes)])]
+        if others:
+            parts.append((others, *self._prefill(sent[5:])))
+        return self._collect(chunks, parts)
+
+    def _decode(self, bucket: int) -> None:
+        """From the rows' last tokens to their next ones, in the state. What a graph holds."""
+        rows, state = self.rows[:bucket], self.state
+        ids, positions, slots, lengths = (torch.empty_like(rows) for _ in range(4))
+        prepare_decode(
+            rows, state.token_pool, state.lengths, state.page_table, self.page_size, ids, positions, slots, lengths
+        )
+        plan_decode(lengths, self.plan)
+
+        def attend(q: Tensor, k_cache: Tensor, v_cache: Tensor) -> Tensor:
+            return decode_attention(q, k_cache, v_cache, state.page_table, rows, lengths, self.plan, self.scale)
+
+        hidden = self.decoder.forward(ids, positions, slots, attend)
+        logits = self.decoder.compute_logits(hidden, out=self.logits[:bucket])
+        self._choose(logits, rows, lengths, self.tokens[:bucket])
+
+    def _prefill(self, sent: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits [S, vocab] and tokens [S] of the chunks that sample."""
+        input_ids, positions, slots, cu_seqlens, rows, lengths, sampled, sampled_rows = sent
+        state = self.state
+
+        def attend(q: Tensor, k_cache: Tensor, v_cache: Tensor) -> Tensor:
+            return prefill_attention(q, k_cache, v_cache, state.page_table, rows, cu_seqlens, lengths, self.scale)
+
+        hidden = self.decoder.forward(input_ids, positions, slots, attend)
+        state.lengths.index_copy_(0, rows.long(), lengths)
+        logits = self.decoder.compute_logits(hidden.index_select(0, sampled))
+        tokens = torch.empty_like(sampled_rows)
+        if sampled.numel():
+            self._choose(logits, sampled_rows, state.lengths.index_select(0, sampled_rows), tokens)
+        return logits, tokens
+
+    def _choose(self, logits: Tensor, rows: Tensor, positions: Tensor, tokens: Tensor) -> None:
+        """`positions`: where the new tokens belong, which is how many there are."""
+        state = self.state
+        sample(logits, rows, positions, state.floats, state.top_k, state.seeds, tokens)
+        append_tokens(tokens, rows, state.token_pool, state.lengths)
+
+    def _collect(
+        self, chunks: Sequence[Chunk], parts: Sequence[tuple[Sequence[Chunk], Tensor, Tensor]]
+    ) -> Launched:
+        """The copy back, and who it is for. Rows that the host must sample make this step wait."""
+        order: list[Chunk] = []
+        for members, _, _ in parts:
+            order += [chunk for chunk in members if chunk.samples]
+        special: dict[int, Sampled] = {}
+        for members, logits, _ in parts:
+            special |= self._sample_on_host([chunk for chunk in members if chunk.samples], logits)
+        self.run_ahead = 0 if any(map(needs_host, order)) else 1
+        tokens = torch.cat([tokens for _, _, tokens in parts])
+        back = torch.empty(tokens.shape, dtype=tokens.dtype, pin_memory=self.device.type == "cuda")
+        back.copy_(tokens, non_blocking=True)
+        done = torch.cuda.Event() if self.device.type == "cuda" else None
+        if done is not None:
+            done.record()
+
+        def wait() -> list[Sampled]:
+            if done is not None:
+                done.synchronize()
+            plain = dict(zip(map(id, order), back.tolist(), strict=True))
+            return [special.get(id(chunk), (plain[id(chunk)], None)) for chunk in chunks if chunk.samples]
+
+        return wait
+
+    def _sample_on_host(self, chunks: Sequence[Chunk], logits: Tensor) -> dict[int, Sampled]:
+        """The rows that ask for more than the kernels give; the state is told what was chosen."""
+        found: dict[int, Sampled] = {}
+        for index, chunk in enumerate(chunks):
+            wide = logits[index].float() if needs_host(chunk) or chunk.request.sampling.logprobs is not None else None
+            if wide is None:
+                continue
+            row = chunk.request.row
+            if needs_host(chunk):
+                (chosen,) = sample_rows(wide[None], [build_row(chunk.request)])
+                self.state.token_pool[row, chunk.end] = chosen[0]
+                found[id(chunk)] = chosen
+            else:
+                token_id = int(self.state.token_pool[row, chunk.end])
+                found[id(chunk)] = token_id, compute_logprobs(wide, token_id, chunk.request.sampling.logprobs or 0)
+        return found
