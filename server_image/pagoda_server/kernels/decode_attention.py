@@ -1,0 +1,184 @@
+"""Attention of one new token per sequence over KV pages: split along the context, query heads packed per KV head.
+
+Memory-bound: every key and value is read once. One program takes one piece of a context (`decode_plan.py`) and one KV
+head; its `group` query heads fill the rows of the tensor-core tile (at least 16). A tile is a page: one page-table
+load, loads without a mask but for the context's last page. Softmax is online and in base 2 (Milakov and Gimelshein,
+"Online normalizer calculation for softmax", 2018); pieces are merged by their log-sum-exp (flash-decoding, Dao et al.,
+2023). An entry that is one piece is written at once, without the merge.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from pagoda_server.kernels.arguments import FLOATS, check_caches, check_tensor, count_group
+from pagoda_server.kernels.decode_plan import DecodePlan
+
+LOG2E = 1.4426950408889634
+MAX_GROUP = 16
+
+
+def decode_attention(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    page_table: Tensor,
+    rows: Tensor,
+    lengths: Tensor,
+    plan: DecodePlan,
+    scale: float,
+    out: Tensor | None = None,
+    k_scale: float = 1.0,
+    v_scale: float = 1.0,
+) -> Tensor:
+    """q [B, heads, head_dim] → [B, heads, head_dim], after `plan_decode(lengths, plan)` of this step.
+
+    Caches [pages, page_size, kv_heads, head_dim] of q's dtype (bf16, fp16, fp32), page_table [rows, max_pages] int32,
+    rows [B] int32 the page-table row of each entry, lengths [B] int32 tokens with the one being decoded. An entry of
+    length 0 reads and writes nothing. `k_scale` and `v_scale` multiply what the caches hold.
+    """
+    batch, num_heads, head_dim = q.shape
+    page_size, kv_heads, _ = check_caches(k_cache, v_cache, q.dtype)
+    group = count_group(num_heads, kv_heads, MAX_GROUP)
+    check_tensor("q", q, (batch, num_heads, k_cache.shape[3]), FLOATS)
+    check_tensor("page_table", page_table, (None, None), (torch.int32,))
+    check_tensor("rows", rows, (batch,), (torch.int32,))
+    check_tensor("lengths", lengths, (batch,), (torch.int32,))
+    check_tensor("plan.partial", plan.partial, (None, num_heads, head_dim), (torch.float32,))
+    if plan.page_size != page_size or batch >= plan.starts.shape[0]:
+        raise ValueError(
+            f"plan is for pages of {plan.page_size} and {plan.starts.shape[0] - 1} entries; "
+            f"build one for pages of {page_size} and {batch} entries"
+        )
+    out = torch.empty_like(q) if out is None else out
+    check_tensor("out", out, q.shape, (q.dtype,))
+    block_d = triton.next_power_of_2(head_dim)
+    _decode_kernel[(kv_heads, plan.count_pieces(batch))](
+        q, k_cache, v_cache, page_table, rows, lengths, plan.pieces, out, plan.partial, plan.partial_lse,
+        page_table.shape[1], scale * k_scale * LOG2E, v_scale,
+        GROUP=group, KV_HEADS=kv_heads, HEAD_DIM=head_dim, PAGE_SIZE=page_size,
+        BLOCK_H=max(16, triton.next_power_of_2(group)), BLOCK_D=block_d,
+        num_warps=4, num_stages=3 if block_d * q.element_size() <= 256 else 2,
+    )  # fmt: skip
+    _merge_kernel[(num_heads, batch)](
+        plan.partial, plan.partial_lse, plan.starts, out,
+        NUM_HEADS=num_heads, HEAD_DIM=head_dim, BLOCK_D=block_d, BLOCK_PIECES=16, num_warps=2,
+    )  # fmt: skip
+    return out
+
+
+@triton.jit
+def _load(pointers, mask, MASKED: tl.constexpr):
+    if MASKED:
+        values = tl.load(pointers, mask=mask, other=0.0)
+    else:
+        values = tl.load(pointers)
+    return values
+
+
+@triton.jit
+def _attend_page(
+    q, k_ptr, v_ptr, page, num_tokens, scale_log2, m, denom, acc,
+    STRIDE: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE_SIZE: tl.constexpr, BLOCK_D: tl.constexpr, WHOLE: tl.constexpr,
+):  # fmt: skip
+    """The page's keys and values join the running softmax (m, denom, acc); unless WHOLE, its first `num_tokens` alone."""
+    tokens = tl.arange(0, PAGE_SIZE)
+    dims = tl.arange(0, BLOCK_D)
+    base = page.to(tl.int64) * (PAGE_SIZE * STRIDE)
+    MASKED: tl.constexpr = (not WHOLE) or BLOCK_D != HEAD_DIM
+    # Stale values past the length may be NaN, and 0 * NaN is NaN: they are never read.
+    valid = (tokens < num_tokens)[:, None] & (dims < HEAD_DIM)[None, :]
+    offsets = tokens[:, None] * STRIDE + dims[None, :]
+    k = _load(k_ptr + base + offsets, valid, MASKED).to(q.dtype)
+    v = _load(v_ptr + base + offsets, valid, MASKED).to(q.dtype)
+    scores = tl.dot(q, tl.trans(k), input_precision="ieee") * scale_log2
+    if not WHOLE:
+        scores = tl.where((tokens < num_tokens)[None, :], scores, float("-inf"))
+    new_m = tl.maximum(m, tl.max(scores, 1))
+    p = tl.exp2(scores - new_m[:, None])
+    alpha = tl.exp2(m - new_m)
+    acc = tl.dot(p.to(q.dtype), v, acc * alpha[:, None], input_precision="ieee")
+    return new_m, denom * alpha + tl.sum(p, 1), acc
+
+
+@triton.jit
+def _decode_kernel(
+    q_ptr, k_ptr, v_ptr, table_ptr, rows_ptr, lengths_ptr, pieces_ptr, out_ptr, partial_ptr, lse_ptr,
+    max_pages, scale_log2, v_scale,
+    GROUP: tl.constexpr, KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE_SIZE: tl.constexpr,
+    BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    """Grid (kv_heads, pieces): heads of a page lie side by side in memory, so they run side by side."""
+    head, piece = tl.program_id(0), tl.program_id(1)
+    entry = tl.load(pieces_ptr + piece * 4)
+    if entry < 0:
+        return
+    first = tl.load(pieces_ptr + piece * 4 + 1)
+    last = tl.load(pieces_ptr + piece * 4 + 2)
+    num_pieces = tl.load(pieces_ptr + piece * 4 + 3)
+    length = tl.load(lengths_ptr + entry)
+    table_ptr += tl.load(rows_ptr + entry).to(tl.int64) * max_pages
+    k_ptr += head * HEAD_DIM
+    v_ptr += head * HEAD_DIM
+
+    STRIDE: tl.constexpr = KV_HEADS * HEAD_DIM
+    heads, dims = tl.arange(0, BLOCK_H), tl.arange(0, BLOCK_D)
+    valid = (heads < GROUP)[:, None] & (dims < HEAD_DIM)[None, :]
+    offsets = (head * GROUP + heads)[:, None] * HEAD_DIM + dims[None, :]
+    q = tl.load(q_ptr + entry.to(tl.int64) * (GROUP * STRIDE) + offsets, mask=valid, other=0.0)
+
+    m = tl.full([BLOCK_H], float("-inf"), tl.float32)
+    denom = tl.zeros([BLOCK_H], tl.float32)
+    acc = tl.zeros([BLOCK_H, BLOCK_D], tl.float32)
+    whole = tl.minimum(last, length // PAGE_SIZE)
+    for index in range(first, whole):
+        page = tl.load(table_ptr + index)
+        m, denom, acc = _attend_page(
+            q, k_ptr, v_ptr, page, PAGE_SIZE, scale_log2, m, denom, acc, STRIDE, HEAD_DIM, PAGE_SIZE, BLOCK_D, True
+        )
+    if whole < last:
+        page = tl.load(table_ptr + whole)
+        m, denom, acc = _attend_page(
+            q, k_ptr, v_ptr, page, length - whole * PAGE_SIZE, scale_log2, m, denom, acc,
+            STRIDE, HEAD_DIM, PAGE_SIZE, BLOCK_D, False,
+        )  # fmt: skip
+
+    acc = acc / denom[:, None] * v_scale
+    if num_pieces == 1:
+        tl.store(out_ptr + entry.to(tl.int64) * (GROUP * STRIDE) + offsets, acc, mask=valid)
+    else:
+        tl.store(partial_ptr + piece.to(tl.int64) * (GROUP * STRIDE) + offsets, acc, mask=valid)
+        lse_offsets = piece * (GROUP * KV_HEADS) + head * GROUP + heads
+        tl.store(lse_ptr + lse_offsets, m + tl.log2(denom), mask=heads < GROUP)
+
+
+@triton.jit
+def _merge_kernel(
+    partial_ptr, lse_ptr, starts_ptr, out_ptr,
+    NUM_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_PIECES: tl.constexpr,
+):  # fmt: skip
+    """Grid (heads, batch). Entries of no piece or one have nothing to merge."""
+    head, entry = tl.program_id(0), tl.program_id(1)
+    first = tl.load(starts_ptr + entry)
+    last = tl.load(starts_ptr + entry + 1)
+    if last - first <= 1:
+        return
+    dims = tl.arange(0, BLOCK_D)
+    # Finite, so that a piece which saw nothing (-inf) weighs 0 and never gives -inf - -inf.
+    m = -1.0e30
+    total = 0.0
+    acc = tl.zeros([BLOCK_D], tl.float32)
+    for start in range(first, last, BLOCK_PIECES):
+        piece = start + tl.arange(0, BLOCK_PIECES)
+        lse = tl.load(lse_ptr + piece * NUM_HEADS + head, mask=piece < last, other=float("-inf"))
+        offsets = (piece[:, None] * NUM_HEADS + head) * HEAD_DIM + dims[None, :]
+        valid = (piece < last)[:, None] & (dims < HEAD_DIM)[None, :]
+        values = tl.load(partial_ptr + offsets.to(tl.int64), mask=valid, other=0.0)
+        new_m = tl.maximum(m, tl.max(lse, 0))
+        weights = tl.exp2(lse - new_m)
+        alpha = tl.exp2(m - new_m)
+        acc = acc * alpha + tl.sum(values * weights[:, None], 0)
+        total = total * alpha + tl.sum(weights, 0)
+        m = new_m
+    tl.store(out_ptr + (entry.to(tl.int64) * NUM_HEADS + head) * HEAD_DIM + dims, acc / total, mask=dims < HEAD_DIM)

@@ -1,0 +1,122 @@
+"""Cuts a decode batch into pieces of equal work, on the GPU, once a step for all layers.
+
+A piece is a run of pages of one entry. Pieces are about `total pages / wanted pieces` long and at least MIN_PAGES, so
+a lone long context fills the GPU as well as a large batch does, and there is no batch size at which splitting stops.
+The grid of the attention kernel is the capacity of the list (`batch + wanted pieces`), which no lengths can exceed:
+sum(ceil(pages_b / piece)) <= batch + total / piece.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from pagoda_server.kernels.arguments import check_tensor
+
+MIN_PIECE_TOKENS = 256
+PROGRAMS_PER_SM = 4
+FALLBACK_SMS = 132
+"""Of a Hopper GPU; for machines without CUDA, where only tests run."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodePlan:
+    """Scratch of one batch size after another: made once for the largest batch, rewritten every step."""
+
+    pieces: Tensor
+    """[capacity, 4] int32: entry (-1: unused), first page, page after the last, pieces of the entry."""
+    starts: Tensor
+    """[max_batch + 1] int32: the first piece of each entry."""
+    partial: Tensor
+    """[capacity, heads, head_dim] float32: each piece's attention, normalised."""
+    partial_lse: Tensor
+    """[capacity, heads] float32: base-2 logarithm of each piece's sum of exponentials."""
+    wanted_pieces: int
+    page_size: int
+
+    def count_pieces(self, batch: int) -> int:
+        """The most pieces a batch of this size can have."""
+        return batch + self.wanted_pieces
+
+
+def build_decode_plan(
+    max_batch: int, num_heads: int, kv_heads: int, head_dim: int, page_size: int, device: torch.device
+) -> DecodePlan:
+    """Allocates about (max_batch + 66) * heads * head_dim * 4 bytes."""
+    if not 0 < max_batch <= 4096:
+        raise ValueError(f"max_batch is {max_batch}; give 1 to 4096")
+    sms = torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else FALLBACK_SMS
+    wanted = -(-PROGRAMS_PER_SM * sms // kv_heads)
+    capacity = max_batch + wanted
+    return DecodePlan(
+        pieces=torch.full((capacity, 4), -1, dtype=torch.int32, device=device),
+        starts=torch.zeros(max_batch + 1, dtype=torch.int32, device=device),
+        partial=torch.empty((capacity, num_heads, head_dim), dtype=torch.float32, device=device),
+        partial_lse=torch.empty((capacity, num_heads), dtype=torch.float32, device=device),
+        wanted_pieces=wanted,
+        page_size=page_size,
+    )
+
+
+def plan_decode(lengths: Tensor, plan: DecodePlan) -> None:
+    """Fills `plan.pieces` and `plan.starts` for lengths [B] int32 (tokens with the one being decoded; 0: padding)."""
+    batch = lengths.shape[0]
+    check_tensor("lengths", lengths, (batch,), (torch.int32,))
+    if batch >= plan.starts.shape[0]:
+        raise ValueError(f"lengths has {batch} entries, the plan holds {plan.starts.shape[0] - 1}; build a larger plan")
+    block = max(16, triton.next_power_of_2(batch))
+    block_pieces = max(2, min(32, 8192 // block))
+    num_pieces = plan.count_pieces(batch)
+    _plan_kernel[(triton.cdiv(num_pieces, block_pieces),)](
+        lengths,
+        plan.pieces,
+        plan.starts,
+        batch,
+        num_pieces,
+        plan.wanted_pieces,
+        PAGE_SIZE=plan.page_size,
+        MIN_PAGES=max(1, MIN_PIECE_TOKENS // plan.page_size),
+        BLOCK=block,
+        BLOCK_PIECES=block_pieces,
+        num_warps=4,
+    )
+
+
+@triton.jit(do_not_specialize=["batch", "num_pieces", "wanted_pieces"])
+def _plan_kernel(
+    lengths_ptr,
+    pieces_ptr,
+    starts_ptr,
+    batch,
+    num_pieces,
+    wanted_pieces,
+    PAGE_SIZE: tl.constexpr,
+    MIN_PAGES: tl.constexpr,
+    BLOCK: tl.constexpr,
+    BLOCK_PIECES: tl.constexpr,
+):
+    """Each program plans the whole batch, which is cheap, and writes its own part of the list."""
+    entries = tl.arange(0, BLOCK)
+    pages = tl.cdiv(tl.load(lengths_ptr + entries, mask=entries < batch, other=0), PAGE_SIZE)
+    longest = tl.maximum(tl.cdiv(tl.sum(pages, 0), wanted_pieces), MIN_PAGES)
+    # Equal pieces of an entry; dividing twice leaves no piece empty (5 pages in 4 pieces are 2 + 2 + 1).
+    size = tl.maximum(tl.cdiv(pages, tl.maximum(tl.cdiv(pages, longest), 1)), 1)
+    count = tl.cdiv(pages, size)
+    ends = tl.cumsum(count, 0)
+    starts = ends - count
+    piece = tl.program_id(0) * BLOCK_PIECES + tl.arange(0, BLOCK_PIECES)
+    owns = (starts[None, :] <= piece[:, None]) & (piece[:, None] < ends[None, :])
+    entry = tl.max(tl.where(owns, entries[None, :], -1), 1)
+    index = piece - tl.sum(tl.where(owns, starts[None, :], 0), 1)
+    first = index * tl.sum(tl.where(owns, size[None, :], 0), 1)
+    last = tl.minimum(first + tl.sum(tl.where(owns, size[None, :], 0), 1), tl.sum(tl.where(owns, pages[None, :], 0), 1))
+    written = piece < num_pieces
+    tl.store(pieces_ptr + piece * 4, entry, mask=written)
+    tl.store(pieces_ptr + piece * 4 + 1, first, mask=written)
+    tl.store(pieces_ptr + piece * 4 + 2, last, mask=written)
+    tl.store(pieces_ptr + piece * 4 + 3, tl.sum(tl.where(owns, count[None, :], 0), 1), mask=written)
+    if tl.program_id(0) == 0:
+        tl.store(starts_ptr + 1 + entries, ends, mask=entries < batch)
+        tl.store(starts_ptr, 0)

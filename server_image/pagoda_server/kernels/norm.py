@@ -1,0 +1,68 @@
+"""RMS norm, alone and fused with the residual sum before it. Memory-bound: one program a row, one pass.
+
+Rounds as `pagoda_server.model.llama.rms_norm` does: float32 inside, the normed value to the activations' dtype, then
+its product with the weight to that dtype again (Zhang and Sennrich, "Root mean square layer normalization", 2019).
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from pagoda_server.kernels.arguments import FLOATS, check_tensor
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float, out: Tensor | None = None) -> Tensor:
+    """x [T, hidden], weight [hidden] of x's dtype → [T, hidden]. `out` may be x."""
+    out = _check(x, weight, out)
+    _launch(x, x, weight, eps, out, add=False)
+    return out
+
+
+def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float, out: Tensor | None = None) -> Tensor:
+    """residual += x in place; returns the norm of the sum. x and residual [T, hidden]; `out` may be x."""
+    out = _check(x, weight, out)
+    check_tensor("residual", residual, x.shape, (x.dtype,))
+    _launch(x, residual, weight, eps, out, add=True)
+    return out
+
+
+def _check(x: Tensor, weight: Tensor, out: Tensor | None) -> Tensor:
+    check_tensor("x", x, (None, None), FLOATS)
+    check_tensor("weight", weight, (x.shape[1],), (x.dtype,))
+    out = torch.empty_like(x) if out is None else out
+    check_tensor("out", out, x.shape, (x.dtype,))
+    return out
+
+
+def _launch(x: Tensor, residual: Tensor, weight: Tensor, eps: float, out: Tensor, add: bool) -> None:
+    num_tokens, hidden = x.shape
+    block = triton.next_power_of_2(hidden)
+    if num_tokens:
+        _norm_kernel[(num_tokens,)](
+            x, residual, weight, out, eps, HIDDEN=hidden, BLOCK=block, ADD=add, num_warps=min(16, max(4, block // 512))
+        )
+
+
+@triton.jit
+def round_norm(wide, scale, weight, dtype: tl.constexpr):
+    """`weight * (wide * scale)` with the reference's two roundings; the product of two narrow floats is exact."""
+    return (weight.to(tl.float32) * (wide * scale).to(dtype).to(tl.float32)).to(dtype)
+
+
+@triton.jit
+def _norm_kernel(
+    x_ptr, residual_ptr, weight_ptr, out_ptr, eps, HIDDEN: tl.constexpr, BLOCK: tl.constexpr, ADD: tl.constexpr
+):
+    columns = tl.arange(0, BLOCK)
+    valid = columns < HIDDEN
+    offset = tl.program_id(0).to(tl.int64) * HIDDEN
+    x = tl.load(x_ptr + offset + columns, mask=valid, other=0.0)
+    if ADD:
+        residual = tl.load(residual_ptr + offset + columns, mask=valid, other=0.0)
+        x = (residual.to(tl.float32) + x.to(tl.float32)).to(x.dtype)
+        tl.store(residual_ptr + offset + columns, x, mask=valid)
+    wide = x.to(tl.float32)
+    scale = tl.rsqrt(tl.sum(wide * wide, 0) / HIDDEN + eps)
+    weight = tl.load(weight_ptr + columns, mask=valid, other=0.0)
+    tl.store(out_ptr + offset + columns, round_norm(wide, scale, weight, x.dtype), mask=valid)

@@ -1,0 +1,189 @@
+"""Causal attention of many new tokens per sequence over KV pages, a cached prefix included.
+
+Compute-bound: flash attention 2 (Dao, 2023) over pages. A tile's BLOCK_M rows are tokens x query heads of one KV head.
+Packing the group always, and not only for short inputs, costs nothing at length (keys are read once per BLOCK_M rows
+either way) and wins elsewhere: a 32-token chunk of a group of 4 is one full tile instead of four quarter-full ones,
+and a tile of fewer tokens wastes less on the diagonal. Keys that all rows see run without a mask, the diagonal with
+one. The sequence of a tile is found from `cu_seqlens` by the tile itself: sequence i's tiles begin at
+`cu_seqlens[i] // tokens_per_tile + i`, so no map is made and the grid depends on shapes alone.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from pagoda_server.kernels.arguments import FLOATS, check_caches, check_tensor, count_group
+
+LOG2E = 1.4426950408889634
+MAX_GROUP = 32
+SEARCH_BLOCK: tl.constexpr = tl.constexpr(256)
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    block_m: int
+    block_n: int
+    num_warps: int
+    num_stages: int
+
+
+def choose_tiles(head_dim: int, dtype: torch.dtype) -> Tiles:
+    """For sm_90: 228 KiB of shared memory hold the queries and `num_stages` tiles of keys and values."""
+    if dtype == torch.float32:
+        return Tiles(block_m=32, block_n=32, num_warps=4, num_stages=1)
+    if head_dim <= 128:
+        return Tiles(block_m=128, block_n=64, num_warps=8, num_stages=3)
+    return Tiles(block_m=128, block_n=64, num_warps=8, num_stages=2)
+
+
+def prefill_attention(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    page_table: Tensor,
+    rows: Tensor,
+    cu_seqlens: Tensor,
+    lengths: Tensor,
+    scale: float,
+    out: Tensor | None = None,
+    k_scale: float = 1.0,
+    v_scale: float = 1.0,
+    tiles: Tiles | None = None,
+) -> Tensor:
+    """q [T, heads, head_dim], sequences one after another → [T, heads, head_dim].
+
+    Caches [pages, page_size, kv_heads, head_dim] of q's dtype (bf16, fp16, fp32) that already hold the new tokens,
+    page_table [rows, max_pages] int32, rows [B] int32, cu_seqlens [B + 1] int32 where each sequence's queries start,
+    lengths [B] int32 tokens of the context, its new ones last. Tokens past cu_seqlens[B], and sequences without new
+    tokens or of length 0, read and write nothing.
+    """
+    num_tokens, num_heads, head_dim = q.shape
+    batch = rows.shape[0]
+    page_size, kv_heads, _ = check_caches(k_cache, v_cache, q.dtype)
+    group = count_group(num_heads, kv_heads, MAX_GROUP)
+    check_tensor("q", q, (num_tokens, num_heads, k_cache.shape[3]), FLOATS)
+    check_tensor("page_table", page_table, (None, None), (torch.int32,))
+    check_tensor("rows", rows, (batch,), (torch.int32,))
+    check_tensor("cu_seqlens", cu_seqlens, (batch + 1,), (torch.int32,))
+    check_tensor("lengths", lengths, (batch,), (torch.int32,))
+    tiles = choose_tiles(head_dim, q.dtype) if tiles is None else tiles
+    if max(tiles.block_n, page_size) % min(tiles.block_n, page_size) or tiles.block_n > 2 * page_size:
+        raise ValueError(f"block_n is {tiles.block_n}; give a divisor of the page size {page_size}, or twice it")
+    out = torch.empty_like(q) if out is None else out
+    check_tensor("out", out, q.shape, (q.dtype,))
+    tokens_per_tile = tiles.block_m // group
+    _prefill_kernel[(kv_heads, num_tokens // tokens_per_tile + batch)](
+        q, k_cache, v_cache, page_table, rows, cu_seqlens, lengths, out,
+        batch, page_table.shape[1], scale * k_scale * LOG2E, v_scale,
+        GROUP=group, KV_HEADS=kv_heads, HEAD_DIM=head_dim, PAGE_SIZE=page_size, BLOCK_Q=tokens_per_tile,
+        BLOCK_M=tiles.block_m, BLOCK_N=tiles.block_n, BLOCK_D=triton.next_power_of_2(head_dim),
+        num_warps=tiles.num_warps, num_stages=tiles.num_stages,
+    )  # fmt: skip
+    return out
+
+
+@triton.jit
+def _find_sequence(cu_ptr, tile, batch, BLOCK_Q: tl.constexpr):
+    """The last sequence whose tiles begin at or before this one."""
+    found = 0
+    for start in range(0, batch, SEARCH_BLOCK):
+        index = start + tl.arange(0, SEARCH_BLOCK)
+        begins = tl.load(cu_ptr + index, mask=index < batch, other=0) // BLOCK_Q + index
+        found += tl.sum(((index < batch) & (begins <= tile)).to(tl.int32), 0)
+    return found - 1
+
+
+@triton.jit
+def _locate_keys(table_ptr, tile, length, STRIDE: tl.constexpr, PAGE_SIZE: tl.constexpr, BLOCK_N: tl.constexpr):
+    """[BLOCK_N] int64 offsets into a cache of the tile's keys: a part of a page, a page, or two."""
+    tokens = tl.arange(0, BLOCK_N)
+    if BLOCK_N <= PAGE_SIZE:
+        page = tl.load(table_ptr + tile * BLOCK_N // PAGE_SIZE).to(tl.int64)
+        offsets = (page * PAGE_SIZE + tile * BLOCK_N % PAGE_SIZE) * STRIDE + tokens * STRIDE
+    else:
+        first = tl.load(table_ptr + tile * 2).to(tl.int64)
+        second = tl.load(table_ptr + tile * 2 + 1, mask=(tile * 2 + 1) * PAGE_SIZE < length, other=0).to(tl.int64)
+        page = tl.where(tokens < PAGE_SIZE, first, second)
+        offsets = (page * PAGE_SIZE + tokens % PAGE_SIZE) * STRIDE
+    return offsets
+
+
+@triton.jit
+def _attend_tiles(
+    q, positions, k_ptr, v_ptr, table_ptr, first, last, length, scale_log2, m, denom, acc,
+    STRIDE: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE_SIZE: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, DIAGONAL: tl.constexpr,
+):  # fmt: skip
+    """Key tiles first..last join the running softmax; on the DIAGONAL each row sees keys up to its own position."""
+    tokens, dims = tl.arange(0, BLOCK_N), tl.arange(0, BLOCK_D)
+    for tile in range(first, last):
+        offsets = _locate_keys(table_ptr, tile, length, STRIDE, PAGE_SIZE, BLOCK_N)[:, None] + dims[None, :]
+        keys = tile * BLOCK_N + tokens
+        if DIAGONAL or BLOCK_D != HEAD_DIM:
+            # Stale values past the length may be NaN, and 0 * NaN is NaN: they are never read.
+            valid = (keys < length)[:, None] & (dims < HEAD_DIM)[None, :]
+            k = tl.load(k_ptr + offsets, mask=valid, other=0.0).to(q.dtype)
+            v = tl.load(v_ptr + offsets, mask=valid, other=0.0).to(q.dtype)
+        else:
+            k = tl.load(k_ptr + offsets).to(q.dtype)
+            v = tl.load(v_ptr + offsets).to(q.dtype)
+        scores = tl.dot(q, tl.trans(k), input_precision="ieee") * scale_log2
+        if DIAGONAL:
+            scores = tl.where(keys[None, :] <= positions[:, None], scores, float("-inf"))
+        new_m = tl.maximum(m, tl.max(scores, 1))
+        p = tl.exp2(scores - new_m[:, None])
+        alpha = tl.exp2(m - new_m)
+        denom = denom * alpha + tl.sum(p, 1)
+        acc = tl.dot(p.to(q.dtype), v, acc * alpha[:, None], input_precision="ieee")
+        m = new_m
+    return m, denom, acc
+
+
+@triton.jit(do_not_specialize=["batch"])
+def _prefill_kernel(
+    q_ptr, k_ptr, v_ptr, table_ptr, rows_ptr, cu_ptr, lengths_ptr, out_ptr,
+    batch, max_pages, scale_log2, v_scale,
+    GROUP: tl.constexpr, KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE_SIZE: tl.constexpr,
+    BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    """Grid (kv_heads, tiles), last tiles first: of a sequence they are the longest."""
+    head = tl.program_id(0)
+    tile = tl.num_programs(1) - 1 - tl.program_id(1)
+    sequence = _find_sequence(cu_ptr, tile, batch, BLOCK_Q)
+    start = tl.load(cu_ptr + sequence)
+    num_queries = tl.load(cu_ptr + sequence + 1) - start
+    first_query = (tile - start // BLOCK_Q - sequence) * BLOCK_Q
+    length = tl.load(lengths_ptr + sequence)
+    if (first_query >= num_queries) | (length <= 0):
+        return
+    table_ptr += tl.load(rows_ptr + sequence).to(tl.int64) * max_pages
+    k_ptr += head * HEAD_DIM
+    v_ptr += head * HEAD_DIM
+
+    STRIDE: tl.constexpr = KV_HEADS * HEAD_DIM
+    lanes, dims = tl.arange(0, BLOCK_M), tl.arange(0, BLOCK_D)
+    queries = first_query + lanes // GROUP
+    valid = ((lanes < BLOCK_Q * GROUP) & (queries < num_queries))[:, None] & (dims < HEAD_DIM)[None, :]
+    base = (start + first_query).to(tl.int64) * (GROUP * STRIDE) + head * (GROUP * HEAD_DIM)
+    offsets = ((lanes // GROUP) * (GROUP * STRIDE) + (lanes % GROUP) * HEAD_DIM)[:, None] + dims[None, :]
+    q = tl.load(q_ptr + base + offsets, mask=valid, other=0.0)
+
+    first_position = length - num_queries + first_query
+    positions = length - num_queries + queries
+    seen_by_all = (first_position + 1) // BLOCK_N
+    seen_by_any = tl.cdiv(tl.minimum(first_position + BLOCK_Q, length), BLOCK_N)
+    m = tl.full([BLOCK_M], float("-inf"), tl.float32)
+    denom = tl.zeros([BLOCK_M], tl.float32)
+    acc = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
+    m, denom, acc = _attend_tiles(
+        q, positions, k_ptr, v_ptr, table_ptr, 0, seen_by_all, length, scale_log2, m, denom, acc,
+        STRIDE, HEAD_DIM, PAGE_SIZE, BLOCK_N, BLOCK_D, False,
+    )  # fmt: skip
+    m, denom, acc = _attend_tiles(
+        q, positions, k_ptr, v_ptr, table_ptr, seen_by_all, seen_by_any, length, scale_log2, m, denom, acc,
+        STRIDE, HEAD_DIM, PAGE_SIZE, BLOCK_N, BLOCK_D, True,
+    )  # fmt: skip
+    tl.store(out_ptr + base + offsets, acc / denom[:, None] * v_scale, mask=valid)

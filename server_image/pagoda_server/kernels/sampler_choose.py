@@ -1,0 +1,214 @@
+"""The second launch of the sampler: the best of a row's blocks, and the filters of the rows that have any.
+
+Filters need no sort: top_k and top_p keep the tokens at or above a threshold, found by bisection over the ordered bits
+of a float (top_k counts, top_p adds up probability). Bisection runs over a short list: the k-th largest of the spans'
+peaks is a lower bound of the k-th largest logit, tokens under (1 - top_p) / vocab of probability cannot be in the
+nucleus, and min_p is a bound as it stands; one pass writes the tokens at or above the bound to scratch. Should they not
+fit, bisection runs over the row itself: slower, the same result.
+"""
+
+import triton
+import triton.language as tl
+
+from pagoda_server.kernels.noise import draw_gumbel
+
+LOG2E: tl.constexpr = tl.constexpr(1.4426950408889634)
+NO_TOKEN: tl.constexpr = tl.constexpr(0x7FFFFFFF)
+
+
+@triton.jit
+def _order(x, SHIFT: tl.constexpr):
+    """int32 in the order of float32 x. What was bfloat16 has 16 idle bits: SHIFT drops them."""
+    bits = x.to(tl.int32, bitcast=True)
+    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)) >> SHIFT
+
+
+@triton.jit
+def _read(listed, size, start, floor, logits_ptr, kept_value_ptr, kept_token_ptr, BLOCK: tl.constexpr):
+    """A block of the list, or of the row: logits (-inf where under `floor` or past the end) and tokens."""
+    index = start + tl.arange(0, BLOCK)
+    inside = index < size
+    from_row = tl.load(logits_ptr + index, mask=inside & (listed == 0), other=float("-inf")).to(tl.float32)
+    from_list = tl.load(kept_value_ptr + index, mask=inside & (listed != 0), other=float("-inf"))
+    token = tl.load(kept_token_ptr + index, mask=inside & (listed != 0), other=0)
+    x = tl.where(listed != 0, from_list, from_row)
+    return tl.where(x >= floor, x, float("-inf")), tl.where(listed != 0, token, index)
+
+
+@triton.jit
+def _measure(
+    key, listed, size, floor, peak, factor, logits_ptr, kept_value_ptr, kept_token_ptr,
+    WEIGHTED: tl.constexpr, SHIFT: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """How many tokens, or how much probability relative to the peak's, lie at or above the key."""
+    total = 0.0
+    for start in range(0, size, BLOCK):
+        x, _ = _read(listed, size, start, floor, logits_ptr, kept_value_ptr, kept_token_ptr, BLOCK)
+        above = (_order(x, SHIFT) >= key) & (x > float("-inf"))
+        if WEIGHTED:
+            total += tl.sum(tl.where(above, tl.exp2((x - peak) * factor), 0.0), 0)
+        else:
+            total += tl.sum(above.to(tl.float32), 0)
+    return total
+
+
+@triton.jit
+def _bisect(
+    target, low, listed, size, floor, peak, factor, logits_ptr, kept_value_ptr, kept_token_ptr,
+    WEIGHTED: tl.constexpr, SHIFT: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The largest key above `low` whose measure reaches the target, else `low`."""
+    high = _order(peak, SHIFT) + 1
+    while low + 1 < high:
+        middle = (low & high) + ((low ^ high) >> 1)
+        reached = (
+            _measure(
+                middle, listed, size, floor, peak, factor, logits_ptr, kept_value_ptr, kept_token_ptr,
+                WEIGHTED, SHIFT, BLOCK,
+            )
+            >= target
+        )  # fmt: skip
+        low = tl.where(reached, middle, low)
+        high = tl.where(reached, high, middle)
+    return low
+
+
+@triton.jit
+def _bound_top_k(peaks_ptr, top_k, peak, PEAKS: tl.constexpr, PEAKS_POW2: tl.constexpr):
+    """The k-th largest of the spans' peaks: at least k tokens are at or above it. -inf if there are fewer spans."""
+    index = tl.arange(0, PEAKS_POW2)
+    keys = _order(tl.load(peaks_ptr + index, mask=index < PEAKS, other=float("-inf")), 0)
+    low, high = _order(tl.full([], float("-inf"), tl.float32), 0), _order(peak, 0) + 1
+    while low + 1 < high:
+        middle = (low & high) + ((low ^ high) >> 1)
+        reached = tl.sum((keys >= middle).to(tl.int32), 0) >= top_k
+        low = tl.where(reached, middle, low)
+        high = tl.where(reached, high, middle)
+    return (low ^ ((low >> 31) & 0x7FFFFFFF)).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def _list_kept(logits_ptr, floor, kept_value_ptr, kept_token_ptr, VOCAB: tl.constexpr, CAPACITY: tl.constexpr,
+               BLOCK: tl.constexpr):  # fmt: skip
+    """Writes the tokens at or above the floor in order; returns how many there are, which may be more than fit."""
+    count = 0
+    for start in range(0, VOCAB, BLOCK):
+        token = start + tl.arange(0, BLOCK)
+        x = tl.load(logits_ptr + token, mask=token < VOCAB, other=float("-inf")).to(tl.float32)
+        keep = ((x >= floor) & (x > float("-inf"))).to(tl.int32)
+        place = count + tl.cumsum(keep, 0) - 1
+        fits = (keep != 0) & (place < CAPACITY)
+        tl.store(kept_value_ptr + place, x, mask=fits)
+        tl.store(kept_token_ptr + place, token, mask=fits)
+        count += tl.sum(keep, 0)
+    return count
+
+
+@triton.jit
+def _draw_kept(
+    key, listed, size, floor, inverse, seed, position, logits_ptr, kept_value_ptr, kept_token_ptr,
+    SHIFT: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Gumbel-max among the tokens at or above the key."""
+    best, chosen = float("-inf"), NO_TOKEN
+    for start in range(0, size, BLOCK):
+        x, token = _read(listed, size, start, floor, logits_ptr, kept_value_ptr, kept_token_ptr, BLOCK)
+        kept = (_order(x, SHIFT) >= key) & (x > float("-inf"))
+        score = tl.where(kept, x * inverse + draw_gumbel(seed, position, token), float("-inf"))
+        value = tl.max(score, 0)
+        first = tl.min(tl.where(kept & (score == value), token, NO_TOKEN), 0)
+        chosen = tl.where(value > best, first, chosen)
+        best = tl.maximum(best, value)
+    return chosen
+
+
+@triton.jit
+def _filter(
+    token, peak, mass, temperature, top_k, top_p, min_p, seed, position,
+    logits_ptr, peaks_ptr, kept_value_ptr, kept_token_ptr,
+    VOCAB: tl.constexpr, PEAKS: tl.constexpr, PEAKS_POW2: tl.constexpr, CAPACITY: tl.constexpr,
+    SHIFT: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """`token` if the filters keep it, else the draw among those they keep. Order: min_p, top_k, top_p of the rest.
+
+    `mass`: the whole row's probability relative to the peak's.
+    """
+    factor = LOG2E / temperature
+    limits_k = (top_k > 0) & (top_k < VOCAB)
+    floor = tl.full([], float("-inf"), tl.float32)
+    if min_p > 0.0:
+        floor = tl.minimum(peak + temperature * tl.log(min_p), peak)
+    bound = floor
+    if limits_k:
+        bound = tl.maximum(bound, _bound_top_k(peaks_ptr, top_k, peak, PEAKS, PEAKS_POW2))
+    elif min_p <= 0.0:
+        bound = tl.minimum(peak + temperature * tl.log(mass * (1.0 - top_p) / VOCAB), peak)
+    count = _list_kept(logits_ptr, bound, kept_value_ptr, kept_token_ptr, VOCAB, CAPACITY, BLOCK)
+    tl.debug_barrier()  # what a thread listed, others read
+    listed = (count <= CAPACITY).to(tl.int32)
+    size = tl.where(listed != 0, count, VOCAB)
+    key = _order(bound, SHIFT)
+    if limits_k:
+        key = _bisect(
+            top_k.to(tl.float32), key, listed, size, bound, peak, factor, logits_ptr, kept_value_ptr, kept_token_ptr,
+            False, SHIFT, BLOCK,
+        )  # fmt: skip
+    if top_p < 1.0:
+        if limits_k | (min_p > 0.0):
+            mass = _measure(
+                key, listed, size, bound, peak, factor, logits_ptr, kept_value_ptr, kept_token_ptr, True, SHIFT, BLOCK
+            )
+        key = _bisect(
+            top_p * mass, key, listed, size, bound, peak, factor, logits_ptr, kept_value_ptr, kept_token_ptr,
+            True, SHIFT, BLOCK,
+        )  # fmt: skip
+    drawn = tl.load(logits_ptr + token).to(tl.float32)
+    if (drawn < bound) | (_order(drawn, SHIFT) < key):
+        token = _draw_kept(
+            key, listed, size, bound, 1.0 / temperature, seed, position, logits_ptr, kept_value_ptr, kept_token_ptr,
+            SHIFT, BLOCK,
+        )  # fmt: skip
+    return token
+
+
+@triton.jit
+def choose_kernel(
+    logits_ptr, temperature_ptr, top_k_ptr, top_p_ptr, min_p_ptr, seed_ptr, position_ptr, flags_ptr,
+    value_ptr, token_ptr, peak_ptr, mass_ptr, sum_ptr, peaks_ptr, kept_value_ptr, kept_token_ptr,
+    out_token_ptr, out_logprob_ptr,
+    VOCAB: tl.constexpr, BLOCKS: tl.constexpr, BLOCKS_POW2: tl.constexpr, PEAKS: tl.constexpr,
+    PEAKS_POW2: tl.constexpr, CAPACITY: tl.constexpr, LOGPROB: tl.constexpr, SHIFT: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Grid (rows)."""
+    row = tl.program_id(0)
+    logits_ptr += row.to(tl.int64) * VOCAB
+    index = tl.arange(0, BLOCKS_POW2)
+    inside = index < BLOCKS
+    blocks = row * BLOCKS + index
+    values = tl.load(value_ptr + blocks, mask=inside, other=float("-inf"))
+    tokens = tl.load(token_ptr + blocks, mask=inside, other=NO_TOKEN)
+    token = tl.min(tl.where(values == tl.max(values, 0), tokens, NO_TOKEN), 0)
+    token = tl.where(token < VOCAB, token, 0)  # logits of NaN alone have no best
+
+    temperature, top_k = tl.load(temperature_ptr + row), tl.load(top_k_ptr + row)
+    top_p, min_p = tl.load(top_p_ptr + row), tl.load(min_p_ptr + row)
+    filters = (temperature > 0) & (((top_k > 0) & (top_k < VOCAB)) | (top_p < 1.0) | (min_p > 0.0))
+    wants_logprob = (tl.load(flags_ptr + row) & LOGPROB) != 0
+    if filters | wants_logprob:
+        peaks = tl.load(peak_ptr + blocks, mask=inside, other=float("-inf"))
+        peak = tl.maximum(tl.max(peaks, 0), -3.0e38)
+        if filters:
+            mass = tl.load(mass_ptr + blocks, mask=inside, other=0.0)
+            mass = tl.sum(mass * tl.exp2((peaks - peak) * (LOG2E / temperature)), 0)
+            token = _filter(
+                token, peak, mass, temperature, top_k, top_p, min_p, tl.load(seed_ptr + row),
+                tl.load(position_ptr + row), logits_ptr, peaks_ptr + row * PEAKS,
+                kept_value_ptr + row * CAPACITY, kept_token_ptr + row * CAPACITY,
+                VOCAB, PEAKS, PEAKS_POW2, CAPACITY, SHIFT, BLOCK,
+            )  # fmt: skip
+            token = tl.where(token < VOCAB, token, 0)
+        if wants_logprob:
+            sums = tl.load(sum_ptr + blocks, mask=inside, other=0.0)
+            total = tl.sum(sums * tl.exp2((peaks - peak) * LOG2E), 0)
+            tl.store(out_logprob_ptr + row, tl.load(logits_ptr + token).to(tl.float32) - peak - tl.log(total))
+    tl.store(out_token_ptr + row, token)
