@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pagoda_server.engine.request import Request
 from pagoda_server.engine.scheduler import Chunk
+from pagoda_server.kernels.sampler import SamplingRows
 
 Ints = NDArray[np.int32]
 FLOAT_FIELDS = ("temperature", "top_p", "min_p")
@@ -90,15 +91,29 @@ class DeviceState:
             if chunk.samples:
                 self.rows[chunk.request.row].next_position = chunk.end
 
+    def choose_rows(self, rows: Tensor, positions: Tensor) -> SamplingRows:
+        """How the rows [S] sample; padding (-1) samples as row 0, for nobody."""
+        index = rows.clamp(min=0).long()
+        floats = self.floats.index_select(1, index)
+        return SamplingRows(
+            temperature=floats[0],
+            top_p=floats[1],
+            min_p=floats[2],
+            top_k=self.top_k.index_select(0, index),
+            seed=self.seeds.index_select(0, index),
+            position=positions,
+            flags=torch.zeros_like(rows),
+        )
+
     def apply(self, page_index: Tensor, page_ids: Tensor, new_rows: Tensor, sampling: Tensor) -> None:
         """The update's arrays, on the device."""
         if page_index.numel():
             self.page_table.view(-1).index_copy_(0, page_index.long(), page_ids)
         if new_rows.numel():
             rows, values = new_rows.long(), sampling.view(-1, 6)
-            self.floats.index_copy_(1, rows, values[:, :3].contiguous().view(torch.float32).t())
+            self.floats.index_copy_(1, rows, values[:, :3].clone().view(torch.float32).t())
             self.top_k.index_copy_(0, rows, values[:, 3])
-            self.seeds.index_copy_(0, rows, values[:, 4:].contiguous().view(torch.int64).flatten())
+            self.seeds.index_copy_(0, rows, values[:, 4:].clone().view(torch.int64).flatten())
 
 
 def build_device_state(num_rows: int, max_len: int, page_size: int, device: torch.device) -> DeviceState:

@@ -17,12 +17,12 @@ from pagoda_server.kernels.decode_attention import decode_attention
 from pagoda_server.kernels.decode_plan import build_decode_plan, plan_decode
 from pagoda_server.kernels.prefill_attention import prefill_attention
 from pagoda_server.kernels.prepare import append_tokens, prepare_decode
-from pagoda_server.kernels.sampler import sample
+from pagoda_server.kernels.sampler import build_sampler_scratch, sample
 from pagoda_server.model.llama import Llama
 from pagoda_server.runtime.device_state import DeviceState, build_device_state
 from pagoda_server.runtime.fused import FusedDecoder
 from pagoda_server.runtime.graphs import Graphs, choose_buckets
-from pagoda_server.runtime.sampler import build_row, compute_logprobs, sample_rows
+from pagoda_server.runtime.sampler import build_row, compute_logprobs, has_penalties, sample_rows
 from pagoda_server.runtime.staging import Staging
 
 
@@ -62,9 +62,9 @@ def build_prefill(chunks: Sequence[Chunk], page_size: int) -> Prefill:
 
 
 def needs_host(chunk: Chunk) -> bool:
-    """Penalties look at the tokens chosen so far, and stop tokens held back at their number: the host samples."""
-    row = build_row(chunk.request)
-    return chunk.samples and (row.has_penalties or row.holds_stop_back)
+    """Penalties look at all tokens chosen so far, and `min_tokens` at how many they are: the host samples these rows."""
+    request, sampling = chunk.request, chunk.request.sampling
+    return has_penalties(sampling) or chunk.end - request.num_prompt_tokens < sampling.min_tokens
 
 
 class GpuRunner:
@@ -88,6 +88,8 @@ class GpuRunner:
         self.rows = torch.full((widest,), -1, dtype=torch.int32, device=self.device)
         self.logits = model.embedding.new_empty((widest, config.vocab_size))
         self.tokens = torch.zeros(widest, dtype=torch.int32, device=self.device)
+        self.logprobs = torch.zeros(widest, dtype=torch.float32, device=self.device)
+        self.scratch = build_sampler_scratch(widest, config.vocab_size, self.device)
         self.staging = Staging(6 * limits.max_num_batched_tokens + 64 * limits.max_num_seqs + num_pages, self.device)
         with torch.inference_mode():
             self.graphs = Graphs(self._decode, buckets, enabled=self.device.type == "cuda")
@@ -148,9 +150,9 @@ class GpuRunner:
 
     def _choose(self, logits: Tensor, rows: Tensor, positions: Tensor, tokens: Tensor) -> None:
         """`positions`: where the new tokens belong, which is how many there are."""
-        state = self.state
-        sample(logits, rows, positions, state.floats, state.top_k, state.seeds, tokens)
-        append_tokens(tokens, rows, state.token_pool, state.lengths)
+        logprobs = self.logprobs[: rows.shape[0]]
+        sample(logits, self.state.choose_rows(rows, positions), self.scratch, tokens, logprobs)
+        append_tokens(tokens, rows, self.state.token_pool, self.state.lengths)
 
     def _collect(
         self, chunks: Sequence[Chunk], parts: Sequence[tuple[Sequence[Chunk], Tensor, Tensor]]

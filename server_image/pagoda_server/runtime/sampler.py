@@ -33,12 +33,15 @@ class Row:
 
     @property
     def has_penalties(self) -> bool:
-        sampling = self.sampling
-        return (sampling.presence_penalty, sampling.frequency_penalty, sampling.repetition_penalty) != (0.0, 0.0, 1.0)
+        return has_penalties(self.sampling)
 
     @property
     def holds_stop_back(self) -> bool:
         return len(self.output_token_ids) < self.sampling.min_tokens and bool(self.stop_token_ids)
+
+
+def has_penalties(sampling: Sampling) -> bool:
+    return (sampling.presence_penalty, sampling.frequency_penalty, sampling.repetition_penalty) != (0.0, 0.0, 1.0)
 
 
 def build_row(request: Request) -> Row:
