@@ -1,0 +1,193 @@
+"""Closed-loop streaming load on an OpenAI-compatible /v1/completions, from several processes.
+
+Prompts are token ids, so that every engine does the same work; the end of sequence is ignored, so that lengths are
+exact. An inter-token latency is the gap between two chunks of one stream.
+"""
+
+import argparse
+import asyncio
+import json
+import math
+import multiprocessing
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bench.workload import TEMPERATURE, Work, build_uniform
+
+if TYPE_CHECKING:
+    import aiohttp
+
+START_SECONDS = 2.5
+"""For the processes to import what they need before all begin at once."""
+MAX_PROCESSES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    url: str
+    model: str
+    streams: int
+    requests: int
+    tokens_in: int = 512
+    tokens_out: int = 256
+    seed: int = 1
+
+
+@dataclass(slots=True)
+class Answer:
+    """One request as its client saw it; times in seconds."""
+
+    first_token: float | None = None
+    gaps: list[float] = field(default_factory=list)
+    tokens: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    streams: int
+    requests: int
+    failed: int
+    first_error: str
+    output_tokens_per_second: float
+    ttft_p50_ms: float
+    ttft_p99_ms: float
+    itl_p50_ms: float
+    itl_p99_ms: float
+
+
+def run_load(load: Load) -> Report:
+    """Raises RuntimeError when no request succeeded."""
+    work = build_uniform(load.requests, load.tokens_in, load.tokens_out, seed=load.seed)
+    processes = min(MAX_PROCESSES, load.streams)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        start_at = time.time() + START_SECONDS
+        parts = [pool.submit(run_part, load, work, index, processes, start_at) for index in range(processes)]
+        results = [part.result() for part in parts]
+    answers = [answer for part, _ in results for answer in part]
+    return build_report(load, answers, max(end for _, end in results) - start_at)
+
+
+def run_part(load: Load, work: Work, index: int, processes: int, start_at: float) -> tuple[list[Answer], float]:
+    """One process's answers, and the wall time at which its last one ended."""
+    prompts = work.prompts[index::processes]
+    streams = len(range(index, load.streams, processes))
+    answers = asyncio.run(drive_streams(load, prompts, streams, start_at))
+    return answers, time.time()
+
+
+async def drive_streams(load: Load, prompts: list[list[int]], streams: int, start_at: float) -> list[Answer]:
+    import aiohttp
+
+    bodies = [build_body(load, prompt) for prompt in reversed(prompts)]
+    answers: list[Answer] = []
+    connector = aiohttp.TCPConnector(limit=0)
+    timeout = aiohttp.ClientTimeout(total=None)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=2**20) as session:
+
+        async def drive() -> None:
+            while bodies:
+                answers.append(await ask(session, load.url, bodies.pop()))
+
+        await asyncio.sleep(max(0.0, start_at - time.time()))
+        await asyncio.gather(*(drive() for _ in range(streams)))
+    return answers
+
+
+def build_body(load: Load, prompt: list[int]) -> dict[str, Any]:
+    return {
+        "model": load.model,
+        "prompt": prompt,
+        "max_tokens": load.tokens_out,
+        "temperature": TEMPERATURE,
+        "ignore_eos": True,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+async def ask(session: "aiohttp.ClientSession", url: str, body: dict[str, Any]) -> Answer:
+    """The one boundary: a failure is counted, and the load goes on."""
+    answer, begin = Answer(), time.perf_counter()
+    try:
+        async with session.post(f"{url.rstrip('/')}/v1/completions", json=body) as response:
+            if response.status != 200:
+                answer.error = f"{response.status} {(await response.text())[:200]}"
+                return answer
+            await read_stream(response.content, answer, begin)
+    except Exception as error:
+        answer.error = repr(error)[:200]
+    if not answer.error and answer.tokens != body["max_tokens"]:
+        answer.error = f"{answer.tokens} tokens instead of {body['max_tokens']}"
+    return answer
+
+
+async def read_stream(content: "aiohttp.StreamReader", answer: Answer, begin: float) -> None:
+    last = begin
+    async for line in content:
+        if not line.startswith(b"data:"):
+            continue
+        data = line[5:].strip()
+        if data == b"[DONE]":
+            return
+        now = time.perf_counter()
+        # Only the last chunks are parsed: at 256 streams the generator must not become what is measured.
+        if b'"usage":{' in data or b'"usage": {' in data:
+            answer.tokens = json.loads(data)["usage"]["completion_tokens"]
+        if b'"choices":[]' in data or b'"choices": []' in data:
+            continue
+        if answer.first_token is None:
+            answer.first_token = now - begin
+        else:
+            answer.gaps.append(now - last)
+        last = now
+
+
+def build_report(load: Load, answers: Sequence[Answer], seconds: float) -> Report:
+    good = [answer for answer in answers if not answer.error]
+    errors = [answer.error for answer in answers if answer.error]
+    if not good:
+        raise RuntimeError(f"all {len(errors)} requests to {load.url} failed; the first: {errors[:1]}")
+    firsts = [answer.first_token for answer in good if answer.first_token is not None]
+    gaps = [gap for answer in good for gap in answer.gaps]
+    return Report(
+        streams=load.streams,
+        requests=len(answers),
+        failed=len(errors),
+        first_error=errors[0] if errors else "",
+        output_tokens_per_second=round(sum(answer.tokens for answer in good) / seconds, 1),
+        ttft_p50_ms=percentile_ms(firsts, 50),
+        ttft_p99_ms=percentile_ms(firsts, 99),
+        itl_p50_ms=percentile_ms(gaps, 50),
+        itl_p99_ms=percentile_ms(gaps, 99),
+    )
+
+
+def percentile_ms(seconds: Sequence[float], percent: float) -> float:
+    """The smallest value that `percent` of all do not exceed; NaN for none."""
+    if not seconds:
+        return math.nan
+    rank = max(1, math.ceil(percent / 100 * len(seconds)))
+    return round(1000 * sorted(seconds)[rank - 1], 2)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.http_load", description=__doc__)
+    parser.add_argument("url")
+    parser.add_argument("model")
+    parser.add_argument("--streams", type=int, default=32, help="requests under way at any time (default %(default)s)")
+    parser.add_argument("--requests", type=int, default=128, help="in all (default %(default)s)")
+    parser.add_argument("--tokens-in", type=int, default=512, help="of a prompt (default %(default)s)")
+    parser.add_argument("--tokens-out", type=int, default=256, help="of an answer (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args(argv)
+    print(json.dumps(asdict(run_load(Load(**vars(args))))))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,67 @@
+"""What the hardware allows: the fewest bytes a piece of work must move and the operations it must do, over the rates.
+
+Prompts are taken as bound by arithmetic, answers by memory, one after the other. `rated` rates are the data sheet's
+and cannot be beaten; `measured` ones are a large copy's and a large bf16 product's, what good kernels reach.
+"""
+
+from dataclasses import dataclass
+
+from bench.shapes import SHAPES, Precision, Shape
+from bench.workload import DecodePoint, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    bytes_per_second: float
+    bf16_flop_per_second: float
+
+    def flop_per_second(self, precision: Precision) -> float:
+        return self.bf16_flop_per_second * (2 if precision == "fp8" else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    rated: Rates
+    measured: Rates
+
+
+GPUS: dict[str, Gpu] = {
+    "NVIDIA H200": Gpu(rated=Rates(4.8e12, 989e12), measured=Rates(4.3e12, 788e12)),
+    "NVIDIA H100 80GB HBM3": Gpu(rated=Rates(3.35e12, 989e12), measured=Rates(3.0e12, 798e12)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Output tokens a second."""
+
+    rated: int
+    measured: int
+
+
+def compute_work_limit(gpu: str, model: str, precision: Precision, work: Work) -> Limit | None:
+    """Every sequence resident from the start to its end. None for a GPU whose rates are not known."""
+    if gpu not in GPUS:
+        return None
+    shape, rates = SHAPES[model], GPUS[gpu]
+    rated, measured = (work_seconds(shape, precision, work, each) for each in (rates.rated, rates.measured))
+    return Limit(round(work.num_output_tokens / rated), round(work.num_output_tokens / measured))
+
+
+def work_seconds(shape: Shape, precision: Precision, work: Work, rates: Rates) -> float:
+    lengths = list(zip(map(len, work.prompts), work.output_lengths, strict=True))
+    kv_tokens_read = sum(sum(range(prompt, prompt + output)) for prompt, output in lengths)
+    step_bytes = shape.weight_bytes(precision) * max(work.output_lengths)
+    decode_seconds = (kv_tokens_read * shape.kv_bytes(precision) + step_bytes) / rates.bytes_per_second
+    flop = sum(shape.prefill_flop(prompt) for prompt, _ in lengths)
+    return decode_seconds + flop / rates.flop_per_second(precision)
+
+
+def compute_decode_limit(gpu: str, model: str, precision: Precision, point: DecodePoint) -> Limit | None:
+    if gpu not in GPUS:
+        return None
+    shape = SHAPES[model]
+    step_bytes = shape.weight_bytes(precision) + point.batch * point.context * shape.kv_bytes(precision)
+    rates = GPUS[gpu]
+    rated, measured = (step_bytes / each.bytes_per_second for each in (rates.rated, rates.measured))
+    return Limit(round(point.batch / rated), round(point.batch / measured))

@@ -1,0 +1,123 @@
+"""Our own engine in one process, without HTTP: W1 and pure decode on random weights."""
+
+import argparse
+import os
+import time
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.arguments import add_offline_arguments
+from bench.limits import compute_decode_limit, compute_work_limit
+from bench.measurement import TOKENS_PER_SECOND, Recorder, read_gpu_name
+from bench.workload import TEMPERATURE, DecodePoint, Work, build_uniform, build_w1
+
+if TYPE_CHECKING:
+    from pagoda_server.engine.step import Engine
+
+DECODE_STEPS = 128
+
+
+def build_engine(args: argparse.Namespace) -> "Engine[Any]":
+    from pagoda_server.engine.config import EngineConfig
+    from pagoda_server.runtime.build import build_engine
+
+    config = EngineConfig(
+        model=args.folder,
+        socket=args.folder / "unused.sock",
+        max_model_len=args.max_model_len,
+        max_batched_tokens=args.max_batched_tokens,
+        gpu_memory_fraction=0.85,
+        prefix_caching=False,
+        measure_capacity=False,
+    )
+    return build_engine(config).engine
+
+
+def submit(engine: "Engine[Any]", work: Work) -> None:
+    """Raises RuntimeError when the engine refuses a request."""
+    from pagoda_server.wire import Sampling, Submit
+
+    for index, (prompt, length) in enumerate(zip(work.prompts, work.output_lengths, strict=True)):
+        sampling = Sampling(max_tokens=length, temperature=TEMPERATURE, ignore_eos=True)
+        refusal = engine.submit(Submit(request_id=str(index), prompt_token_ids=prompt, sampling=sampling))
+        if refusal is not None:
+            raise RuntimeError(f"{work.name}: request {index} was refused: {refusal.message}")
+
+
+def run_work(engine: "Engine[Any]", work: Work) -> float:
+    """Seconds. Raises RuntimeError when tokens are missing."""
+    begin, made = time.perf_counter(), 0
+    submit(engine, work)
+    while engine.has_work:
+        made += sum(len(delta.token_ids) for delta in engine.step())
+    seconds = time.perf_counter() - begin
+    if made != work.num_output_tokens:
+        raise RuntimeError(
+            f"{work.name} made {made} tokens instead of {work.num_output_tokens}: the rate would be wrong"
+        )
+    return seconds
+
+
+def time_decode(engine: "Engine[Any]", point: DecodePoint, budget_seconds: float) -> tuple[float, int]:
+    """Seconds of a step in which every sequence decodes, and how many such steps were timed."""
+    num_prompt_tokens = point.context - DECODE_STEPS // 2
+    work = build_uniform(point.batch, num_prompt_tokens, 4 * DECODE_STEPS)
+    submit(engine, work)
+    # Every sequence makes a token in a step that holds no prompt; prompts come first, so it is the first such step.
+    while len(engine.step()) < point.batch:
+        if not engine.has_work:
+            raise RuntimeError(f"{point.name} never decoded whole: the KV pages do not hold it; lower the batch")
+    begin, steps = time.perf_counter(), 0
+    while steps < DECODE_STEPS and time.perf_counter() - begin < budget_seconds:
+        engine.step()
+        steps += 1
+    seconds = (time.perf_counter() - begin) / steps
+    engine.abort_all("")
+    return seconds, steps
+
+
+def measure_decode(engine: "Engine[Any]", recorder: Recorder, point: DecodePoint, budget_seconds: float) -> None:
+    step_seconds, steps = time_decode(engine, point, budget_seconds)
+    limit = compute_decode_limit(recorder.gpu, recorder.model, recorder.precision, point)
+    note = f"{step_seconds * 1e3:.3f} ms a step over {steps} steps"
+    recorder.record(point.name, TOKENS_PER_SECOND, [round(point.batch / step_seconds, 1)], limit=limit, note=note)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.pagoda_offline", description=__doc__)
+    add_offline_arguments(parser)
+    parser.add_argument("--max-batched-tokens", type=int, default=8192, help="of one step (default %(default)s)")
+    parser.add_argument("--max-model-len", type=int, default=8192, help="of a sequence (default %(default)s)")
+    parser.add_argument("--budget-seconds", type=float, default=20, help="of a decode point (default %(default)s)")
+    parser.add_argument("--note", default="", help="what is special about this engine, kept with the figures")
+    args = parser.parse_args(argv)
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    recorder = Recorder(
+        model=args.model,
+        engine="ours",
+        version=read_version(),
+        gpu=read_gpu_name(),
+        lines=args.lines,
+        note=args.note,
+    )
+    engine = build_engine(args)
+    run_work(engine, build_uniform(2, 64, 8))
+    for divide in args.divide:
+        work = build_w1(divide)
+        rates = [float(round(work.num_output_tokens / run_work(engine, work))) for _ in range(args.repeats)]
+        limit = compute_work_limit(recorder.gpu, args.model, "bf16", work)
+        recorder.record(work.name, TOKENS_PER_SECOND, rates, limit=limit)
+    for point in args.decode:
+        measure_decode(engine, recorder, point, args.budget_seconds)
+    return 0
+
+
+def read_version() -> str:
+    """Of the code that runs, which need not be installed."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    return str(project["version"])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

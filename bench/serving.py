@@ -1,0 +1,139 @@
+"""An engine's HTTP server on random weights: its start-up time, then streaming load at several widths."""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from bench.arguments import add_model_arguments
+from bench.http_load import Load, Report, run_load
+from bench.measurement import TOKENS_PER_SECOND, Recorder, read_gpu_name
+from bench.pagoda_offline import read_version
+from bench.processes import exit_on_sigterm, running
+from bench.vllm_offline import ENVIRONMENT
+
+STOP_SECONDS = 30
+CACHE_VARIABLES = ("VLLM_CACHE_ROOT", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
+TOKENS_IN, TOKENS_OUT = 512, 256
+
+
+@dataclass(frozen=True, slots=True)
+class Width:
+    streams: int
+    requests: int
+
+
+def parse_width(text: str) -> Width:
+    streams, _, requests = text.partition("x")
+    if not (streams.isdecimal() and requests.isdecimal() and 1 <= int(streams) <= int(requests)):
+        raise argparse.ArgumentTypeError(f"load is {text!r}: give STREAMSxREQUESTS, such as 32x128")
+    return Width(int(streams), int(requests))
+
+
+def build_command(engine: str, folder: Path, model: str, port: int) -> list[str]:
+    if engine == "ours":
+        flags = ["--model", str(folder), "--served-model-name", model, "--port", str(port), "--no-prefix-caching"]
+        return [sys.executable, "-m", "pagoda_server", "serve", "--max-model-len", "4096", *flags]
+    flags = ["--model", str(folder), "--served-model-name", model, "--port", str(port), "--no-enable-prefix-caching"]
+    limits = ["--load-format", "dummy", "--max-model-len", "4096", "--gpu-memory-utilization", "0.85"]
+    return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *flags, *limits]
+
+
+@contextmanager
+def serving(engine: str, folder: Path, model: str, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The server, with its compiled kernels in a new folder: a start is measured as in a new pod."""
+    command = build_command(engine, folder, model, port)
+    with tempfile.TemporaryDirectory() as cache, log.open("wb") as output:
+        environment = ENVIRONMENT | os.environ | {name: f"{cache}/{name}" for name in CACHE_VARIABLES}
+        with running(command, stop_seconds=STOP_SECONDS, output=output, environment=environment) as process:
+            yield process
+
+
+def wait_until_healthy(process: subprocess.Popen[bytes], url: str, log: Path, limit_seconds: float) -> None:
+    """Raises RuntimeError with the end of the log."""
+    deadline = time.monotonic() + limit_seconds
+    while not is_healthy(url):
+        if process.poll() is not None or time.monotonic() > deadline:
+            tail = log.read_text(errors="replace")[-3000:]
+            raise RuntimeError(f"the server is not healthy after {limit_seconds} s or ended; its last words:\n{tail}")
+        time.sleep(0.1)
+
+
+def is_healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def record_report(recorder: Recorder, report: Report) -> None:
+    work = f"HTTP streams={report.streams}"
+    note = f"{report.requests} requests, {TOKENS_IN} tokens in, {TOKENS_OUT} out"
+    if report.failed:
+        note += f", {report.failed} FAILED: {report.first_error}"
+    figures = {
+        TOKENS_PER_SECOND: report.output_tokens_per_second,
+        "TTFT p50 ms": report.ttft_p50_ms,
+        "TTFT p99 ms": report.ttft_p99_ms,
+        "ITL p50 ms": report.itl_p50_ms,
+        "ITL p99 ms": report.itl_p99_ms,
+    }
+    for unit, value in figures.items():
+        recorder.record(work, unit, [value], note=note)
+
+
+def measure(recorder: Recorder, url: str, widths: list[Width]) -> None:
+    for width in widths:
+        warm = Load(url=url, model=recorder.model, streams=width.streams, requests=width.streams, tokens_out=8, seed=2)
+        run_load(warm)
+        load = Load(
+            url=url,
+            model=recorder.model,
+            streams=width.streams,
+            requests=width.requests,
+            tokens_in=TOKENS_IN,
+            tokens_out=TOKENS_OUT,
+        )
+        record_report(recorder, run_load(load))
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.serving", description=__doc__)
+    parser.add_argument("engine", choices=("vllm", "ours"))
+    add_model_arguments(parser)
+    parser.add_argument("--port", type=int, default=8123)
+    parser.add_argument("--loads", type=parse_width, nargs="+", required=True, metavar="STREAMSxREQUESTS")
+    parser.add_argument("--log", type=Path, default=Path("server.log"), help="of the server (default %(default)s)")
+    parser.add_argument("--start-limit-seconds", type=float, default=300)
+    parser.add_argument("--note", default="", help="kept with the figures")
+    args = parser.parse_args(argv)
+    exit_on_sigterm()
+    recorder = Recorder(
+        model=args.model,
+        engine=args.engine,
+        version=version("vllm") if args.engine == "vllm" else read_version(),
+        gpu=read_gpu_name(),
+        lines=args.lines,
+        note=args.note,
+    )
+    url, begin = f"http://127.0.0.1:{args.port}", time.perf_counter()
+    with serving(args.engine, args.folder, args.model, args.port, args.log) as process:
+        wait_until_healthy(process, url, args.log, args.start_limit_seconds)
+        recorder.record(
+            "HTTP start-up", "s", [round(time.perf_counter() - begin, 1)], note="no compiled kernels cached"
+        )
+        measure(recorder, url, args.loads)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
