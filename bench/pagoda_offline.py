@@ -5,7 +5,7 @@ import os
 import time
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.arguments import add_offline_arguments
 from bench.limits import compute_decode_limit, compute_work_limit
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DECODE_STEPS = 128
 
 
-def build_engine(args: argparse.Namespace) -> "Engine[Any]":
+def build_engine(args: argparse.Namespace) -> "Engine":
     from pagoda_server.engine.config import EngineConfig
     from pagoda_server.runtime.build import build_engine
 
@@ -34,7 +34,7 @@ def build_engine(args: argparse.Namespace) -> "Engine[Any]":
     return build_engine(config).engine
 
 
-def submit(engine: "Engine[Any]", work: Work) -> None:
+def submit(engine: "Engine", work: Work) -> None:
     """Raises RuntimeError when the engine refuses a request."""
     from pagoda_server.wire import Sampling, Submit
 
@@ -45,7 +45,7 @@ def submit(engine: "Engine[Any]", work: Work) -> None:
             raise RuntimeError(f"{work.name}: request {index} was refused: {refusal.message}")
 
 
-def run_work(engine: "Engine[Any]", work: Work) -> float:
+def run_work(engine: "Engine", work: Work) -> float:
     """Seconds. Raises RuntimeError when tokens are missing."""
     begin, made = time.perf_counter(), 0
     submit(engine, work)
@@ -59,7 +59,7 @@ def run_work(engine: "Engine[Any]", work: Work) -> float:
     return seconds
 
 
-def time_decode(engine: "Engine[Any]", point: DecodePoint, budget_seconds: float) -> tuple[float, int]:
+def time_decode(engine: "Engine", point: DecodePoint, budget_seconds: float) -> tuple[float, int]:
     """Seconds of a step in which every sequence decodes, and how many such steps were timed."""
     num_prompt_tokens = point.context - DECODE_STEPS // 2
     work = build_uniform(point.batch, num_prompt_tokens, 4 * DECODE_STEPS)
@@ -77,7 +77,7 @@ def time_decode(engine: "Engine[Any]", point: DecodePoint, budget_seconds: float
     return seconds, steps
 
 
-def measure_decode(engine: "Engine[Any]", recorder: Recorder, point: DecodePoint, budget_seconds: float) -> None:
+def measure_decode(engine: "Engine", recorder: Recorder, point: DecodePoint, budget_seconds: float) -> None:
     step_seconds, steps = time_decode(engine, point, budget_seconds)
     limit = compute_decode_limit(recorder.gpu, recorder.model, recorder.precision, point)
     note = f"{step_seconds * 1e3:.3f} ms a step over {steps} steps"

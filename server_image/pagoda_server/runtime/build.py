@@ -8,8 +8,9 @@ import torch
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.scheduler import Limits
-from pagoda_server.engine.step import Engine
+from pagoda_server.engine.step import Engine, Runner
 from pagoda_server.model.config import ModelConfig, UnsupportedModel, read_model_config
+from pagoda_server.model.llama import Llama
 from pagoda_server.model.loader import load_model
 from pagoda_server.runtime.capacity import measure_capacity
 from pagoda_server.runtime.runner import ModelRunner, count_page_bytes
@@ -45,7 +46,8 @@ def build_engine(config: EngineConfig) -> BuiltEngine:
         vocab_size=model_config.vocab_size,
         eos_token_ids=model_config.eos_token_ids,
     )
-    pool, runner = PagePool(num_pages, config.page_size), ModelRunner(model, num_pages, config.page_size)
+    pool = PagePool(num_pages, config.page_size)
+    runner = build_runner(model, limits, num_pages, config.page_size)
     capacity = measure_capacity(runner, limits, pool) if config.measure_capacity else None
     log.info(
         "engine built: device=%s dtype=%s pages=%d max_model_len=%d capacity=%s",
@@ -65,6 +67,17 @@ def build_engine(config: EngineConfig) -> BuiltEngine:
         dtype=str(dtype).removeprefix("torch."),
     )
     return BuiltEngine(engine, hello)
+
+
+def build_runner(model: Llama, limits: Limits, num_pages: int, page_size: int) -> Runner:
+    """Our kernels on a GPU in 16 bits; the reference elsewhere and for shapes that the kernels do not know."""
+    config, dtype = model.config, model.embedding.dtype
+    fits = config.num_heads // config.num_kv_heads <= 16 and config.head_dim <= 256
+    if model.embedding.device.type == "cuda" and dtype != torch.float32 and fits:
+        from pagoda_server.runtime.gpu_runner import GpuRunner  # Triton compiles for a GPU, or is absent
+
+        return GpuRunner(model, limits, num_pages, page_size)
+    return ModelRunner(model, num_pages, page_size)
 
 
 def choose_device(config: EngineConfig) -> torch.device:

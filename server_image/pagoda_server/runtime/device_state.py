@@ -4,7 +4,7 @@ The host mirrors which pages of a row it has sent, so that a step carries only w
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
@@ -21,25 +21,38 @@ FLOAT_FIELDS = ("temperature", "top_p", "min_p")
 
 @dataclass(slots=True)
 class Row:
-    """The host's view of a row. `next_position` is where the token that the device chose last belongs."""
+    """The host's view of a row: whose it is, how many of its pages were sent, which token comes next."""
 
-    admission: tuple[str, int] = ("", -1)
+    request: Request | None = None
+    num_admissions: int = 0
     num_pages: int = 0
     next_position: int = -1
+    """Where the token that the device chose last belongs."""
+
+    def belongs_to(self, request: Request) -> bool:
+        return self.request is request and self.num_admissions == request.num_admissions
 
 
 @dataclass(frozen=True, slots=True)
 class RowUpdate:
-    """What a step changes in the state, as int32 arrays for one copy."""
+    """What a step changes in the state."""
 
-    page_index: Ints
+    page_index: list[int]
     """[P]: row * max_pages + number of the page in its row."""
-    page_ids: Ints
+    page_ids: list[int]
     """[P]"""
-    new_rows: Ints
+    new_rows: list[int]
     """[N]: rows that another request has now."""
-    sampling: Ints
-    """[N, 6]: temperature, top_p, min_p (float32 bits), top_k, seed (low, high)."""
+    sampling: list[Ints]
+    """[N] of [6]: temperature, top_p, min_p (float32 bits), top_k, seed (low, high)."""
+    pushed_rows: list[int]
+    """[M]: rows that decode a token which the host knows and the device does not."""
+    pushed_positions: list[int]
+    pushed_tokens: list[int]
+
+    def arrays(self) -> list[Ints]:
+        """In the order of the fields."""
+        return [np.asarray(getattr(self, field.name), np.int32) for field in fields(self)]
 
 
 @dataclass(slots=True)
@@ -59,37 +72,33 @@ class DeviceState:
     rows: list[Row] = field(default_factory=list)
 
     def plan_update(self, chunks: Sequence[Chunk]) -> RowUpdate:
-        """Marks what it tells as sent."""
-        index: list[int] = []
-        pages: list[int] = []
-        fresh: list[Request] = []
-        width = self.page_table.shape[1]
+        """Marks what it tells as sent, and what the step chooses as known."""
+        update = RowUpdate([], [], [], [], [], [], [])
         for chunk in chunks:
-            request = chunk.request
-            row = self.rows[request.row]
-            if row.admission != (request.request_id, request.num_admissions):
-                row.admission, row.num_pages, row.next_position = (request.request_id, request.num_admissions), 0, -1
-                fresh.append(request)
-            index += range(request.row * width + row.num_pages, request.row * width + len(request.page_ids))
-            pages += request.page_ids[row.num_pages :]
-            row.num_pages = len(request.page_ids)
-        return RowUpdate(
-            np.asarray(index, np.int32),
-            np.asarray(pages, np.int32),
-            np.asarray([request.row for request in fresh], np.int32),
-            np.concatenate([build_sampling_row(request) for request in fresh]) if fresh else np.empty(0, np.int32),
-        )
+            row = self.rows[chunk.request.row]
+            self._plan_owner(row, chunk.request, update)
+            self._plan_pages(row, chunk.request, update)
+            if is_decode(chunk) and row.next_position != chunk.start:
+                update.pushed_rows.append(chunk.request.row)
+                update.pushed_positions.append(chunk.start)
+                update.pushed_tokens.append(chunk.request.token_ids[chunk.start])
+            row.next_position = chunk.end if chunk.samples else -1
+        return update
 
-    def knows_next_token(self, chunk: Chunk) -> bool:
-        """True for a decode: the device itself chose the one token of this chunk, in this admission."""
-        row = self.rows[chunk.request.row]
-        admission = (chunk.request.request_id, chunk.request.num_admissions)
-        return chunk.num_tokens == 1 and row.admission == admission and row.next_position == chunk.start
+    def _plan_owner(self, row: Row, request: Request, update: RowUpdate) -> None:
+        if row.belongs_to(request):
+            return
+        row.request, row.num_admissions, row.num_pages, row.next_position = request, request.num_admissions, 0, -1
+        update.new_rows.append(request.row)
+        update.sampling.append(build_sampling_row(request))
 
-    def note_sampled(self, chunks: Sequence[Chunk]) -> None:
-        for chunk in chunks:
-            if chunk.samples:
-                self.rows[chunk.request.row].next_position = chunk.end
+    def _plan_pages(self, row: Row, request: Request, update: RowUpdate) -> None:
+        fresh = request.page_ids[row.num_pages :]
+        if fresh:
+            first = request.row * self.page_table.shape[1] + row.num_pages
+            update.page_index.extend(range(first, first + len(fresh)))
+            update.page_ids.extend(fresh)
+            row.num_pages += len(fresh)
 
     def choose_rows(self, rows: Tensor, positions: Tensor) -> SamplingRows:
         """How the rows [S] sample; padding (-1) samples as row 0, for nobody."""
@@ -105,8 +114,9 @@ class DeviceState:
             flags=torch.zeros_like(rows),
         )
 
-    def apply(self, page_index: Tensor, page_ids: Tensor, new_rows: Tensor, sampling: Tensor) -> None:
-        """The update's arrays, on the device."""
+    def apply(self, update: Sequence[Tensor]) -> None:
+        """The update's arrays, flat, on the device."""
+        page_index, page_ids, new_rows, sampling, pushed_rows, positions, tokens = update
         if page_index.numel():
             self.page_table.view(-1).index_copy_(0, page_index.long(), page_ids)
         if new_rows.numel():
@@ -114,6 +124,14 @@ class DeviceState:
             self.floats.index_copy_(1, rows, values[:, :3].clone().view(torch.float32).t())
             self.top_k.index_copy_(0, rows, values[:, 3])
             self.seeds.index_copy_(0, rows, values[:, 4:].clone().view(torch.int64).flatten())
+        if pushed_rows.numel():
+            rows = pushed_rows.long()
+            self.token_pool.index_put_((rows, positions.long()), tokens)
+            self.lengths.index_copy_(0, rows, positions + 1)
+
+
+def is_decode(chunk: Chunk) -> bool:
+    return chunk.num_tokens == 1 and chunk.samples
 
 
 def build_device_state(num_rows: int, max_len: int, page_size: int, device: torch.device) -> DeviceState:

@@ -4,7 +4,7 @@ A step is one copy to the device, a prefill pass over the chunks that bring toke
 those whose token the device chose itself, and one copy back. The host never waits in between. It decides nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from pagoda_server.kernels.prefill_attention import prefill_attention
 from pagoda_server.kernels.prepare import append_tokens, prepare_decode
 from pagoda_server.kernels.sampler import build_sampler_scratch, sample
 from pagoda_server.model.llama import Llama
-from pagoda_server.runtime.device_state import DeviceState, build_device_state
+from pagoda_server.runtime.device_state import Ints, build_device_state, is_decode
 from pagoda_server.runtime.fused import FusedDecoder
 from pagoda_server.runtime.graphs import Graphs, choose_buckets
 from pagoda_server.runtime.sampler import build_row, compute_logprobs, has_penalties, sample_rows
@@ -40,7 +40,7 @@ class Prefill:
     """Indices in the flat batch of the last tokens of chunks that sample."""
     sampled_rows: list[int]
 
-    def arrays(self) -> list[np.ndarray]:
+    def arrays(self) -> list[Ints]:
         names = ("input_ids", "positions", "slots", "cu_seqlens", "rows", "lengths", "sampled", "sampled_rows")
         return [np.asarray(getattr(self, name), np.int32) for name in names]
 
@@ -62,7 +62,7 @@ def build_prefill(chunks: Sequence[Chunk], page_size: int) -> Prefill:
 
 
 def needs_host(chunk: Chunk) -> bool:
-    """Penalties look at all tokens chosen so far, and `min_tokens` at how many they are: the host samples these rows."""
+    """Penalties look at all tokens chosen so far, `min_tokens` at their number: the host samples these rows."""
     request, sampling = chunk.request, chunk.request.sampling
     return has_penalties(sampling) or chunk.end - request.num_prompt_tokens < sampling.min_tokens
 
@@ -96,24 +96,21 @@ class GpuRunner:
 
     @torch.inference_mode()
     def launch(self, chunks: Sequence[Chunk]) -> Launched:
-        update = self.state.plan_update(chunks)
-        decodes = [chunk for chunk in chunks if self.state.knows_next_token(chunk)]
-        known = set(map(id, decodes))
-        others = [chunk for chunk in chunks if id(chunk) not in known]
+        decodes = [chunk for chunk in chunks if is_decode(chunk)]
+        others = [chunk for chunk in chunks if not is_decode(chunk)]
+        update = self.state.plan_update(chunks).arrays()
         bucket = self.graphs.bucket_for(len(decodes))
         rows = np.full(bucket, -1, np.int32)
         rows[: len(decodes)] = [chunk.request.row for chunk in decodes]
-        prefill = build_prefill(others, self.page_size)
-        changes = [update.page_index, update.page_ids, update.new_rows, update.sampling]
-        sent = self.staging.send([*changes, rows, *prefill.arrays()])
-        self.state.apply(*sent[:4])
-        self.state.note_sampled(chunks)
+        sent = self.staging.send([*update, rows, *build_prefill(others, self.page_size).arrays()])
+        self.state.apply(sent[: len(update)])
         if decodes:
-            self.rows[:bucket].copy_(sent[4])
+            self.rows[:bucket].copy_(sent[len(update)])
             self.graphs.run(bucket)
-        parts = [(decodes, self.logits[: len(decodes)], self.tokens[: len(decodes)])]
+        parts = [Part(decodes, self.logits[: len(decodes)], self.tokens[: len(decodes)])]
         if others:
-            parts.append((others, *self._prefill(sent[5:])))
+            sampling = [chunk for chunk in others if chunk.samples]
+            parts.append(Part(sampling, *self._prefill(sent[len(update) + 1 :])))
         return self._collect(chunks, parts)
 
     def _decode(self, bucket: int) -> None:
@@ -154,45 +151,55 @@ class GpuRunner:
         sample(logits, self.state.choose_rows(rows, positions), self.scratch, tokens, logprobs)
         append_tokens(tokens, rows, self.state.token_pool, self.state.lengths)
 
-    def _collect(
-        self, chunks: Sequence[Chunk], parts: Sequence[tuple[Sequence[Chunk], Tensor, Tensor]]
-    ) -> Launched:
-        """The copy back, and who it is for. Rows that the host must sample make this step wait."""
-        order: list[Chunk] = []
-        for members, _, _ in parts:
-            order += [chunk for chunk in members if chunk.samples]
-        special: dict[int, Sampled] = {}
-        for members, logits, _ in parts:
-            special |= self._sample_on_host([chunk for chunk in members if chunk.samples], logits)
-        self.run_ahead = 0 if any(map(needs_host, order)) else 1
-        tokens = torch.cat([tokens for _, _, tokens in parts])
-        back = torch.empty(tokens.shape, dtype=tokens.dtype, pin_memory=self.device.type == "cuda")
-        back.copy_(tokens, non_blocking=True)
-        done = torch.cuda.Event() if self.device.type == "cuda" else None
-        if done is not None:
-            done.record()
+    def _collect(self, chunks: Sequence[Chunk], parts: Sequence["Part"]) -> Launched:
+        """The copy back, and who it is for. Rows that the host samples make this step wait."""
+        on_host = {id(chunk): self._sample_on_host(chunk, logits) for part in parts for chunk, logits in part.on_host()}
+        order = [id(chunk) for part in parts for chunk in part.chunks]
+        self.run_ahead = 0 if any(needs_host(chunk) for part in parts for chunk in part.chunks) else 1
+        read = copy_back(torch.cat([part.tokens for part in parts]))
 
         def wait() -> list[Sampled]:
-            if done is not None:
-                done.synchronize()
-            plain = dict(zip(map(id, order), back.tolist(), strict=True))
-            return [special.get(id(chunk), (plain[id(chunk)], None)) for chunk in chunks if chunk.samples]
+            plain = dict(zip(order, read(), strict=True))
+            return [on_host.get(id(chunk), (plain[id(chunk)], None)) for chunk in chunks if chunk.samples]
 
         return wait
 
-    def _sample_on_host(self, chunks: Sequence[Chunk], logits: Tensor) -> dict[int, Sampled]:
-        """The rows that ask for more than the kernels give; the state is told what was chosen."""
-        found: dict[int, Sampled] = {}
-        for index, chunk in enumerate(chunks):
-            wide = logits[index].float() if needs_host(chunk) or chunk.request.sampling.logprobs is not None else None
-            if wide is None:
-                continue
-            row = chunk.request.row
-            if needs_host(chunk):
-                (chosen,) = sample_rows(wide[None], [build_row(chunk.request)])
-                self.state.token_pool[row, chunk.end] = chosen[0]
-                found[id(chunk)] = chosen
-            else:
-                token_id = int(self.state.token_pool[row, chunk.end])
-                found[id(chunk)] = token_id, compute_logprobs(wide, token_id, chunk.request.sampling.logprobs or 0)
-        return found
+    def _sample_on_host(self, chunk: Chunk, logits: Tensor) -> Sampled:
+        """logits [vocab]. What the kernels do not give; the state is told where the token is another one."""
+        place, wide = (chunk.request.row, chunk.end), logits.float()
+        if needs_host(chunk):
+            (chosen,) = sample_rows(wide[None], [build_row(chunk.request)])
+            self.state.token_pool[place] = chosen[0]
+            return chosen
+        token_id = int(self.state.token_pool[place])
+        return token_id, compute_logprobs(wide, token_id, chunk.request.sampling.logprobs or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a pass chose: of each of its sampling chunks, the logits [S, vocab] and the token [S]."""
+
+    chunks: Sequence[Chunk]
+    logits: Tensor
+    tokens: Tensor
+
+    def on_host(self) -> Iterator[tuple[Chunk, Tensor]]:
+        for index, chunk in enumerate(self.chunks):
+            if needs_host(chunk) or chunk.request.sampling.logprobs is not None:
+                yield chunk, self.logits[index]
+
+
+def copy_back(tokens: Tensor) -> Callable[[], list[int]]:
+    """Begins to copy tokens [S] to the host; the function waits for them."""
+    if tokens.device.type != "cuda":
+        return tokens.tolist
+    back = torch.empty(tokens.shape, dtype=tokens.dtype, pin_memory=True)
+    back.copy_(tokens, non_blocking=True)
+    done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    done.record()
+
+    def read() -> list[int]:
+        done.synchronize()
+        return back.tolist()
+
+    return read

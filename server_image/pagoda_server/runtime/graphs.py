@@ -3,7 +3,9 @@
 They share one pool of memory and are captured from the largest down, so that the smaller fit into what is there.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import gc
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -42,7 +44,18 @@ class Graphs:
             for _ in range(WARM_UPS):
                 self._run(bucket)
             torch.cuda.synchronize()
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=pool):
-                self._run(bucket)
-            self._graphs[bucket] = graph
+            with no_collection():
+                graph = self._graphs[bucket] = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(graph, pool=pool):
+                    self._run(bucket)
+
+
+@contextlib.contextmanager
+def no_collection() -> Iterator[None]:
+    """A graph that the garbage collector frees in the middle of a capture would spoil it."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
