@@ -1,0 +1,92 @@
+"""The fast runner chooses the reference's tokens, one step ahead of the host, whatever the batch and the preemptions."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from pagoda_server.engine.pages import PagePool
+from pagoda_server.engine.scheduler import Limits
+from pagoda_server.engine.step import Engine, Runner
+from pagoda_server.model.config import read_model_config
+from pagoda_server.model.llama import Llama
+from pagoda_server.model.loader import load_model
+from pagoda_server.runtime.gpu_runner import GpuRunner
+from pagoda_server.runtime.runner import ModelRunner
+from pagoda_server.wire import Sampling, Submit, TokenLogprobs
+
+pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")  # the noise's integers wrap
+PAGE_SIZE = 16
+LIMITS = Limits(max_model_len=100, max_num_seqs=4, max_num_batched_tokens=32, vocab_size=199)
+SIZES = {
+    "vocab_size": 199,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 128,
+    "initializer_range": 0.3,
+    "eos_token_id": None,
+}
+Answers = dict[str, tuple[list[int], list[TokenLogprobs]]]
+
+
+@pytest.fixture(scope="module", params=["llama", "qwen3"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Llama:
+    torch.manual_seed(7)
+    folder = tmp_path_factory.mktemp("model")
+    config: transformers.PretrainedConfig = (
+        transformers.LlamaConfig(**SIZES) if request.param == "llama" else transformers.Qwen3Config(**SIZES, head_dim=32)
+    )
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return load_model(folder, read_model_config(Path(folder)), torch.device("cpu"), torch.float32)
+
+
+def answer(runner: Runner, pages: int, samplings: list[tuple[int, Sampling]]) -> tuple[Answers, int]:
+    """Each request's tokens and logprobs, and how many preemptions there were. `samplings`: prompt lengths with them."""
+    engine, generator = Engine(runner, LIMITS, PagePool(pages, PAGE_SIZE)), torch.Generator().manual_seed(3)
+    answers: Answers = {}
+    for index, (length, sampling) in enumerate(samplings):
+        prompt = torch.randint(3, 199, (length,), generator=generator).tolist()
+        assert engine.submit(Submit(str(index), prompt, sampling)) is None
+        answers[str(index)] = ([], [])
+    while engine.has_work:
+        for delta in engine.step():
+            answers[delta.request_id][0].extend(delta.token_ids)
+            answers[delta.request_id][1].extend(delta.logprobs or ())
+    return answers, engine.stats().preemptions
+
+
+GREEDY = Sampling(max_tokens=5, temperature=0.0)
+REQUESTS = [
+    (20, GREEDY),
+    (1, Sampling(max_tokens=5, temperature=0.0, frequency_penalty=0.7)),
+    (40, Sampling(max_tokens=3, temperature=0.0, logprobs=2)),
+    (16, GREEDY),
+    (33, Sampling(max_tokens=4, temperature=0.0, stop_token_ids=(7,), min_tokens=2)),
+]
+
+
+def test_same_tokens_and_logprobs_as_the_reference(model: Llama) -> None:
+    expected, _ = answer(ModelRunner(model, 16, PAGE_SIZE), 16, REQUESTS)
+    found, _ = answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE), 16, REQUESTS)
+    assert {name: tokens for name, (tokens, _) in found.items()} == {k: tokens for k, (tokens, _) in expected.items()}
+    chosen = [[logprobs.chosen for logprobs in answers["2"][1]] for answers in (found, expected)]
+    assert len(chosen[0]) == 3 and chosen[0] == pytest.approx(chosen[1], abs=1e-3)
+
+
+def test_preempted_is_undisturbed(model: Llama) -> None:
+    requests = [(30, Sampling(max_tokens=6, temperature=0.0)), (30, Sampling(max_tokens=6, temperature=0.0))]
+    expected, none = answer(ModelRunner(model, 16, PAGE_SIZE), 16, requests)
+    found, some = answer(GpuRunner(model, LIMITS, 5, PAGE_SIZE), 5, requests)
+    assert (none, some) == (0, 1)
+    assert {name: tokens for name, (tokens, _) in found.items()} == {k: tokens for k, (tokens, _) in expected.items()}
+
+
+def test_a_seed_repeats_whatever_the_batch(model: Llama) -> None:
+    seeded = (10, Sampling(max_tokens=4, temperature=0.9, top_p=0.9, seed=5))
+    alone, _ = answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE), 16, [seeded])
+    among, _ = answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE), 16, [seeded, (12, GREEDY), (3, GREEDY)])
+    assert alone["0"][0] == among["0"][0]
