@@ -121,6 +121,22 @@ def test_an_object_of_someone_else_is_left_alone(
     plane.kubectl("delete", "mdep", "taken")
 
 
+def test_a_namespace_that_ends_is_no_error(control_plane: ControlPlane, operator: "subprocess.Popen[bytes]") -> None:
+    plane = control_plane
+    plane.kubectl("create", "namespace", "ends")
+    held = model("held")
+    held["metadata"] |= {"namespace": "ends", "finalizers": ["example.com/held"]}
+    plane.apply(held)
+    eventually(lambda: plane.get("-n", "ends", "service", "held"))
+    plane.kubectl("delete", "namespace", "ends", "--wait=false")
+    plane.apply(model("witness"))
+    eventually(lambda: condition(plane, "witness", "Ready")["reason"])
+    eventually(lambda: not plane.get("-n", "ends", "services")["items"])
+    assert "reconcile failed" not in (plane.folder / "log" / "first").read_text()
+    plane.kubectl("-n", "ends", "patch", "mdep", "held", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+    plane.kubectl("delete", "mdep", "witness")
+
+
 API = "v1beta2.custom.metrics.k8s.io"
 
 

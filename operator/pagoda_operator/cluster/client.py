@@ -5,7 +5,7 @@ Every call is counted by verb, kind and code. It decides nothing.
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -22,9 +22,11 @@ MERGE = "application/merge-patch+json"
 class ApiError(Exception):
     """The API server refused a call (status 0: it did not answer)."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, *, causes: Collection[str] = ()) -> None:
         super().__init__(f"{status}: {message}")
         self.status = status
+        self.namespace_ends = "NamespaceTerminating" in causes
+        """True when nothing can be made any more because the namespace is being deleted."""
 
 
 class CallCounter(Protocol):
@@ -122,7 +124,7 @@ class Client:
         status, text = await loop.run_in_executor(self._pool, self._call, method, url, body, content_type)
         self._count(verb, kind, status)
         if not 200 <= status < 300:
-            raise ApiError(status, _message(text))
+            raise _read_error(status, text)
         return json.loads(text)  # type: ignore[no-any-return]
 
     def _call(self, method: str, url: str, body: Object | None, content_type: str) -> tuple[int, str]:
@@ -146,8 +148,10 @@ class Client:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _message(text: str) -> str:
+def _read_error(status: int, text: str) -> ApiError:
     try:
-        return str(json.loads(text)["message"])
-    except (ValueError, KeyError, TypeError):
-        return text[:300]
+        body = json.loads(text)
+        causes = (body.get("details") or {}).get("causes") or ()
+        return ApiError(status, str(body["message"]), causes=[str(cause.get("reason")) for cause in causes])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ApiError(status, text[:300])

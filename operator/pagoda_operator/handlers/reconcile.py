@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from pagoda_operator.build.settings import BuildSettings
 from pagoda_operator.cluster.apply import apply_object, apply_status, delete_object
-from pagoda_operator.cluster.client import Client
+from pagoda_operator.cluster.client import ApiError, Client
 from pagoda_operator.cluster.events import apply_event
 from pagoda_operator.cluster.read import read_events, read_object
 from pagoda_operator.handlers.observe import read_world
@@ -60,7 +60,13 @@ class Reconciler:
         show_model(self.metrics, key, model, self.store.children(key), loads)
         if not self.is_leader():
             return found.requeue_seconds
-        taken = await self._apply(key, model, found)
+        try:
+            taken = await self._apply(key, model, found)
+        except ApiError as error:
+            if not error.namespace_ends:
+                raise
+            logger.info("the namespace is being deleted namespace=%s name=%s", *key)
+            return None
         if taken != world.taken:
             self._taken[key] = taken
             return 0.0
