@@ -132,13 +132,16 @@ def _decode_kernel(
     denom = tl.zeros([BLOCK_H], tl.float32)
     acc = tl.zeros([BLOCK_H, BLOCK_D], tl.float32)
     whole = tl.minimum(last, length // PAGE_SIZE)
+    # The page after this one is looked up in the turn before: loads of keys wait for no load of the same turn, so
+    # the compiler can start them `num_stages` ahead.
+    page = tl.load(table_ptr + first)
     for index in range(first, whole):
-        page = tl.load(table_ptr + index)
+        next_page = tl.load(table_ptr + index + 1, mask=index + 1 < last, other=0)
         m, denom, acc = _attend_page(
             q, k_ptr, v_ptr, page, PAGE_SIZE, scale_log2, m, denom, acc, STRIDE, HEAD_DIM, PAGE_SIZE, BLOCK_D, True
         )
+        page = next_page
     if whole < last:
-        page = tl.load(table_ptr + whole)
         m, denom, acc = _attend_page(
             q, k_ptr, v_ptr, page, length - whole * PAGE_SIZE, scale_log2, m, denom, acc,
             STRIDE, HEAD_DIM, PAGE_SIZE, BLOCK_D, False,

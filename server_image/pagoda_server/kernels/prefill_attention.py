@@ -97,16 +97,25 @@ def _find_sequence(cu_ptr, tile, batch, BLOCK_Q: tl.constexpr):
 
 
 @triton.jit
-def _locate_keys(table_ptr, tile, length, STRIDE: tl.constexpr, PAGE_SIZE: tl.constexpr, BLOCK_N: tl.constexpr):
+def _find_pages(table_ptr, tile, length, PAGE_SIZE: tl.constexpr, BLOCK_N: tl.constexpr):
+    """The pages of a tile of keys: twice the same, or two. Past the length none is looked up."""
+    index = tile * BLOCK_N // PAGE_SIZE
+    first = tl.load(table_ptr + index, mask=index * PAGE_SIZE < length, other=0)
+    if BLOCK_N <= PAGE_SIZE:
+        second = first
+    else:
+        second = tl.load(table_ptr + index + 1, mask=(index + 1) * PAGE_SIZE < length, other=0)
+    return first, second
+
+
+@triton.jit
+def _locate_keys(first, second, tile, STRIDE: tl.constexpr, PAGE_SIZE: tl.constexpr, BLOCK_N: tl.constexpr):
     """[BLOCK_N] int64 offsets into a cache of the tile's keys: a part of a page, a page, or two."""
     tokens = tl.arange(0, BLOCK_N)
     if BLOCK_N <= PAGE_SIZE:
-        page = tl.load(table_ptr + tile * BLOCK_N // PAGE_SIZE).to(tl.int64)
-        offsets = (page * PAGE_SIZE + tile * BLOCK_N % PAGE_SIZE) * STRIDE + tokens * STRIDE
+        offsets = (first.to(tl.int64) * PAGE_SIZE + tile * BLOCK_N % PAGE_SIZE) * STRIDE + tokens * STRIDE
     else:
-        first = tl.load(table_ptr + tile * 2).to(tl.int64)
-        second = tl.load(table_ptr + tile * 2 + 1, mask=(tile * 2 + 1) * PAGE_SIZE < length, other=0).to(tl.int64)
-        page = tl.where(tokens < PAGE_SIZE, first, second)
+        page = tl.where(tokens < PAGE_SIZE, first, second).to(tl.int64)
         offsets = (page * PAGE_SIZE + tokens % PAGE_SIZE) * STRIDE
     return offsets
 
@@ -119,8 +128,12 @@ def _attend_tiles(
 ):  # fmt: skip
     """Key tiles first..last join the running softmax; on the DIAGONAL each row sees keys up to its own position."""
     tokens, dims = tl.arange(0, BLOCK_N), tl.arange(0, BLOCK_D)
+    # Pages are looked up a turn ahead: loads of keys wait for no load of the same turn, so the compiler can start them
+    # `num_stages` ahead.
+    page, second_page = _find_pages(table_ptr, first, length, PAGE_SIZE, BLOCK_N)
     for tile in range(first, last):
-        offsets = _locate_keys(table_ptr, tile, length, STRIDE, PAGE_SIZE, BLOCK_N)[:, None] + dims[None, :]
+        offsets = _locate_keys(page, second_page, tile, STRIDE, PAGE_SIZE, BLOCK_N)[:, None] + dims[None, :]
+        page, second_page = _find_pages(table_ptr, tile + 1, length, PAGE_SIZE, BLOCK_N)
         keys = tile * BLOCK_N + tokens
         if DIAGONAL or BLOCK_D != HEAD_DIM:
             # Stale values past the length may be NaN, and 0 * NaN is NaN: they are never read.

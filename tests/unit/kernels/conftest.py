@@ -1,0 +1,30 @@
+"""Kernels run here on the GPU if there is one, else in Triton's interpreter, which must be chosen before they load."""
+
+import os
+
+import pytest
+import torch
+
+
+def choose_interpreter() -> None:
+    """NB: triton 3.6 turns a loop bound into an int by `int(array)`, which numpy 2.4 refuses for arrays of one item."""
+    os.environ["TRITON_INTERPRET"] = "1"
+    from triton.runtime import interpreter
+
+    patch_tensor = interpreter._patch_lang_tensor
+
+    def patch_tensor_and_index(tensor, scope) -> None:  # type: ignore[no-untyped-def]
+        patch_tensor(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
+
+    interpreter._patch_lang_tensor = patch_tensor_and_index
+
+
+if not torch.cuda.is_available():
+    choose_interpreter()
+
+
+@pytest.fixture
+def device() -> torch.device:
+    torch.manual_seed(0)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
