@@ -11,7 +11,9 @@ INDICES = (torch.int32, torch.int64)
 
 def check_tensor(name: str, tensor: Tensor, shape: Sequence[int | None], dtypes: Sequence[torch.dtype]) -> None:
     """A contiguous tensor of this shape (None: any size) and one of these dtypes; raises ValueError otherwise."""
-    if tensor.dim() != len(shape) or any(want not in (None, size) for want, size in zip(shape, tensor.shape, strict=True)):
+    if tensor.dim() != len(shape) or any(
+        want not in (None, size) for want, size in zip(shape, tensor.shape, strict=True)
+    ):
         wanted = [("any" if size is None else size) for size in shape]
         raise ValueError(f"{name} has shape {list(tensor.shape)}; give {wanted}")
     if tensor.dtype not in dtypes:
@@ -34,5 +36,7 @@ def count_group(num_heads: int, kv_heads: int, limit: int) -> int:
     """Query heads of each key-value head."""
     group = num_heads // kv_heads
     if group * kv_heads != num_heads or not 0 < group <= limit:
-        raise ValueError(f"q has {num_heads} heads over {kv_heads} of the cache; give a multiple, at most {limit} times")
+        raise ValueError(
+            f"q has {num_heads} heads over {kv_heads} of the cache; give a multiple, at most {limit} times"
+        )
     return group

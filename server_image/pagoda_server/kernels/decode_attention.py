@@ -69,20 +69,11 @@ def decode_attention(
 
 
 @triton.jit
-def _load(pointers, mask, MASKED: tl.constexpr):
-    if MASKED:
-        values = tl.load(pointers, mask=mask, other=0.0)
-    else:
-        values = tl.load(pointers)
-    return values
-
-
-@triton.jit
 def _attend_page(
     q, k_ptr, v_ptr, page, num_tokens, scale_log2, m, denom, acc,
     STRIDE: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE_SIZE: tl.constexpr, BLOCK_D: tl.constexpr, WHOLE: tl.constexpr,
 ):  # fmt: skip
-    """The page's keys and values join the running softmax (m, denom, acc); unless WHOLE, its first `num_tokens` alone."""
+    """The page's keys and values join the running softmax: all if WHOLE, else the first `num_tokens`."""
     tokens = tl.arange(0, PAGE_SIZE)
     dims = tl.arange(0, BLOCK_D)
     base = page.to(tl.int64) * (PAGE_SIZE * STRIDE)
@@ -90,8 +81,10 @@ def _attend_page(
     # Stale values past the length may be NaN, and 0 * NaN is NaN: they are never read.
     valid = (tokens < num_tokens)[:, None] & (dims < HEAD_DIM)[None, :]
     offsets = tokens[:, None] * STRIDE + dims[None, :]
-    k = _load(k_ptr + base + offsets, valid, MASKED).to(q.dtype)
-    v = _load(v_ptr + base + offsets, valid, MASKED).to(q.dtype)
+    k_ptr += base + offsets
+    v_ptr += base + offsets
+    k = (tl.load(k_ptr, mask=valid, other=0.0) if MASKED else tl.load(k_ptr)).to(q.dtype)
+    v = (tl.load(v_ptr, mask=valid, other=0.0) if MASKED else tl.load(v_ptr)).to(q.dtype)
     scores = tl.dot(q, tl.trans(k), input_precision="ieee") * scale_log2
     if not WHOLE:
         scores = tl.where((tokens < num_tokens)[None, :], scores, float("-inf"))

@@ -18,7 +18,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
-from pagoda_server.kernels import activation, adjust, norm, prepare, prefill_attention, rope_write, sampler
+from pagoda_server.kernels import activation, adjust, norm, prefill_attention, prepare, rope_write, sampler
 from pagoda_server.kernels.decode_attention import decode_attention
 from pagoda_server.kernels.decode_plan import build_decode_plan, plan_decode
 

@@ -70,9 +70,7 @@ def test_decode_is_attention_of_the_last_token(heads: int, kv_heads: int, head_d
     out = torch.full_like(q, POISON)
     plan = build_plan(cache.lengths, heads, kv_heads, head_dim)
     assert plan.starts.tolist() == [0, 1, 2, 2, 3, 6]
-    decode_attention(
-        q, cache.k, cache.v, cache.page_table, cache.rows, cache.lengths, plan, head_dim**-0.5, out=out
-    )
+    decode_attention(q, cache.k, cache.v, cache.page_table, cache.rows, cache.lengths, plan, head_dim**-0.5, out=out)
     active = [entry for entry, length in enumerate(lengths) if length]
     expected = attend_plainly(q[active], cache, [1] * len(active), active)
     torch.testing.assert_close(out[active], expected, **SCALE_TOLERANCE)
@@ -118,9 +116,7 @@ def test_what_does_not_fit_is_refused_by_name(device: torch.device) -> None:
     plan = build_plan(cache.lengths, 4, 2, 16)
     q = torch.randn((1, 4, 16), device=device)
     with pytest.raises(ValueError, match=r"rows has shape \[2\]; give \[1\]"):
-        decode_attention(
-            q, cache.k, cache.v, cache.page_table, cache.rows.repeat(2), cache.lengths, plan, 1.0
-        )
+        decode_attention(q, cache.k, cache.v, cache.page_table, cache.rows.repeat(2), cache.lengths, plan, 1.0)
     with pytest.raises(ValueError, match="q has 3 heads over 2 of the cache"):
         decode_attention(
             q[:, :3].contiguous(), cache.k, cache.v, cache.page_table, cache.rows, cache.lengths, plan, 1.0
