@@ -89,7 +89,7 @@ def list_decode() -> Iterator[Case]:
 
 def build_plan_call(lengths: list[int]) -> Call:
     plan, placed = build_decode_plan(len(lengths), 32, 8, 128, PAGE_SIZE, DEVICE), place(lengths)
-    return lambda: plan_decode(placed, plan)
+    return lambda: plan_decode(placed, placed, plan)
 
 
 def describe_decode(shape: str, lengths: list[int], heads: int, kv_heads: int, head_dim: int) -> Case:
@@ -97,11 +97,9 @@ def describe_decode(shape: str, lengths: list[int], heads: int, kv_heads: int, h
         pages = build_pages(lengths, kv_heads, head_dim)
         q = torch.randn((len(lengths), heads, head_dim), dtype=BF16, device=DEVICE)
         plan = build_decode_plan(len(lengths), heads, kv_heads, head_dim, PAGE_SIZE, DEVICE)
-        plan_decode(pages.lengths, plan)
+        plan_decode(pages.rows, pages.lengths, plan)
         out, scale = torch.empty_like(q), head_dim**-0.5
-        return lambda: decode_attention(
-            q, pages.k, pages.v, pages.table, pages.rows, pages.lengths, plan, scale, out=out
-        )
+        return lambda: decode_attention(q, pages.k, pages.v, pages.table, plan, scale, out=out)
 
     moved = 4 * sum(lengths) * kv_heads * head_dim + 4 * len(lengths) * heads * head_dim
     return Case("decode", shape, moved, 4.0 * sum(lengths) * heads * head_dim, build)
@@ -276,7 +274,7 @@ def print_row(case: Case, seconds: float, bandwidth: float, rate: float) -> None
     floor = max(case.num_bytes / bandwidth, case.flops / rate)
     bound = "arithmetic" if case.flops / rate > case.num_bytes / bandwidth else "bytes"
     print(
-        f"{case.kernel:<11}{case.shape:<38}{seconds * 1e6:>10.1f}{floor * 1e6:>10.1f}{100 * floor / seconds:>7.0f} %"
+        f"{case.kernel:<11}{case.shape:<46}{seconds * 1e6:>10.1f}{floor * 1e6:>10.1f}{100 * floor / seconds:>7.0f} %"
         f"{case.num_bytes / seconds * 1e-12:>8.2f}{case.flops / seconds * 1e-12:>8.0f}  {bound}",
         flush=True,
     )
@@ -304,7 +302,7 @@ def main() -> None:
     print(
         f"{torch.cuda.get_device_name()}, torch {torch.__version__}; {chosen.bandwidth} TB/s, {chosen.tflops} TFLOP/s"
     )
-    print(f"{'kernel':<11}{'shape':<38}{'µs':>10}{'floor µs':>10}{'of it':>9}{'TB/s':>8}{'TFLOP/s':>8}  bound by")
+    print(f"{'kernel':<11}{'shape':<46}{'µs':>10}{'floor µs':>10}{'of it':>9}{'TB/s':>8}{'TFLOP/s':>8}  bound by")
     for name in chosen.only:
         for case in CASES[name]():
             print_row(case, measure_seconds(case), chosen.bandwidth * 1e12, chosen.tflops * 1e12)

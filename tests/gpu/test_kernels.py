@@ -99,8 +99,8 @@ def test_decode_attention(batch: int, longest: int, heads: int, kv_heads: int, h
     cache = Cache(lengths, kv_heads, head_dim)
     q = torch.randn((batch, heads, head_dim), dtype=BF16, device=DEVICE)
     plan, out = build_plan(batch, heads, kv_heads, head_dim), torch.full_like(q, 7.0)
-    plan_decode(cache.lengths, plan)
-    decode_attention(q, cache.k, cache.v, cache.page_table, cache.rows, cache.lengths, plan, head_dim**-0.5, out)
+    plan_decode(cache.rows, cache.lengths, plan)
+    decode_attention(q, cache.k, cache.v, cache.page_table, plan, head_dim**-0.5, out)
     expected = cache.attend(q[cache.lengths > 0], [int(length > 0) for length in lengths])
     assert measure_error(out[cache.lengths > 0], expected) < ATTENTION_ERROR
     assert bool((out[cache.lengths == 0] == 7.0).all()), "a padding entry was written"
@@ -134,8 +134,8 @@ def test_attention_in_float32_is_exact_to_1e_5(attend: str) -> None:
     q, scale = torch.randn((3, 8, 64), device=DEVICE), 64**-0.5
     if attend == "decode":
         plan = build_plan(3, 8, 2, 64)
-        plan_decode(cache.lengths, plan)
-        found = decode_attention(q, k, v, cache.page_table, cache.rows, cache.lengths, plan, scale)
+        plan_decode(cache.rows, cache.lengths, plan)
+        found = decode_attention(q, k, v, cache.page_table, plan, scale)
     else:
         cu_seqlens = torch.arange(4, dtype=torch.int32, device=DEVICE)
         found = prefill_attention(q, k, v, cache.page_table, cache.rows, cu_seqlens, cache.lengths, scale)
@@ -174,8 +174,8 @@ def test_a_captured_step_follows_lengths_and_rows_that_change() -> None:
     def step() -> None:
         prepare_decode(rows, pool, lengths, page_table, PAGE_SIZE, ids, positions, slots, contexts)
         rope_write(table[ids], positions, slots, cos, sin, k, v, heads, out=q)
-        plan_decode(contexts, plan)
-        decode_attention(q, k, v, page_table, rows, contexts, plan, head_dim**-0.5, out)
+        plan_decode(rows, contexts, plan)
+        decode_attention(q, k, v, page_table, plan, head_dim**-0.5, out)
         append_tokens(tokens, rows, pool, lengths)
 
     state = [tensor.clone() for tensor in (lengths, pool, k, v)]

@@ -52,11 +52,11 @@ def attend_plainly(q: Tensor, cache: Cache, counts: list[int], entries: list[int
     return attend_pages(q, cache.k, cache.v, pages, counts, [int(cache.lengths[entry]) for entry in entries])
 
 
-def build_plan(lengths: Tensor, heads: int, kv_heads: int, head_dim: int, wanted: int | None = None) -> DecodePlan:
+def build_plan(rows: Tensor, lengths: Tensor, heads: int, kv_heads: int, head_dim: int) -> DecodePlan:
     plan = build_decode_plan(lengths.shape[0], heads, kv_heads, head_dim, PAGE_SIZE, lengths.device)
     plan.partial.fill_(torch.nan)
     plan.partial_lse.fill_(torch.nan)
-    plan_decode(lengths, plan)
+    plan_decode(rows, lengths, plan)
     return plan
 
 
@@ -68,9 +68,9 @@ def test_decode_is_attention_of_the_last_token(heads: int, kv_heads: int, head_d
     cache = build_cache(lengths, kv_heads, head_dim, device)
     q = torch.randn((len(lengths), heads, head_dim), device=device)
     out = torch.full_like(q, POISON)
-    plan = build_plan(cache.lengths, heads, kv_heads, head_dim)
+    plan = build_plan(cache.rows, cache.lengths, heads, kv_heads, head_dim)
     assert plan.starts.tolist() == [0, 1, 2, 2, 3, 6]
-    decode_attention(q, cache.k, cache.v, cache.page_table, cache.rows, cache.lengths, plan, head_dim**-0.5, out=out)
+    decode_attention(q, cache.k, cache.v, cache.page_table, plan, head_dim**-0.5, out=out)
     active = [entry for entry, length in enumerate(lengths) if length]
     expected = attend_plainly(q[active], cache, [1] * len(active), active)
     torch.testing.assert_close(out[active], expected, **SCALE_TOLERANCE)
@@ -80,7 +80,8 @@ def test_decode_is_attention_of_the_last_token(heads: int, kv_heads: int, head_d
 @pytest.mark.parametrize("lengths", [[1], [0, 0, 5], [9000], [700] * 70, [256, 257, 0, 4096, 1], [64] * 300])
 def test_pieces_cover_every_page_once_and_none_is_empty(lengths: list[int], device: torch.device) -> None:
     given = torch.tensor(lengths, dtype=torch.int32, device=device)
-    plan = build_plan(given, 8, 4, 16)
+    rows = torch.randperm(len(lengths), device=device).int()
+    plan = build_plan(rows, given, 8, 4, 16)
     pieces = [piece for piece in plan.pieces.tolist() if piece[0] >= 0]
     starts = plan.starts.tolist()
     assert plan.pieces[: len(pieces)].tolist() == pieces, "pieces lie side by side"
@@ -88,7 +89,8 @@ def test_pieces_cover_every_page_once_and_none_is_empty(lengths: list[int], devi
     for entry, length in enumerate(lengths):
         own = pieces[starts[entry] : starts[entry + 1]]
         assert [page for piece in own for page in range(piece[1], piece[2])] == list(range(-(-length // PAGE_SIZE)))
-        assert all(piece[0] == entry and piece[1] < piece[2] and piece[3] == len(own) for piece in own)
+        assert all(piece[0] == entry and piece[1] < piece[2] for piece in own)
+        assert all(piece[3:6] == [len(own), int(rows[entry]), length] for piece in own)
 
 
 @pytest.mark.parametrize("tiles", [None, Tiles(32, 16, 4, 1), Tiles(64, 32, 4, 1)])
@@ -113,13 +115,11 @@ def test_prefill_is_causal_attention_after_a_cached_prefix(
 
 def test_what_does_not_fit_is_refused_by_name(device: torch.device) -> None:
     cache = build_cache([20], 2, 16, device)
-    plan = build_plan(cache.lengths, 4, 2, 16)
+    plan = build_plan(cache.rows, cache.lengths, 4, 2, 16)
     q = torch.randn((1, 4, 16), device=device)
     with pytest.raises(ValueError, match=r"rows has shape \[2\]; give \[1\]"):
-        decode_attention(q, cache.k, cache.v, cache.page_table, cache.rows.repeat(2), cache.lengths, plan, 1.0)
+        plan_decode(cache.rows.repeat(2), cache.lengths, plan)
     with pytest.raises(ValueError, match="q has 3 heads over 2 of the cache"):
-        decode_attention(
-            q[:, :3].contiguous(), cache.k, cache.v, cache.page_table, cache.rows, cache.lengths, plan, 1.0
-        )
+        decode_attention(q[:, :3].contiguous(), cache.k, cache.v, cache.page_table, plan, 1.0)
     with pytest.raises(ValueError, match=r"k_cache is torch.float32; give torch.float16"):
-        decode_attention(q.half(), cache.k, cache.v, cache.page_table, cache.rows, cache.lengths, plan, 1.0)
+        decode_attention(q.half(), cache.k, cache.v, cache.page_table, plan, 1.0)
