@@ -18,14 +18,15 @@ def silu_mul(gate_up: Tensor, out: Tensor | None = None) -> Tensor:
     out = gate_up.new_empty((num_tokens, size)) if out is None else out
     check_tensor("out", out, (num_tokens, size), (gate_up.dtype,))
     if num_tokens:
-        _silu_mul_kernel[(triton.cdiv(size, BLOCK), num_tokens)](gate_up, out, SIZE=size, BLOCK=BLOCK, num_warps=4)
+        _silu_mul_kernel[(num_tokens * triton.cdiv(size, BLOCK),)](gate_up, out, SIZE=size, BLOCK=BLOCK, num_warps=4)
     return out
 
 
 @triton.jit
 def _silu_mul_kernel(gate_up_ptr, out_ptr, SIZE: tl.constexpr, BLOCK: tl.constexpr):
-    columns = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    token = tl.program_id(1).to(tl.int64)
+    blocks: tl.constexpr = (SIZE + BLOCK - 1) // BLOCK
+    columns = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
+    token = (tl.program_id(0) // blocks).to(tl.int64)
     valid = columns < SIZE
     gate = tl.load(gate_up_ptr + token * (2 * SIZE) + columns, mask=valid, other=0.0)
     up = tl.load(gate_up_ptr + token * (2 * SIZE) + SIZE + columns, mask=valid, other=0.0)

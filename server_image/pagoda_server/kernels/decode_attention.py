@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from pagoda_server.kernels.arguments import FLOATS, check_caches, check_tensor, count_group
-from pagoda_server.kernels.decode_plan import DecodePlan
+from pagoda_server.kernels.decode_plan import PIECE_FIELDS, DecodePlan
 
 LOG2E = 1.4426950408889634
 MAX_GROUP = 16
@@ -24,38 +24,35 @@ def decode_attention(
     k_cache: Tensor,
     v_cache: Tensor,
     page_table: Tensor,
-    rows: Tensor,
-    lengths: Tensor,
     plan: DecodePlan,
     scale: float,
     out: Tensor | None = None,
     k_scale: float = 1.0,
     v_scale: float = 1.0,
 ) -> Tensor:
-    """q [B, heads, head_dim] → [B, heads, head_dim], after `plan_decode(lengths, plan)` of this step.
+    """q [B, heads, head_dim] → [B, heads, head_dim], for the batch that `plan_decode(rows, lengths, plan)` planned.
 
-    Caches [pages, page_size, kv_heads, head_dim] of q's dtype (bf16, fp16, fp32), page_table [rows, max_pages] int32,
-    rows [B] int32 the page-table row of each entry, lengths [B] int32 tokens with the one being decoded. An entry of
-    length 0 reads and writes nothing. `k_scale` and `v_scale` multiply what the caches hold.
+    Caches [pages, page_size, kv_heads, head_dim] of q's dtype (bf16, fp16, fp32), page_table [rows, max_pages] int32.
+    An entry of length 0 reads and writes nothing. `k_scale` and `v_scale` multiply what the caches hold.
     """
     batch, num_heads, head_dim = q.shape
     page_size, kv_heads, _ = check_caches(k_cache, v_cache, q.dtype)
     group = count_group(num_heads, kv_heads, MAX_GROUP)
     check_tensor("q", q, (batch, num_heads, k_cache.shape[3]), FLOATS)
     check_tensor("page_table", page_table, (None, None), (torch.int32,))
-    check_tensor("rows", rows, (batch,), (torch.int32,))
-    check_tensor("lengths", lengths, (batch,), (torch.int32,))
     check_tensor("plan.partial", plan.partial, (None, num_heads, head_dim), (torch.float32,))
     if plan.page_size != page_size or batch >= plan.starts.shape[0]:
         raise ValueError(
             f"plan is for pages of {plan.page_size} and {plan.starts.shape[0] - 1} entries; "
             f"build one for pages of {page_size} and {batch} entries"
         )
+    if scale <= 0.0 or k_scale <= 0.0:
+        raise ValueError(f"scale is {scale} and k_scale {k_scale}; give positive numbers")
     out = torch.empty_like(q) if out is None else out
     check_tensor("out", out, q.shape, (q.dtype,))
     block_d = triton.next_power_of_2(head_dim)
     _decode_kernel[(kv_heads, plan.count_pieces(batch))](
-        q, k_cache, v_cache, page_table, rows, lengths, plan.pieces, out, plan.partial, plan.partial_lse,
+        q, k_cache, v_cache, page_table, plan.pieces, out, plan.partial, plan.partial_lse,
         page_table.shape[1], scale * k_scale * LOG2E, v_scale,
         GROUP=group, KV_HEADS=kv_heads, HEAD_DIM=head_dim, PAGE_SIZE=page_size,
         BLOCK_H=max(16, triton.next_power_of_2(group)), BLOCK_D=block_d,
@@ -69,20 +66,11 @@ def decode_attention(
 
 
 @triton.jit
-def _load(pointers, mask, MASKED: tl.constexpr):
-    if MASKED:
-        values = tl.load(pointers, mask=mask, other=0.0)
-    else:
-        values = tl.load(pointers)
-    return values
-
-
-@triton.jit
 def _attend_page(
     q, k_ptr, v_ptr, page, num_tokens, scale_log2, m, denom, acc,
     STRIDE: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE_SIZE: tl.constexpr, BLOCK_D: tl.constexpr, WHOLE: tl.constexpr,
 ):  # fmt: skip
-    """The page's keys and values join the running softmax (m, denom, acc); unless WHOLE, its first `num_tokens` alone."""
+    """The page's keys and values join the running softmax: all if WHOLE, else the first `num_tokens`."""
     tokens = tl.arange(0, PAGE_SIZE)
     dims = tl.arange(0, BLOCK_D)
     base = page.to(tl.int64) * (PAGE_SIZE * STRIDE)
@@ -90,13 +78,15 @@ def _attend_page(
     # Stale values past the length may be NaN, and 0 * NaN is NaN: they are never read.
     valid = (tokens < num_tokens)[:, None] & (dims < HEAD_DIM)[None, :]
     offsets = tokens[:, None] * STRIDE + dims[None, :]
-    k = _load(k_ptr + base + offsets, valid, MASKED).to(q.dtype)
-    v = _load(v_ptr + base + offsets, valid, MASKED).to(q.dtype)
-    scores = tl.dot(q, tl.trans(k), input_precision="ieee") * scale_log2
+    k_ptr += base + offsets
+    v_ptr += base + offsets
+    k = (tl.load(k_ptr, mask=valid, other=0.0) if MASKED else tl.load(k_ptr)).to(q.dtype)
+    v = (tl.load(v_ptr, mask=valid, other=0.0) if MASKED else tl.load(v_ptr)).to(q.dtype)
+    scores = tl.dot(q, tl.trans(k), input_precision="ieee")
     if not WHOLE:
         scores = tl.where((tokens < num_tokens)[None, :], scores, float("-inf"))
-    new_m = tl.maximum(m, tl.max(scores, 1))
-    p = tl.exp2(scores - new_m[:, None])
+    new_m = tl.maximum(m, tl.max(scores, 1) * scale_log2)
+    p = tl.exp2(scores * scale_log2 - new_m[:, None])  # scaled here it is one fused instruction
     alpha = tl.exp2(m - new_m)
     acc = tl.dot(p.to(q.dtype), v, acc * alpha[:, None], input_precision="ieee")
     return new_m, denom * alpha + tl.sum(p, 1), acc
@@ -104,21 +94,20 @@ def _attend_page(
 
 @triton.jit
 def _decode_kernel(
-    q_ptr, k_ptr, v_ptr, table_ptr, rows_ptr, lengths_ptr, pieces_ptr, out_ptr, partial_ptr, lse_ptr,
+    q_ptr, k_ptr, v_ptr, table_ptr, pieces_ptr, out_ptr, partial_ptr, lse_ptr,
     max_pages, scale_log2, v_scale,
     GROUP: tl.constexpr, KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE_SIZE: tl.constexpr,
     BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     """Grid (kv_heads, pieces): heads of a page lie side by side in memory, so they run side by side."""
     head, piece = tl.program_id(0), tl.program_id(1)
-    entry = tl.load(pieces_ptr + piece * 4)
+    pieces_ptr += piece * PIECE_FIELDS
+    entry = tl.load(pieces_ptr)
     if entry < 0:
         return
-    first = tl.load(pieces_ptr + piece * 4 + 1)
-    last = tl.load(pieces_ptr + piece * 4 + 2)
-    num_pieces = tl.load(pieces_ptr + piece * 4 + 3)
-    length = tl.load(lengths_ptr + entry)
-    table_ptr += tl.load(rows_ptr + entry).to(tl.int64) * max_pages
+    first, last = tl.load(pieces_ptr + 1), tl.load(pieces_ptr + 2)
+    num_pieces, length = tl.load(pieces_ptr + 3), tl.load(pieces_ptr + 5)
+    table_ptr += tl.load(pieces_ptr + 4).to(tl.int64) * max_pages
     k_ptr += head * HEAD_DIM
     v_ptr += head * HEAD_DIM
 

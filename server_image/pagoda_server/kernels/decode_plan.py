@@ -17,6 +17,7 @@ from pagoda_server.kernels.arguments import check_tensor
 
 MIN_PIECE_TOKENS = 256
 PROGRAMS_PER_SM = 4
+PIECE_FIELDS: tl.constexpr = tl.constexpr(8)
 FALLBACK_SMS = 132
 """Of a Hopper GPU; for machines without CUDA, where only tests run."""
 
@@ -26,7 +27,8 @@ class DecodePlan:
     """Scratch of one batch size after another: made once for the largest batch, rewritten every step."""
 
     pieces: Tensor
-    """[capacity, 4] int32: entry (-1: unused), first page, page after the last, pieces of the entry."""
+    """[capacity, 8] int32: entry (-1: unused), first page, page after the last, pieces of the entry, its page-table row
+    and its length; two columns are padding. All that a program must know before its first page lies in one line."""
     starts: Tensor
     """[max_batch + 1] int32: the first piece of each entry."""
     partial: Tensor
@@ -51,7 +53,7 @@ def build_decode_plan(
     wanted = -(-PROGRAMS_PER_SM * sms // kv_heads)
     capacity = max_batch + wanted
     return DecodePlan(
-        pieces=torch.full((capacity, 4), -1, dtype=torch.int32, device=device),
+        pieces=torch.full((capacity, PIECE_FIELDS.value), -1, dtype=torch.int32, device=device),
         starts=torch.zeros(max_batch + 1, dtype=torch.int32, device=device),
         partial=torch.empty((capacity, num_heads, head_dim), dtype=torch.float32, device=device),
         partial_lse=torch.empty((capacity, num_heads), dtype=torch.float32, device=device),
@@ -60,9 +62,13 @@ def build_decode_plan(
     )
 
 
-def plan_decode(lengths: Tensor, plan: DecodePlan) -> None:
-    """Fills `plan.pieces` and `plan.starts` for lengths [B] int32 (tokens with the one being decoded; 0: padding)."""
+def plan_decode(rows: Tensor, lengths: Tensor, plan: DecodePlan) -> None:
+    """Fills `plan.pieces` and `plan.starts` for a batch of B entries, before the step's first `decode_attention`.
+
+    rows [B] int32 the page-table row of each entry, lengths [B] int32 tokens with the one being decoded; 0: padding.
+    """
     batch = lengths.shape[0]
+    check_tensor("rows", rows, (batch,), (torch.int32,))
     check_tensor("lengths", lengths, (batch,), (torch.int32,))
     if batch >= plan.starts.shape[0]:
         raise ValueError(f"lengths has {batch} entries, the plan holds {plan.starts.shape[0] - 1}; build a larger plan")
@@ -70,6 +76,7 @@ def plan_decode(lengths: Tensor, plan: DecodePlan) -> None:
     block_pieces = max(2, min(32, 8192 // block))
     num_pieces = plan.count_pieces(batch)
     _plan_kernel[(triton.cdiv(num_pieces, block_pieces),)](
+        rows,
         lengths,
         plan.pieces,
         plan.starts,
@@ -86,6 +93,7 @@ def plan_decode(lengths: Tensor, plan: DecodePlan) -> None:
 
 @triton.jit(do_not_specialize=["batch", "num_pieces", "wanted_pieces"])
 def _plan_kernel(
+    rows_ptr,
     lengths_ptr,
     pieces_ptr,
     starts_ptr,
@@ -110,13 +118,20 @@ def _plan_kernel(
     owns = (starts[None, :] <= piece[:, None]) & (piece[:, None] < ends[None, :])
     entry = tl.max(tl.where(owns, entries[None, :], -1), 1)
     index = piece - tl.sum(tl.where(owns, starts[None, :], 0), 1)
-    first = index * tl.sum(tl.where(owns, size[None, :], 0), 1)
-    last = tl.minimum(first + tl.sum(tl.where(owns, size[None, :], 0), 1), tl.sum(tl.where(owns, pages[None, :], 0), 1))
+    size_of = tl.sum(tl.where(owns, size[None, :], 0), 1)
+    first = index * size_of
+    last = tl.minimum(first + size_of, tl.sum(tl.where(owns, pages[None, :], 0), 1))
+    row = tl.load(rows_ptr + entry, mask=entry >= 0, other=0)
+    length = tl.load(lengths_ptr + entry, mask=entry >= 0, other=0)
+    count_of = tl.sum(tl.where(owns, count[None, :], 0), 1)
     written = piece < num_pieces
-    tl.store(pieces_ptr + piece * 4, entry, mask=written)
-    tl.store(pieces_ptr + piece * 4 + 1, first, mask=written)
-    tl.store(pieces_ptr + piece * 4 + 2, last, mask=written)
-    tl.store(pieces_ptr + piece * 4 + 3, tl.sum(tl.where(owns, count[None, :], 0), 1), mask=written)
+    out_ptr = pieces_ptr + piece * PIECE_FIELDS
+    tl.store(out_ptr, entry, mask=written)
+    tl.store(out_ptr + 1, first, mask=written)
+    tl.store(out_ptr + 2, last, mask=written)
+    tl.store(out_ptr + 3, count_of, mask=written)
+    tl.store(out_ptr + 4, row, mask=written)
+    tl.store(out_ptr + 5, length, mask=written)
     if tl.program_id(0) == 0:
         tl.store(starts_ptr + 1 + entries, ends, mask=entries < batch)
         tl.store(starts_ptr, 0)

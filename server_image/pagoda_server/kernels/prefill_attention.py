@@ -72,6 +72,8 @@ def prefill_attention(
     tiles = choose_tiles(head_dim, q.dtype) if tiles is None else tiles
     if max(tiles.block_n, page_size) % min(tiles.block_n, page_size) or tiles.block_n > 2 * page_size:
         raise ValueError(f"block_n is {tiles.block_n}; give a divisor of the page size {page_size}, or twice it")
+    if scale <= 0.0 or k_scale <= 0.0:
+        raise ValueError(f"scale is {scale} and k_scale {k_scale}; give positive numbers")
     out = torch.empty_like(q) if out is None else out
     check_tensor("out", out, q.shape, (q.dtype,))
     tokens_per_tile = tiles.block_m // group
@@ -143,11 +145,11 @@ def _attend_tiles(
         else:
             k = tl.load(k_ptr + offsets).to(q.dtype)
             v = tl.load(v_ptr + offsets).to(q.dtype)
-        scores = tl.dot(q, tl.trans(k), input_precision="ieee") * scale_log2
+        scores = tl.dot(q, tl.trans(k), input_precision="ieee")
         if DIAGONAL:
             scores = tl.where(keys[None, :] <= positions[:, None], scores, float("-inf"))
-        new_m = tl.maximum(m, tl.max(scores, 1))
-        p = tl.exp2(scores - new_m[:, None])
+        new_m = tl.maximum(m, tl.max(scores, 1) * scale_log2)
+        p = tl.exp2(scores * scale_log2 - new_m[:, None])  # scaled here it is one fused instruction
         alpha = tl.exp2(m - new_m)
         denom = denom * alpha + tl.sum(p, 1)
         acc = tl.dot(p.to(q.dtype), v, acc * alpha[:, None], input_precision="ieee")

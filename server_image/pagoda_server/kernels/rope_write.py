@@ -57,7 +57,7 @@ def rope_write(
     check_tensor("out", out, (num_tokens, num_heads, head_dim), (qkv.dtype,))
     q_chunks, kv_chunks = triton.cdiv(num_heads, BLOCK_HEADS), triton.cdiv(kv_heads, BLOCK_HEADS)
     if num_tokens:
-        _rope_kernel[(q_chunks + 2 * kv_chunks, num_tokens)](
+        _rope_kernel[(num_tokens * (q_chunks + 2 * kv_chunks),)](
             qkv, positions, slots, cos, sin, k_cache, v_cache, out,
             cos if q_norm is None else q_norm, cos if k_norm is None else k_norm, eps,
             NUM_HEADS=num_heads, KV_HEADS=kv_heads, HEAD_DIM=head_dim, NORM=q_norm is not None,
@@ -111,8 +111,9 @@ def _rope_kernel(
     NUM_HEADS: tl.constexpr, KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, NORM: tl.constexpr,
     Q_CHUNKS: tl.constexpr, KV_CHUNKS: tl.constexpr, BLOCK_HEADS: tl.constexpr, BLOCK_HALF: tl.constexpr,
 ):  # fmt: skip
-    """Grid (chunks of heads: those of q, then k, then v; tokens)."""
-    chunk, token = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    """Grid (tokens * chunks): of each token the chunks of q's heads, then k's, then v's."""
+    chunks: tl.constexpr = Q_CHUNKS + 2 * KV_CHUNKS
+    chunk, token = tl.program_id(0) % chunks, (tl.program_id(0) // chunks).to(tl.int64)
     slot = tl.load(slots_ptr + token).to(tl.int64)
     if slot < 0:
         return

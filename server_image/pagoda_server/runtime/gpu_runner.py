@@ -120,10 +120,10 @@ class GpuRunner:
         prepare_decode(
             rows, state.token_pool, state.lengths, state.page_table, self.page_size, ids, positions, slots, lengths
         )
-        plan_decode(lengths, self.plan)
+        plan_decode(rows, lengths, self.plan)
 
         def attend(q: Tensor, k_cache: Tensor, v_cache: Tensor) -> Tensor:
-            return decode_attention(q, k_cache, v_cache, state.page_table, rows, lengths, self.plan, self.scale)
+            return decode_attention(q, k_cache, v_cache, state.page_table, self.plan, self.scale)
 
         hidden = self.decoder.forward(ids, positions, slots, attend)
         logits = self.decoder.compute_logits(hidden, out=self.logits[:bucket])

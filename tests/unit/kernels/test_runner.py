@@ -38,7 +38,9 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     torch.manual_seed(7)
     folder = tmp_path_factory.mktemp("model")
     config: transformers.PretrainedConfig = (
-        transformers.LlamaConfig(**SIZES) if request.param == "llama" else transformers.Qwen3Config(**SIZES, head_dim=32)
+        transformers.LlamaConfig(**SIZES)
+        if request.param == "llama"
+        else transformers.Qwen3Config(**SIZES, head_dim=32)
     )
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     return load_model(folder, read_model_config(Path(folder)), torch.device("cpu"), torch.float32)

@@ -1,0 +1,331 @@
+"""The kernels on a GPU at the shapes of real models, in bfloat16, against float32 arithmetic on the same inputs."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+if not torch.cuda.is_available():  # before the kernels load: they would, without the interpreter the unit tests need
+    pytest.skip("needs a CUDA GPU", allow_module_level=True)
+
+from pagoda_server.kernels.activation import silu_mul
+from pagoda_server.kernels.decode_attention import decode_attention
+from pagoda_server.kernels.decode_plan import DecodePlan, build_decode_plan, plan_decode
+from pagoda_server.kernels.norm import add_rms_norm, rms_norm
+from pagoda_server.kernels.prefill_attention import Tiles, prefill_attention
+from pagoda_server.kernels.prepare import append_tokens, prepare_decode
+from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
+from pagoda_server.kernels.sampler import LOGPROB, SamplingRows, build_sampler_scratch, sample
+from pagoda_server.model import llama
+from pagoda_server.runtime.attention import attend_pages
+from pagoda_server.runtime.sampler import filter_tokens
+from pagoda_server.wire import Sampling
+
+pytestmark = pytest.mark.gpu
+DEVICE = torch.device("cuda")
+BF16 = torch.bfloat16
+PAGE_SIZE = 64
+VOCAB = 151_936
+ATTENTION_ERROR = 1e-2
+"""Norm of the error over the norm of the result, of each query and head: bfloat16 rounds at 4e-3."""
+MODELS = [(32, 8, 128), (16, 8, 128), (8, 8, 64), (64, 8, 128), (14, 2, 64), (12, 4, 96), (16, 1, 256)]
+"""Query heads, KV heads, head_dim."""
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+class Cache:
+    """Pages in random order; past each sequence's length, and in pages of none, all is NaN."""
+
+    def __init__(self, lengths: list[int], kv_heads: int, head_dim: int) -> None:
+        used = [-(-length // PAGE_SIZE) for length in lengths]
+        shape = (sum(used) + 1, PAGE_SIZE, kv_heads, head_dim)
+        self.k, self.v = (torch.randn(shape, dtype=BF16, device=DEVICE) for _ in range(2))
+        self.page_table = torch.full((len(lengths) + 3, max(used) + 1), 2**30, dtype=torch.int32, device=DEVICE)
+        self.rows = torch.randperm(len(lengths) + 3, device=DEVICE)[: len(lengths)].int()
+        self.lengths = torch.tensor(lengths, dtype=torch.int32, device=DEVICE)
+        order = torch.randperm(sum(used), device=DEVICE) + 1
+        self.pages = list(order.split(used))
+        for cache in (self.k, self.v):
+            cache[0] = torch.nan
+        for row, pages, length in zip(self.rows.tolist(), self.pages, lengths, strict=True):
+            self.page_table[row, : len(pages)] = pages.int()
+            if length % PAGE_SIZE:
+                for cache in (self.k, self.v):
+                    cache[pages[-1], length % PAGE_SIZE :] = torch.nan
+
+    def attend(self, q: Tensor, counts: list[int]) -> Tensor:
+        """In float32, a sequence at a time."""
+        outputs = [q.new_empty((0, *q.shape[1:]), dtype=torch.float32)]
+        for own, pages, length in zip(q.split(counts), self.pages, self.lengths.tolist(), strict=True):
+            if own.shape[0]:
+                k, v = (cache[pages].float() for cache in (self.k, self.v))
+                own_pages = torch.arange(len(pages), device=DEVICE)
+                outputs.append(attend_pages(own.float(), k, v, [own_pages], [own.shape[0]], [length]))
+        return torch.cat(outputs)
+
+
+def measure_error(found: Tensor, expected: Tensor) -> float:
+    """The largest of all queries and heads; NaN comes through."""
+    return float(((found.float() - expected).norm(dim=-1) / expected.norm(dim=-1)).max())
+
+
+def build_plan(batch: int, heads: int, kv_heads: int, head_dim: int) -> DecodePlan:
+    plan = build_decode_plan(batch, heads, kv_heads, head_dim, PAGE_SIZE, DEVICE)
+    plan.partial.fill_(torch.nan)
+    plan.partial_lse.fill_(torch.nan)
+    return plan
+
+
+def draw_lengths(batch: int, longest: int) -> list[int]:
+    """One of `longest` tokens, one of 1, every seventh a padding entry."""
+    lengths = torch.randint(1, min(longest, 2000) + 1, (batch,)).tolist()
+    lengths[::7] = [0] * len(lengths[::7])
+    lengths[-1] = 1
+    lengths[0] = longest
+    return lengths
+
+
+@pytest.mark.parametrize(("heads", "kv_heads", "head_dim"), MODELS)
+@pytest.mark.parametrize(("batch", "longest"), [(1, 1), (1, 9000), (3, 256), (17, 4096), (64, 9000), (256, 9000)])
+def test_decode_attention(batch: int, longest: int, heads: int, kv_heads: int, head_dim: int) -> None:
+    lengths = draw_lengths(batch, longest)
+    cache = Cache(lengths, kv_heads, head_dim)
+    q = torch.randn((batch, heads, head_dim), dtype=BF16, device=DEVICE)
+    plan, out = build_plan(batch, heads, kv_heads, head_dim), torch.full_like(q, 7.0)
+    plan_decode(cache.rows, cache.lengths, plan)
+    decode_attention(q, cache.k, cache.v, cache.page_table, plan, head_dim**-0.5, out)
+    expected = cache.attend(q[cache.lengths > 0], [int(length > 0) for length in lengths])
+    assert measure_error(out[cache.lengths > 0], expected) < ATTENTION_ERROR
+    assert bool((out[cache.lengths == 0] == 7.0).all()), "a padding entry was written"
+
+
+@pytest.mark.parametrize("tiles", [None, Tiles(128, 128, 8, 2), Tiles(64, 64, 4, 3)])
+@pytest.mark.parametrize(("heads", "kv_heads", "head_dim"), MODELS[:6])
+def test_prefill_attention(heads: int, kv_heads: int, head_dim: int, tiles: Tiles | None) -> None:
+    counts, lengths = [1, 5, 129, 0, 2000, 300, 64, 1], [1328, 18, 463, 50, 2000, 9000, 64, 1]
+    cache = Cache(lengths, kv_heads, head_dim)
+    starts = [sum(counts[:index]) for index in range(len(counts) + 1)]
+    q = torch.randn((starts[-1] + 60, heads, head_dim), dtype=BF16, device=DEVICE)
+    out = torch.full_like(q, 7.0)
+    cu_seqlens = torch.tensor(starts, dtype=torch.int32, device=DEVICE)
+    prefill_attention(
+        q, cache.k, cache.v, cache.page_table, cache.rows, cu_seqlens, cache.lengths, head_dim**-0.5, out, tiles=tiles
+    )
+    expected = cache.attend(q[: starts[-1]], counts)
+    for start, end in pairwise(starts):
+        if end > start:
+            assert measure_error(out[start:end], expected[start:end]) < ATTENTION_ERROR
+    assert bool((out[starts[-1] :] == 7.0).all()), "tokens past the batch were written"
+
+
+@pytest.mark.parametrize("attend", ["decode", "prefill"])
+def test_attention_in_float32_is_exact_to_1e_5(attend: str) -> None:
+    """No tf32: the tolerance of an engine that must give a reference's tokens."""
+    lengths = [900, 1, 70]
+    cache = Cache(lengths, 2, 64)
+    k, v = cache.k.float(), cache.v.float()
+    q, scale = torch.randn((3, 8, 64), device=DEVICE), 64**-0.5
+    if attend == "decode":
+        plan = build_plan(3, 8, 2, 64)
+        plan_decode(cache.rows, cache.lengths, plan)
+        found = decode_attention(q, k, v, cache.page_table, plan, scale)
+    else:
+        cu_seqlens = torch.arange(4, dtype=torch.int32, device=DEVICE)
+        found = prefill_attention(q, k, v, cache.page_table, cache.rows, cu_seqlens, cache.lengths, scale)
+    assert measure_error(found, cache.attend(q, [1, 1, 1])) < 1e-5
+
+
+def capture(call: Callable[[], object]) -> torch.cuda.CUDAGraph:
+    """After one call outside of the graph, in which Triton compiles."""
+    call()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
+    return graph
+
+
+def test_a_captured_step_follows_lengths_and_rows_that_change() -> None:
+    """Inputs, rotary, cache write, plan, attention and append in one graph: three steps, each as if run alone."""
+    heads, kv_heads, head_dim, batch, capacity = 16, 8, 128, 6, 3000
+    num_rows = 8
+    page_table = (torch.randperm(num_rows * 47, device=DEVICE)).int().view(num_rows, 47)
+    k, v = (torch.randn((num_rows * 47, PAGE_SIZE, kv_heads, head_dim), dtype=BF16, device=DEVICE) for _ in range(2))
+    pool = torch.randint(0, 500, (num_rows, capacity), dtype=torch.int32, device=DEVICE)
+    lengths = torch.tensor([63, 5, 700, 0, 2900, 64, 1, 128], dtype=torch.int32, device=DEVICE)
+    rows = torch.tensor([4, -1, 0, 2, 6, 7], dtype=torch.int32, device=DEVICE)
+    ids, positions, slots = (torch.zeros(batch, dtype=torch.int64, device=DEVICE) for _ in range(3))
+    contexts, tokens = (torch.zeros(batch, dtype=torch.int32, device=DEVICE) for _ in range(2))
+    table = torch.randn((500, (heads + 2 * kv_heads) * head_dim), dtype=BF16, device=DEVICE)
+    cos, sin = build_rotary_table(llama.build_inverse_frequencies(head_dim, 1e6, None).to(DEVICE), capacity)
+    plan, out = (
+        build_plan(batch, heads, kv_heads, head_dim),
+        torch.zeros((batch, heads, head_dim), dtype=BF16, device=DEVICE),
+    )
+    q = torch.zeros_like(out)
+
+    def step() -> None:
+        prepare_decode(rows, pool, lengths, page_table, PAGE_SIZE, ids, positions, slots, contexts)
+        rope_write(table[ids], positions, slots, cos, sin, k, v, heads, out=q)
+        plan_decode(rows, contexts, plan)
+        decode_attention(q, k, v, page_table, plan, head_dim**-0.5, out)
+        append_tokens(tokens, rows, pool, lengths)
+
+    state = [tensor.clone() for tensor in (lengths, pool, k, v)]
+    graph = capture(step)
+    for tensor, before in zip((lengths, pool, k, v), state, strict=True):
+        tensor.copy_(before)
+    for turn in range(3):
+        tokens.fill_(turn + 20)
+        rows[1] = -1 if turn < 2 else 1
+        known = lengths.clone()
+        graph.replay()
+        for entry, row in enumerate(rows.tolist()):
+            if row >= 0:
+                length = int(known[row])
+                assert int(slots[entry]) == int(page_table[row, (length - 1) // 64]) * 64 + (length - 1) % 64
+                pages = [page_table[row, : -(-length // 64)].long()]
+                expected = attend_pages(q[entry : entry + 1].float(), k.float(), v.float(), pages, [1], [length])
+                assert measure_error(out[entry : entry + 1], expected) < ATTENTION_ERROR
+                assert int(lengths[row]) == length + 1
+                assert int(pool[row, length]) == turn + 20
+
+
+@pytest.mark.parametrize("tokens", [1, 3, 256, 8192])
+@pytest.mark.parametrize("hidden", [1024, 4096, 5120])
+def test_norms_round_as_the_model(tokens: int, hidden: int) -> None:
+    x, residual = (torch.randn((tokens, hidden), dtype=BF16, device=DEVICE) for _ in range(2))
+    weight = torch.randn(hidden, dtype=BF16, device=DEVICE)
+    tolerance = {"rtol": 1.6e-2, "atol": 1e-3}  # a sum in another order may round to the neighbour, twice
+    torch.testing.assert_close(rms_norm(x, weight, 1e-6), llama.rms_norm(x, weight, 1e-6), **tolerance)
+    total = residual + x
+    normed = add_rms_norm(x, residual, weight, 1e-6)
+    assert torch.equal(residual, total)
+    torch.testing.assert_close(normed, llama.rms_norm(total, weight, 1e-6), **tolerance)
+
+
+@pytest.mark.parametrize(("tokens", "size"), [(1, 3072), (256, 14336), (2048, 4864)])
+def test_silu_mul_rounds_as_torch(tokens: int, size: int) -> None:
+    gate_up = torch.randn((tokens, 2 * size), dtype=BF16, device=DEVICE) * 3
+    gate, up = gate_up.chunk(2, dim=-1)
+    torch.testing.assert_close(silu_mul(gate_up), F.silu(gate) * up, rtol=1.6e-2, atol=1e-5)
+
+
+@pytest.mark.parametrize("with_norm", [False, True])
+@pytest.mark.parametrize(("heads", "kv_heads", "head_dim"), MODELS)
+def test_rope_write(heads: int, kv_heads: int, head_dim: int, with_norm: bool) -> None:
+    tokens = 300
+    qkv = torch.randn((tokens, (heads + 2 * kv_heads) * head_dim), dtype=BF16, device=DEVICE)
+    positions = torch.randint(0, 9000, (tokens,), device=DEVICE)
+    slots = torch.randperm(20 * PAGE_SIZE, device=DEVICE)[:tokens]
+    slots[5::11] = -1
+    active = slots >= 0
+    norms = [torch.randn(head_dim, dtype=BF16, device=DEVICE) if with_norm else None for _ in range(2)]
+    frequencies = llama.build_inverse_frequencies(head_dim, 5e5, None).to(DEVICE)
+    caches = [torch.full((20, PAGE_SIZE, kv_heads, head_dim), 7.0, dtype=BF16, device=DEVICE) for _ in range(2)]
+    cos, sin = build_rotary_table(frequencies, 9000)
+    out = torch.full((tokens, heads, head_dim), 7.0, dtype=BF16, device=DEVICE)
+    rope_write(qkv, positions, slots.int(), cos, sin, caches[0], caches[1], heads, norms[0], norms[1], 1e-6, out)
+
+    q, k, v = qkv.unflatten(1, (-1, head_dim)).split((heads, kv_heads, kv_heads), dim=1)
+    if norms[0] is not None and norms[1] is not None:
+        q, k = llama.rms_norm(q, norms[0], 1e-6), llama.rms_norm(k, norms[1], 1e-6)
+    angles = (positions.float()[:, None] * frequencies).repeat(1, 2)[:, None, :]
+    rotary = llama.Rotary(angles.cos(), angles.sin())
+    q, k = llama.rotate(q.float(), rotary), llama.rotate(k.float(), rotary)
+    stored = [cache.flatten(0, 1)[slots[active]] for cache in caches]
+    assert measure_error(out[active], q[active]) < 5e-3
+    assert measure_error(stored[0], k[active]) < 5e-3
+    assert torch.equal(stored[1], v[active])
+    assert bool((out[~active] == 7.0).all())
+    assert all(int((cache.flatten(0, 1)[:, 0, 0] != 7.0).sum()) <= int(active.sum()) for cache in caches)
+
+
+def build_rows(samplings: list[Sampling], first_seed: int = 0, flags: int = LOGPROB) -> SamplingRows:
+    def place(values: list[float] | list[int], dtype: torch.dtype) -> Tensor:
+        return torch.tensor(values, dtype=dtype, device=DEVICE)
+
+    return SamplingRows(
+        temperature=place([one.temperature for one in samplings], torch.float32),
+        top_k=place([one.top_k for one in samplings], torch.int32),
+        top_p=place([one.top_p for one in samplings], torch.float32),
+        min_p=place([one.min_p for one in samplings], torch.float32),
+        seed=torch.arange(first_seed, first_seed + len(samplings), dtype=torch.int64, device=DEVICE) * 7919,
+        position=torch.arange(len(samplings), dtype=torch.int32, device=DEVICE) % 1000,
+        flags=place([flags] * len(samplings), torch.int32),
+    )
+
+
+def draw(logits: Tensor, rows: SamplingRows) -> tuple[Tensor, Tensor]:
+    tokens = torch.full(logits.shape[:1], -1, dtype=torch.int32, device=DEVICE)
+    logprobs = torch.full(logits.shape[:1], torch.nan, device=DEVICE)
+    sample(logits, rows, build_sampler_scratch(*logits.shape, DEVICE), tokens, logprobs)
+    return tokens.long(), logprobs
+
+
+FILTERS = [
+    Sampling(max_tokens=1),
+    Sampling(max_tokens=1, top_k=1),
+    Sampling(max_tokens=1, top_k=20, top_p=0.95, temperature=0.6),
+    Sampling(max_tokens=1, top_k=1000),
+    Sampling(max_tokens=1, top_k=20_000),
+    Sampling(max_tokens=1, top_p=0.9),
+    Sampling(max_tokens=1, top_p=0.999, temperature=5.0),
+    Sampling(max_tokens=1, min_p=0.05),
+    Sampling(max_tokens=1, min_p=0.001, top_k=500, top_p=0.8, temperature=1.5),
+    Sampling(max_tokens=1, temperature=0.0, top_k=3),
+]
+
+
+@pytest.mark.parametrize("dtype", [BF16, torch.float32])
+def test_sampler_draws_only_what_the_reference_keeps(dtype: torch.dtype) -> None:
+    """Of equal logits the reference's sort keeps some and the kernel all: those count as kept."""
+    samplings = FILTERS * 25
+    logits = (torch.randn((len(samplings), VOCAB), device=DEVICE) * 3).to(dtype)
+    tokens, logprobs = draw(logits, build_rows(samplings))
+    for row, (sampling, token) in enumerate(zip(samplings, tokens.tolist(), strict=True)):
+        wide = logits[row].float()
+        least = wide.max()
+        if sampling.temperature > 0:
+            kept = filter_tokens(torch.log_softmax(wide / sampling.temperature, -1), sampling)
+            least = wide[kept > -torch.inf].min()
+        # The edge of a nucleus is a float32 sum; the token next to it may fall on either side.
+        slack = 1e-3 if sampling.top_p < 1.0 or sampling.min_p > 0.0 else 0.0
+        assert float(wide[token]) >= float(least) - slack, sampling
+    expected = torch.log_softmax(logits.float(), -1).gather(1, tokens[:, None])[:, 0]
+    torch.testing.assert_close(logprobs, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_draws_follow_the_softmax() -> None:
+    """40,000 draws over 16 tokens: a chi-squared of 15 degrees over 45 has a chance of 1 in 10,000."""
+    logits = torch.full((40_000, 6000), -torch.inf, device=DEVICE)
+    places = torch.arange(16, device=DEVICE) * 373
+    logits[:, places] = torch.linspace(-2.0, 1.0, 16, device=DEVICE)
+    tokens, _ = draw(logits, build_rows([Sampling(max_tokens=1, temperature=0.7)] * 40_000, flags=0))
+    expected = torch.softmax(torch.linspace(-2.0, 1.0, 16, device=DEVICE) / 0.7, 0) * 40_000
+    counts = torch.bincount(tokens, minlength=6000)[places]
+    assert int(counts.sum()) == 40_000
+    assert float(((counts - expected) ** 2 / expected).sum()) < 45.0
+
+
+def test_a_seed_draws_the_same_alone_and_in_a_batch_and_in_a_graph() -> None:
+    samplings = FILTERS * 6
+    logits = (torch.randn((len(samplings), VOCAB), device=DEVICE) * 3).to(BF16)
+    rows = build_rows(samplings)
+    together, _ = draw(logits, rows)
+    for index in range(0, len(samplings), 7):
+        one = SamplingRows(*(getattr(rows, name)[index : index + 1] for name in SamplingRows.__slots__))
+        assert int(draw(logits[index : index + 1], one)[0]) == int(together[index])
+    tokens, logprobs = torch.zeros_like(together), torch.zeros(len(samplings), device=DEVICE)
+    scratch = build_sampler_scratch(len(samplings), VOCAB, DEVICE)
+    graph = capture(lambda: sample(logits, rows, scratch, tokens, logprobs))
+    tokens.fill_(-1)
+    graph.replay()
+    assert torch.equal(tokens, together)

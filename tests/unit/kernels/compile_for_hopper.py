@@ -1,0 +1,110 @@
+"""Compiles every kernel for sm_90 as its launcher would ask for it, on any machine, and prints a JSON line for each.
+
+Triton brings its own assembler, and only launching needs a driver: one that names the target stands in for it, and
+launches end after the compilation. Not a test module: `test_compile.py` runs it in a process without the interpreter.
+"""
+
+import json
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import triton
+from torch import Tensor
+from triton.backends.compiler import GPUTarget
+from triton.runtime.driver import driver
+from triton.runtime.jit import JITFunction
+
+from pagoda_server.kernels import activation, adjust, norm, prefill_attention, prepare, rope_write, sampler
+from pagoda_server.kernels.decode_attention import decode_attention
+from pagoda_server.kernels.decode_plan import build_decode_plan, plan_decode
+
+CPU = torch.device("cpu")
+BATCH, TOKENS, VOCAB = 4, 6, 151_936
+SHAPES = [(32, 8, 128, torch.bfloat16), (14, 2, 64, torch.bfloat16), (12, 4, 96, torch.float16)]
+"""Query heads, KV heads, head_dim: Llama-3.1-8B and Qwen3-8B; Qwen2.5-0.5B; a padded head_dim."""
+
+
+class HopperTarget:
+    def get_current_target(self) -> GPUTarget:
+        return GPUTarget("cuda", 90, 32)
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int | None = None) -> int:
+        return 0
+
+
+def measure_stack_bytes(cubin: bytes) -> int:
+    """Registers that did not fit are spilled to the stack."""
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        usage = subprocess.run([tool, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
+    return max(int(found) for found in re.findall(r"STACK:(\d+)", usage))
+
+
+def stop_after_compiling(run: Callable[..., object]) -> Callable[..., object]:
+    def compile_only(self: JITFunction, *args: object, grid: object, warmup: bool, **options: object) -> object:
+        compiled = run(self, *args, grid=grid, warmup=True, **options)
+        record = {
+            "kernel": f"{self.module.rpartition('.')[2]}.{self.__name__}",
+            "shared_bytes": compiled.metadata.shared,
+            "stack_bytes": measure_stack_bytes(compiled.asm["cubin"]),
+            "wgmma": "wgmma" in compiled.asm["ptx"],
+        }
+        print(json.dumps(record), flush=True)
+        return compiled
+
+    return compile_only
+
+
+def ints(*shape: int) -> Tensor:
+    return torch.zeros(shape, dtype=torch.int32)
+
+
+def compile_attention(heads: int, kv_heads: int, head_dim: int, dtype: torch.dtype) -> None:
+    q = torch.zeros((BATCH, heads, head_dim), dtype=dtype)
+    k_cache, v_cache = (torch.zeros((2, 64, kv_heads, head_dim), dtype=dtype) for _ in range(2))
+    plan = build_decode_plan(BATCH, heads, kv_heads, head_dim, 64, CPU)
+    paged = (q, k_cache, v_cache, ints(BATCH, 16))
+    plan_decode(ints(BATCH), ints(BATCH), plan)
+    decode_attention(*paged, plan, 0.1)
+    prefill_attention.prefill_attention(*paged, ints(BATCH), ints(BATCH + 1), ints(BATCH), 0.1)
+    qkv = torch.zeros((TOKENS, (heads + 2 * kv_heads) * head_dim), dtype=dtype)
+    table = torch.zeros((99, head_dim // 2))
+    norms = torch.zeros(head_dim, dtype=dtype), torch.zeros(head_dim, dtype=dtype)
+    rope_write.rope_write(qkv, ints(TOKENS), ints(TOKENS), table, table, k_cache, v_cache, heads, *norms)
+
+
+def compile_rest(dtype: torch.dtype) -> None:
+    x, weight = torch.zeros((TOKENS, 4096), dtype=dtype), torch.zeros(4096, dtype=dtype)
+    norm.rms_norm(x, weight, 1e-6)
+    norm.add_rms_norm(x, x.clone(), weight, 1e-6)
+    activation.silu_mul(x)
+    state = ints(8, 999), ints(8), ints(8, 16)
+    prepare.prepare_decode(ints(BATCH), *state, 64, ints(BATCH), ints(BATCH), ints(BATCH), ints(BATCH))
+    prepare.prepare_prefill(
+        ints(BATCH), ints(BATCH + 1), ints(BATCH), state[0], state[2], 64, ints(TOKENS), ints(TOKENS), ints(TOKENS)
+    )
+    prepare.append_tokens(ints(BATCH), ints(BATCH), state[0], state[1])
+    logits, real = torch.zeros((BATCH, VOCAB), dtype=dtype), torch.zeros(BATCH)
+    rows = sampler.SamplingRows(
+        temperature=real, top_k=ints(BATCH), top_p=real, min_p=real, seed=ints(BATCH).long(),
+        position=ints(BATCH), flags=ints(BATCH),
+    )  # fmt: skip
+    sampler.sample(logits, rows, sampler.build_sampler_scratch(BATCH, VOCAB, CPU), ints(BATCH), real)
+    adjust.adjust_logits(logits, ints(9), ints(9), ints(9), torch.zeros(9), real, real, real)
+
+
+if __name__ == "__main__":
+    driver.set_active(HopperTarget())
+    JITFunction.run = stop_after_compiling(JITFunction.run)
+    for shape in SHAPES:
+        compile_attention(*shape)
+    compile_rest(torch.bfloat16)

@@ -1,0 +1,125 @@
+"""Paged attention of decode and prefill: what plain attention over gathered pages gives, whatever the shapes."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from pagoda_server.kernels.decode_attention import decode_attention
+from pagoda_server.kernels.decode_plan import DecodePlan, build_decode_plan, plan_decode
+from pagoda_server.kernels.prefill_attention import Tiles, prefill_attention
+from pagoda_server.runtime.attention import attend_pages
+
+PAGE_SIZE = 16
+POISON = 7.0
+SCALE_TOLERANCE = {"rtol": 1e-5, "atol": 2e-6}
+
+
+@dataclass(frozen=True)
+class Cache:
+    k: Tensor
+    v: Tensor
+    page_table: Tensor
+    rows: Tensor
+    lengths: Tensor
+
+    def list_pages(self, entry: int) -> Tensor:
+        return self.page_table[self.rows[entry]][: -(-int(self.lengths[entry]) // PAGE_SIZE)].long()
+
+
+def build_cache(lengths: list[int], kv_heads: int, head_dim: int, device: torch.device) -> Cache:
+    """Pages in random order, rows in reverse; all that no sequence holds is NaN."""
+    used = [-(-length // PAGE_SIZE) for length in lengths]
+    shape = (sum(used) + 1, PAGE_SIZE, kv_heads, head_dim)
+    k, v = torch.full(shape, torch.nan, device=device), torch.full(shape, torch.nan, device=device)
+    page_table = torch.full((len(lengths) + 1, max(used) + 1), 2**30, dtype=torch.int32, device=device)
+    rows = torch.arange(len(lengths), 0, -1, dtype=torch.int32, device=device)
+    order = torch.randperm(sum(used), device=device) + 1
+    for entry, (length, count) in enumerate(zip(lengths, used, strict=True)):
+        pages, order = order[:count], order[count:]
+        page_table[rows[entry], :count] = pages.int()
+        for cache in (k, v):
+            values = torch.full((count * PAGE_SIZE, kv_heads, head_dim), torch.nan, device=device)
+            values[:length] = torch.randn((length, kv_heads, head_dim), device=device)
+            cache[pages] = values.unflatten(0, (count, PAGE_SIZE))
+    return Cache(k, v, page_table, rows, torch.tensor(lengths, dtype=torch.int32, device=device))
+
+
+def attend_plainly(q: Tensor, cache: Cache, counts: list[int], entries: list[int]) -> Tensor:
+    pages = [cache.list_pages(entry) for entry in entries]
+    return attend_pages(q, cache.k, cache.v, pages, counts, [int(cache.lengths[entry]) for entry in entries])
+
+
+def build_plan(rows: Tensor, lengths: Tensor, heads: int, kv_heads: int, head_dim: int) -> DecodePlan:
+    plan = build_decode_plan(lengths.shape[0], heads, kv_heads, head_dim, PAGE_SIZE, lengths.device)
+    plan.partial.fill_(torch.nan)
+    plan.partial_lse.fill_(torch.nan)
+    plan_decode(rows, lengths, plan)
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "head_dim"), [(4, 2, 32), (3, 3, 16), (7, 1, 24), (16, 1, 64), (10, 2, 48)]
+)
+def test_decode_is_attention_of_the_last_token(heads: int, kv_heads: int, head_dim: int, device: torch.device) -> None:
+    lengths = [1, 16, 0, 37, 600]
+    cache = build_cache(lengths, kv_heads, head_dim, device)
+    q = torch.randn((len(lengths), heads, head_dim), device=device)
+    out = torch.full_like(q, POISON)
+    plan = build_plan(cache.rows, cache.lengths, heads, kv_heads, head_dim)
+    assert plan.starts.tolist() == [0, 1, 2, 2, 3, 6]
+    decode_attention(q, cache.k, cache.v, cache.page_table, plan, head_dim**-0.5, out=out)
+    active = [entry for entry, length in enumerate(lengths) if length]
+    expected = attend_plainly(q[active], cache, [1] * len(active), active)
+    torch.testing.assert_close(out[active], expected, **SCALE_TOLERANCE)
+    assert bool((out[2] == POISON).all()), "a padding entry was written"
+
+
+@pytest.mark.parametrize("lengths", [[1], [0, 0, 5], [9000], [700] * 70, [256, 257, 0, 4096, 1], [64] * 300])
+def test_pieces_cover_every_page_once_and_none_is_empty(lengths: list[int], device: torch.device) -> None:
+    given = torch.tensor(lengths, dtype=torch.int32, device=device)
+    rows = torch.randperm(len(lengths), device=device).int()
+    plan = build_plan(rows, given, 8, 4, 16)
+    pieces = [piece for piece in plan.pieces.tolist() if piece[0] >= 0]
+    starts = plan.starts.tolist()
+    assert plan.pieces[: len(pieces)].tolist() == pieces, "pieces lie side by side"
+    assert starts[-1] == len(pieces) <= plan.count_pieces(len(lengths))
+    for entry, length in enumerate(lengths):
+        own = pieces[starts[entry] : starts[entry + 1]]
+        assert [page for piece in own for page in range(piece[1], piece[2])] == list(range(-(-length // PAGE_SIZE)))
+        assert all(piece[0] == entry and piece[1] < piece[2] for piece in own)
+        assert all(piece[3:6] == [len(own), int(rows[entry]), length] for piece in own)
+
+
+@pytest.mark.parametrize("tiles", [None, Tiles(32, 16, 4, 1), Tiles(64, 32, 4, 1)])
+@pytest.mark.parametrize(("heads", "kv_heads", "head_dim"), [(4, 2, 32), (3, 1, 24), (6, 6, 16)])
+def test_prefill_is_causal_attention_after_a_cached_prefix(
+    heads: int, kv_heads: int, head_dim: int, tiles: Tiles | None, device: torch.device
+) -> None:
+    lengths, counts = [1, 40, 33, 0, 100, 50], [1, 40, 2, 0, 37, 0]
+    cache = build_cache(lengths, kv_heads, head_dim, device)
+    starts = [sum(counts[:index]) for index in range(len(counts) + 1)]
+    q = torch.randn((starts[-1] + 5, heads, head_dim), device=device)
+    out = torch.full_like(q, POISON)
+    cu_seqlens = torch.tensor(starts, dtype=torch.int32, device=device)
+    prefill_attention(
+        q, cache.k, cache.v, cache.page_table, cache.rows, cu_seqlens, cache.lengths, head_dim**-0.5, out, tiles=tiles
+    )
+    active = [entry for entry, (start, end) in enumerate(pairwise(starts)) if end > start]
+    expected = attend_plainly(q[: starts[-1]], cache, [counts[entry] for entry in active], active)
+    torch.testing.assert_close(out[: starts[-1]], expected, **SCALE_TOLERANCE)
+    assert bool((out[starts[-1] :] == POISON).all()), "tokens past the batch were written"
+
+
+def test_what_does_not_fit_is_refused_by_name(device: torch.device) -> None:
+    cache = build_cache([20], 2, 16, device)
+    plan = build_plan(cache.rows, cache.lengths, 4, 2, 16)
+    q = torch.randn((1, 4, 16), device=device)
+    with pytest.raises(ValueError, match=r"rows has shape \[2\]; give \[1\]"):
+        plan_decode(cache.rows.repeat(2), cache.lengths, plan)
+    with pytest.raises(ValueError, match="q has 3 heads over 2 of the cache"):
+        decode_attention(q[:, :3].contiguous(), cache.k, cache.v, cache.page_table, plan, 1.0)
+    with pytest.raises(ValueError, match=r"k_cache is torch.float32; give torch.float16"):
+        decode_attention(q.half(), cache.k, cache.v, cache.page_table, plan, 1.0)

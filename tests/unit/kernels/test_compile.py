@@ -1,0 +1,38 @@
+"""Kernels compile for the GPU they are made for, on machines without one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parent / "compile_for_hopper.py"
+HOPPER_SHARED_BYTES = 232_448
+KERNELS = {
+    "activation._silu_mul_kernel",
+    "adjust._adjust_kernel",
+    "decode_attention._decode_kernel",
+    "decode_attention._merge_kernel",
+    "decode_plan._plan_kernel",
+    "norm._norm_kernel",
+    "prefill_attention._prefill_kernel",
+    "prepare._append_kernel",
+    "prepare._prefill_kernel",
+    "prepare._prepare_kernel",
+    "rope_write._rope_kernel",
+    "sampler._scan_kernel",
+    "sampler_choose.choose_kernel",
+}
+
+
+def test_kernels_fit_hopper_without_spilling(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment |= {"TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    compiled = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {one["kernel"] for one in compiled} == KERNELS
+    for one in compiled:
+        assert one["shared_bytes"] <= HOPPER_SHARED_BYTES, one
+        assert one["stack_bytes"] == 0, one
+        assert one["wgmma"] == one["kernel"].startswith("prefill_attention"), one
