@@ -1,4 +1,4 @@
-"""The fast runner chooses the reference's tokens, one step ahead of the host, whatever the batch and the preemptions."""
+"""The fast runner chooses the reference's tokens, one step ahead of the host, whatever batch and preemptions."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def answer(runner: Runner, pages: int, samplings: list[tuple[int, Sampling]]) -> tuple[Answers, int]:
-    """Each request's tokens and logprobs, and how many preemptions there were. `samplings`: prompt lengths with them."""
+    """Each request's tokens and logprobs, and how many preemptions there were. `samplings` has prompt lengths too."""
     engine, generator = Engine(runner, LIMITS, PagePool(pages, PAGE_SIZE)), torch.Generator().manual_seed(3)
     answers: Answers = {}
     for index, (length, sampling) in enumerate(samplings):
