@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pagoda_server.kernels.activation import silu_mul
-from pagoda_server.kernels.decode_attention import decode_attention
-from pagoda_server.kernels.decode_plan import build_decode_plan, plan_decode
+from pagoda_server.kernels.decode_attention import Pipeline, decode_attention
+from pagoda_server.kernels.decode_plan import PROGRAMS_PER_SM, build_decode_plan, plan_decode
 from pagoda_server.kernels.norm import add_rms_norm, rms_norm
 from pagoda_server.kernels.prefill_attention import Tiles, prefill_attention
 from pagoda_server.kernels.prepare import append_tokens, prepare_decode
@@ -78,14 +78,31 @@ def build_plan_call(lengths: list[int]) -> Call:
     return lambda: plan_decode(placed, placed, plan)
 
 
-def describe_decode(shape: str, lengths: list[int], heads: int, kv_heads: int, head_dim: int) -> Case:
+def list_decode_choices() -> Iterator[Case]:
+    """What `choose_pipeline` and PROGRAMS_PER_SM chose from."""
+    choices = [(None, 4), (None, 2), (None, 8), *((Pipeline(*one), 4) for one in ((4, 2), (4, 4), (2, 3), (8, 3)))]
+    for shape, lengths in {"1 x 8192": [8192], "32 x 2048": [2048] * 32, "256 x 1024": [1024] * 256}.items():
+        for pipeline, programs in choices:
+            name = "default" if pipeline is None else f"{pipeline.num_warps}w {pipeline.num_stages}s"
+            yield describe_decode(f"8B, {shape}, {name}, {programs} an SM", lengths, *MODELS["8B"], pipeline, programs)
+
+
+def describe_decode(
+    shape: str,
+    lengths: list[int],
+    heads: int,
+    kv_heads: int,
+    head_dim: int,
+    pipeline: Pipeline | None = None,
+    programs: int = PROGRAMS_PER_SM,
+) -> Case:
     def build() -> Call:
         pages = build_pages(lengths, kv_heads, head_dim)
         q = torch.randn((len(lengths), heads, head_dim), dtype=BF16, device=DEVICE)
-        plan = build_decode_plan(len(lengths), heads, kv_heads, head_dim, PAGE_SIZE, DEVICE)
+        plan = build_decode_plan(len(lengths), heads, kv_heads, head_dim, PAGE_SIZE, DEVICE, programs)
         plan_decode(pages.rows, pages.lengths, plan)
         out, scale = torch.empty_like(q), head_dim**-0.5
-        return lambda: decode_attention(q, pages.k, pages.v, pages.table, plan, scale, out=out)
+        return lambda: decode_attention(q, pages.k, pages.v, pages.table, plan, scale, out, pipeline=pipeline)
 
     moved = 4 * sum(lengths) * kv_heads * head_dim + 4 * len(lengths) * heads * head_dim
     return Case("decode", shape, moved, 4.0 * sum(lengths) * heads * head_dim, build)
@@ -232,6 +249,7 @@ def build_prepare(batch: int, append: bool) -> Call:
 
 CASES = {
     "decode": list_decode,
+    "decode-choices": list_decode_choices,
     "prefill": list_prefill,
     "layers": list_layers,
     "sampler": list_sampler,

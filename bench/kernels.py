@@ -1,6 +1,6 @@
 """Times each GPU kernel beside the time its bytes or its arithmetic must take on this card.
 
-python bench/kernels.py [--only decode prefill layers sampler prepare] [--bandwidth 4.3] [--tflops 788]
+python bench/kernels.py [--only decode decode-choices prefill layers sampler prepare] [--bandwidth 4.3] [--tflops 788]
 
 Calls are captured in a CUDA graph, as the engine runs them, over input sets that rotate through more memory than the
 L2 cache holds. The time is the median of several replays, divided by the calls in one. The floor is the larger of
