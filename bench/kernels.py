@@ -1,6 +1,6 @@
 """Times each GPU kernel beside the time its bytes or its arithmetic must take on this card.
 
-python bench/kernels.py [--only decode prefill layers sampler prepare] [--bandwidth 4.3] [--tflops 788]
+python -m bench.kernels [--only decode decode-choices prefill layers sampler prepare] [--bandwidth 4.3] [--tflops 788]
 
 Calls are captured in a CUDA graph, as the engine runs them, over input sets that rotate through more memory than the
 L2 cache holds. The time is the median of several replays, divided by the calls in one. The floor is the larger of
@@ -10,238 +10,15 @@ takes about a minute.
 
 import argparse
 import statistics
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from pagoda_server.kernels.activation import silu_mul
-from pagoda_server.kernels.decode_attention import decode_attention
-from pagoda_server.kernels.decode_plan import build_decode_plan, plan_decode
-from pagoda_server.kernels.norm import add_rms_norm, rms_norm
-from pagoda_server.kernels.prefill_attention import Tiles, prefill_attention
-from pagoda_server.kernels.prepare import append_tokens, prepare_decode
-from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
-from pagoda_server.kernels.sampler import LOGPROB, SamplingRows, build_sampler_scratch, sample
+from bench.kernel_cases import CASES, Case
 
-DEVICE = torch.device("cuda")
-BF16 = torch.bfloat16
-PAGE_SIZE = 64
 ROTATION_BYTES = 200_000_000
 MAX_INPUT_SETS = 48
 MIN_CALLS = 16
 REPLAYS = 7
-VOCAB = 151_936
-MODELS = {"8B": (32, 8, 128), "Qwen3-0.6B": (16, 8, 128), "Llama-1B": (32, 8, 64)}
-"""Query heads, KV heads, head_dim."""
-
-Call = Callable[[], object]
-
-
-@dataclass(frozen=True)
-class Case:
-    kernel: str
-    shape: str
-    num_bytes: float
-    flops: float
-    build: Callable[[], Call]
-    """Makes a fresh set of inputs and returns the call on it."""
-
-
-@dataclass(frozen=True)
-class Pages:
-    k: Tensor
-    v: Tensor
-    table: Tensor
-    rows: Tensor
-    lengths: Tensor
-
-
-def build_pages(lengths: list[int], kv_heads: int, head_dim: int) -> Pages:
-    """Pages in random order."""
-    used = [-(-length // PAGE_SIZE) for length in lengths]
-    shape = (sum(used), PAGE_SIZE, kv_heads, head_dim)
-    table = torch.zeros((len(lengths), max(used)), dtype=torch.int32, device=DEVICE)
-    for row, pages in enumerate(torch.randperm(sum(used), device=DEVICE).int().split(used)):
-        table[row, : len(pages)] = pages
-    k, v = (torch.randn(shape, dtype=BF16, device=DEVICE) for _ in range(2))
-    return Pages(k, v, table, place(range(len(lengths))), place(lengths))
-
-
-def place(values: range | list[int]) -> Tensor:
-    return torch.tensor(list(values), dtype=torch.int32, device=DEVICE)
-
-
-def list_decode() -> Iterator[Case]:
-    mixed = torch.randint(100, 2049, (256,), generator=torch.Generator().manual_seed(0)).tolist()
-    batches = {
-        "1 x 1024": [1024], "1 x 8192": [8192], "16 x 1024": [1024] * 16, "64 x 1024": [1024] * 64,
-        "256 x 1024": [1024] * 256, "32 x 8192": [8192] * 32, "256 x U(100, 2048)": mixed,
-        "255 x 128 + 1 x 9000": [128] * 255 + [9000],
-    }  # fmt: skip
-    for model, (heads, kv_heads, head_dim) in MODELS.items():
-        for shape, lengths in batches.items():
-            yield describe_decode(f"{model}, {shape}", lengths, heads, kv_heads, head_dim)
-    yield Case("plan", "256 entries", 256 * 4, 0.0, lambda: build_plan_call(mixed))
-
-
-def build_plan_call(lengths: list[int]) -> Call:
-    plan, placed = build_decode_plan(len(lengths), 32, 8, 128, PAGE_SIZE, DEVICE), place(lengths)
-    return lambda: plan_decode(placed, placed, plan)
-
-
-def describe_decode(shape: str, lengths: list[int], heads: int, kv_heads: int, head_dim: int) -> Case:
-    def build() -> Call:
-        pages = build_pages(lengths, kv_heads, head_dim)
-        q = torch.randn((len(lengths), heads, head_dim), dtype=BF16, device=DEVICE)
-        plan = build_decode_plan(len(lengths), heads, kv_heads, head_dim, PAGE_SIZE, DEVICE)
-        plan_decode(pages.rows, pages.lengths, plan)
-        out, scale = torch.empty_like(q), head_dim**-0.5
-        return lambda: decode_attention(q, pages.k, pages.v, pages.table, plan, scale, out=out)
-
-    moved = 4 * sum(lengths) * kv_heads * head_dim + 4 * len(lengths) * heads * head_dim
-    return Case("decode", shape, moved, 4.0 * sum(lengths) * heads * head_dim, build)
-
-
-def list_prefill() -> Iterator[Case]:
-    batches = {
-        "1 x 1024": ([1024], [1024]), "1 x 8192": ([8192], [8192]), "16 x 512": ([512] * 16, [512] * 16),
-        "64 x 128": ([128] * 64, [128] * 64), "1 x 2048 after 8192": ([2048], [10240]),
-        "8 x 32 after 2048": ([32] * 8, [2080] * 8),
-    }  # fmt: skip
-    tiles = [None, Tiles(128, 128, 8, 2), Tiles(64, 64, 4, 3), Tiles(128, 64, 4, 3)]
-    for shape, (counts, lengths) in batches.items():
-        for tile in tiles:
-            yield describe_prefill(shape, counts, lengths, tile)
-        if counts == lengths and len(counts) == 1:
-            yield describe_dense(shape, counts[0])
-
-
-def count_visible(counts: list[int], lengths: list[int]) -> int:
-    """Query-key pairs under the causal mask."""
-    pairs = zip(counts, lengths, strict=True)
-    return sum(count * (length - count) + count * (count + 1) // 2 for count, length in pairs)
-
-
-def describe_prefill(shape: str, counts: list[int], lengths: list[int], tiles: Tiles | None) -> Case:
-    heads, kv_heads, head_dim = MODELS["8B"]
-
-    def build() -> Call:
-        pages = build_pages(lengths, kv_heads, head_dim)
-        cu_seqlens = place([sum(counts[:index]) for index in range(len(counts) + 1)])
-        q = torch.randn((sum(counts), heads, head_dim), dtype=BF16, device=DEVICE)
-        out, scale = torch.empty_like(q), head_dim**-0.5
-        return lambda: prefill_attention(
-            q, pages.k, pages.v, pages.table, pages.rows, cu_seqlens, pages.lengths, scale, out, tiles=tiles
-        )
-
-    name = "default" if tiles is None else f"{tiles.block_m}x{tiles.block_n}, {tiles.num_warps}w, {tiles.num_stages}s"
-    moved = 4 * sum(lengths) * kv_heads * head_dim + 4 * sum(counts) * heads * head_dim
-    return Case(
-        "prefill", f"{shape}, tiles {name}", moved, 4.0 * count_visible(counts, lengths) * heads * head_dim, build
-    )
-
-
-def describe_dense(shape: str, tokens: int) -> Case:
-    heads, kv_heads, head_dim = MODELS["8B"]
-
-    def build() -> Call:
-        q = torch.randn((1, heads, tokens, head_dim), dtype=BF16, device=DEVICE)
-        k, v = (torch.randn((1, kv_heads, tokens, head_dim), dtype=BF16, device=DEVICE) for _ in range(2))
-        return lambda: F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-
-    moved = 4 * tokens * (heads + kv_heads) * head_dim
-    flops = 4.0 * count_visible([tokens], [tokens]) * heads * head_dim
-    return Case("prefill", f"{shape}, torch's own (dense)", moved, flops, build)
-
-
-def list_layers() -> Iterator[Case]:
-    heads, kv_heads, head_dim = MODELS["8B"]
-    hidden, size, width = 4096, 14336, (heads + 2 * kv_heads) * head_dim
-    for tokens in (1, 256, 8192):
-        yield Case(
-            "norm", f"{tokens} x {hidden}", 4 * tokens * hidden, 0, lambda t=tokens: build_norm(t, hidden, False)
-        )
-        yield Case(
-            "add+norm", f"{tokens} x {hidden}", 8 * tokens * hidden, 0, lambda t=tokens: build_norm(t, hidden, True)
-        )
-        yield Case("silu*up", f"{tokens} x {size}", 6 * tokens * size, 0, lambda t=tokens: build_silu(t, size))
-        yield Case("rope+write", f"{tokens} x {width}", 4 * tokens * width, 0, lambda t=tokens: build_rope(t, False))
-        yield Case("rope+write", f"{tokens}, q/k norm", 4 * tokens * width, 0, lambda t=tokens: build_rope(t, True))
-
-
-def build_norm(tokens: int, hidden: int, add: bool) -> Call:
-    x, residual, out = (torch.randn((tokens, hidden), dtype=BF16, device=DEVICE) for _ in range(3))
-    weight = torch.ones(hidden, dtype=BF16, device=DEVICE)
-    if add:
-        return lambda: add_rms_norm(x, residual, weight, 1e-6, out)
-    return lambda: rms_norm(x, weight, 1e-6, out)
-
-
-def build_silu(tokens: int, size: int) -> Call:
-    gate_up = torch.randn((tokens, 2 * size), dtype=BF16, device=DEVICE)
-    out = gate_up.new_empty((tokens, size))
-    return lambda: silu_mul(gate_up, out)
-
-
-def build_rope(tokens: int, with_norm: bool) -> Call:
-    heads, kv_heads, head_dim = MODELS["8B"]
-    num_pages = tokens // PAGE_SIZE + 1
-    qkv = torch.randn((tokens, (heads + 2 * kv_heads) * head_dim), dtype=BF16, device=DEVICE)
-    k, v = (torch.zeros((num_pages, PAGE_SIZE, kv_heads, head_dim), dtype=BF16, device=DEVICE) for _ in range(2))
-    cos, sin = build_rotary_table(torch.rand(head_dim // 2, device=DEVICE), 8192)
-    positions, slots = place(range(tokens)), torch.randperm(num_pages * PAGE_SIZE, device=DEVICE)[:tokens].int()
-    weight = torch.ones(head_dim, dtype=BF16, device=DEVICE) if with_norm else None
-    out = qkv.new_empty((tokens, heads, head_dim))
-    return lambda: rope_write(qkv, positions, slots, cos, sin, k, v, heads, weight, weight, 1e-6, out)
-
-
-def list_sampler() -> Iterator[Case]:
-    kinds = {
-        "greedy": {"temperature": 0.0}, "greedy + logprob": {"temperature": 0.0, "flags": LOGPROB},
-        "temperature": {"temperature": 0.6}, "top_k 20, top_p 0.95": {"temperature": 0.6, "top_k": 20, "top_p": 0.95},
-        "top_p 0.95": {"temperature": 0.6, "top_p": 0.95}, "min_p 0.05": {"temperature": 1.0, "min_p": 0.05},
-        "top_p 0.95, flat": {"temperature": 9.0, "top_p": 0.95},
-    }  # fmt: skip
-    for num_rows in (1, 32, 256):
-        for kind, options in kinds.items():
-            shape = f"{num_rows} x {VOCAB}, {kind}"
-            yield Case("sampler", shape, 2 * num_rows * VOCAB, 0, lambda n=num_rows, o=options: build_sampler(n, o))
-
-
-def build_sampler(num_rows: int, options: dict[str, float]) -> Call:
-    def fill(name: str, default: float, dtype: torch.dtype) -> Tensor:
-        return torch.full((num_rows,), options.get(name, default), dtype=dtype, device=DEVICE)
-
-    rows = SamplingRows(
-        temperature=fill("temperature", 1.0, torch.float32),
-        top_k=fill("top_k", 0, torch.int32),
-        top_p=fill("top_p", 1.0, torch.float32),
-        min_p=fill("min_p", 0.0, torch.float32),
-        seed=torch.arange(num_rows, device=DEVICE),
-        position=place(range(num_rows)),
-        flags=fill("flags", 0, torch.int32),
-    )
-    logits = (torch.randn((num_rows, VOCAB), device=DEVICE) * 3).to(BF16)
-    scratch = build_sampler_scratch(num_rows, VOCAB, DEVICE)
-    tokens, logprobs = place([0] * num_rows), torch.zeros(num_rows, device=DEVICE)
-    return lambda: sample(logits, rows, scratch, tokens, logprobs)
-
-
-def list_prepare() -> Iterator[Case]:
-    yield Case("prepare", "256 entries", 256 * 40, 0, lambda: build_prepare(256, False))
-    yield Case("append", "256 entries", 256 * 20, 0, lambda: build_prepare(256, True))
-
-
-def build_prepare(batch: int, append: bool) -> Call:
-    pool = torch.zeros((batch, 8192), dtype=torch.int32, device=DEVICE)
-    lengths, rows, table = place([1000] * batch), place(range(batch)), torch.zeros_like(pool[:, :128]).contiguous()
-    ids, positions, slots, contexts = (place([0] * batch) for _ in range(4))
-    if append:
-        return lambda: append_tokens(ids, rows, pool, lengths)
-    return lambda: prepare_decode(rows, pool, lengths, table, PAGE_SIZE, ids, positions, slots, contexts)
 
 
 def measure_seconds(case: Case) -> float:
@@ -262,7 +39,7 @@ def measure_seconds(case: Case) -> float:
 
 
 def time_replay(graph: torch.cuda.CUDAGraph) -> float:
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     begin.record()
     graph.replay()
     end.record()
@@ -278,15 +55,6 @@ def print_row(case: Case, seconds: float, bandwidth: float, rate: float) -> None
         f"{case.num_bytes / seconds * 1e-12:>8.2f}{case.flops / seconds * 1e-12:>8.0f}  {bound}",
         flush=True,
     )
-
-
-CASES = {
-    "decode": list_decode,
-    "prefill": list_prefill,
-    "layers": list_layers,
-    "sampler": list_sampler,
-    "prepare": list_prepare,
-}
 
 
 def main() -> None:

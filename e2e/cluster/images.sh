@@ -36,7 +36,7 @@ mount_settings() { # network settings of this machine, for the time of the build
 build_and_push() { # KIND NAME: the tag is the image's own id, so that no node keeps a stale one
   local kind=$1 repository=192.0.2.1:5000/$2 image
   say "$2: building"
-  buildah bud --quiet --layers --pull-never --isolation chroot --network host "${mounts[@]}" --build-arg BASE=localhost/e2e-base:bookworm \
+  buildah bud --quiet --layers --pull-never --isolation chroot --network host "${mounts[@]}" --build-arg BASE=localhost/e2e-base:bookworm --build-arg COMPILER= \
     --ignorefile "$T/ignore" --iidfile "$T/id" -f "$root/server_image/Dockerfile.$kind" "$root" >/dev/null
   image=$repository:$(sed 's/^sha256://' "$T/id" | cut -c1-12)
   if "$here/in" curl -fsS --noproxy '*' -o /dev/null -H 'Accept: application/vnd.oci.image.manifest.v1+json' \

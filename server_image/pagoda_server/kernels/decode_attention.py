@@ -7,6 +7,8 @@ load, loads without a mask but for the context's last page. Softmax is online an
 2023). An entry that is one piece is written at once, without the merge.
 """
 
+from dataclasses import dataclass
+
 import torch
 import triton
 import triton.language as tl
@@ -19,6 +21,17 @@ LOG2E = 1.4426950408889634
 MAX_GROUP = 16
 
 
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    num_warps: int
+    num_stages: int
+
+
+def choose_pipeline(head_dim: int, dtype: torch.dtype) -> Pipeline:
+    """For sm_90: three programs an SM at head_dim 128 in 16 bits, each with two pages of keys and values on the way."""
+    return Pipeline(num_warps=4, num_stages=3 if head_dim * dtype.itemsize <= 256 else 2)
+
+
 def decode_attention(
     q: Tensor,
     k_cache: Tensor,
@@ -29,6 +42,7 @@ def decode_attention(
     out: Tensor | None = None,
     k_scale: float = 1.0,
     v_scale: float = 1.0,
+    pipeline: Pipeline | None = None,
 ) -> Tensor:
     """q [B, heads, head_dim] → [B, heads, head_dim], for the batch that `plan_decode(rows, lengths, plan)` planned.
 
@@ -51,12 +65,13 @@ def decode_attention(
     out = torch.empty_like(q) if out is None else out
     check_tensor("out", out, q.shape, (q.dtype,))
     block_d = triton.next_power_of_2(head_dim)
+    pipeline = choose_pipeline(block_d, q.dtype) if pipeline is None else pipeline
     _decode_kernel[(kv_heads, plan.count_pieces(batch))](
         q, k_cache, v_cache, page_table, plan.pieces, out, plan.partial, plan.partial_lse,
         page_table.shape[1], scale * k_scale * LOG2E, v_scale,
         GROUP=group, KV_HEADS=kv_heads, HEAD_DIM=head_dim, PAGE_SIZE=page_size,
         BLOCK_H=max(16, triton.next_power_of_2(group)), BLOCK_D=block_d,
-        num_warps=4, num_stages=3 if block_d * q.element_size() <= 256 else 2,
+        num_warps=pipeline.num_warps, num_stages=pipeline.num_stages,
     )  # fmt: skip
     _merge_kernel[(num_heads, batch)](
         plan.partial, plan.partial_lse, plan.starts, out,

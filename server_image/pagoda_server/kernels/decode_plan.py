@@ -44,13 +44,19 @@ class DecodePlan:
 
 
 def build_decode_plan(
-    max_batch: int, num_heads: int, kv_heads: int, head_dim: int, page_size: int, device: torch.device
+    max_batch: int,
+    num_heads: int,
+    kv_heads: int,
+    head_dim: int,
+    page_size: int,
+    device: torch.device,
+    programs_per_sm: int = PROGRAMS_PER_SM,
 ) -> DecodePlan:
     """Allocates about (max_batch + 66) * heads * head_dim * 4 bytes."""
     if not 0 < max_batch <= 4096:
         raise ValueError(f"max_batch is {max_batch}; give 1 to 4096")
     sms = torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else FALLBACK_SMS
-    wanted = -(-PROGRAMS_PER_SM * sms // kv_heads)
+    wanted = -(-programs_per_sm * sms // kv_heads)
     capacity = max_batch + wanted
     return DecodePlan(
         pieces=torch.full((capacity, PIECE_FIELDS.value), -1, dtype=torch.int32, device=device),

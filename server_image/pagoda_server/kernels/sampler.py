@@ -61,6 +61,8 @@ class SamplerScratch:
     """[S, blocks] float32: sum of exp(logit - peak)."""
     peaks: Tensor
     """[S, blocks * BLOCK / PEAK_SPAN] float32: the largest logit of each short span."""
+    spans: Tensor
+    """Like `peaks`, int32: the spans that may hold a token which passes the filters."""
     kept_value: Tensor
     """[S, KEPT_CAPACITY] float32: logits that may pass the filters."""
     kept_token: Tensor
@@ -92,6 +94,7 @@ def build_sampler_scratch(max_rows: int, vocab_size: int, device: torch.device) 
         block_mass=make(blocks),
         block_sum=make(blocks),
         peaks=make(blocks * (BLOCK // PEAK_SPAN)),
+        spans=make(blocks * (BLOCK // PEAK_SPAN), torch.int32),
         kept_value=make(KEPT_CAPACITY),
         kept_token=make(KEPT_CAPACITY, torch.int32),
     )
@@ -124,10 +127,11 @@ def sample(logits: Tensor, rows: SamplingRows, scratch: SamplerScratch, tokens: 
     choose_kernel[(num_rows,)](
         logits, rows.temperature, rows.top_k, rows.top_p, rows.min_p, rows.seed, rows.position, rows.flags,
         scratch.block_value, scratch.block_token, scratch.block_peak, scratch.block_mass, scratch.block_sum,
-        scratch.peaks, scratch.kept_value, scratch.kept_token, tokens, logprobs,
+        scratch.peaks, scratch.spans, scratch.kept_value, scratch.kept_token, tokens, logprobs,
         VOCAB=vocab_size, BLOCKS=blocks, BLOCKS_POW2=triton.next_power_of_2(blocks),
-        PEAKS=num_peaks, PEAKS_POW2=triton.next_power_of_2(num_peaks), CAPACITY=KEPT_CAPACITY, LOGPROB=LOGPROB,
-        SHIFT=16 if logits.dtype == torch.bfloat16 else 0, BLOCK=BLOCK, num_warps=16,
+        PEAKS=num_peaks, PEAKS_POW2=triton.next_power_of_2(num_peaks), PEAK_SPAN=PEAK_SPAN,
+        CAPACITY=KEPT_CAPACITY, LOGPROB=LOGPROB, BLOCK=BLOCK,
+        SHIFT=16 if logits.dtype == torch.bfloat16 else 0, num_warps=16,
     )  # fmt: skip
 
 

@@ -3,8 +3,8 @@
 Filters need no sort: top_k and top_p keep the tokens at or above a threshold, found by bisection over the ordered bits
 of a float (top_k counts, top_p adds up probability). Bisection runs over a short list: the k-th largest of the spans'
 peaks is a lower bound of the k-th largest logit, tokens under (1 - top_p) / vocab of probability cannot be in the
-nucleus, and min_p is a bound as it stands; one pass writes the tokens at or above the bound to scratch. Should they not
-fit, bisection runs over the row itself: slower, the same result.
+nucleus, and min_p is a bound as it stands. Only spans whose peak reaches the bound are read; their tokens at or above
+it go to scratch. Should they not fit, bisection runs over the row itself: slower, the same result.
 """
 
 import triton
@@ -74,28 +74,47 @@ def _bisect(
 
 
 @triton.jit
-def _bound_top_k(peaks_ptr, top_k, peak, PEAKS: tl.constexpr, PEAKS_POW2: tl.constexpr):
+def _bound_top_k(peaks_ptr, top_k, peak, PEAKS: tl.constexpr, PEAKS_POW2: tl.constexpr, SHIFT: tl.constexpr):
     """The k-th largest of the spans' peaks: at least k tokens are at or above it. -inf if there are fewer spans."""
     index = tl.arange(0, PEAKS_POW2)
-    keys = _order(tl.load(peaks_ptr + index, mask=index < PEAKS, other=float("-inf")), 0)
-    low, high = _order(tl.full([], float("-inf"), tl.float32), 0), _order(peak, 0) + 1
+    keys = _order(tl.load(peaks_ptr + index, mask=index < PEAKS, other=float("-inf")), SHIFT)
+    least = _order(tl.full([], float("-inf"), tl.float32), SHIFT)
+    low, high = least, _order(peak, SHIFT) + 1
     while low + 1 < high:
         middle = (low & high) + ((low ^ high) >> 1)
         reached = tl.sum((keys >= middle).to(tl.int32), 0) >= top_k
         low = tl.where(reached, middle, low)
         high = tl.where(reached, high, middle)
-    return (low ^ ((low >> 31) & 0x7FFFFFFF)).to(tl.float32, bitcast=True)
+    wide = low << SHIFT  # of a negative number a little below it: still a bound
+    bound = (wide ^ ((wide >> 31) & 0x7FFFFFFF)).to(tl.float32, bitcast=True)
+    return tl.where(low == least, float("-inf"), bound)
 
 
 @triton.jit
-def _list_kept(logits_ptr, floor, kept_value_ptr, kept_token_ptr, VOCAB: tl.constexpr, CAPACITY: tl.constexpr,
-               BLOCK: tl.constexpr):  # fmt: skip
-    """Writes the tokens at or above the floor in order; returns how many there are, which may be more than fit."""
+def _list_spans(peaks_ptr, spans_ptr, bound, PEAKS: tl.constexpr, PEAKS_POW2: tl.constexpr):
+    """Writes the spans that have a token at or above the bound, in order; returns how many there are."""
+    span = tl.arange(0, PEAKS_POW2)
+    peaks = tl.load(peaks_ptr + span, mask=span < PEAKS, other=float("-inf"))
+    keep = ((peaks >= bound) & (peaks > float("-inf"))).to(tl.int32)
+    tl.store(spans_ptr + tl.cumsum(keep, 0) - 1, span, mask=keep != 0)
+    return tl.sum(keep, 0)
+
+
+@triton.jit
+def _list_kept(
+    logits_ptr, num_spans, bound, spans_ptr, kept_value_ptr, kept_token_ptr,
+    VOCAB: tl.constexpr, CAPACITY: tl.constexpr, PEAK_SPAN: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Writes the spans' tokens at or above the bound, in order; returns how many there are, which may not all fit."""
+    SPANS: tl.constexpr = BLOCK // PEAK_SPAN
     count = 0
-    for start in range(0, VOCAB, BLOCK):
-        token = start + tl.arange(0, BLOCK)
-        x = tl.load(logits_ptr + token, mask=token < VOCAB, other=float("-inf")).to(tl.float32)
-        keep = ((x >= floor) & (x > float("-inf"))).to(tl.int32)
+    for start in range(0, num_spans, SPANS):
+        index = start + tl.arange(0, SPANS)
+        span = tl.load(spans_ptr + index, mask=index < num_spans, other=VOCAB)
+        tokens = span[:, None] * PEAK_SPAN + tl.arange(0, PEAK_SPAN)[None, :]
+        values = tl.load(logits_ptr + tokens, mask=tokens < VOCAB, other=float("-inf")).to(tl.float32)
+        x, token = tl.reshape(values, (BLOCK,)), tl.reshape(tokens, (BLOCK,))
+        keep = ((x >= bound) & (x > float("-inf"))).to(tl.int32)
         place = count + tl.cumsum(keep, 0) - 1
         fits = (keep != 0) & (place < CAPACITY)
         tl.store(kept_value_ptr + place, x, mask=fits)
@@ -125,9 +144,9 @@ def _draw_kept(
 @triton.jit
 def _filter(
     token, peak, mass, temperature, top_k, top_p, min_p, seed, position,
-    logits_ptr, peaks_ptr, kept_value_ptr, kept_token_ptr,
-    VOCAB: tl.constexpr, PEAKS: tl.constexpr, PEAKS_POW2: tl.constexpr, CAPACITY: tl.constexpr,
-    SHIFT: tl.constexpr, BLOCK: tl.constexpr,
+    logits_ptr, peaks_ptr, spans_ptr, kept_value_ptr, kept_token_ptr,
+    VOCAB: tl.constexpr, PEAKS: tl.constexpr, PEAKS_POW2: tl.constexpr, PEAK_SPAN: tl.constexpr,
+    CAPACITY: tl.constexpr, SHIFT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """`token` if the filters keep it, else the draw among those they keep. Order: min_p, top_k, top_p of the rest.
 
@@ -140,11 +159,15 @@ def _filter(
         floor = tl.minimum(peak + temperature * tl.log(min_p), peak)
     bound = floor
     if limits_k:
-        bound = tl.maximum(bound, _bound_top_k(peaks_ptr, top_k, peak, PEAKS, PEAKS_POW2))
+        bound = tl.maximum(bound, _bound_top_k(peaks_ptr, top_k, peak, PEAKS, PEAKS_POW2, SHIFT))
     elif min_p <= 0.0:
         bound = tl.minimum(peak + temperature * tl.log(mass * (1.0 - top_p) / VOCAB), peak)
-    count = _list_kept(logits_ptr, bound, kept_value_ptr, kept_token_ptr, VOCAB, CAPACITY, BLOCK)
+    num_spans = _list_spans(peaks_ptr, spans_ptr, bound, PEAKS, PEAKS_POW2)
     tl.debug_barrier()  # what a thread listed, others read
+    count = _list_kept(
+        logits_ptr, num_spans, bound, spans_ptr, kept_value_ptr, kept_token_ptr, VOCAB, CAPACITY, PEAK_SPAN, BLOCK
+    )
+    tl.debug_barrier()
     listed = (count <= CAPACITY).to(tl.int32)
     size = tl.where(listed != 0, count, VOCAB)
     key = _order(bound, SHIFT)
@@ -174,10 +197,11 @@ def _filter(
 @triton.jit
 def choose_kernel(
     logits_ptr, temperature_ptr, top_k_ptr, top_p_ptr, min_p_ptr, seed_ptr, position_ptr, flags_ptr,
-    value_ptr, token_ptr, peak_ptr, mass_ptr, sum_ptr, peaks_ptr, kept_value_ptr, kept_token_ptr,
+    value_ptr, token_ptr, peak_ptr, mass_ptr, sum_ptr, peaks_ptr, spans_ptr, kept_value_ptr, kept_token_ptr,
     out_token_ptr, out_logprob_ptr,
     VOCAB: tl.constexpr, BLOCKS: tl.constexpr, BLOCKS_POW2: tl.constexpr, PEAKS: tl.constexpr,
-    PEAKS_POW2: tl.constexpr, CAPACITY: tl.constexpr, LOGPROB: tl.constexpr, SHIFT: tl.constexpr, BLOCK: tl.constexpr,
+    PEAKS_POW2: tl.constexpr, PEAK_SPAN: tl.constexpr, CAPACITY: tl.constexpr, LOGPROB: tl.constexpr,
+    SHIFT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Grid (rows)."""
     row = tl.program_id(0)
@@ -202,9 +226,9 @@ def choose_kernel(
             mass = tl.sum(mass * tl.exp2((peaks - peak) * (LOG2E / temperature)), 0)
             token = _filter(
                 token, peak, mass, temperature, top_k, top_p, min_p, tl.load(seed_ptr + row),
-                tl.load(position_ptr + row), logits_ptr, peaks_ptr + row * PEAKS,
+                tl.load(position_ptr + row), logits_ptr, peaks_ptr + row * PEAKS, spans_ptr + row * PEAKS,
                 kept_value_ptr + row * CAPACITY, kept_token_ptr + row * CAPACITY,
-                VOCAB, PEAKS, PEAKS_POW2, CAPACITY, SHIFT, BLOCK,
+                VOCAB, PEAKS, PEAKS_POW2, PEAK_SPAN, CAPACITY, SHIFT, BLOCK,
             )  # fmt: skip
             token = tl.where(token < VOCAB, token, 0)
         if wants_logprob:
