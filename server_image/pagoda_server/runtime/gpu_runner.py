@@ -4,7 +4,7 @@ A step is one copy to the device, a prefill pass over the chunks that bring toke
 those whose token the device chose itself, and one copy back. The host never waits in between. It decides nothing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +19,11 @@ from pagoda_server.kernels.prefill_attention import prefill_attention
 from pagoda_server.kernels.prepare import append_tokens, prepare_decode
 from pagoda_server.kernels.sampler import build_sampler_scratch, sample
 from pagoda_server.model.llama import Llama
+from pagoda_server.runtime.adjustments import adjust, needs_history
 from pagoda_server.runtime.device_state import Ints, build_device_state, is_decode
 from pagoda_server.runtime.fused import FusedDecoder
 from pagoda_server.runtime.graphs import Graphs, choose_buckets
-from pagoda_server.runtime.sampler import build_row, compute_logprobs, has_penalties, sample_rows
+from pagoda_server.runtime.readback import Part, copy_back
 from pagoda_server.runtime.staging import Staging
 
 
@@ -59,12 +60,6 @@ def build_prefill(chunks: Sequence[Chunk], page_size: int) -> Prefill:
             prefill.sampled.append(len(prefill.input_ids) - 1)
             prefill.sampled_rows.append(request.row)
     return prefill
-
-
-def needs_host(chunk: Chunk) -> bool:
-    """Penalties look at all tokens chosen so far, `min_tokens` at their number: the host samples these rows."""
-    request, sampling = chunk.request, chunk.request.sampling
-    return has_penalties(sampling) or chunk.end - request.num_prompt_tokens < sampling.min_tokens
 
 
 class GpuRunner:
@@ -151,55 +146,35 @@ class GpuRunner:
         sample(logits, self.state.choose_rows(rows, positions), self.scratch, tokens, logprobs)
         append_tokens(tokens, rows, self.state.token_pool, self.state.lengths)
 
-    def _collect(self, chunks: Sequence[Chunk], parts: Sequence["Part"]) -> Launched:
-        """The copy back, and who it is for. Rows that the host samples make this step wait."""
-        on_host = {id(chunk): self._sample_on_host(chunk, logits) for part in parts for chunk, logits in part.on_host()}
-        order = [id(chunk) for part in parts for chunk in part.chunks]
-        self.run_ahead = 0 if any(needs_host(chunk) for part in parts for chunk in part.chunks) else 1
-        read = copy_back(torch.cat([part.tokens for part in parts]))
+    def _collect(self, chunks: Sequence[Chunk], parts: Sequence[Part]) -> Launched:
+        """The copy back, and who it is for."""
+        order = [chunk for part in parts for chunk in part.chunks]
+        self.run_ahead = 0 if any(map(needs_history, order)) else 1
+        for part in parts:
+            self._choose_by_history(part)
+        read_tokens = copy_back(torch.cat([part.tokens for part in parts]))
+        read_logprobs = [part.begin_logprobs() for part in parts]
 
         def wait() -> list[Sampled]:
-            plain = dict(zip(order, read(), strict=True))
-            return [on_host.get(id(chunk), (plain[id(chunk)], None)) for chunk in chunks if chunk.samples]
+            tokens = dict(zip(map(id, order), read_tokens().tolist(), strict=True))
+            logprobs = {key: value for read in read_logprobs for key, value in read().items()}
+            return [(tokens[id(chunk)], logprobs.get(id(chunk))) for chunk in chunks if chunk.samples]
 
         return wait
 
-    def _sample_on_host(self, chunk: Chunk, logits: Tensor) -> Sampled:
-        """logits [vocab]. What the kernels do not give; the state is told where the token is another one."""
-        place, wide = (chunk.request.row, chunk.end), logits.float()
-        if needs_host(chunk):
-            (chosen,) = sample_rows(wide[None], [build_row(chunk.request)])
-            self.state.token_pool[place] = chosen[0]
-            return chosen
-        token_id = int(self.state.token_pool[place])
-        return token_id, compute_logprobs(wide, token_id, chunk.request.sampling.logprobs or 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What a pass chose: of each of its sampling chunks, the logits [S, vocab] and the token [S]."""
-
-    chunks: Sequence[Chunk]
-    logits: Tensor
-    tokens: Tensor
-
-    def on_host(self) -> Iterator[tuple[Chunk, Tensor]]:
-        for index, chunk in enumerate(self.chunks):
-            if needs_host(chunk) or chunk.request.sampling.logprobs is not None:
-                yield chunk, self.logits[index]
-
-
-def copy_back(tokens: Tensor) -> Callable[[], list[int]]:
-    """Begins to copy tokens [S] to the host; the function waits for them."""
-    if tokens.device.type != "cuda":
-        return tokens.tolist
-    back = torch.empty(tokens.shape, dtype=tokens.dtype, pin_memory=True)
-    back.copy_(tokens, non_blocking=True)
-    done = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    done.record()
-
-    def read() -> list[int]:
-        done.synchronize()
-        return back.tolist()
-
-    return read
+    def _choose_by_history(self, part: Part) -> None:
+        """Chooses again for the rows whose logits depend on the tokens so far, which the host has to list."""
+        members = [(index, chunk) for index, chunk in enumerate(part.chunks) if needs_history(chunk)]
+        if not members:
+            return
+        index = torch.tensor([index for index, _ in members], device=self.device)
+        logits = part.logits.index_select(0, index).float()
+        adjust(logits, [chunk for _, chunk in members])
+        rows, positions = (
+            torch.tensor(values, dtype=torch.int32, device=self.device)
+            for values in ([chunk.request.row for _, chunk in members], [chunk.end for _, chunk in members])
+        )
+        tokens = torch.empty_like(rows)
+        sample(logits, self.state.choose_rows(rows, positions), self.scratch, tokens, self.logprobs[: len(members)])
+        part.tokens.index_copy_(0, index, tokens)
+        self.state.token_pool.index_put_((rows.long(), positions.long()), tokens)

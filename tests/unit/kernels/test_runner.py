@@ -64,7 +64,7 @@ def answer(runner: Runner, pages: int, samplings: list[tuple[int, Sampling]]) ->
 GREEDY = Sampling(max_tokens=5, temperature=0.0)
 REQUESTS = [
     (20, GREEDY),
-    (1, Sampling(max_tokens=5, temperature=0.0, frequency_penalty=0.7)),
+    (1, Sampling(max_tokens=5, temperature=0.0, frequency_penalty=0.7, presence_penalty=0.4, repetition_penalty=1.3)),
     (40, Sampling(max_tokens=3, temperature=0.0, logprobs=2)),
     (16, GREEDY),
     (33, Sampling(max_tokens=4, temperature=0.0, stop_token_ids=(7,), min_tokens=2)),

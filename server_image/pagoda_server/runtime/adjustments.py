@@ -1,0 +1,71 @@
+"""What a row's history does to its logits: penalties, and stop tokens held back until `min_tokens`.
+
+Few rows ask, so each is a list of the tokens concerned. The host must know all tokens chosen so far.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pagoda_server.engine.scheduler import Chunk
+from pagoda_server.kernels.adjust import adjust_logits
+from pagoda_server.runtime.sampler import has_penalties
+
+
+def needs_history(chunk: Chunk) -> bool:
+    return has_penalties(chunk.request.sampling) or holds_stop_back(chunk)
+
+
+def holds_stop_back(chunk: Chunk) -> bool:
+    request = chunk.request
+    return chunk.end - request.num_prompt_tokens < request.sampling.min_tokens and bool(request.stop_token_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Tokens of one row: how often the answer has each (0: only the prompt, -1: neither), and what is added."""
+
+    tokens: NDArray[np.int32]
+    counts: NDArray[np.int32]
+    biases: NDArray[np.float32]
+
+
+def build_entries(chunk: Chunk) -> Entries:
+    request = chunk.request
+    counts: dict[int, int] = {}
+    if has_penalties(request.sampling):
+        counts = dict.fromkeys(request.token_ids[: request.num_prompt_tokens], 0)
+        for token_id in request.token_ids[request.num_prompt_tokens :]:
+            counts[token_id] = counts.get(token_id, 0) + 1
+    held = request.stop_token_ids if holds_stop_back(chunk) else frozenset()
+    counts |= {token_id: counts.get(token_id, -1) for token_id in held}
+    return Entries(
+        np.fromiter(counts.keys(), np.int32, len(counts)),
+        np.fromiter(counts.values(), np.int32, len(counts)),
+        np.asarray([-np.inf if token_id in held else 0.0 for token_id in counts], np.float32),
+    )
+
+
+def adjust(logits: Tensor, chunks: Sequence[Chunk]) -> None:
+    """logits [S, vocab], in place: row i is that of `chunks[i]`, all of whose tokens are known."""
+    entries = [build_entries(chunk) for chunk in chunks]
+    samplings = [chunk.request.sampling for chunk in chunks]
+
+    def place(values: NDArray[np.int32] | NDArray[np.float32] | list[float]) -> Tensor:
+        dtype = torch.float32 if isinstance(values, list) else None
+        return torch.as_tensor(values, dtype=dtype, device=logits.device)
+
+    adjust_logits(
+        logits,
+        place(np.repeat(np.arange(len(chunks), dtype=np.int32), [entry.tokens.size for entry in entries])),
+        place(np.concatenate([entry.tokens for entry in entries])),
+        place(np.concatenate([entry.counts for entry in entries])),
+        place(np.concatenate([entry.biases for entry in entries])),
+        place([sampling.presence_penalty for sampling in samplings]),
+        place([sampling.frequency_penalty for sampling in samplings]),
+        place([sampling.repetition_penalty for sampling in samplings]),
+    )
