@@ -85,7 +85,7 @@ class GpuRunner:
         self.tokens = torch.zeros(widest, dtype=torch.int32, device=self.device)
         self.logprobs = torch.zeros(widest, dtype=torch.float32, device=self.device)
         self.scratch = build_sampler_scratch(widest, config.vocab_size, self.device)
-        self.staging = Staging(6 * limits.max_num_batched_tokens + 64 * limits.max_num_seqs + num_pages, self.device)
+        self.staging = Staging(self.device)
         with torch.inference_mode():
             self.graphs = Graphs(self._decode, buckets, enabled=self.device.type == "cuda")
 
