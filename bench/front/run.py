@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from bench.model_dir import write_model_dir
@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 MODEL = "qwen3-0.6b"
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-HEADS = ("load", "tokens/s", "of the engine's", "front µs", "engine socket µs", "stepping µs")
+HEADS = ("load", "tokens/s", "of the engine's", "front µs", "of it kernel", "engine socket µs", "stepping µs")
 HEADS += ("TTFT p50 ms", "ITL p50 ms", "ITL p99 ms", "tokens an event", "failed")
 
 
@@ -32,13 +32,16 @@ class Cpu:
     """Seconds used so far."""
 
     front: float
+    front_kernel: float
     socket: float
     stepping: float
 
 
-def read_seconds(stat: Path) -> float:
+def read_seconds(stat: Path) -> tuple[float, float]:
+    """In all, and of it in the kernel."""
     fields = stat.read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
+    user, kernel = int(fields[11]) / TICKS_PER_SECOND, int(fields[12]) / TICKS_PER_SECOND
+    return user + kernel, kernel
 
 
 def find_tree(pid: int) -> Iterator[int]:
@@ -55,9 +58,10 @@ def is_engine(pid: int) -> bool:
 def read_cpu(server: int) -> Cpu:
     tree = list(find_tree(server))
     (engine,) = (pid for pid in tree if is_engine(pid))
-    socket = read_seconds(Path(f"/proc/{engine}/task/{engine}/stat"))
-    front = sum(read_seconds(Path(f"/proc/{pid}/stat")) for pid in tree if pid != engine)
-    return Cpu(front, socket, read_seconds(Path(f"/proc/{engine}/stat")) - socket)
+    fronts = [read_seconds(Path(f"/proc/{pid}/stat")) for pid in tree if pid != engine]
+    socket, _ = read_seconds(Path(f"/proc/{engine}/task/{engine}/stat"))
+    both, _ = read_seconds(Path(f"/proc/{engine}/stat"))
+    return Cpu(sum(all for all, _ in fronts), sum(kernel for _, kernel in fronts), socket, both - socket)
 
 
 @contextmanager
@@ -99,11 +103,9 @@ def measure(ends: str, folder: Path, args: argparse.Namespace, streams: int) -> 
         seen = ask(ends, socket, streams=streams, requests=streams * args.rounds)
         after = read_cpu(pid)
     rate, offline = seen["tokens"] / seen["seconds"], streams / args.step_ms * 1000
-    costs = (
-        (getattr(after, of) - getattr(before, of)) / seen["tokens"] * 1e6 for of in ("front", "socket", "stepping")
-    )
+    used = [(now - then) / seen["tokens"] * 1e6 for now, then in zip(astuple(after), astuple(before), strict=True)]
     row = [f"{streams} streams, {args.step_ms:g} ms", f"{rate:,.0f}", f"{rate / offline:.0%}"]
-    row += [f"{cost:.1f}" for cost in costs]
+    row += [f"{cost:.1f}" for cost in used]
     row += [f"{seen[name]:.1f}" for name in ("ttft_p50_ms", "itl_p50_ms", "itl_p99_ms")]
     row += [f"{seen['tokens'] / seen['events']:.2f}", f"{seen['failed']:.0f}"]
     return "| " + " | ".join(row) + " |"

@@ -1,4 +1,4 @@
-"""The real server, but its engine is `bench.front.engine`: `server.py STEP_MS STREAMS VOCAB_SIZE FLAG...` of `serve`."""
+"""The real server around `bench.front.engine`. Arguments: STEP_MS STREAMS VOCAB_SIZE, then the flags of `serve`."""
 
 import sys
 

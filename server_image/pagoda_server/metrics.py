@@ -162,8 +162,10 @@ class ServerMetrics:
     def first_token(self, seconds: float) -> None:
         self._observe("time_to_first_token_seconds", seconds)
 
-    def next_token(self, seconds: float) -> None:
-        self._observe("inter_token_latency_seconds", seconds)
+    def next_tokens(self, seconds: float, tokens: int) -> None:
+        """`tokens` of them came, each so long after the one before."""
+        for _ in range(tokens):
+            self._observe("inter_token_latency_seconds", seconds)
 
     def finished(self, reason: str, seconds: float) -> None:
         self._observe("e2e_request_latency_seconds", seconds)

@@ -11,7 +11,7 @@ from pagoda_server.http.errors import ApiError, context_length_exceeded
 from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.metrics import ServerMetrics
 from pagoda_server.text.tokenizer import Tokenizer
-from pagoda_server.wire import Sampling, Submit
+from pagoda_server.wire import Delta, Sampling, Submit
 
 SEED_MASK = 2**63 - 1
 
@@ -84,39 +84,47 @@ def build_plan(
             sampling = build_sampling(body, max_tokens=max_tokens, offset=offset)
             submits.append(Submit(uuid.uuid4().hex, prompt, sampling, tenant))
             choices.append(
-                Choice(index=len(choices), tokenizer=tokenizer, stops=body.stops, min_tokens=sampling.min_tokens)
+                Choice(
+                    index=len(choices),
+                    tokenizer=tokenizer,
+                    stops=body.stops,
+                    min_tokens=sampling.min_tokens,
+                    scored=sampling.logprobs is not None,
+                )
             )
     return Plan(submits, choices, sum(map(len, prompts)), per_prompt=n)
 
 
-async def generate(engine: EngineClient, plan: Plan, metrics: ServerMetrics) -> AsyncGenerator[Piece, None]:
-    """Close it (`aclosing`) to abort what still runs."""
+async def generate(engine: EngineClient, plan: Plan, metrics: ServerMetrics) -> AsyncGenerator[list[Piece], None]:
+    """At a time one piece a choice, with all tokens that waited. Close it (`aclosing`) to abort what still runs."""
     started = time.monotonic()
     last: dict[str, float] = {}
     choices = {submit.request_id: choice for submit, choice in zip(plan.submits, plan.choices, strict=True)}
     try:
         async with engine.generate(plan.submits) as generation:
-            async for delta in generation:
-                piece = choices[delta.request_id].push(delta)
-                _observe(metrics, last, delta.request_id, len(delta.token_ids), started)
-                if piece.finish_reason is not None:
-                    generation.abort(delta.request_id)
-                    metrics.finished(piece.finish_reason, time.monotonic() - started)
-                yield piece
+            async for deltas in generation:
+                now, pieces = time.monotonic(), []
+                for delta in deltas:
+                    piece = choices[delta.request_id].push(delta)
+                    _observe(metrics, last, delta, now, started)
+                    if piece.finish_reason is not None:
+                        generation.abort(delta.request_id)
+                        metrics.finished(piece.finish_reason, now - started)
+                    pieces.append(piece)
+                yield pieces
     except RequestRejected as error:
         raise ApiError(error.message, param=error.param) from error
     except EngineGone as error:
         raise ApiError("the engine stopped; try again", status=503, code="engine_gone") from error
 
 
-def _observe(metrics: ServerMetrics, last: dict[str, float], request_id: str, tokens: int, started: float) -> None:
+def _observe(metrics: ServerMetrics, last: dict[str, float], delta: Delta, now: float, started: float) -> None:
+    tokens = len(delta.token_ids)
     if not tokens:
         return
-    now = time.monotonic()
-    before = last.get(request_id)
+    before = last.get(delta.request_id)
     if before is None:
         metrics.first_token(now - started)
     else:
-        for _ in range(tokens):
-            metrics.next_token((now - before) / tokens)
-    last[request_id] = now
+        metrics.next_tokens((now - before) / tokens, tokens)
+    last[delta.request_id] = now
