@@ -23,7 +23,15 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 MODEL = "qwen3-0.6b"
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-HEADS = ("load", "tokens/s", "of the engine's", "front µs", "of it kernel", "engine socket µs", "stepping µs")
+HEADS: tuple[str, ...] = (
+    "load",
+    "tokens/s",
+    "of the engine's",
+    "front µs",
+    "of it kernel",
+    "engine socket µs",
+    "stepping µs",
+)
 HEADS += ("TTFT p50 ms", "ITL p50 ms", "ITL p99 ms", "tokens an event", "failed")
 
 

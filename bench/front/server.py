@@ -1,11 +1,11 @@
 """The real server around `bench.front.engine`. Arguments: STEP_MS STREAMS VOCAB_SIZE, then the flags of `serve`."""
 
+import asyncio
 import sys
+from functools import partial
 
-import uvloop
-
-from pagoda_server.__main__ import build_parser, build_settings
-from pagoda_server.http.serve import serve
+from pagoda_server.__main__ import build_front_command, build_parser, build_settings
+from pagoda_server.supervisor import serve
 
 
 def main() -> int:
@@ -13,8 +13,7 @@ def main() -> int:
     settings = build_settings(build_parser().parse_args(["serve", *flags]))
     engine = [sys.executable, "-m", "bench.front.engine", "--socket", str(settings.engine.socket)]
     engine += ["--step-ms", step_ms, "--streams", streams, "--vocab-size", vocab_size]
-    code: int = uvloop.run(serve(settings, engine))
-    return code
+    return asyncio.run(serve(settings, engine, partial(build_front_command, settings)))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pagoda_server.http.intake import read_body
 from pagoda_server.http.schemas import ChatRequest, CompletionRequest, GenerationRequest, TokenizeRequest, parse
 from pagoda_server.metrics import ModelLabels, ServerMetrics
 from pagoda_server.settings import Settings
+from pagoda_server.tally import Tally
 from pagoda_server.text.tokenizer import Tokenizer
 from pagoda_server.wire import Stats
 
@@ -29,12 +30,12 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Server:
     """The state behind the routes. `engine` is None until the engine's socket answers."""
 
-    def __init__(self, settings: Settings, tokenizer: Tokenizer) -> None:
+    def __init__(self, settings: Settings, tokenizer: Tokenizer, tally: Tally | None = None) -> None:
         self.settings = settings
         self.tokenizer = tokenizer
         self.engine: EngineClient | None = None
         labels = ModelLabels(settings.served_model_name, settings.namespace, settings.model_deployment)
-        self.metrics = ServerMetrics(labels, lambda: self.stats)
+        self.metrics = ServerMetrics(labels, lambda: self.stats, tally)
         self.in_flight = 0
         self.draining = False
         self._created = int(time.time())
