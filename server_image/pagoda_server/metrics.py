@@ -113,8 +113,8 @@ class TallyCollector(Collector):
 
 
 class ServerMetrics:
-    def __init__(self, labels: ModelLabels, read_stats: Callable[[], Stats | None], tally: Tally | None = None) -> None:
-        self._tally = tally or Tally.build_single()
+    def __init__(self, labels: ModelLabels, read_stats: Callable[[], Stats | None], tally: Tally) -> None:
+        self._tally = tally
         self._registry = CollectorRegistry()
         self._registry.register(EngineCollector(labels, read_stats))
         self._registry.register(TallyCollector(labels, self._tally))

@@ -1,4 +1,4 @@
-"""The server's life: an engine and its fronts until a signal (fronts finish their streams, exit 0) or a failure (exit 1).
+"""The server's life: an engine and its fronts until a signal (streams are finished, exit 0) or a failure (exit 1).
 
 The engine's end is the server's. A front that served for a while and then ended has lost only its own streams, and
 starting the engine anew takes minutes, so that front is started anew; one that ends at once would go on doing so.
@@ -93,6 +93,7 @@ async def serve(
             # NB: says nothing: who ended said why in its last line, and the pod's status shows the last line
             return 0 if stop.is_set() else 1
         finally:
+            listening.close()  # NB: else the kernel would go on queueing what no front will take
             await fronts.stop(None if stop.is_set() else STOP_SECONDS)
             await _stop_engine(engine)
             await _cancel(ends)

@@ -1,7 +1,7 @@
 """What the fronts of one server count, each in a row of its own in memory that all of them map.
 
-Prometheus asks one front and hears the sum. A row has one writer, so counting takes no lock; it outlives its front, so no
-counter falls when a front is started anew.
+Prometheus asks one front and hears the sum. A row has one writer, so counting takes no lock; it outlives its front, so
+no counter falls when a front is started anew.
 """
 
 import mmap
@@ -15,8 +15,12 @@ from pagoda_server.wire import FinishReason
 
 CELL_BYTES = 8
 # fmt: off
-TTFT = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560)
-ITL = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
+TTFT = (
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560
+)
+ITL = (
+    0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80
+)
 E2E = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
 # fmt: on
 LATENCIES = (
@@ -26,7 +30,8 @@ LATENCIES = (
 )
 REASONS: tuple[FinishReason, ...] = get_args(FinishReason)
 CONNECTIONS = 0
-FIRST_REASON = 1
+HAS_ENGINE = 1
+FIRST_REASON = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,15 @@ class Tally:
     def set_connections(self, count: int) -> None:
         self._cells[self._first + CONNECTIONS] = count
 
+    def set_engine(self) -> None:
+        """This front has the engine. NB: for good: one that is started anew accepts only when it has it again."""
+        self._cells[self._first + HAS_ENGINE] = 1
+
+    @property
+    def others_have_engine(self) -> bool:
+        own = self._first // ROW_CELLS
+        return all(has for number, has in enumerate(self._column(HAS_ENGINE)) if number != own)
+
     @property
     def has_fewest_connections(self) -> bool:
         return self._cells[self._first + CONNECTIONS] <= min(self._column(CONNECTIONS))
@@ -98,5 +112,4 @@ class Tally:
         return list(counts), sum(self._column(histogram.sum_cell))
 
     def _column(self, cell: int) -> list[float]:
-        values: list[float] = self._cells[cell::ROW_CELLS].tolist()
-        return values
+        return list(self._cells[cell::ROW_CELLS])

@@ -35,7 +35,8 @@ class Server:
         self.tokenizer = tokenizer
         self.engine: EngineClient | None = None
         labels = ModelLabels(settings.served_model_name, settings.namespace, settings.model_deployment)
-        self.metrics = ServerMetrics(labels, lambda: self.stats, tally)
+        self.tally = tally or Tally.build_single()
+        self.metrics = ServerMetrics(labels, lambda: self.stats, self.tally)
         self.in_flight = 0
         self.draining = False
         self._created = int(time.time())
@@ -91,7 +92,8 @@ class Server:
         return _json({"healthy": self.healthy}, status=200 if self.healthy else 503)
 
     async def ready(self, request: web.Request) -> web.Response:
-        ready = self.healthy and self.stats is not None and self.stats.ready and not self.draining
+        stats_ready = self.stats is not None and self.stats.ready
+        ready = self.healthy and stats_ready and self.tally.others_have_engine and not self.draining
         return _json({"ready": ready}, status=200 if ready else 503)
 
     async def show_metrics(self, request: web.Request) -> web.Response:

@@ -1,6 +1,7 @@
 """One front's life: it answers HTTP until a signal (finish the streams, exit 0) or the engine's end (exit 1)."""
 
 import asyncio
+import contextlib
 import signal
 import socket
 
@@ -25,6 +26,7 @@ async def run_front(settings: Settings, listening: socket.socket, tally: Tally) 
     try:
         await runner.setup()
         assert runner.server is not None
+        await _connect(server)  # NB: before it accepts: a front started anew takes nothing it could only refuse
         listener = Listener(listening, runner.server, tally)
         listener.start()
         ended = await _run_until_end(server, stop)
@@ -52,8 +54,12 @@ async def _run_until_end(server: Server, stop: asyncio.Event) -> bool:
 
 async def _follow_engine(server: Server) -> None:
     while server.engine is None:
-        try:
-            server.engine = await EngineClient.connect(server.settings.engine.socket)
-        except (OSError, asyncio.IncompleteReadError):
-            await asyncio.sleep(POLL_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
+        await _connect(server)
     await server.engine.wait_gone()
+
+
+async def _connect(server: Server) -> None:
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        server.engine = await EngineClient.connect(server.settings.engine.socket)
+        server.tally.set_engine()
