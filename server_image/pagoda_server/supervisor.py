@@ -28,14 +28,26 @@ BuildFront = Callable[[int, int, int], Sequence[str]]
 class Fronts:
     def __init__(self, build_command: BuildFront, listening: int, tally: int, settled_seconds: float) -> None:
         self._build_command = build_command
-        self._listening = listening
-        self._tally = tally
+        self._descriptors = (listening, tally)
         self._settled_seconds = settled_seconds
         self._running: dict[int, asyncio.subprocess.Process] = {}
         self._stopping = False
+        self._kept: list[asyncio.Task[None]] = []
 
-    async def keep(self, number: int) -> None:
-        """Returns when this front ended and is not to be started anew."""
+    def start(self, count: int) -> list[asyncio.Task[None]]:
+        """A task for each front; it ends when the front is not to be started anew."""
+        self._kept = [asyncio.create_task(self._keep(number)) for number in range(count)]
+        return self._kept
+
+    async def stop(self, limit_seconds: float | None) -> None:
+        """Each finishes its streams first; by force after the limit, if there is one."""
+        self._stopping = True
+        self._signal_all(signal.SIGTERM)
+        await asyncio.wait(self._kept, timeout=limit_seconds)
+        self._signal_all(signal.SIGKILL)
+        await asyncio.wait(self._kept)
+
+    async def _keep(self, number: int) -> None:
         while not self._stopping:
             began = time.monotonic()
             code = await self._run(number)
@@ -43,30 +55,19 @@ class Fronts:
                 return
             log.error("front ended and is started anew: number=%d code=%d", number, code)
 
-    async def stop(self, limit_seconds: float | None) -> None:
-        """Each ends its streams first; by force after the limit, if there is one."""
-        self._stopping = True
-        running = list(self._running.values())
-        for process in running:
-            _signal(process, signal.SIGTERM)
-        if running:
-            waits = [asyncio.create_task(process.wait()) for process in running]
-            _, late = await asyncio.wait(waits, timeout=limit_seconds)
-            for process in running if late else ():
-                _signal(process, signal.SIGKILL)
-            await asyncio.gather(*waits)
-
     async def _run(self, number: int) -> int:
-        descriptors = (self._listening, self._tally)
-        process = await asyncio.create_subprocess_exec(
-            *self._build_command(number, *descriptors), pass_fds=descriptors, start_new_session=True
-        )
+        command = self._build_command(number, *self._descriptors)
+        process = await asyncio.create_subprocess_exec(*command, pass_fds=self._descriptors)
         self._running[number] = process
         if self._stopping:
             _signal(process, signal.SIGTERM)
         code = await process.wait()
         del self._running[number]
         return code
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for process in self._running.values():
+            _signal(process, number)
 
 
 async def serve(
@@ -86,19 +87,20 @@ async def serve(
         os.ftruncate(tally.fileno(), count_bytes(settings.workers))
         engine = await asyncio.create_subprocess_exec(*engine_command, start_new_session=True)
         fronts = Fronts(build_front, listening.fileno(), tally.fileno(), settled_seconds)
-        kept = [asyncio.create_task(fronts.keep(number)) for number in range(settings.workers)]
-        ends = [asyncio.create_task(stop.wait()), asyncio.create_task(engine.wait()), *kept]
+        watched = [asyncio.create_task(stop.wait()), asyncio.create_task(engine.wait())]
         try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                [*watched, *fronts.start(settings.workers)], return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                task.result()
             # NB: says nothing: who ended said why in its last line, and the pod's status shows the last line
             return 0 if stop.is_set() else 1
         finally:
             listening.close()  # NB: else the kernel would go on queueing what no front will take
             await fronts.stop(None if stop.is_set() else STOP_SECONDS)
             await _stop_engine(engine)
-            await _cancel(ends)
-            if settings.socket is not None:
-                settings.socket.unlink(missing_ok=True)
+            await _cancel(watched)
 
 
 def bind_socket(settings: Settings) -> socket.socket:

@@ -11,6 +11,9 @@ from pagoda_server.http.choice import Piece
 from pagoda_server.http.shapes import Envelope
 from pagoda_server.http.stream import build_event
 
+MARK = uuid4().hex
+"""Stands for the text where a chunk is cut; nothing else in it can be the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
@@ -52,8 +55,8 @@ class ChunkWriter:
 
     def _build_frame(self) -> tuple[bytes, bytes]:
         """What stands before and after the text of a chunk that has only text."""
-        mark = uuid4().hex
-        before, _, after = self._wrap(self._dialect.build_chunk(Piece(self._index, mark))).partition(orjson.dumps(mark))
+        chunk = self._wrap(self._dialect.build_chunk(Piece(self._index, MARK)))
+        before, _, after = chunk.partition(orjson.dumps(MARK))
         return before, after
 
     def _wrap(self, choice: dict[str, Any]) -> bytes:

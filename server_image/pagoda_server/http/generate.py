@@ -1,7 +1,7 @@
 """From a checked request to pieces of its answers: limits, submission, metrics. Shared by chat and completions."""
 
+import itertools
 import time
-import uuid
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +14,8 @@ from pagoda_server.text.tokenizer import Tokenizer
 from pagoda_server.wire import Delta, Sampling, Submit
 
 SEED_MASK = 2**63 - 1
+_numbers = itertools.count()
+"""Names the requests of this process, which has one connection to the engine; short, since each token carries it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def build_plan(
         max_tokens = plan_answer_tokens(body, prompt=len(prompt), limit=limit, default=default_tokens, param=param)
         for offset in range(n):
             sampling = build_sampling(body, max_tokens=max_tokens, offset=offset)
-            submits.append(Submit(uuid.uuid4().hex, prompt, sampling, tenant))
+            submits.append(Submit(str(next(_numbers)), prompt, sampling, tenant))
             choices.append(
                 Choice(
                     index=len(choices),

@@ -87,12 +87,16 @@ def write_tokenizer(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps({}))
 
 
+async def start(folder: Path, *, settled_seconds: int) -> asyncio.subprocess.Process:
+    paths = os.pathsep.join(str(ROOT / name) for name in ("operator", "server_image"))
+    command = [sys.executable, str(HERE / "server.py"), str(folder), str(FRONTS), str(settled_seconds)]
+    return await asyncio.create_subprocess_exec(*command, env={**os.environ, "PYTHONPATH": paths})
+
+
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Running]:
     write_tokenizer(tmp_path)
-    paths = os.pathsep.join(str(ROOT / folder) for folder in ("operator", "server_image"))
-    command = [sys.executable, str(HERE / "server.py"), str(tmp_path), str(FRONTS), "0"]
-    process = await asyncio.create_subprocess_exec(*command, env={**os.environ, "PYTHONPATH": paths})
+    process = await start(tmp_path, settled_seconds=0)
     running = Running(tmp_path, process)
     try:
         await running.until(running.is_ready)
@@ -148,7 +152,12 @@ async def test_a_signal_lets_every_front_finish_its_streams(server: Running) -> 
     for answer in answers:
         assert (await answer.read()).endswith(b"data: [DONE]\n\n")
     assert await server.process.wait() == 0
-    assert not (server.folder / "server.sock").exists()
+
+
+async def test_a_front_that_cannot_start_ends_the_server(tmp_path: Path) -> None:
+    process = await start(tmp_path, settled_seconds=3600)  # there is no tokenizer
+    async with asyncio.timeout(60):
+        assert await process.wait() == 1
 
 
 async def test_the_engines_end_is_the_servers(server: Running) -> None:
