@@ -6,7 +6,7 @@ It never reconnects: an engine that went away has lost its requests, so the serv
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -89,22 +89,23 @@ class Generation:
         self._failure = self._failure or failure
         self._wake_reader()
 
-    async def __aiter__(self) -> AsyncIterator[list[Delta]]:
-        while self._open or self._failure is not None:
-            if not self._waiting:
-                await self._wait()
-                continue
-            deltas, self._waiting = list(self._waiting.values()), {}
-            for delta in deltas:
-                if delta.finish_reason is not None:
-                    self._open.discard(delta.request_id)
-            yield deltas
+    @property
+    def finished(self) -> bool:
+        """Nothing more will come."""
+        return not self._open and self._failure is None
 
-    async def _wait(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-        self._wake = asyncio.get_running_loop().create_future()
-        await self._wake
+    async def next(self) -> list[Delta]:
+        """What has come, waited for: one delta a request. Raises `RequestRejected` or `EngineGone`."""
+        while not self._waiting:
+            if self._failure is not None:
+                raise self._failure
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+        deltas, self._waiting = list(self._waiting.values()), {}
+        for delta in deltas:
+            if delta.finish_reason is not None:
+                self._open.discard(delta.request_id)
+        return deltas
 
     def _wake_reader(self) -> None:
         if self._wake is not None and not self._wake.done():
