@@ -108,7 +108,7 @@ def measure(ends: str, folder: Path, args: argparse.Namespace, streams: int) -> 
         wait_ready(ends, socket)
         ask(ends, socket, streams=streams, requests=streams, tokens_out=8)
         before = read_cpu(pid)
-        seen = ask(ends, socket, streams=streams, requests=streams * args.rounds)
+        seen = ask(ends, socket, streams=streams, requests=streams * args.rounds, tokens_out=args.tokens_out)
         after = read_cpu(pid)
     rate, offline = seen["tokens"] / seen["seconds"], streams / args.step_ms * 1000
     used = [(now - then) / seen["tokens"] * 1e6 for now, then in zip(astuple(after), astuple(before), strict=True)]
@@ -124,6 +124,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, nargs="*", default=[256])
     parser.add_argument("--step-ms", type=float, default=10.0, help="of the engine's device (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=2, help="requests a stream (default %(default)s)")
+    parser.add_argument("--tokens-out", type=int, default=256, help="of an answer; 1: a token's cost is a request's")
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--code", type=Path, default=ROOT / "server_image", help="the folder that holds pagoda_server")
     parser.add_argument("flags", nargs="*", help="of `serve`, after --")
