@@ -16,6 +16,7 @@ from pagoda_gateway.sidecar import Sidecar
 from pagoda_operator.metrics import MODEL_GAUGES
 from pagoda_operator.metrics import Metrics as OperatorMetrics
 from pagoda_server.metrics import ModelLabels, ServerMetrics
+from pagoda_server.tally import Tally
 from pagoda_server.wire import Stats
 
 TARGET = Path(__file__).parent / "metrics.md"
@@ -89,9 +90,9 @@ def gateway_page() -> str:
 
 
 def server_page() -> str:
-    metrics = ServerMetrics(ModelLabels("model", "ns", "model"), lambda: STATS)
+    metrics = ServerMetrics(ModelLabels("model", "ns", "model"), lambda: STATS, Tally.build_single())
     metrics.first_token(0.1)
-    metrics.next_token(0.1)
+    metrics.next_tokens(0.1, 1)
     metrics.finished("stop", 0.1)
     return metrics.render().decode()
 

@@ -1,16 +1,24 @@
-"""`python -m pagoda_server serve|engine|drain`: the only place that reads flags."""
+"""`python -m pagoda_server serve|engine|front|drain`: the only place that reads flags."""
 
 import argparse
+import asyncio
 import logging
+import mmap
+import os
+import socket
 import sys
 import tempfile
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.settings import Settings
+from pagoda_server.supervisor import serve
+from pagoda_server.tally import Tally
 
+MOST_WORKERS = 4
 DRAIN_SLACK_SECONDS = 10
 
 
@@ -18,20 +26,36 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pagoda_server", description="The model server of one pod.")
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help="engine and OpenAI-compatible HTTP front")
-    serve.add_argument("--served-model-name", required=True, help="the name that requests put in `model`")
     serve.add_argument("--socket", type=Path, help="unix socket to listen on (instead of --host and --port)")
     serve.add_argument("--host", default="127.0.0.1", help="address, when no --socket (default %(default)s)")
     serve.add_argument("--port", type=int, default=8000, help="port, when no --socket (default %(default)s)")
-    serve.add_argument("--namespace", default="", help="label of the metrics: the ModelDeployment's namespace")
-    serve.add_argument("--model-deployment", default="", help="label of the metrics: the ModelDeployment's name")
+    serve.add_argument("--workers", type=int, help="processes of the HTTP front (default: 1 on CPU, else up to 4)")
     engine = commands.add_parser("engine", help="the engine alone; `serve` starts it")
     engine.add_argument("--socket", type=Path, required=True, help="unix socket to listen on")
     for command in (serve, engine):
         _add_engine_flags(command)
+    front = commands.add_parser("front", help="one process of the HTTP front; `serve` starts it")
+    _add_front_flags(front)
+    for command in (serve, front):
+        _add_name_flags(command)
     drain = commands.add_parser("drain", help="preStop: tell the gateway to drain, and wait")
     drain.add_argument("--seconds", type=float, required=True, help="the longest to wait")
     drain.add_argument("--admin", default="http://127.0.0.1:8001", help="the gateway's address (default %(default)s)")
     return parser
+
+
+def _add_name_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--served-model-name", required=True, help="the name that requests put in `model`")
+    parser.add_argument("--namespace", default="", help="label of the metrics: the ModelDeployment's namespace")
+    parser.add_argument("--model-deployment", default="", help="label of the metrics: the ModelDeployment's name")
+
+
+def _add_front_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, required=True, help="folder with the model's files")
+    parser.add_argument("--engine-socket", type=Path, required=True, help="unix socket at which the engine listens")
+    parser.add_argument("--listening-fd", type=int, required=True, help="the socket that all fronts accept from")
+    parser.add_argument("--tally-fd", type=int, required=True, help="the file in which all fronts count")
+    parser.add_argument("--number", type=int, required=True, help="of this front, from 0")
 
 
 def _add_engine_flags(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +93,28 @@ def build_settings(args: argparse.Namespace) -> Settings:
         port=args.port,
         namespace=args.namespace,
         model_deployment=args.model_deployment,
+        workers=plan_workers(args.device, os.cpu_count() or 1) if args.workers is None else args.workers,
     )
+
+
+def plan_workers(device: str, cores: int) -> int:
+    """An engine on CPU makes fewer tokens than one front can write, and wants the cores and the memory itself."""
+    return 1 if device == "cpu" else max(1, min(MOST_WORKERS, cores // 2))
+
+
+def build_front_command(settings: Settings, number: int, listening: int, tally: int) -> list[str]:
+    flags = {
+        "--model": settings.engine.model,
+        "--engine-socket": settings.engine.socket,
+        "--served-model-name": settings.served_model_name,
+        "--namespace": settings.namespace,
+        "--model-deployment": settings.model_deployment,
+        "--listening-fd": listening,
+        "--tally-fd": tally,
+        "--number": number,
+    }
+    command = [sys.executable, "-m", "pagoda_server", "front"]
+    return command + [f"{flag}={value}" for flag, value in flags.items()]
 
 
 def build_engine_command(config: EngineConfig) -> list[str]:
@@ -91,12 +136,23 @@ def build_engine_command(config: EngineConfig) -> list[str]:
 
 
 def run_serve(args: argparse.Namespace) -> int:
+    settings = build_settings(args)
+    return asyncio.run(serve(settings, build_engine_command(settings.engine), partial(build_front_command, settings)))
+
+
+def run_front_alone(args: argparse.Namespace) -> int:
     import uvloop
 
-    from pagoda_server.http.serve import serve
+    from pagoda_server.http.front import run_front
 
-    settings = build_settings(args)
-    code: int = uvloop.run(serve(settings, build_engine_command(settings.engine)))
+    settings = Settings(
+        engine=EngineConfig(model=args.model, socket=args.engine_socket),
+        served_model_name=args.served_model_name,
+        namespace=args.namespace,
+        model_deployment=args.model_deployment,
+    )
+    tally = Tally(mmap.mmap(args.tally_fd, 0), args.number)
+    code: int = uvloop.run(run_front(settings, socket.socket(fileno=args.listening_fd), tally))
     return code
 
 
@@ -131,6 +187,8 @@ def main(argv: list[str] | None = None) -> int:
                 return run_serve(args)
             case "engine":
                 return run_engine_alone(args)
+            case "front":
+                return run_front_alone(args)
             case _:
                 return run_drain(args.admin, args.seconds)
     except ValueError as error:

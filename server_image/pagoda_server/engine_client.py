@@ -6,7 +6,7 @@ It never reconnects: an engine that went away has lost its requests, so the serv
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -14,6 +14,7 @@ from pagoda_server.wire import (
     MAX_FRAME_BYTES,
     Abort,
     Delta,
+    Deltas,
     FromEngine,
     Hello,
     Rejected,
@@ -44,17 +45,22 @@ async def read_frame(reader: asyncio.StreamReader) -> bytes:
 
 
 class Generation:
-    """The deltas of some requests as they come. Leaving the `async with` aborts those that are not finished."""
+    """The deltas of some requests, all that wait at a time. Leaving the `async with` aborts what is not finished.
+
+    While its reader is busy, what comes for a request is joined to one delta.
+    """
 
     def __init__(self, client: "EngineClient", submits: Sequence[Submit]) -> None:
         self._client = client
         self._submits = submits
-        self._queue: asyncio.Queue[Delta | Rejected | None] = asyncio.Queue()
         self._open = {submit.request_id for submit in submits}
+        self._waiting: dict[str, Delta] = {}
+        self._failure: Exception | None = None
+        self._wake: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> "Generation":
         for submit in self._submits:
-            self._client.start(submit, self._queue)
+            self._client.start(submit, self)
         return self
 
     async def __aexit__(
@@ -66,21 +72,55 @@ class Generation:
     def abort(self, request_id: str) -> None:
         if request_id in self._open:
             self._open.discard(request_id)
+            self._waiting.pop(request_id, None)
             self._client.abort(request_id)
 
-    async def __aiter__(self) -> AsyncIterator[Delta]:
-        while self._open:
-            message = await self._queue.get()
-            if message is None:
-                raise EngineGone("the engine stopped")
-            if message.request_id not in self._open:
-                continue
-            if isinstance(message, Rejected):
-                self._open.discard(message.request_id)
-                raise RequestRejected(message.message, message.param)
-            if message.finish_reason is not None:
-                self._open.discard(message.request_id)
-            yield message
+    def push(self, delta: Delta) -> None:
+        before = self._waiting.get(delta.request_id)
+        self._waiting[delta.request_id] = delta if before is None else join_deltas(before, delta)
+        self._wake_reader()
+
+    def reject(self, rejected: Rejected) -> None:
+        self._open.discard(rejected.request_id)
+        self.fail(RequestRejected(rejected.message, rejected.param))
+
+    def fail(self, failure: Exception) -> None:
+        """Raised to the reader once it has read what came before."""
+        self._failure = self._failure or failure
+        self._wake_reader()
+
+    @property
+    def finished(self) -> bool:
+        """Nothing more will come."""
+        return not self._open and self._failure is None
+
+    async def next(self) -> list[Delta]:
+        """What has come, waited for: one delta a request. Raises `RequestRejected` or `EngineGone`."""
+        while not self._waiting:
+            if self._failure is not None:
+                raise self._failure
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+        deltas, self._waiting = list(self._waiting.values()), {}
+        for delta in deltas:
+            if delta.finish_reason is not None:
+                self._open.discard(delta.request_id)
+        return deltas
+
+    def _wake_reader(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+
+def join_deltas(first: Delta, second: Delta) -> Delta:
+    scores = [*(first.logprobs or ()), *(second.logprobs or ())]
+    return Delta(
+        request_id=first.request_id,
+        token_ids=first.token_ids + second.token_ids,
+        logprobs=scores or None,
+        finish_reason=second.finish_reason,
+        cached_tokens=max(first.cached_tokens, second.cached_tokens),
+    )
 
 
 class EngineClient:
@@ -90,7 +130,7 @@ class EngineClient:
         self._stats_at = time.monotonic()
         self._reader = reader
         self._writer = writer
-        self._queues: dict[str, asyncio.Queue[Delta | Rejected | None]] = {}
+        self._generations: dict[str, Generation] = {}
         self._gone = False
         self._task = asyncio.create_task(self._read())
 
@@ -118,14 +158,14 @@ class EngineClient:
     def generate(self, submits: Sequence[Submit]) -> Generation:
         return Generation(self, submits)
 
-    def start(self, submit: Submit, queue: asyncio.Queue[Delta | Rejected | None]) -> None:
-        self._queues[submit.request_id] = queue
+    def start(self, submit: Submit, generation: Generation) -> None:
+        self._generations[submit.request_id] = generation
         if self._gone:
-            queue.put_nowait(None)
+            generation.fail(EngineGone("the engine stopped"))
         self._send(submit)
 
     def abort(self, request_id: str) -> None:
-        if self._queues.pop(request_id, None) is not None:
+        if self._generations.pop(request_id, None) is not None:
             self._send(Abort(request_id))
 
     async def wait_gone(self) -> None:
@@ -151,19 +191,28 @@ class EngineClient:
             return
         finally:
             self._gone = True
-            for queue in self._queues.values():
-                queue.put_nowait(None)
+            for generation in self._generations.values():
+                generation.fail(EngineGone("the engine stopped"))
 
     def _route(self, message: FromEngine) -> None:
         match message:
             case Stats():
                 self.stats, self._stats_at = message, time.monotonic()
-            case Delta() | Rejected():
-                queue = self._queues.get(message.request_id)
-                if queue is None:
-                    return
-                if isinstance(message, Rejected) or message.finish_reason is not None:
-                    del self._queues[message.request_id]
-                queue.put_nowait(message)
+            case Deltas():
+                self._route_deltas(message.deltas)
+            case Rejected():
+                generation = self._generations.pop(message.request_id, None)
+                if generation is not None:
+                    generation.reject(message)
             case Hello():
                 raise EngineGone("the engine said Hello twice")
+
+    def _route_deltas(self, deltas: Sequence[Delta]) -> None:
+        generations = self._generations
+        for delta in deltas:
+            generation = generations.get(delta.request_id)
+            if generation is None:  # aborted meanwhile
+                continue
+            if delta.finish_reason is not None:
+                del generations[delta.request_id]
+            generation.push(delta)

@@ -1,7 +1,8 @@
 """The engine as a process: a unix socket that speaks `wire.py`, around one thread that steps.
 
-A connection hears Hello, then Stats twice a second, and the deltas of its own requests. When it closes, its requests
-are aborted.
+A connection hears Hello, then Stats twice a second, and after each step the deltas of its own requests in one frame.
+When it closes, its requests are aborted. The socket's thread takes turns with the one that steps, so what it does for
+each token delays the next step.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from pagoda_server.wire import (
     MAX_FRAME_BYTES,
     Abort,
     Delta,
+    Deltas,
     FromEngine,
     Hello,
     Rejected,
@@ -91,7 +93,7 @@ class EngineServer:
 
     async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # NB: ids are the connection's own; in the engine they carry its number, so that two fronts may use the same.
-        name = f"{next(self._numbers)}:"
+        name = str(next(self._numbers))
         self._writers[name] = writer
         try:
             self._send(name, self._hello)
@@ -104,7 +106,7 @@ class EngineServer:
             log.warning("connection dropped for a bad frame: connection=%s error=%s", name, error)
         finally:
             del self._writers[name]
-            self._engine.send(Disconnect(name))
+            self._engine.send(Disconnect(f"{name}:"))
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
@@ -112,7 +114,7 @@ class EngineServer:
     def _receive(self, name: str, message: ToEngine) -> None:
         match message:
             case Submit() | Abort():
-                renamed = msgspec.structs.replace(message, request_id=name + message.request_id)
+                renamed = msgspec.structs.replace(message, request_id=f"{name}:{message.request_id}")
                 self._engine.send(renamed)
 
     def _deliver_from_thread(self, messages: Sequence[Delta | Rejected]) -> None:
@@ -123,9 +125,16 @@ class EngineServer:
         self._loop.call_soon_threadsafe(self._ended.set)
 
     def _deliver(self, messages: Sequence[Delta | Rejected]) -> None:
+        of_connection: dict[str, list[Delta]] = {}
         for message in messages:
             number, _, request_id = message.request_id.partition(":")
-            self._send(f"{number}:", msgspec.structs.replace(message, request_id=request_id))
+            if isinstance(message, Rejected):
+                self._send(number, Rejected(request_id, message.message, message.param))
+                continue
+            own = Delta(request_id, message.token_ids, message.logprobs, message.finish_reason, message.cached_tokens)
+            of_connection.setdefault(number, []).append(own)
+        for number, deltas in of_connection.items():
+            self._send(number, Deltas(deltas))
 
     def _send(self, name: str, message: FromEngine) -> None:
         """A reader that falls behind by a whole frame limit is dropped: the engine never waits for it."""

@@ -1,13 +1,16 @@
 """What Prometheus reads: our names, and vLLM's as aliases, from one table, so that existing dashboards work."""
 
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
-from pagoda_server.wire import Stats
+from pagoda_server.tally import E2E_LATENCY, HISTOGRAMS, INTER_TOKEN_LATENCY, TIME_TO_FIRST_TOKEN, Tally
+from pagoda_server.wire import FinishReason, Stats
 
 
 def _kv_usage(stats: Stats) -> float:
@@ -51,60 +54,6 @@ COUNTERS: tuple[tuple[str, str, Callable[[Stats], float]], ...] = (
     ("preemptions|num_preemptions", "Requests put back to make room", lambda s: s.preemptions),
     ("steps", "Engine steps", lambda s: s.steps),
 )
-TTFT = (
-    0.001,
-    0.005,
-    0.01,
-    0.02,
-    0.04,
-    0.06,
-    0.08,
-    0.1,
-    0.25,
-    0.5,
-    0.75,
-    1,
-    2.5,
-    5,
-    7.5,
-    10,
-    20,
-    40,
-    80,
-    160,
-    640,
-    2560,
-)
-ITL = (
-    0.001,
-    0.002,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.075,
-    0.1,
-    0.15,
-    0.2,
-    0.3,
-    0.4,
-    0.5,
-    0.75,
-    1,
-    2.5,
-    5,
-    7.5,
-    10,
-    20,
-    40,
-    80,
-)
-E2E = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
-HISTOGRAMS = (
-    ("time_to_first_token_seconds", "From the request to its first token", TTFT),
-    ("inter_token_latency_seconds", "Between two tokens of an answer", ITL),
-    ("e2e_request_latency_seconds", "From the request to its last token", E2E),
-)
 
 
 @dataclass(frozen=True)
@@ -141,38 +90,45 @@ class EngineCollector(Collector):
 
 
 @dataclass(frozen=True)
-class ServerMetrics:
-    labels: ModelLabels
-    read_stats: Callable[[], Stats | None]
-    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
-    _histograms: dict[str, list[Histogram]] = field(default_factory=dict)
-    _finished: list[tuple[Counter, dict[str, str]]] = field(default_factory=list)
+class TallyCollector(Collector):
+    """What all fronts of this server counted, read when Prometheus asks."""
 
-    def __post_init__(self) -> None:
-        self.registry.register(EngineCollector(self.labels, self.read_stats))
-        for name, text, buckets in HISTOGRAMS:
-            self._histograms[name] = [
-                Histogram(full, text, list(labels), buckets=buckets, registry=self.registry).labels(**labels)
-                for full, labels in self.labels.name_series(f"{name}|{name}")
-            ]
-        for full, labels in self.labels.name_series("request_success|request_success"):
-            counter = Counter(full, "Finished requests", [*labels, "finished_reason"], registry=self.registry)
-            self._finished.append((counter, labels))
+    labels: ModelLabels
+    tally: Tally
+
+    def collect(self) -> Iterable[Metric]:
+        for histogram in HISTOGRAMS:
+            counts, total = self.tally.sum_histogram(histogram)
+            bounds = map(floatToGoString, (*histogram.buckets, math.inf))
+            buckets = list(zip(bounds, counts, strict=True))
+            for name, labels in self.labels.name_series(f"{histogram.name}|{histogram.name}"):
+                family = HistogramMetricFamily(name, histogram.text, labels=list(labels))
+                family.add_metric(list(labels.values()), buckets, total)
+                yield family
+        for name, labels in self.labels.name_series("request_success|request_success"):
+            finished = CounterMetricFamily(name, "Finished requests", labels=[*labels, "finished_reason"])
+            for reason, count in self.tally.sum_finished().items():
+                finished.add_metric([*labels.values(), reason], count)
+            yield finished
+
+
+class ServerMetrics:
+    def __init__(self, labels: ModelLabels, read_stats: Callable[[], Stats | None], tally: Tally) -> None:
+        self._tally = tally
+        self._registry = CollectorRegistry()
+        self._registry.register(EngineCollector(labels, read_stats))
+        self._registry.register(TallyCollector(labels, self._tally))
 
     def first_token(self, seconds: float) -> None:
-        self._observe("time_to_first_token_seconds", seconds)
+        self._tally.observe(TIME_TO_FIRST_TOKEN, seconds)
 
-    def next_token(self, seconds: float) -> None:
-        self._observe("inter_token_latency_seconds", seconds)
+    def next_tokens(self, seconds: float, tokens: int) -> None:
+        """So many came, each so long after the one before."""
+        self._tally.observe(INTER_TOKEN_LATENCY, seconds, tokens)
 
-    def finished(self, reason: str, seconds: float) -> None:
-        self._observe("e2e_request_latency_seconds", seconds)
-        for counter, labels in self._finished:
-            counter.labels(**labels, finished_reason=reason).inc()
+    def finished(self, reason: FinishReason, seconds: float) -> None:
+        self._tally.observe(E2E_LATENCY, seconds)
+        self._tally.count_finished(reason)
 
     def render(self) -> bytes:
-        return generate_latest(self.registry)
-
-    def _observe(self, name: str, seconds: float) -> None:
-        for histogram in self._histograms[name]:
-            histogram.observe(seconds)
+        return generate_latest(self._registry)

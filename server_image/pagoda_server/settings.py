@@ -20,6 +20,8 @@ class Settings:
     namespace: str = ""
     model_deployment: str = ""
     """Whose server this is, for the labels of its metrics; empty outside of a cluster."""
+    workers: int = 1
+    """Processes of the HTTP front: they share the listening socket, and each tokenises for itself."""
     max_body_bytes: int = 4 * 1024 * 1024
     stats_stale_seconds: float = 15.0
     """Without a word from the engine for this long, the server is not healthy."""
@@ -29,6 +31,8 @@ class Settings:
             raise ValueError("served_model_name is empty: give the name that requests put in `model`")
         if not 0 <= self.port < 65536:
             raise ValueError(f"port is {self.port}: give 0 to 65535")
+        if self.workers < 1:
+            raise ValueError(f"workers is {self.workers}: give at least 1")
         for name in ("max_body_bytes", "stats_stale_seconds"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: give more than 0")

@@ -1,6 +1,7 @@
 """What the HTTP front and the engine say to each other.
 
-Frames are a 4-byte big-endian length and a msgpack body. The union is tagged, so a reader matches on one type.
+Frames are a 4-byte big-endian length and a msgpack body. The union is tagged, so a reader matches on one type. What is
+sent once a token (`Delta`) is an array without names: at 26,000 tokens a second both ends feel each field.
 Nothing here may import torch or aiohttp: both processes load it.
 """
 
@@ -49,7 +50,7 @@ class TokenLogprobs(msgspec.Struct, frozen=True):
     top: list[tuple[int, float]]
 
 
-class Delta(msgspec.Struct, frozen=True, tag="delta"):
+class Delta(msgspec.Struct, frozen=True, array_like=True):
     """New tokens of one request, in order. The last delta carries `finish_reason`; a stop token is among the tokens."""
 
     request_id: str
@@ -57,6 +58,12 @@ class Delta(msgspec.Struct, frozen=True, tag="delta"):
     logprobs: list[TokenLogprobs] | None = None
     finish_reason: FinishReason | None = None
     cached_tokens: int = 0
+
+
+class Deltas(msgspec.Struct, frozen=True, tag="deltas"):
+    """What a step gave all requests of one connection: a frame a step, not one a token."""
+
+    deltas: list[Delta]
 
 
 class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
@@ -99,7 +106,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 
 
 ToEngine = Submit | Abort
-FromEngine = Hello | Delta | Rejected | Stats
+FromEngine = Hello | Deltas | Rejected | Stats
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 _encoder = msgspec.msgpack.Encoder()

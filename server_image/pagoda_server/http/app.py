@@ -17,6 +17,7 @@ from pagoda_server.http.intake import read_body
 from pagoda_server.http.schemas import ChatRequest, CompletionRequest, GenerationRequest, TokenizeRequest, parse
 from pagoda_server.metrics import ModelLabels, ServerMetrics
 from pagoda_server.settings import Settings
+from pagoda_server.tally import Tally
 from pagoda_server.text.tokenizer import Tokenizer
 from pagoda_server.wire import Stats
 
@@ -29,12 +30,13 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Server:
     """The state behind the routes. `engine` is None until the engine's socket answers."""
 
-    def __init__(self, settings: Settings, tokenizer: Tokenizer) -> None:
+    def __init__(self, settings: Settings, tokenizer: Tokenizer, tally: Tally | None = None) -> None:
         self.settings = settings
         self.tokenizer = tokenizer
         self.engine: EngineClient | None = None
         labels = ModelLabels(settings.served_model_name, settings.namespace, settings.model_deployment)
-        self.metrics = ServerMetrics(labels, lambda: self.stats)
+        self.tally = tally or Tally.build_single()
+        self.metrics = ServerMetrics(labels, lambda: self.stats, self.tally)
         self.in_flight = 0
         self.draining = False
         self._created = int(time.time())
@@ -90,7 +92,8 @@ class Server:
         return _json({"healthy": self.healthy}, status=200 if self.healthy else 503)
 
     async def ready(self, request: web.Request) -> web.Response:
-        ready = self.healthy and self.stats is not None and self.stats.ready and not self.draining
+        stats_ready = self.stats is not None and self.stats.ready
+        ready = self.healthy and stats_ready and self.tally.others_have_engine and not self.draining
         return _json({"ready": ready}, status=200 if ready else 503)
 
     async def show_metrics(self, request: web.Request) -> web.Response:

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from pagoda_server.http.answer import Dialect
 from pagoda_server.http.choice import Piece
+from pagoda_server.http.chunks import Dialect
 from pagoda_server.http.errors import ApiError, prompt_too_long
 from pagoda_server.http.schemas import Message
 from pagoda_server.http.shapes import Envelope, chat_logprobs
@@ -37,4 +37,5 @@ def build_dialect(tokenizer: Tokenizer, model: str, *, logprobs: bool) -> Dialec
             "logprobs": None,
             "finish_reason": None,
         },
+        scored=logprobs,
     )

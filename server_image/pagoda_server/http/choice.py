@@ -25,10 +25,13 @@ class Piece:
 
 
 class Choice:
-    def __init__(self, *, index: int, tokenizer: Tokenizer, stops: tuple[str, ...], min_tokens: int) -> None:
+    def __init__(
+        self, *, index: int, tokenizer: Tokenizer, stops: tuple[str, ...], min_tokens: int, scored: bool = False
+    ) -> None:
         self.index = index
         self.token_count = 0
         self.cached_tokens = 0
+        self._plain = not stops and not scored
         self._detokenizer = Detokenizer(tokenizer.decode)
         self._matcher = StopMatcher(stops)
         self._min_tokens = min_tokens
@@ -37,8 +40,20 @@ class Choice:
         self._scored: list[ScoredToken] = []
 
     def push(self, delta: Delta) -> Piece:
-        """Token by token, so that the answer does not depend on how the engine groups them."""
         self.cached_tokens = max(self.cached_tokens, delta.cached_tokens)
+        return self._push_plain(delta) if self._plain else self._push_each(delta)
+
+    def _push_plain(self, delta: Delta) -> Piece:
+        """All tokens at once: nothing but their text is asked for."""
+        reason, token_ids = delta.finish_reason, delta.token_ids
+        self.token_count += len(token_ids)
+        if reason is None:
+            return Piece(self.index, self._detokenizer.push(token_ids))
+        text = self._detokenizer.push(token_ids[:-1] if reason == "stop" else token_ids)
+        return Piece(self.index, text + self._detokenizer.flush(), [], reason)
+
+    def _push_each(self, delta: Delta) -> Piece:
+        """Token by token, so that the answer does not depend on how the engine groups them."""
         text, stopped = "", False
         for at, token_id in enumerate(delta.token_ids):
             if delta.logprobs is not None:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from pagoda_server.http.answer import Dialect
 from pagoda_server.http.choice import Piece
+from pagoda_server.http.chunks import Dialect
 from pagoda_server.http.errors import ApiError, prompt_too_long
 from pagoda_server.http.schemas import CompletionRequest
 from pagoda_server.http.shapes import Envelope, completion_logprobs
@@ -33,4 +33,4 @@ def build_dialect(tokenizer: Tokenizer, model: str, *, logprobs: bool) -> Dialec
         return {"index": piece.index, "text": piece.text, "logprobs": scored, "finish_reason": piece.finish_reason}
 
     envelope = Envelope("text_completion", "cmpl", model)
-    return Dialect(whole=envelope, chunk=envelope, build_choice=choice, build_chunk=choice)
+    return Dialect(whole=envelope, chunk=envelope, build_choice=choice, build_chunk=choice, scored=logprobs)

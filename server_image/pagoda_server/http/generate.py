@@ -1,9 +1,10 @@
 """From a checked request to pieces of its answers: limits, submission, metrics. Shared by chat and completions."""
 
+import itertools
 import time
-import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from types import TracebackType
 
 from pagoda_server.engine_client import EngineClient, EngineGone, RequestRejected
 from pagoda_server.http.choice import Choice, Piece
@@ -11,9 +12,11 @@ from pagoda_server.http.errors import ApiError, context_length_exceeded
 from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.metrics import ServerMetrics
 from pagoda_server.text.tokenizer import Tokenizer
-from pagoda_server.wire import Sampling, Submit
+from pagoda_server.wire import Delta, Sampling, Submit
 
 SEED_MASK = 2**63 - 1
+_numbers = itertools.count()
+"""Names the requests of this process, which has one connection to the engine; short, since each token carries it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,41 +85,66 @@ def build_plan(
         max_tokens = plan_answer_tokens(body, prompt=len(prompt), limit=limit, default=default_tokens, param=param)
         for offset in range(n):
             sampling = build_sampling(body, max_tokens=max_tokens, offset=offset)
-            submits.append(Submit(uuid.uuid4().hex, prompt, sampling, tenant))
+            submits.append(Submit(str(next(_numbers)), prompt, sampling, tenant))
             choices.append(
-                Choice(index=len(choices), tokenizer=tokenizer, stops=body.stops, min_tokens=sampling.min_tokens)
+                Choice(
+                    index=len(choices),
+                    tokenizer=tokenizer,
+                    stops=body.stops,
+                    min_tokens=sampling.min_tokens,
+                    scored=sampling.logprobs is not None,
+                )
             )
     return Plan(submits, choices, sum(map(len, prompts)), per_prompt=n)
 
 
-async def generate(engine: EngineClient, plan: Plan, metrics: ServerMetrics) -> AsyncGenerator[Piece, None]:
-    """Close it (`aclosing`) to abort what still runs."""
-    started = time.monotonic()
-    last: dict[str, float] = {}
-    choices = {submit.request_id: choice for submit, choice in zip(plan.submits, plan.choices, strict=True)}
-    try:
-        async with engine.generate(plan.submits) as generation:
-            async for delta in generation:
-                piece = choices[delta.request_id].push(delta)
-                _observe(metrics, last, delta.request_id, len(delta.token_ids), started)
-                if piece.finish_reason is not None:
-                    generation.abort(delta.request_id)
-                    metrics.finished(piece.finish_reason, time.monotonic() - started)
-                yield piece
-    except RequestRejected as error:
-        raise ApiError(error.message, param=error.param) from error
-    except EngineGone as error:
-        raise ApiError("the engine stopped; try again", status=503, code="engine_gone") from error
+class Run:
+    """A plan at work: the pieces of its answers as they come. Leaving the `async with` aborts what still runs."""
 
+    def __init__(self, engine: EngineClient, plan: Plan, metrics: ServerMetrics) -> None:
+        self._generation = engine.generate(plan.submits)
+        self._metrics = metrics
+        self._choices = {submit.request_id: choice for submit, choice in zip(plan.submits, plan.choices, strict=True)}
+        self._started = time.monotonic()
+        self._last: dict[str, float] = {}
 
-def _observe(metrics: ServerMetrics, last: dict[str, float], request_id: str, tokens: int, started: float) -> None:
-    if not tokens:
-        return
-    now = time.monotonic()
-    before = last.get(request_id)
-    if before is None:
-        metrics.first_token(now - started)
-    else:
-        for _ in range(tokens):
-            metrics.next_token((now - before) / tokens)
-    last[request_id] = now
+    async def __aenter__(self) -> "Run":
+        await self._generation.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._generation.__aexit__(kind, error, trace)
+
+    @property
+    def finished(self) -> bool:
+        return self._generation.finished
+
+    async def next(self) -> list[Piece]:
+        """What has come, waited for: one piece a choice, with all tokens that waited."""
+        try:
+            deltas = await self._generation.next()
+        except RequestRejected as error:
+            raise ApiError(error.message, param=error.param) from error
+        except EngineGone as error:
+            raise ApiError("the engine stopped; try again", status=503, code="engine_gone") from error
+        now = time.monotonic()
+        return [self._push(delta, now) for delta in deltas]
+
+    def _push(self, delta: Delta, now: float) -> Piece:
+        piece = self._choices[delta.request_id].push(delta)
+        if delta.token_ids:
+            self._observe(delta.request_id, len(delta.token_ids), now)
+        if piece.finish_reason is not None:
+            self._generation.abort(delta.request_id)
+            self._metrics.finished(piece.finish_reason, now - self._started)
+        return piece
+
+    def _observe(self, request_id: str, tokens: int, now: float) -> None:
+        before = self._last.get(request_id)
+        if before is None:
+            self._metrics.first_token(now - self._started)
+        else:
+            self._metrics.next_tokens((now - before) / tokens, tokens)
+        self._last[request_id] = now

@@ -1,7 +1,6 @@
-"""Server-sent events: one write a delta, no buffering by proxies, errors after the first byte as an event."""
+"""Server-sent events: what is new in one write, no buffering by proxies, errors after the first byte as an event."""
 
-from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from aiohttp import web
@@ -11,21 +10,30 @@ from pagoda_server.http.errors import ApiError
 HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
-def event(value: dict[str, Any]) -> bytes:
+def build_event(value: dict[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(value) + b"\n\n"
 
 
-async def stream_events(request: web.Request, events: AsyncIterator[dict[str, Any]]) -> web.StreamResponse:
-    """The first event is awaited before the headers, so that a refusal by the engine still has its status."""
-    first = await anext(events)
+class EventSource(Protocol):
+    async def next(self) -> bytes:
+        """What to write now; empty at the end."""
+
+    def build_last(self) -> bytes:
+        """What to write after that."""
+
+
+async def stream_events(request: web.Request, events: EventSource) -> web.StreamResponse:
+    """The first events are awaited before the headers, so that a refusal by the engine still has its status."""
+    news = await events.next()
     response = web.StreamResponse(headers=HEADERS)
     await response.prepare(request)
-    await response.write(event(first))
     try:
-        async for value in events:
-            await response.write(event(value))
+        while news:
+            await response.write(news)
+            news = await events.next()
+        last = events.build_last()
     except ApiError as error:
-        await response.write(event(error.body()))
-    await response.write(b"data: [DONE]\n\n")
+        last = build_event(error.body())
+    await response.write(last + b"data: [DONE]\n\n")
     await response.write_eof()
     return response

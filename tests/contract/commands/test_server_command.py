@@ -9,7 +9,7 @@ import pytest
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.build.pod import build_pod_template
 from pagoda_operator.build.settings import BuildSettings
-from pagoda_server.__main__ import build_parser, build_settings
+from pagoda_server.__main__ import build_front_command, build_parser, build_settings, plan_workers
 from pagoda_server.settings import Settings
 
 ARCHITECTURE = Path(__file__).parents[3] / "ARCHITECTURE.md"
@@ -45,6 +45,21 @@ def test_the_engine_runs_as_the_spec_says(caching: bool) -> None:
     config = parse_command(build_command(engine=engine)).engine
     assert (config.max_model_len, config.max_num_seqs, config.max_batched_tokens) == (1024, 8, 512)
     assert config.prefix_caching is caching
+
+
+def test_a_front_is_told_what_the_server_was() -> None:
+    settings = parse_command(build_command())
+    args = build_parser().parse_args(build_front_command(settings, 2, 7, 8)[3:])
+    assert (args.model, args.engine_socket) == (settings.engine.model, settings.engine.socket)
+    names = (args.served_model_name, args.namespace, args.model_deployment)
+    assert names == (settings.served_model_name, settings.namespace, settings.model_deployment)
+    assert (args.number, args.listening_fd, args.tally_fd) == (2, 7, 8)
+
+
+def test_a_gpu_gets_a_front_for_each_two_cores_and_a_cpu_keeps_its_cores() -> None:
+    assert [plan_workers("cuda", cores) for cores in (1, 2, 4, 16, 128)] == [1, 1, 2, 4, 4]
+    assert plan_workers("cpu", 128) == 1
+    assert parse_command([*build_command(), "--workers", "3"]).workers == 3
 
 
 def test_the_architecture_page_names_the_flags_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

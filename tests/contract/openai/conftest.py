@@ -20,7 +20,7 @@ from pagoda_server.engine_client import EngineClient, read_frame
 from pagoda_server.http.app import Server
 from pagoda_server.settings import Settings
 from pagoda_server.text.tokenizer import Tokenizer, read_tokenizer
-from pagoda_server.wire import Abort, Delta, Hello, Stats, Submit, TokenLogprobs, decode_to_engine, encode_frame
+from pagoda_server.wire import Abort, Delta, Deltas, Hello, Stats, Submit, TokenLogprobs, decode_to_engine, encode_frame
 
 TEMPLATE = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}\n{% endfor %}"
 TEMPLATE += "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -69,7 +69,7 @@ class FakeEngine:
             reason = None if not last else "stop" if ids[at] == 0 else "length"
             top = submit.sampling.logprobs
             scores = None if top is None else [TokenLogprobs(-0.5, [(1 + i, -0.5 - i) for i in range(top)])]
-            writer.write(encode_frame(Delta(submit.request_id, [ids[at]], scores, reason, 2)))
+            writer.write(encode_frame(Deltas([Delta(submit.request_id, [ids[at]], scores, reason, 2)])))
             await asyncio.sleep(0)
 
 

@@ -12,7 +12,7 @@ from pagoda_server.engine_process import EngineConfig, EngineFailed, EngineServe
 from pagoda_server.runtime.build import build_engine as build_real_engine
 from pagoda_server.wire import (
     Abort,
-    Delta,
+    Deltas,
     FromEngine,
     Hello,
     Rejected,
@@ -45,11 +45,13 @@ class Client:
     async def receive_answer(self, request_id: str) -> tuple[list[int], str]:
         tokens: list[int] = []
         while True:
-            delta = await self.receive_until(lambda m: isinstance(m, Delta) and m.request_id == request_id)
-            assert isinstance(delta, Delta)
-            tokens += delta.token_ids
-            if delta.finish_reason is not None:
-                return tokens, delta.finish_reason
+            message = await self.receive_until(lambda m: isinstance(m, Deltas))
+            assert isinstance(message, Deltas)
+            for delta in message.deltas:
+                if delta.request_id == request_id:
+                    tokens += delta.token_ids
+                    if delta.finish_reason is not None:
+                        return tokens, delta.finish_reason
 
 
 @pytest.fixture
@@ -114,7 +116,7 @@ async def test_requests_of_a_closed_connection_are_aborted(config) -> None:
         leaving, staying = await connect(), await connect()
         for index in range(200):
             leaving.send(Submit(str(index), [index % 199], Sampling(max_tokens=255, ignore_eos=True)))
-        await leaving.receive_until(lambda m: isinstance(m, Delta))
+        await leaving.receive_until(lambda m: isinstance(m, Deltas))
         leaving.writer.close()
         idle = await staying.receive_until(
             lambda m: isinstance(m, Stats) and m.steps > 0 and m.running == m.waiting == m.backlog_tokens == 0

@@ -6,6 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pagoda_server.metrics import ModelLabels, ServerMetrics
+from pagoda_server.tally import Tally
 
 METRIC_NAMES = ["requests", "queued_requests", "queued_tokens", "running_requests", "rejected", "draining"]
 METRIC_NAMES += ["queue_wait_seconds", "time_to_first_byte_seconds", "demand_tokens_per_second"]
@@ -81,7 +82,7 @@ async def test_every_metric_names_its_deployment(server, start, client) -> None:
 
 
 async def test_the_servers_page_follows_the_gateways_and_no_family_appears_twice(server, start, client) -> None:
-    server.metrics_page = ServerMetrics(ModelLabels("m", "ns", "md"), lambda: None).render()
+    server.metrics_page = ServerMetrics(ModelLabels("m", "ns", "md"), lambda: None, Tally.build_single()).render()
     gateway = await start()
     answer = await client.get(gateway, "/metrics")
     page = await answer.read()

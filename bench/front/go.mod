@@ -1,0 +1,3 @@
+module pagoda.dev/bench/front
+
+go 1.24

@@ -1,0 +1,63 @@
+"""The events of one choice. A chunk differs from the one before in its text alone, so the rest is encoded once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from pagoda_server.http.choice import Piece
+from pagoda_server.http.shapes import Envelope
+from pagoda_server.http.stream import build_event
+
+MARK = uuid4().hex
+"""Stands for the text where a chunk is cut; nothing else in it can be the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    whole: Envelope
+    chunk: Envelope
+    build_choice: Callable[[Piece], dict[str, Any]]
+    build_chunk: Callable[[Piece], dict[str, Any]]
+    build_start: Callable[[int], dict[str, Any]] | None = None
+    """The first chunk of each choice, if the dialect has one."""
+    scored: bool = False
+    """Its chunks say more of a token than its text."""
+
+
+class ChunkWriter:
+    def __init__(self, dialect: Dialect, index: int, more: dict[str, Any]) -> None:
+        self._dialect = dialect
+        self._index = index
+        self._more = more
+        self._frame: tuple[bytes, bytes] | None = None
+        self._started = False
+
+    def write(self, piece: Piece) -> bytes:
+        """Empty when the piece says nothing yet."""
+        start = b"" if self._started else self._start()
+        if piece.finish_reason is not None or piece.tokens:
+            return start + self._wrap(self._dialect.build_chunk(piece))
+        if not piece.text:
+            return start
+        if self._frame is None:
+            return start + self._wrap(self._dialect.build_chunk(piece))
+        before, after = self._frame
+        return b"".join((start, before, orjson.dumps(piece.text), after))
+
+    def _start(self) -> bytes:
+        self._started = True
+        if not self._dialect.scored:
+            self._frame = self._build_frame()
+        return self._wrap(self._dialect.build_start(self._index)) if self._dialect.build_start else b""
+
+    def _build_frame(self) -> tuple[bytes, bytes]:
+        """What stands before and after the text of a chunk that has only text."""
+        chunk = self._wrap(self._dialect.build_chunk(Piece(self._index, MARK)))
+        before, _, after = chunk.partition(orjson.dumps(MARK))
+        return before, after
+
+    def _wrap(self, choice: dict[str, Any]) -> bytes:
+        return build_event(self._dialect.chunk.wrap([choice], **self._more))

@@ -1,0 +1,115 @@
+"""What the fronts of one server count, each in a row of its own in memory that all of them map.
+
+Prometheus asks one front and hears the sum. A row has one writer, so counting takes no lock; it outlives its front, so
+no counter falls when a front is started anew.
+"""
+
+import mmap
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import get_args
+
+from pagoda_server.wire import FinishReason
+
+CELL_BYTES = 8
+# fmt: off
+TTFT = (
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560
+)
+ITL = (
+    0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80
+)
+E2E = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
+# fmt: on
+LATENCIES = (
+    ("time_to_first_token_seconds", "From the request to its first token", TTFT),
+    ("inter_token_latency_seconds", "Between two tokens of an answer", ITL),
+    ("e2e_request_latency_seconds", "From the request to its last token", E2E),
+)
+REASONS: tuple[FinishReason, ...] = get_args(FinishReason)
+CONNECTIONS = 0
+HAS_ENGINE = 1
+FIRST_REASON = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """A cell for each bucket, one for what is above them all, one for the sum."""
+
+    name: str
+    text: str
+    buckets: tuple[float, ...]
+    first_cell: int
+
+    @property
+    def sum_cell(self) -> int:
+        return self.first_cell + len(self.buckets) + 1
+
+
+def _lay_out() -> Iterator[Histogram]:
+    cell = FIRST_REASON + len(REASONS)
+    for name, text, buckets in LATENCIES:
+        yield (histogram := Histogram(name, text, buckets, cell))
+        cell = histogram.sum_cell + 1
+
+
+HISTOGRAMS = tuple(_lay_out())
+TIME_TO_FIRST_TOKEN, INTER_TOKEN_LATENCY, E2E_LATENCY = HISTOGRAMS
+ROW_CELLS = HISTOGRAMS[-1].sum_cell + 1
+
+
+def count_bytes(fronts: int) -> int:
+    return fronts * ROW_CELLS * CELL_BYTES
+
+
+class Tally:
+    """Counts in the row of front `number` and reads those of all. `memory` has `count_bytes` of so many fronts."""
+
+    def __init__(self, memory: bytearray | mmap.mmap, number: int) -> None:
+        self._cells = memoryview(memory).cast("d")
+        self._first = number * ROW_CELLS
+
+    @classmethod
+    def build_single(cls) -> "Tally":
+        """Of a front that has no others beside it."""
+        return cls(bytearray(count_bytes(1)), 0)
+
+    def observe(self, histogram: Histogram, seconds: float, times: int = 1) -> None:
+        bucket = self._first + histogram.first_cell + bisect_left(histogram.buckets, seconds)
+        self._cells[bucket] += times
+        self._cells[self._first + histogram.sum_cell] += seconds * times
+
+    def count_finished(self, reason: FinishReason) -> None:
+        self._cells[self._first + FIRST_REASON + REASONS.index(reason)] += 1
+
+    def set_connections(self, count: int) -> None:
+        self._cells[self._first + CONNECTIONS] = count
+
+    def set_engine(self) -> None:
+        """This front has the engine. NB: for good: one that is started anew accepts only when it has it again."""
+        self._cells[self._first + HAS_ENGINE] = 1
+
+    @property
+    def others_have_engine(self) -> bool:
+        own = self._first // ROW_CELLS
+        return all(has for number, has in enumerate(self._column(HAS_ENGINE)) if number != own)
+
+    @property
+    def has_fewest_connections(self) -> bool:
+        return self._cells[self._first + CONNECTIONS] <= min(self._column(CONNECTIONS))
+
+    def sum_finished(self) -> dict[FinishReason, float]:
+        """Of the reasons there have been."""
+        sums = {reason: sum(self._column(FIRST_REASON + at)) for at, reason in enumerate(REASONS)}
+        return {reason: count for reason, count in sums.items() if count}
+
+    def sum_histogram(self, histogram: Histogram) -> tuple[list[float], float]:
+        """How many were at most each bucket's bound, infinity last; and the sum of all."""
+        cells = range(histogram.first_cell, histogram.sum_cell)
+        counts = accumulate(sum(self._column(cell)) for cell in cells)
+        return list(counts), sum(self._column(histogram.sum_cell))
+
+    def _column(self, cell: int) -> list[float]:
+        return list(self._cells[cell::ROW_CELLS])
