@@ -38,8 +38,16 @@ class Running:
         return self.find("pagoda_server\0front")
 
     def open_gate(self) -> None:
-        (engine,) = self.find("engine.py")
-        os.kill(engine, signal.SIGUSR1)
+        for engine in self.find("engine.py"):
+            os.kill(engine, signal.SIGUSR1)
+
+    async def stop(self) -> None:
+        """As an operator would: killed, the server would leave its children behind."""
+        if self.process.returncode is None:
+            self.open_gate()
+            self.process.terminate()
+        async with asyncio.timeout(60):
+            await self.process.wait()
 
     async def ask(self, path: str) -> Any:
         async with self.http.get(path) as response:
@@ -102,10 +110,8 @@ async def server(tmp_path: Path) -> AsyncIterator[Running]:
         await running.until(running.is_ready)
         yield running
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
         await running.http.close()
+        await running.stop()
 
 
 async def test_connections_are_spread_and_any_front_tells_the_sum(server: Running) -> None:
