@@ -32,8 +32,8 @@ def decode_attention(
 ) -> Tensor:
     """q [B, heads, head_dim] → [B, heads, head_dim], for the batch that `plan_decode(rows, lengths, plan)` planned.
 
-    Caches [pages, page_size, kv_heads, head_dim] of q's dtype (bf16, fp16, fp32), page_table [rows, max_pages] int32.
-    An entry of length 0 reads and writes nothing. `k_scale` and `v_scale` multiply what the caches hold.
+    Caches [pages, page_size, kv_heads, head_dim] of q's dtype (bf16, fp16, fp32) or e4m3, page_table [rows, max_pages]
+    int32. An entry of length 0 reads and writes nothing. `k_scale` and `v_scale` multiply what the caches hold.
     """
     batch, num_heads, head_dim = q.shape
     page_size, kv_heads, _ = check_caches(k_cache, v_cache, q.dtype)

@@ -14,6 +14,7 @@ KERNELS = {
     "decode_attention._decode_kernel",
     "decode_attention._merge_kernel",
     "decode_plan._plan_kernel",
+    "fp8._quantize_kernel",
     "norm._norm_kernel",
     "prefill_attention._prefill_kernel",
     "prepare._append_kernel",
