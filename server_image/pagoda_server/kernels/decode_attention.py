@@ -56,7 +56,8 @@ def decode_attention(
         page_table.shape[1], scale * k_scale * LOG2E, v_scale,
         GROUP=group, KV_HEADS=kv_heads, HEAD_DIM=head_dim, PAGE_SIZE=page_size,
         BLOCK_H=max(16, triton.next_power_of_2(group)), BLOCK_D=block_d,
-        num_warps=4, num_stages=3 if block_d * q.element_size() <= 256 else 2,
+        num_warps=8 if k_cache.element_size() == 1 else 4,  # four have no registers for the conversion of a tile
+        num_stages=3 if block_d * q.element_size() <= 256 else 2,
     )  # fmt: skip
     _merge_kernel[(num_heads, batch)](
         plan.partial, plan.partial_lse, plan.starts, out,
