@@ -154,7 +154,8 @@ def render(distances: dict[str, Distance]) -> str:
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [
-        f"| {name} | {found.mean:.5f} | {found.largest:.3f} | {found.divergence:.1e} | {found.same_choice:.2%} | {found.num_tokens:,} |"
+        f"| {name} | {found.mean:.5f} | {found.largest:.3f} | {found.divergence:.1e} "
+        f"| {found.same_choice:.2%} | {found.num_tokens:,} |"
         for name, found in distances.items()
     ]
     return "\n".join(lines)

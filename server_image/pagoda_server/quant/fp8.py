@@ -49,8 +49,8 @@ def multiply_scaled(
 class Fp8Linear(nn.Module):
     """In the place of `nn.Linear`, which it equals but for rounding."""
 
-    def __init__(self, in_features: int, out_features: int, bias: nn.Parameter | None) -> None:
-        """Unset weights on the default device."""
+    def __init__(self, in_features: int, out_features: int, bias: nn.Parameter | None, dtype: torch.dtype) -> None:
+        """Unset weights on the default device; `dtype` is the activations'."""
         super().__init__()
         for name, size in (("in_features", in_features), ("out_features", out_features)):
             if size % ALIGNMENT:
@@ -61,23 +61,32 @@ class Fp8Linear(nn.Module):
         self.weight = nn.Parameter(torch.empty(out_features, in_features, dtype=E4M3), requires_grad=False)
         self.weight_scale = nn.Parameter(torch.empty(out_features, dtype=torch.float32), requires_grad=False)
         self.bias = bias
+        self.dtype = dtype
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x [T, K] → [T, N] of x's dtype."""
-        if x.device.type == "cuda" and x.dtype != torch.float32:
-            from pagoda_server.kernels.fp8 import quantize_tokens  # Triton compiles for a GPU, or is absent
-
-            product = multiply_scaled(*quantize_tokens(x), self.weight, self.weight_scale, self.bias)
-            return product.to(x.dtype)
-        values, scales = quantize_rows(x)
+    def forward(self, x: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+        """x [T, K], or what it is quantized: values [T, K] and scales [T, 1] → [T, N] of the activations' dtype."""
+        values, scales = self._quantize(x) if isinstance(x, Tensor) else x
+        if self._is_fast(values):
+            return multiply_scaled(values, scales, self.weight, self.weight_scale, self.bias).to(self.dtype)
         product = F.linear(values.float(), self.weight.float()) * scales * self.weight_scale
-        return (product if self.bias is None else product + self.bias).to(x.dtype)
+        return (product if self.bias is None else product + self.bias).to(self.dtype)
+
+    def _quantize(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if not self._is_fast(x):
+            return quantize_rows(x)
+        from pagoda_server.kernels.fp8 import quantize_tokens  # Triton compiles for a GPU, or is absent
+
+        return quantize_tokens(x)
+
+    def _is_fast(self, x: Tensor) -> bool:
+        """Tensor cores give 16 bits; who asks for float32 gets float32."""
+        return x.device.type == "cuda" and self.dtype != torch.float32
 
 
 def replace_linears(module: nn.Module) -> None:
     """Every `nn.Linear` below becomes an `Fp8Linear`; embedding, head and norms are none and stay as they are."""
     for name, child in module.named_children():
         if isinstance(child, nn.Linear):
-            setattr(module, name, Fp8Linear(child.in_features, child.out_features, child.bias))
+            setattr(module, name, Fp8Linear(child.in_features, child.out_features, child.bias, child.weight.dtype))
         else:
             replace_linears(child)

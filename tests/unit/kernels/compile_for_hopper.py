@@ -90,6 +90,10 @@ def compile_rest(dtype: torch.dtype) -> None:
     norm.add_rms_norm(x, x.clone(), weight, 1e-6)
     activation.silu_mul(x)
     fp8.quantize_tokens(x)
+    norm.rms_norm_fp8(x, weight, 1e-6)
+    norm.add_rms_norm_fp8(x, x.clone(), weight, 1e-6)
+    for size in (14_336, 28_672):
+        activation.silu_mul_fp8(torch.zeros((TOKENS, 2 * size), dtype=dtype))
     state = ints(8, 999), ints(8), ints(8, 16)
     prepare.prepare_decode(ints(BATCH), *state, 64, ints(BATCH), ints(BATCH), ints(BATCH), ints(BATCH))
     prepare.prepare_prefill(

@@ -9,6 +9,7 @@ from pathlib import Path
 SCRIPT = Path(__file__).parent / "compile_for_hopper.py"
 HOPPER_SHARED_BYTES = 232_448
 KERNELS = {
+    "activation._silu_mul_fp8_kernel",
     "activation._silu_mul_kernel",
     "adjust._adjust_kernel",
     "decode_attention._decode_kernel",

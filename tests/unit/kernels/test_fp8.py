@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from pagoda_server.kernels.activation import silu_mul, silu_mul_fp8
 from pagoda_server.kernels.decode_attention import decode_attention
 from pagoda_server.kernels.decode_plan import build_decode_plan, plan_decode
 from pagoda_server.kernels.fp8 import quantize_tokens
+from pagoda_server.kernels.norm import add_rms_norm, add_rms_norm_fp8, rms_norm, rms_norm_fp8
 from pagoda_server.kernels.prefill_attention import prefill_attention
 from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
 from pagoda_server.model import llama
@@ -36,6 +38,23 @@ def test_tokens_are_quantized_as_rows_are(hidden: int, dtype: torch.dtype, devic
     torch.testing.assert_close(scales, quantize_rows(x)[1])
     check_near(values, x.float(), scales)
     assert values.float().abs().amax(1).tolist() == [LARGEST, LARGEST, LARGEST, 0.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])  # the interpreter cuts a bfloat16 off
+def test_one_pass_gives_what_two_give(dtype: torch.dtype, device: torch.device) -> None:
+    x, residual, gate_up = (torch.randn((3, size), device=device).to(dtype) for size in (100, 100, 200))
+    weight = torch.randn(100, device=device).to(dtype)
+    pairs = [
+        (rms_norm_fp8(x, weight, 1e-5), rms_norm(x, weight, 1e-5)),
+        (add_rms_norm_fp8(x, residual.clone(), weight, 1e-5), add_rms_norm(x, residual.clone(), weight, 1e-5)),
+        (silu_mul_fp8(gate_up), silu_mul(gate_up)),
+    ]
+    for (values, scales), plain in pairs:
+        expected, expected_scales = quantize_tokens(plain)
+        assert torch.equal(values.float(), expected.float()) and torch.equal(scales, expected_scales)
+    total = residual + x
+    add_rms_norm_fp8(x, residual, weight, 1e-5)
+    assert torch.equal(residual, total)
 
 
 def write_rotated(qkv: Tensor, caches: list[Tensor], heads: int, head_dim: int, scales: tuple[float, float]) -> None:

@@ -50,10 +50,10 @@ def test_what_is_too_large_is_the_largest(value: float) -> None:
     assert saturate(torch.tensor([value, -value])).tolist() == [LARGEST, -LARGEST]
 
 
-def build_pair(bias: bool) -> tuple[nn.Linear, Fp8Linear]:
+def build_pair(bias: bool, dtype: torch.dtype) -> tuple[nn.Linear, Fp8Linear]:
     torch.manual_seed(0)
     linear = nn.Linear(64, 48, bias=bias).requires_grad_(False)
-    quantized = Fp8Linear(64, 48, linear.bias)
+    quantized = Fp8Linear(64, 48, linear.bias, dtype)
     values, scales = quantize_rows(linear.weight)
     quantized.weight.copy_(values)
     quantized.weight_scale.copy_(scales[:, 0])
@@ -63,10 +63,11 @@ def build_pair(bias: bool) -> tuple[nn.Linear, Fp8Linear]:
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_quantized_projection_is_the_projection_but_for_rounding(bias: bool, dtype: torch.dtype) -> None:
-    linear, quantized = build_pair(bias)
+    linear, quantized = build_pair(bias, dtype)
     x = torch.randn((7, 64), dtype=dtype) * torch.tensor([1e-3, 1.0, 1e3, 1.0, 2.0, 3.0, 0.0])[:, None].to(dtype)
     expected, found = linear(x.float()), quantized(x)
     assert found.dtype == dtype
+    assert torch.equal(quantized(quantize_rows(x)), found)
     error = (found.float() - expected).norm(dim=-1) / expected.norm(dim=-1).clamp(min=1e-6)
     assert bool((error < 0.06).all()), error
 
@@ -96,4 +97,4 @@ def test_every_projection_is_replaced_and_nothing_else() -> None:
 @pytest.mark.parametrize(("sizes", "name"), [((24, 32), "in_features is 24"), ((32, 40), "out_features is 40")])
 def test_sizes_that_tensor_cores_refuse_are_named(sizes: tuple[int, int], name: str) -> None:
     with pytest.raises(ValueError, match=name):
-        Fp8Linear(*sizes, None)
+        Fp8Linear(*sizes, None, torch.float32)
