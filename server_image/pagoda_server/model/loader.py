@@ -14,6 +14,9 @@ from pagoda_server.model.llama import Layer, Llama
 from pagoda_server.quant.fp8 import Fp8Linear, quantize_rows, replace_linears
 
 
+BLOCK_ROWS = 512
+
+
 class BadCheckpoint(UnsupportedModel):
     """The weights do not fit the config; the message names tensors or files."""
 
@@ -157,11 +160,18 @@ def place(name: str, slot: Slot, tensor: Tensor) -> None:
             f"tensor {name} is {tensor.dtype}, of which config.json says nothing; fetch the model again"
         )
     if isinstance(slot, Fp8Slot) and tensor.dtype != values.dtype:
-        quantized, scales = quantize_rows(tensor.to(values.device))
-        slot.scales.copy_(scales[:, 0])
-        values.copy_(quantized)
+        _place_quantized(slot, tensor)
     else:
         values.copy_(tensor)
+
+
+def _place_quantized(slot: Fp8Slot, tensor: Tensor) -> None:
+    """By blocks of rows, so that what is wide for a moment takes memory from no KV page."""
+    blocks = (part.split(BLOCK_ROWS) for part in (slot.values, slot.scales, tensor))
+    for values, scales, wide in zip(*blocks, strict=True):
+        quantized, block_scales = quantize_rows(wide.to(values.device))
+        values.copy_(quantized)
+        scales.copy_(block_scales[:, 0])
 
 
 def _place_scale(name: str, slot: Tensor, tensor: Tensor) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from pagoda_server.engine.config import EngineConfig
 from pagoda_server.model.config import UnsupportedModel, parse_model_config, read_model_config
 from pagoda_server.model.llama import Layer, Llama
 from pagoda_server.model.loader import BadCheckpoint, load_model
 from pagoda_server.quant.fp8 import E4M3, quantize_rows
+from pagoda_server.runtime.build import build_engine, refuse_fp8_before_ada
 from pagoda_server.runtime.cache import count_page_bytes
 from pagoda_server.runtime.runner import ModelRunner
+from pagoda_server.wire import Sampling
 
 CPU = torch.device("cpu")
 NUMBERS = {"num_bits": 8, "type": "float", "symmetric": True, "group_size": None, "observer": "minmax"}
@@ -200,3 +204,38 @@ def test_fp8_tensors_of_which_the_config_says_nothing_are_refused(write: Write) 
     (folder / "config.json").write_text(json.dumps(raw))
     with pytest.raises(BadCheckpoint, match="is torch.float8_e4m3fn, of which config.json says nothing"):
         load(folder)
+
+
+def build_config(folder: Path, **settings: Any) -> EngineConfig:
+    return EngineConfig(model=folder, socket=Path("s"), device="cpu", measure_capacity=False, **settings)
+
+
+def test_an_fp8_engine_answers_and_its_pages_hold_four_times_the_tokens_of_float32(models, generate) -> None:
+    folder = models["llama"][0]
+    engines = [
+        build_engine(build_config(folder, kv_cache_bytes=1 << 20, **settings)).engine
+        for settings in ({}, {"quantization": "fp8", "kv_cache_dtype": "fp8"})
+    ]
+    plain, narrow = (engine.scheduler.pool.num_free for engine in engines)
+    assert narrow == 4 * plain
+    (tokens,) = generate(engines[1], [[3, 4, 5]], Sampling(max_tokens=6, temperature=0.0))
+    assert len(tokens) == 6
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"quantization": "fp8"}, "quantization is 'fp8', but this GPU is of compute capability 8.0"),
+        ({"kv_cache_dtype": "fp8"}, "kv_cache_dtype is 'fp8', but"),
+        ({}, None),
+    ],
+)
+def test_a_gpu_without_fp8_is_refused_before_weights_are_read(
+    settings: dict[str, Any], message: str | None, models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    folder = models["llama"][0]
+    config, model = build_config(folder, **settings), read_model_config(folder)
+    with nullcontext() if message is None else pytest.raises(ValueError, match=message):
+        refuse_fp8_before_ada(config, model, torch.device("cuda"))
+    refuse_fp8_before_ada(config, model, CPU)
