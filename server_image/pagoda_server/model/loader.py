@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from pagoda_server.model.config import ModelConfig, UnsupportedModel
 from pagoda_server.model.llama import Layer, Llama
-from pagoda_server.quant.fp8 import Fp8Linear, quantize_rows, replace_linears
-
+from pagoda_server.quant.fp8 import E4M3, Fp8Linear, quantize_rows, replace_linears
 
 BLOCK_ROWS = 512
+WIDE = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 
 
 class BadCheckpoint(UnsupportedModel):
@@ -22,7 +22,7 @@ class BadCheckpoint(UnsupportedModel):
 
 
 class Fp8Slot(NamedTuple):
-    """Where a weight is kept in fp8."""
+    """Where a weight is kept in fp8 that the checkpoint does not store so."""
 
     values: Tensor
     scales: Tensor
@@ -133,10 +133,9 @@ def _split_parameters(linear: nn.Module, sizes: list[int], *, stored_fp8: bool) 
     """A merged projection's parameters by their names, cut into the parts that a checkpoint has."""
     parts = {name: list(torch.split(parameter.data, sizes)) for name, parameter in linear.named_parameters()}
     slots: dict[str, list[Slot]] = {name: [*tensors] for name, tensors in parts.items()}
-    if isinstance(linear, Fp8Linear):
+    if isinstance(linear, Fp8Linear) and not stored_fp8:
+        del slots["weight_scale"]
         slots["weight"] = [Fp8Slot(*pair) for pair in zip(parts["weight"], parts["weight_scale"], strict=True)]
-        if not stored_fp8:
-            del slots["weight_scale"]
     return slots
 
 
@@ -154,20 +153,19 @@ def place(name: str, slot: Slot, tensor: Tensor) -> None:
     values = slot.values if isinstance(slot, Fp8Slot) else slot
     if values.shape != tensor.shape:
         raise BadCheckpoint(f"tensor {name} has shape {list(tensor.shape)}; config.json asks for {list(values.shape)}")
-    is_narrow = tensor.dtype.itemsize == 1 and tensor.dtype != values.dtype
-    if is_narrow or not tensor.is_floating_point():
-        raise BadCheckpoint(
-            f"tensor {name} is {tensor.dtype}, of which config.json says nothing; fetch the model again"
-        )
-    if isinstance(slot, Fp8Slot) and tensor.dtype != values.dtype:
+    accepted = (E4M3,) if isinstance(slot, Tensor) and slot.dtype == E4M3 else WIDE
+    if tensor.dtype not in accepted:
+        names = " or ".join(str(dtype).removeprefix("torch.") for dtype in accepted)
+        raise BadCheckpoint(f"tensor {name} is {tensor.dtype}; by config.json it is {names}: fetch the model again")
+    if isinstance(slot, Fp8Slot):
         _place_quantized(slot, tensor)
     else:
-        values.copy_(tensor)
+        slot.copy_(tensor)
 
 
 def _place_quantized(slot: Fp8Slot, tensor: Tensor) -> None:
     """By blocks of rows, so that what is wide for a moment takes memory from no KV page."""
-    blocks = (part.split(BLOCK_ROWS) for part in (slot.values, slot.scales, tensor))
+    blocks = (torch.split(part, BLOCK_ROWS) for part in (slot.values, slot.scales, tensor))
     for values, scales, wide in zip(*blocks, strict=True):
         quantized, block_scales = quantize_rows(wide.to(values.device))
         values.copy_(quantized)

@@ -176,7 +176,12 @@ SCALE = "model.layers.0.self_attn.k_proj.weight_scale"
         (SCALE, torch.ones(7, 1), r"k_proj.weight_scale has shape \[7, 1\]; supported are one value or 32"),
         (SCALE, torch.full((32, 1), torch.nan), "k_proj.weight_scale holds nan"),
         (SCALE, torch.zeros(1), "k_proj.weight_scale holds 0.0"),
-        ("model.norm.weight", torch.ones(64).to(E4M3), "model.norm.weight is torch.float8_e4m3fn"),
+        ("model.norm.weight", torch.ones(64).to(E4M3), "is torch.float8_e4m3fn; by config.json it is bfloat16 or"),
+        (
+            "model.layers.0.mlp.up_proj.weight",
+            torch.ones(96, 64),
+            "is torch.float32; by config.json it is float8_e4m3fn",
+        ),
         ("model.layers.0.mlp.up_proj.weight", torch.ones(96, 64).to(torch.float8_e5m2), "is torch.float8_e5m2"),
         ("model.layers.0.self_attn.k_scale", torch.ones(1), "unexpected model.layers.0.self_attn.k_scale"),
     ],
@@ -197,13 +202,14 @@ def test_a_missing_scale_is_named(write: Write) -> None:
         load(folder)
 
 
-def test_fp8_tensors_of_which_the_config_says_nothing_are_refused(write: Write) -> None:
+@pytest.mark.parametrize("fp8", [False, True])
+def test_fp8_tensors_of_which_the_config_says_nothing_are_refused(fp8: bool, write: Write) -> None:
     folder = write()
     raw = json.loads((folder / "config.json").read_text())
     del raw["quantization_config"]
     (folder / "config.json").write_text(json.dumps(raw))
-    with pytest.raises(BadCheckpoint, match="is torch.float8_e4m3fn, of which config.json says nothing"):
-        load(folder)
+    with pytest.raises(BadCheckpoint, match="is torch.float8_e4m3fn; by config.json it is bfloat16"):
+        load(folder, fp8=fp8)
 
 
 def build_config(folder: Path, **settings: Any) -> EngineConfig:
