@@ -29,6 +29,8 @@ def build_engine(args: argparse.Namespace) -> "Engine":
         max_batched_tokens=args.max_batched_tokens,
         gpu_memory_fraction=0.85,
         prefix_caching=False,
+        quantization="fp8" if args.precision == "fp8" else "none",
+        kv_cache_dtype="fp8" if args.precision == "fp8" else "auto",
         measure_capacity=False,
     )
     return build_engine(config).engine
@@ -86,7 +88,7 @@ def measure_decode(engine: "Engine", recorder: Recorder, point: DecodePoint, bud
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.pagoda_offline", description=__doc__)
-    add_offline_arguments(parser)
+    add_offline_arguments(parser, precisions=("bf16", "fp8"))
     parser.add_argument("--max-batched-tokens", type=int, default=8192, help="of one step (default %(default)s)")
     parser.add_argument("--max-model-len", type=int, default=8192, help="of a sequence (default %(default)s)")
     parser.add_argument("--budget-seconds", type=float, default=20, help="of a decode point (default %(default)s)")
@@ -99,6 +101,7 @@ def main(argv: list[str] | None = None) -> int:
         version=read_version(),
         gpu=read_gpu_name(),
         lines=args.lines,
+        precision=args.precision,
         note=args.note,
     )
     engine = build_engine(args)
@@ -106,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
     for divide in args.divide:
         work = build_w1(divide)
         rates = [float(round(work.num_output_tokens / run_work(engine, work))) for _ in range(args.repeats)]
-        limit = compute_work_limit(recorder.gpu, args.model, "bf16", work)
+        limit = compute_work_limit(recorder.gpu, args.model, args.precision, work)
         recorder.record(work.name, TOKENS_PER_SECOND, rates, limit=limit)
     for point in args.decode:
         measure_decode(engine, recorder, point, args.budget_seconds)

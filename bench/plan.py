@@ -66,7 +66,17 @@ def _own_jobs() -> list[Job]:
     slow = ("--divide", "16", "--repeats", "1", "--budget-seconds", "8", "--note", "reference kernels")
     points = ("--decode", *DECODE_POINTS)
     served = ("ours", "--loads", "1x1", "32x32", "--note", "reference kernels")
-    return [
+    fp8 = [
+        Job(
+            name=f"ours/{large}/fp8",
+            model=large,
+            module="pagoda_offline",
+            flags=("--precision", "fp8", "--divide", "1", "16", "--decode", *DECODE_POINTS),
+            weights=True,
+        )
+        for large in LARGE
+    ]
+    return fp8 + [
         Job(name=f"ours/{model}", model=model, module="pagoda_offline", flags=slow + points, weights=True),
         Job(name=f"ours-http/{model}", model=model, module="serving", flags=served, weights=True),
     ]

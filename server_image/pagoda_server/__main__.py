@@ -62,6 +62,12 @@ def _add_engine_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder with the model's files")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
+    parser.add_argument(
+        "--quantization", choices=("none", "fp8"), default="none", help="of the weights (none: as they are stored)"
+    )
+    parser.add_argument(
+        "--kv-cache-dtype", choices=("auto", "fp8"), default="auto", help="of keys and values (auto: the activations')"
+    )
     parser.add_argument("--max-model-len", type=int, help="most tokens of prompt and answer (default: the model's)")
     parser.add_argument("--max-num-seqs", type=int, default=256, help="most requests in a batch (default %(default)s)")
     parser.add_argument("--max-batched-tokens", type=int, default=2048, help="most tokens a step (default %(default)s)")
@@ -75,6 +81,8 @@ def build_engine_config(args: argparse.Namespace, socket: Path) -> EngineConfig:
         socket=socket,
         device=args.device,
         dtype=args.dtype,
+        quantization=args.quantization,
+        kv_cache_dtype=args.kv_cache_dtype,
         max_model_len=args.max_model_len,
         max_num_seqs=args.max_num_seqs,
         max_batched_tokens=args.max_batched_tokens,
@@ -123,6 +131,8 @@ def build_engine_command(config: EngineConfig) -> list[str]:
         "--socket": config.socket,
         "--device": config.device,
         "--dtype": config.dtype,
+        "--quantization": config.quantization,
+        "--kv-cache-dtype": config.kv_cache_dtype,
         "--max-model-len": config.max_model_len,
         "--max-num-seqs": config.max_num_seqs,
         "--max-batched-tokens": config.max_batched_tokens,

@@ -103,15 +103,9 @@ RULES: tuple[Rule, ...] = (
     ),
     _later(
         "spec.engine",
-        "!has(self.quantization) || self.quantization == 'none'",
-        lambda o: o.quantization == "none",
-        "engine.quantization other than none is",
-    ),
-    _later(
-        "spec.engine",
-        "!has(self.kvCacheDtype) || self.kvCacheDtype == 'auto'",
-        lambda o: o.kv_cache_dtype == "auto",
-        "engine.kvCacheDtype other than auto is",
+        "!has(self.quantization) || self.quantization in ['none', 'fp8']",
+        lambda o: o.quantization in ("none", "fp8"),
+        "engine.quantization other than none and fp8 is",
     ),
     _later(
         "spec.engine",

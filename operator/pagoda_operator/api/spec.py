@@ -75,9 +75,15 @@ class Engine(ApiModel):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(default="auto", description="Type of the weights.")
     quantization: Literal["none", "fp8", "awq", "gptq"] = Field(
         default="none",
-        description="Quantization of the weights.",
+        description="Quantization of the weights. fp8: 16-bit weights are quantized as they load (a GPU of compute "
+        "capability 8.9 or higher, or the CPU, slowly). none: as the model stores them, which may be fp8 "
+        "(compressed-tensors).",
     )
-    kv_cache_dtype: Literal["auto", "fp8"] = Field(default="auto", description="Type of the KV cache.")
+    kv_cache_dtype: Literal["auto", "fp8"] = Field(
+        default="auto",
+        description="Type of the KV cache. auto: as dtype. fp8: half of that, so twice as many tokens fit, with the "
+        "model's own scales where it brings them.",
+    )
     tensor_parallel: Annotated[int, Field(ge=1, le=64)] = Field(
         default=1,
         description="GPUs that one model is split over.",

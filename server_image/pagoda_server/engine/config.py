@@ -6,6 +6,8 @@ from typing import Literal
 
 Device = Literal["auto", "cpu", "cuda"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Quantization = Literal["none", "fp8"]
+KvCacheDtype = Literal["auto", "fp8"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +19,10 @@ class EngineConfig:
     device: Device = "auto"
     dtype: Dtype = "auto"
     """auto: float32 on CPU, the checkpoint's own type on CUDA."""
+    quantization: Quantization = "none"
+    """Of the layers' projections. none: as the checkpoint stores them; fp8: wider ones are quantized as they load."""
+    kv_cache_dtype: KvCacheDtype = "auto"
+    """auto: the activations' type."""
     max_model_len: int | None = None
     """Longest prompt and answer together, in tokens. None: the model's own, cut to what the KV pages hold."""
     max_num_seqs: int = 256

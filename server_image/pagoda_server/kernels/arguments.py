@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 FLOATS = (torch.bfloat16, torch.float16, torch.float32)
+E4M3 = torch.float8_e4m3fn
 INDICES = (torch.int32, torch.int64)
 
 
@@ -23,9 +24,9 @@ def check_tensor(name: str, tensor: Tensor, shape: Sequence[int | None], dtypes:
 
 
 def check_caches(k_cache: Tensor, v_cache: Tensor, dtype: torch.dtype) -> tuple[int, int, int]:
-    """Both [pages, page_size, kv_heads, head_dim]; returns (page_size, kv_heads, head_dim)."""
-    check_tensor("k_cache", k_cache, (None, None, None, None), (dtype,))
-    check_tensor("v_cache", v_cache, k_cache.shape, (dtype,))
+    """Both [pages, page_size, kv_heads, head_dim], of `dtype` or e4m3; returns (page_size, kv_heads, head_dim)."""
+    check_tensor("k_cache", k_cache, (None, None, None, None), (dtype, E4M3))
+    check_tensor("v_cache", v_cache, k_cache.shape, (k_cache.dtype,))
     page_size, kv_heads, head_dim = (int(size) for size in k_cache.shape[1:])
     if page_size < 16 or page_size & (page_size - 1):
         raise ValueError(f"k_cache has pages of {page_size} tokens; give a power of two, at least 16")

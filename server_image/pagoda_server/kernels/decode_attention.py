@@ -27,9 +27,12 @@ class Pipeline:
     num_stages: int
 
 
-def choose_pipeline(head_dim: int, dtype: torch.dtype) -> Pipeline:
-    """For sm_90: three programs an SM at head_dim 128 in 16 bits, each with two pages of keys and values on the way."""
-    return Pipeline(num_warps=4, num_stages=3 if head_dim * dtype.itemsize <= 256 else 2)
+def choose_pipeline(head_dim: int, dtype: torch.dtype, cache_dtype: torch.dtype) -> Pipeline:
+    """For sm_90: three programs an SM at head_dim 128 in 16 bits, each with two pages of keys and values on the way.
+
+    Four warps have no registers for the conversion of a tile of 8 bits.
+    """
+    return Pipeline(8 if cache_dtype.itemsize == 1 else 4, num_stages=3 if head_dim * dtype.itemsize <= 256 else 2)
 
 
 def decode_attention(
@@ -46,8 +49,8 @@ def decode_attention(
 ) -> Tensor:
     """q [B, heads, head_dim] → [B, heads, head_dim], for the batch that `plan_decode(rows, lengths, plan)` planned.
 
-    Caches [pages, page_size, kv_heads, head_dim] of q's dtype (bf16, fp16, fp32), page_table [rows, max_pages] int32.
-    An entry of length 0 reads and writes nothing. `k_scale` and `v_scale` multiply what the caches hold.
+    Caches [pages, page_size, kv_heads, head_dim] of q's dtype (bf16, fp16, fp32) or e4m3, page_table [rows, max_pages]
+    int32. An entry of length 0 reads and writes nothing. `k_scale` and `v_scale` multiply what the caches hold.
     """
     batch, num_heads, head_dim = q.shape
     page_size, kv_heads, _ = check_caches(k_cache, v_cache, q.dtype)
@@ -65,7 +68,7 @@ def decode_attention(
     out = torch.empty_like(q) if out is None else out
     check_tensor("out", out, q.shape, (q.dtype,))
     block_d = triton.next_power_of_2(head_dim)
-    pipeline = choose_pipeline(block_d, q.dtype) if pipeline is None else pipeline
+    pipeline = choose_pipeline(block_d, q.dtype, k_cache.dtype) if pipeline is None else pipeline
     _decode_kernel[(kv_heads, plan.count_pieces(batch))](
         q, k_cache, v_cache, page_table, plan.pieces, out, plan.partial, plan.partial_lse,
         page_table.shape[1], scale * k_scale * LOG2E, v_scale,

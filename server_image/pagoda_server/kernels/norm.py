@@ -10,6 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from pagoda_server.kernels.arguments import FLOATS, check_tensor
+from pagoda_server.kernels.fp8 import build_quantized, store_quantized
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float, out: Tensor | None = None) -> Tensor:
@@ -27,6 +28,23 @@ def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float, out: T
     return out
 
 
+def rms_norm_fp8(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """`rms_norm` and `fp8.quantize_tokens` in one pass."""
+    _check(x, weight, x)
+    out, scales = build_quantized(x.shape[0], x.shape[1], x.device)
+    _launch(x, x, weight, eps, out, scales, add=False)
+    return out, scales
+
+
+def add_rms_norm_fp8(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """`add_rms_norm` and `fp8.quantize_tokens` in one pass."""
+    _check(x, weight, x)
+    check_tensor("residual", residual, x.shape, (x.dtype,))
+    out, scales = build_quantized(x.shape[0], x.shape[1], x.device)
+    _launch(x, residual, weight, eps, out, scales, add=True)
+    return out, scales
+
+
 def _check(x: Tensor, weight: Tensor, out: Tensor | None) -> Tensor:
     check_tensor("x", x, (None, None), FLOATS)
     check_tensor("weight", weight, (x.shape[1],), (x.dtype,))
@@ -35,13 +53,18 @@ def _check(x: Tensor, weight: Tensor, out: Tensor | None) -> Tensor:
     return out
 
 
-def _launch(x: Tensor, residual: Tensor, weight: Tensor, eps: float, out: Tensor, add: bool) -> None:
+def _launch(
+    x: Tensor, residual: Tensor, weight: Tensor, eps: float, out: Tensor, scales: Tensor | None = None, *, add: bool
+) -> None:
+    """Quantizes if there are `scales`."""
     num_tokens, hidden = x.shape
     block = triton.next_power_of_2(hidden)
     if num_tokens:
         _norm_kernel[(num_tokens,)](
-            x, residual, weight, out, eps, HIDDEN=hidden, BLOCK=block, ADD=add, num_warps=min(16, max(4, block // 512))
-        )
+            x, residual, weight, out, out if scales is None else scales, eps,
+            HIDDEN=hidden, BLOCK=block, ADD=add, QUANTIZE=scales is not None,
+            num_warps=min(16, max(4, block // 512)),
+        )  # fmt: skip
 
 
 @triton.jit
@@ -52,8 +75,9 @@ def round_norm(wide, scale, weight, dtype: tl.constexpr):
 
 @triton.jit
 def _norm_kernel(
-    x_ptr, residual_ptr, weight_ptr, out_ptr, eps, HIDDEN: tl.constexpr, BLOCK: tl.constexpr, ADD: tl.constexpr
-):
+    x_ptr, residual_ptr, weight_ptr, out_ptr, scales_ptr, eps,
+    HIDDEN: tl.constexpr, BLOCK: tl.constexpr, ADD: tl.constexpr, QUANTIZE: tl.constexpr,
+):  # fmt: skip
     columns = tl.arange(0, BLOCK)
     valid = columns < HIDDEN
     offset = tl.program_id(0).to(tl.int64) * HIDDEN
@@ -65,4 +89,8 @@ def _norm_kernel(
     wide = x.to(tl.float32)
     scale = tl.rsqrt(tl.sum(wide * wide, 0) / HIDDEN + eps)
     weight = tl.load(weight_ptr + columns, mask=valid, other=0.0)
-    tl.store(out_ptr + offset + columns, round_norm(wide, scale, weight, x.dtype), mask=valid)
+    normed = round_norm(wide, scale, weight, x.dtype)
+    if QUANTIZE:
+        store_quantized(normed.to(tl.float32), out_ptr + offset, scales_ptr + tl.program_id(0), columns, valid)
+    else:
+        tl.store(out_ptr + offset + columns, normed, mask=valid)

@@ -55,10 +55,10 @@ def prefill_attention(
 ) -> Tensor:
     """q [T, heads, head_dim], sequences one after another → [T, heads, head_dim].
 
-    Caches [pages, page_size, kv_heads, head_dim] of q's dtype (bf16, fp16, fp32) that already hold the new tokens,
-    page_table [rows, max_pages] int32, rows [B] int32, cu_seqlens [B + 1] int32 where each sequence's queries start,
-    lengths [B] int32 tokens of the context, its new ones last. Tokens past cu_seqlens[B], and sequences without new
-    tokens or of length 0, read and write nothing.
+    Caches [pages, page_size, kv_heads, head_dim] of q's dtype (bf16, fp16, fp32) or e4m3 already hold the new tokens;
+    `k_scale` and `v_scale` multiply what they hold. page_table [rows, max_pages] int32, rows [B] int32, cu_seqlens
+    [B + 1] int32 where each sequence's queries start, lengths [B] int32 tokens of the context, its new ones last.
+    Tokens past cu_seqlens[B], and sequences without new tokens or of length 0, read and write nothing.
     """
     num_tokens, num_heads, head_dim = q.shape
     batch = rows.shape[0]

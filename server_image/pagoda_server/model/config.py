@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pagoda_server.quant.checkpoint import Fp8Checkpoint, parse_fp8_checkpoint
+
 SUPPORTED = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
 
 
@@ -45,6 +47,8 @@ class ModelConfig:
     dtype: str
     """The checkpoint's own: float32, bfloat16 or float16."""
     eos_token_ids: tuple[int, ...]
+    quantization: Fp8Checkpoint | None = None
+    """None: the weights are stored in `dtype`."""
 
 
 def read_model_config(folder: Path) -> ModelConfig:
@@ -82,6 +86,7 @@ def parse_model_config(raw: dict[str, Any], generation: dict[str, Any]) -> Model
         qk_norm=qwen3,
         dtype=str(raw.get("dtype") or raw.get("torch_dtype") or "float32"),
         eos_token_ids=_parse_eos(raw, generation),
+        quantization=_parse_quantization(raw),
     )
 
 
@@ -97,8 +102,6 @@ def _refuse_unsupported(raw: dict[str, Any]) -> None:
         raise UnsupportedModel(
             "config.json: auto_map names code in the model folder, which is never run; use a model without it"
         )
-    if raw.get("quantization_config"):
-        raise UnsupportedModel("config.json: quantization_config is set; use the unquantized checkpoint")
     activation = raw.get("hidden_act", "silu")
     if activation != "silu":
         raise UnsupportedModel(f"config.json: hidden_act is {activation!r}; supported is 'silu'")
@@ -134,6 +137,16 @@ def _parse_rope(raw: dict[str, Any]) -> tuple[float, Llama3Rope | None]:
         high_freq_factor=float(parameters["high_freq_factor"]),
         original_max_position_embeddings=int(parameters["original_max_position_embeddings"]),
     )
+
+
+def _parse_quantization(raw: dict[str, Any]) -> Fp8Checkpoint | None:
+    config = raw.get("quantization_config") or raw.get("compression_config")  # its older name
+    if not config:
+        return None
+    try:
+        return parse_fp8_checkpoint(config, tied=bool(raw.get("tie_word_embeddings", False)))
+    except ValueError as error:
+        raise UnsupportedModel(f"config.json: {error}") from error
 
 
 def _parse_eos(raw: dict[str, Any], generation: dict[str, Any]) -> tuple[int, ...]:

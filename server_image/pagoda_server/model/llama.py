@@ -51,11 +51,12 @@ def rotate(x: Tensor, rotary: Rotary) -> Tensor:
 
 
 class Layer(nn.Module):
-    """One block; projections that share an input are one matrix."""
+    """One block; projections that share an input are one matrix, in fp8 after `quant.fp8.replace_linears`."""
 
     def __init__(self, config: ModelConfig, index: int) -> None:
         super().__init__()
         self.config, self.index = config, index
+        self.kv_scales = (1.0, 1.0)  # of keys and values, for a cache in fp8
         hidden, head_dim = config.hidden_size, config.head_dim
         self.q_size, self.kv_size = config.num_heads * head_dim, config.num_kv_heads * head_dim
         self.qkv = nn.Linear(hidden, self.q_size + 2 * self.kv_size, bias=config.qkv_bias)

@@ -3,36 +3,63 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from pagoda_server.model.config import ModelConfig, UnsupportedModel
 from pagoda_server.model.llama import Layer, Llama
+from pagoda_server.quant.fp8 import E4M3, Fp8Linear, quantize_rows, replace_linears
+
+BLOCK_ROWS = 512
+WIDE = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 
 
 class BadCheckpoint(UnsupportedModel):
     """The weights do not fit the config; the message names tensors or files."""
 
 
-def load_model(folder: Path, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> Llama:
-    """The decoder in eval form on `device`. Raises `BadCheckpoint`."""
+class Fp8Slot(NamedTuple):
+    """Where a weight is kept in fp8 that the checkpoint does not store so."""
+
+    values: Tensor
+    scales: Tensor
+    """[rows]"""
+
+
+Slot = Tensor | Fp8Slot
+
+
+def load_model(
+    folder: Path, config: ModelConfig, device: torch.device, dtype: torch.dtype, *, fp8: bool = False
+) -> Llama:
+    """The decoder in eval form on `device`; with `fp8` its projections become fp8 as they are read, one by one.
+
+    Raises `BadCheckpoint`, or ValueError for shapes that fp8 cannot have.
+    """
     files = find_weight_files(folder)
     with torch.device("meta"):
-        model = Llama(config)
-    model = model.to(dtype).to_empty(device=device).requires_grad_(False).eval()
-    slots = build_tensor_slots(model)
+        model = Llama(config).to(dtype)
+        if fp8 or config.quantization is not None:
+            replace_linears(model)
+    model = model.to_empty(device=device).requires_grad_(False).eval()
+    kv_scales = torch.ones((config.num_layers, 2))
+    slots = build_tensor_slots(model) | _build_kv_scale_slots(config, kv_scales)
     seen: set[str] = set()
     unexpected: list[str] = []
     for path in files:
         for name, tensor in _read_tensors(path):
             if name in slots:
-                _copy(name, slots[name], tensor)
+                place(name, slots[name], tensor)
                 seen.add(name)
             elif not _is_redundant(name, config):
                 unexpected.append(name)
     _check_names(sorted(slots.keys() - seen), sorted(unexpected), folder)
+    for layer, (k_scale, v_scale) in zip(model.layers, kv_scales.tolist(), strict=True):
+        assert isinstance(layer, Layer)
+        layer.kv_scales = (k_scale, v_scale)
     return model
 
 
@@ -60,9 +87,9 @@ def find_weight_files(folder: Path) -> list[Path]:
     )
 
 
-def build_tensor_slots(model: Llama) -> dict[str, Tensor]:
+def build_tensor_slots(model: Llama) -> dict[str, Slot]:
     """Checkpoint names to the views of the parameters that they fill."""
-    slots = {"model.embed_tokens.weight": model.embedding.data, "model.norm.weight": model.norm.data}
+    slots: dict[str, Slot] = {"model.embed_tokens.weight": model.embedding.data, "model.norm.weight": model.norm.data}
     if not model.config.tie_word_embeddings:
         slots["lm_head.weight"] = model.lm_head.data
     for index, layer in enumerate(model.layers):
@@ -71,8 +98,19 @@ def build_tensor_slots(model: Llama) -> dict[str, Tensor]:
     return slots
 
 
-def _build_layer_slots(layer: Layer) -> dict[str, Tensor]:
-    slots = {
+def _build_kv_scale_slots(config: ModelConfig, scales: Tensor) -> dict[str, Slot]:
+    """scales [layers, 2]"""
+    if config.quantization is None or not config.quantization.has_kv_scales:
+        return {}
+    return {
+        f"model.layers.{index}.self_attn.{name}_scale": scale
+        for index, pair in enumerate(scales)
+        for name, scale in zip("kv", pair, strict=True)
+    }
+
+
+def _build_layer_slots(layer: Layer) -> dict[str, Slot]:
+    slots: dict[str, Slot] = {
         "input_layernorm.weight": layer.attention_norm.data,
         "post_attention_layernorm.weight": layer.mlp_norm.data,
     }
@@ -86,10 +124,18 @@ def _build_layer_slots(layer: Layer) -> dict[str, Tensor]:
         (layer.down, ["mlp.down_proj"], [layer.config.hidden_size]),
     )
     for linear, names, sizes in merged:
-        for kind, parameter in linear.named_parameters():
-            slots |= {
-                f"{name}.{kind}": part for name, part in zip(names, torch.split(parameter.data, sizes), strict=True)
-            }
+        for kind, parts in _split_parameters(linear, sizes, stored_fp8=layer.config.quantization is not None).items():
+            slots |= {f"{name}.{kind}": part for name, part in zip(names, parts, strict=True)}
+    return slots
+
+
+def _split_parameters(linear: nn.Module, sizes: list[int], *, stored_fp8: bool) -> dict[str, list[Slot]]:
+    """A merged projection's parameters by their names, cut into the parts that a checkpoint has."""
+    parts = {name: list(torch.split(parameter.data, sizes)) for name, parameter in linear.named_parameters()}
+    slots: dict[str, list[Slot]] = {name: [*tensors] for name, tensors in parts.items()}
+    if isinstance(linear, Fp8Linear) and not stored_fp8:
+        del slots["weight_scale"]
+        slots["weight"] = [Fp8Slot(*pair) for pair in zip(parts["weight"], parts["weight_scale"], strict=True)]
     return slots
 
 
@@ -99,16 +145,50 @@ def _read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
             yield name, file.get_tensor(name)
 
 
-def _copy(name: str, slot: Tensor, tensor: Tensor) -> None:
-    if slot.shape != tensor.shape:
-        raise BadCheckpoint(f"tensor {name} has shape {list(tensor.shape)}; config.json asks for {list(slot.shape)}")
-    if not tensor.is_floating_point():
-        raise BadCheckpoint(f"tensor {name} is {tensor.dtype}; use the unquantized checkpoint")
-    slot.copy_(tensor)
+def place(name: str, slot: Slot, tensor: Tensor) -> None:
+    """The only way of a tensor into the model. Quantizes what the model keeps in fp8 and the file does not."""
+    if isinstance(slot, Tensor) and name.endswith("_scale"):
+        _place_scale(name, slot, tensor)
+        return
+    values = slot.values if isinstance(slot, Fp8Slot) else slot
+    if values.shape != tensor.shape:
+        raise BadCheckpoint(f"tensor {name} has shape {list(tensor.shape)}; config.json asks for {list(values.shape)}")
+    accepted = (E4M3,) if isinstance(slot, Tensor) and slot.dtype == E4M3 else WIDE
+    if tensor.dtype not in accepted:
+        names = " or ".join(str(dtype).removeprefix("torch.") for dtype in accepted)
+        raise BadCheckpoint(f"tensor {name} is {tensor.dtype}; by config.json it is {names}: fetch the model again")
+    if isinstance(slot, Fp8Slot):
+        _place_quantized(slot, tensor)
+    else:
+        slot.copy_(tensor)
+
+
+def _place_quantized(slot: Fp8Slot, tensor: Tensor) -> None:
+    """By blocks of rows, so that what is wide for a moment takes memory from no KV page."""
+    blocks = (torch.split(part, BLOCK_ROWS) for part in (slot.values, slot.scales, tensor))
+    for values, scales, wide in zip(*blocks, strict=True):
+        quantized, block_scales = quantize_rows(wide.to(values.device))
+        values.copy_(quantized)
+        scales.copy_(block_scales[:, 0])
+
+
+def _place_scale(name: str, slot: Tensor, tensor: Tensor) -> None:
+    """One scale for all rows, or one a row."""
+    if tensor.numel() not in (1, slot.numel()):
+        raise BadCheckpoint(f"tensor {name} has shape {list(tensor.shape)}; supported are one value or {slot.numel()}")
+    wide = tensor.float().flatten()
+    if not bool(((wide > 0) & wide.isfinite()).all()):
+        raise BadCheckpoint(f"tensor {name} holds {wide.min().item()} to {wide.max().item()}; scales are above 0")
+    slot.copy_(wide.expand(slot.numel()).view(slot.shape))
 
 
 def _is_redundant(name: str, config: ModelConfig) -> bool:
-    return name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and config.tie_word_embeddings)
+    """Tied heads are not read; `input_scale` is the scale of all tokens, where each has its own here."""
+    return (
+        name.endswith("rotary_emb.inv_freq")
+        or (name == "lm_head.weight" and config.tie_word_embeddings)
+        or (name.endswith("_proj.input_scale") and config.quantization is not None)
+    )
 
 
 def _check_names(missing: list[str], unexpected: list[str], folder: Path) -> None:

@@ -12,8 +12,10 @@ from pagoda_server.engine.step import Engine, Runner
 from pagoda_server.model.config import ModelConfig, UnsupportedModel, read_model_config
 from pagoda_server.model.llama import Llama
 from pagoda_server.model.loader import load_model
+from pagoda_server.quant.fp8 import E4M3
+from pagoda_server.runtime.cache import count_page_bytes
 from pagoda_server.runtime.capacity import measure_capacity
-from pagoda_server.runtime.runner import ModelRunner, count_page_bytes
+from pagoda_server.runtime.runner import ModelRunner
 from pagoda_server.wire import Hello
 
 log = logging.getLogger(__name__)
@@ -30,9 +32,11 @@ def build_engine(config: EngineConfig) -> BuiltEngine:
     """Raises `UnsupportedModel` or ValueError with the field to change."""
     model_config = read_model_config(config.model)
     device, dtype = choose_device(config), choose_dtype(config, model_config)
-    model = load_model(config.model, model_config, device, dtype)
+    refuse_fp8_before_ada(config, model_config, device)
+    model = load_model(config.model, model_config, device, dtype, fp8=config.quantization == "fp8")
     limits_len = choose_model_len(config, model_config)
-    num_pages = count_pages(config, model_config, device, dtype)
+    kv_dtype = E4M3 if config.kv_cache_dtype == "fp8" else dtype
+    num_pages = count_pages(config, model_config, device, dtype, kv_dtype)
     max_model_len = min(limits_len, num_pages * config.page_size)
     if config.max_model_len is not None and max_model_len < config.max_model_len:
         raise ValueError(
@@ -47,12 +51,14 @@ def build_engine(config: EngineConfig) -> BuiltEngine:
         eos_token_ids=model_config.eos_token_ids,
     )
     pool = PagePool(num_pages, config.page_size)
-    runner = build_runner(model, limits, num_pages, config.page_size)
+    runner = build_runner(model, limits, num_pages, config.page_size, kv_dtype)
     capacity = measure_capacity(runner, limits, pool) if config.measure_capacity else None
     log.info(
-        "engine built: device=%s dtype=%s pages=%d max_model_len=%d capacity=%s",
+        "engine built: device=%s dtype=%s weights=%s kv_cache=%s pages=%d max_model_len=%d capacity=%s",
         device,
         dtype,
+        "fp8" if config.quantization == "fp8" or model_config.quantization else dtype,
+        kv_dtype,
         num_pages,
         max_model_len,
         capacity,
@@ -69,15 +75,17 @@ def build_engine(config: EngineConfig) -> BuiltEngine:
     return BuiltEngine(engine, hello)
 
 
-def build_runner(model: Llama, limits: Limits, num_pages: int, page_size: int) -> Runner:
+def build_runner(
+    model: Llama, limits: Limits, num_pages: int, page_size: int, kv_dtype: torch.dtype | None = None
+) -> Runner:
     """Our kernels on a GPU in 16 bits; the reference elsewhere and for shapes that the kernels do not know."""
     config, dtype = model.config, model.embedding.dtype
     fits = config.num_heads // config.num_kv_heads <= 16 and config.head_dim <= 256
     if model.embedding.device.type == "cuda" and dtype != torch.float32 and fits:
         from pagoda_server.runtime.gpu_runner import GpuRunner  # Triton compiles for a GPU, or is absent
 
-        return GpuRunner(model, limits, num_pages, page_size)
-    return ModelRunner(model, num_pages, page_size)
+        return GpuRunner(model, limits, num_pages, page_size, kv_dtype)
+    return ModelRunner(model, num_pages, page_size, kv_dtype)
 
 
 def choose_device(config: EngineConfig) -> torch.device:
@@ -87,6 +95,24 @@ def choose_device(config: EngineConfig) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is 'cuda' but this machine has no CUDA GPU; give 'cpu' or 'auto'")
     return torch.device(name)
+
+
+def refuse_fp8_before_ada(config: EngineConfig, model: ModelConfig, device: torch.device) -> None:
+    """The kernels convert to and from e4m3 in hardware, which came with compute capability 8.9."""
+    wanted = {
+        f"quantization is {config.quantization!r}": config.quantization == "fp8",
+        "the model's weights are fp8": model.quantization is not None,
+        f"kv_cache_dtype is {config.kv_cache_dtype!r}": config.kv_cache_dtype == "fp8",
+    }
+    reasons = [reason for reason, is_wanted in wanted.items() if is_wanted]
+    if device.type != "cuda" or not reasons:
+        return
+    major, minor = torch.cuda.get_device_capability(device)
+    if (major, minor) < (8, 9):
+        raise ValueError(
+            f"{' and '.join(reasons)}, but this GPU is of compute capability {major}.{minor} and fp8 needs 8.9 "
+            "(L4, L40S, H100 or later); serve bf16 weights with quantization 'none' and kv_cache_dtype 'auto'"
+        )
 
 
 def choose_dtype(config: EngineConfig, model: ModelConfig) -> torch.dtype:
@@ -109,9 +135,11 @@ def choose_model_len(config: EngineConfig, model: ModelConfig) -> int:
     return config.max_model_len
 
 
-def count_pages(config: EngineConfig, model: ModelConfig, device: torch.device, dtype: torch.dtype) -> int:
+def count_pages(
+    config: EngineConfig, model: ModelConfig, device: torch.device, dtype: torch.dtype, kv_dtype: torch.dtype
+) -> int:
     """Pages in the memory left beside weights (already loaded) and activations (estimated)."""
-    page_bytes = count_page_bytes(model, config.page_size, dtype)
+    page_bytes = count_page_bytes(model, config.page_size, kv_dtype)
     if device.type == "cpu":
         budget_bytes = config.kv_cache_bytes
     else:

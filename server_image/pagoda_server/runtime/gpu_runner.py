@@ -20,6 +20,7 @@ from pagoda_server.kernels.prepare import append_tokens, prepare_decode
 from pagoda_server.kernels.sampler import build_sampler_scratch, sample
 from pagoda_server.model.llama import Llama
 from pagoda_server.runtime.adjustments import adjust, needs_history
+from pagoda_server.runtime.cache import LayerCache, build_caches
 from pagoda_server.runtime.device_state import Ints, build_device_state, is_decode
 from pagoda_server.runtime.fused import FusedDecoder
 from pagoda_server.runtime.graphs import Graphs, choose_buckets
@@ -65,13 +66,13 @@ def build_prefill(chunks: Sequence[Chunk], page_size: int) -> Prefill:
 class GpuRunner:
     """Implements `pagoda_server.engine.step.Runner` on CUDA (and, without graphs, in Triton's interpreter)."""
 
-    def __init__(self, model: Llama, limits: Limits, num_pages: int, page_size: int) -> None:
+    def __init__(
+        self, model: Llama, limits: Limits, num_pages: int, page_size: int, kv_dtype: torch.dtype | None = None
+    ) -> None:
+        """`kv_dtype`: of the KV tensors, None: the activations'."""
         config = model.config
         self.device, self.page_size, self.run_ahead = model.embedding.device, page_size, 1
-        shape = (num_pages, page_size, config.num_kv_heads, config.head_dim)
-        caches = [
-            (model.embedding.new_zeros(shape), model.embedding.new_zeros(shape)) for _ in range(config.num_layers)
-        ]
+        caches = build_caches(model, num_pages, page_size, kv_dtype or model.embedding.dtype)
         self.decoder = FusedDecoder(model, caches, limits.max_model_len)
         self.state = build_device_state(limits.max_num_seqs, limits.max_model_len, page_size, self.device)
         self.scale = config.head_dim**-0.5
@@ -117,8 +118,9 @@ class GpuRunner:
         )
         plan_decode(rows, lengths, self.plan)
 
-        def attend(q: Tensor, k_cache: Tensor, v_cache: Tensor) -> Tensor:
-            return decode_attention(q, k_cache, v_cache, state.page_table, self.plan, self.scale)
+        def attend(q: Tensor, cache: LayerCache) -> Tensor:
+            k, v, k_scale, v_scale = cache
+            return decode_attention(q, k, v, state.page_table, self.plan, self.scale, k_scale=k_scale, v_scale=v_scale)
 
         hidden = self.decoder.forward(ids, positions, slots, attend)
         logits = self.decoder.compute_logits(hidden, out=self.logits[:bucket])
@@ -129,8 +131,10 @@ class GpuRunner:
         input_ids, positions, slots, cu_seqlens, rows, lengths, sampled, sampled_rows = sent
         state = self.state
 
-        def attend(q: Tensor, k_cache: Tensor, v_cache: Tensor) -> Tensor:
-            return prefill_attention(q, k_cache, v_cache, state.page_table, rows, cu_seqlens, lengths, self.scale)
+        def attend(q: Tensor, cache: LayerCache) -> Tensor:
+            k, v, k_scale, v_scale = cache
+            paged = (q, k, v, state.page_table, rows, cu_seqlens, lengths)
+            return prefill_attention(*paged, self.scale, k_scale=k_scale, v_scale=v_scale)
 
         hidden = self.decoder.forward(input_ids, positions, slots, attend)
         state.lengths.index_copy_(0, rows.long(), lengths)

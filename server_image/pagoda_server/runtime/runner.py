@@ -11,9 +11,9 @@ from torch import Tensor
 
 from pagoda_server.engine.scheduler import Chunk
 from pagoda_server.engine.step import Launched
-from pagoda_server.model.config import ModelConfig
 from pagoda_server.model.llama import Llama
 from pagoda_server.runtime.attention import attend_pages, write_pages
+from pagoda_server.runtime.cache import build_caches
 from pagoda_server.runtime.sampler import build_row, sample_rows
 
 
@@ -68,38 +68,46 @@ def build_batch(chunks: Sequence[Chunk], page_size: int, device: torch.device) -
     )
 
 
-def count_page_bytes(config: ModelConfig, page_size: int, dtype: torch.dtype) -> int:
-    """Bytes of one page over all layers, keys and values."""
-    return 2 * config.num_layers * page_size * config.num_kv_heads * config.head_dim * dtype.itemsize
-
-
 class ModelRunner:
     """Implements `pagoda_server.engine.step.Runner`, one step at a time."""
 
     run_ahead = 0
 
-    def __init__(self, model: Llama, num_pages: int, page_size: int) -> None:
+    def __init__(self, model: Llama, num_pages: int, page_size: int, kv_dtype: torch.dtype | None = None) -> None:
+        """`kv_dtype`: of the KV tensors, None: the activations'."""
         self.model = model
         self.page_size = page_size
-        self.device, dtype = model.embedding.device, model.embedding.dtype
-        shape = (num_pages, page_size, model.config.num_kv_heads, model.config.head_dim)
-        self.k_caches = [torch.zeros(shape, dtype=dtype, device=self.device) for _ in range(model.config.num_layers)]
-        self.v_caches = [torch.zeros(shape, dtype=dtype, device=self.device) for _ in range(model.config.num_layers)]
+        self.device = model.embedding.device
+        self.caches = build_caches(model, num_pages, page_size, kv_dtype or model.embedding.dtype)
 
     @torch.inference_mode()
     def forward(self, chunks: Sequence[Chunk]) -> Tensor:
         """Logits [S, vocab] float32 of the chunks that sample, in their order."""
         batch = build_batch(chunks, self.page_size, self.device)
+        return self.model.compute_logits(self.compute_hidden(batch)[batch.sample_indices])
+
+    @torch.inference_mode()
+    def compute_hidden(self, batch: Batch) -> Tensor:
+        """[T, hidden] after the last norm."""
         query_lengths = batch.query_lengths
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            k_cache, v_cache = self.k_caches[layer], self.v_caches[layer]
-            write_pages(k_cache, k, batch.slots)
-            write_pages(v_cache, v, batch.slots)
-            return attend_pages(q, k_cache, v_cache, batch.page_tables, query_lengths, batch.context_lengths)
+            cache = self.caches[layer]
+            write_pages(cache.k, k, batch.slots, cache.k_scale)
+            write_pages(cache.v, v, batch.slots, cache.v_scale)
+            return attend_pages(
+                q,
+                cache.k,
+                cache.v,
+                batch.page_tables,
+                query_lengths,
+                batch.context_lengths,
+                cache.k_scale,
+                cache.v_scale,
+            )
 
-        hidden = self.model(batch.input_ids, batch.positions, attend)
-        return self.model.compute_logits(hidden[batch.sample_indices])
+        hidden: Tensor = self.model(batch.input_ids, batch.positions, attend)
+        return hidden
 
     def launch(self, chunks: Sequence[Chunk]) -> Launched:
         sampled = sample_rows(self.forward(chunks), [build_row(chunk.request) for chunk in chunks if chunk.samples])

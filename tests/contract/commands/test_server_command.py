@@ -9,7 +9,14 @@ import pytest
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.build.pod import build_pod_template
 from pagoda_operator.build.settings import BuildSettings
-from pagoda_server.__main__ import build_front_command, build_parser, build_settings, plan_workers
+from pagoda_server.__main__ import (
+    build_engine_command,
+    build_engine_config,
+    build_front_command,
+    build_parser,
+    build_settings,
+    plan_workers,
+)
 from pagoda_server.settings import Settings
 
 ARCHITECTURE = Path(__file__).parents[3] / "ARCHITECTURE.md"
@@ -41,10 +48,24 @@ def test_the_server_knows_whose_it_is() -> None:
 
 @pytest.mark.parametrize("caching", [True, False])
 def test_the_engine_runs_as_the_spec_says(caching: bool) -> None:
-    engine = {"maxModelLen": 1024, "maxNumSeqs": 8, "maxBatchedTokens": 512, "prefixCaching": caching}
+    engine = {
+        "maxModelLen": 1024,
+        "maxNumSeqs": 8,
+        "maxBatchedTokens": 512,
+        "prefixCaching": caching,
+        "quantization": "fp8",
+        "kvCacheDtype": "fp8",
+    }
     config = parse_command(build_command(engine=engine)).engine
     assert (config.max_model_len, config.max_num_seqs, config.max_batched_tokens) == (1024, 8, 512)
     assert config.prefix_caching is caching
+    assert (config.quantization, config.kv_cache_dtype) == ("fp8", "fp8")
+
+
+def test_the_engine_process_gets_the_settings_of_the_server() -> None:
+    config = parse_command(build_command(engine={"quantization": "fp8", "kvCacheDtype": "fp8", "maxNumSeqs": 3})).engine
+    args = build_parser().parse_args(build_engine_command(config)[3:])
+    assert build_engine_config(args, args.socket) == config
 
 
 def test_a_front_is_told_what_the_server_was() -> None:

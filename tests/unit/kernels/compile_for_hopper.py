@@ -18,7 +18,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
-from pagoda_server.kernels import activation, adjust, norm, prefill_attention, prepare, rope_write, sampler
+from pagoda_server.kernels import activation, adjust, fp8, norm, prefill_attention, prepare, rope_write, sampler
 from pagoda_server.kernels.decode_attention import decode_attention
 from pagoda_server.kernels.decode_plan import build_decode_plan, plan_decode
 
@@ -68,9 +68,11 @@ def ints(*shape: int) -> Tensor:
     return torch.zeros(shape, dtype=torch.int32)
 
 
-def compile_attention(heads: int, kv_heads: int, head_dim: int, dtype: torch.dtype) -> None:
+def compile_attention(
+    heads: int, kv_heads: int, head_dim: int, dtype: torch.dtype, kv_dtype: torch.dtype | None = None
+) -> None:
     q = torch.zeros((BATCH, heads, head_dim), dtype=dtype)
-    k_cache, v_cache = (torch.zeros((2, 64, kv_heads, head_dim), dtype=dtype) for _ in range(2))
+    k_cache, v_cache = (torch.zeros((2, 64, kv_heads, head_dim), dtype=kv_dtype or dtype) for _ in range(2))
     plan = build_decode_plan(BATCH, heads, kv_heads, head_dim, 64, CPU)
     paged = (q, k_cache, v_cache, ints(BATCH, 16))
     plan_decode(ints(BATCH), ints(BATCH), plan)
@@ -87,6 +89,11 @@ def compile_rest(dtype: torch.dtype) -> None:
     norm.rms_norm(x, weight, 1e-6)
     norm.add_rms_norm(x, x.clone(), weight, 1e-6)
     activation.silu_mul(x)
+    fp8.quantize_tokens(x)
+    norm.rms_norm_fp8(x, weight, 1e-6)
+    norm.add_rms_norm_fp8(x, x.clone(), weight, 1e-6)
+    for size in (14_336, 28_672):
+        activation.silu_mul_fp8(torch.zeros((TOKENS, 2 * size), dtype=dtype))
     state = ints(8, 999), ints(8), ints(8, 16)
     prepare.prepare_decode(ints(BATCH), *state, 64, ints(BATCH), ints(BATCH), ints(BATCH), ints(BATCH))
     prepare.prepare_prefill(
@@ -107,4 +114,5 @@ if __name__ == "__main__":
     JITFunction.run = stop_after_compiling(JITFunction.run)
     for shape in SHAPES:
         compile_attention(*shape)
+        compile_attention(*shape, torch.float8_e4m3fn)
     compile_rest(torch.bfloat16)

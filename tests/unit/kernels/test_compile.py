@@ -9,11 +9,13 @@ from pathlib import Path
 SCRIPT = Path(__file__).parent / "compile_for_hopper.py"
 HOPPER_SHARED_BYTES = 232_448
 KERNELS = {
+    "activation._silu_mul_fp8_kernel",
     "activation._silu_mul_kernel",
     "adjust._adjust_kernel",
     "decode_attention._decode_kernel",
     "decode_attention._merge_kernel",
     "decode_plan._plan_kernel",
+    "fp8._quantize_kernel",
     "norm._norm_kernel",
     "prefill_attention._prefill_kernel",
     "prepare._append_kernel",

@@ -12,6 +12,7 @@ from pagoda_server.engine.step import Engine, Runner
 from pagoda_server.model.config import read_model_config
 from pagoda_server.model.llama import Llama
 from pagoda_server.model.loader import load_model
+from pagoda_server.quant.fp8 import E4M3
 from pagoda_server.runtime.gpu_runner import GpuRunner
 from pagoda_server.runtime.runner import ModelRunner
 from pagoda_server.wire import Sampling, Submit, TokenLogprobs
@@ -33,17 +34,18 @@ SIZES = {
 Answers = dict[str, tuple[list[int], list[TokenLogprobs]]]
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen3"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Llama:
+def build_model(family: str, folder: Path, *, fp8: bool = False) -> Llama:
     torch.manual_seed(7)
-    folder = tmp_path_factory.mktemp("model")
     config: transformers.PretrainedConfig = (
-        transformers.LlamaConfig(**SIZES)
-        if request.param == "llama"
-        else transformers.Qwen3Config(**SIZES, head_dim=32)
+        transformers.LlamaConfig(**SIZES) if family == "llama" else transformers.Qwen3Config(**SIZES, head_dim=32)
     )
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    return load_model(folder, read_model_config(Path(folder)), torch.device("cpu"), torch.float32)
+    return load_model(folder, read_model_config(folder), torch.device("cpu"), torch.float32, fp8=fp8)
+
+
+@pytest.fixture(scope="module", params=["llama", "qwen3"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Llama:
+    return build_model(request.param, tmp_path_factory.mktemp("model"))
 
 
 def answer(runner: Runner, pages: int, samplings: list[tuple[int, Sampling]]) -> tuple[Answers, int]:
@@ -92,3 +94,12 @@ def test_a_seed_repeats_whatever_the_batch(model: Llama) -> None:
     alone, _ = answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE), 16, [seeded])
     among, _ = answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE), 16, [seeded, (12, GREEDY), (3, GREEDY)])
     assert alone["0"][0] == among["0"][0]
+
+
+def test_fp8_weights_and_pages_give_the_references_tokens_and_bear_preemption(tmp_path: Path) -> None:
+    requests = [(30, Sampling(max_tokens=6, temperature=0.0)), (30, Sampling(max_tokens=6, temperature=0.0))]
+    model = build_model("llama", tmp_path, fp8=True)
+    expected, _ = answer(ModelRunner(model, 16, PAGE_SIZE, E4M3), 16, requests)
+    found, some = answer(GpuRunner(model, LIMITS, 5, PAGE_SIZE, E4M3), 5, requests)
+    assert some == 1
+    assert {name: tokens for name, (tokens, _) in found.items()} == {k: tokens for k, (tokens, _) in expected.items()}

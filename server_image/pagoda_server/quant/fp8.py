@@ -1,0 +1,92 @@
+"""Weights and activations in fp8 (e4m3: 3 bits of mantissa, largest 448), each row with a float32 scale of its own.
+
+A weight has one scale an output channel, made once; an activation one a token, made as it comes (Micikevicius et al.,
+"FP8 formats for deep learning", 2022; Dettmers et al., "LLM.int8()", 2022, for a scale a row and a column). On a GPU
+the product runs on fp8 tensor cores; elsewhere the same rounded numbers are multiplied in float32: slow, and the
+reference.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+E4M3 = torch.float8_e4m3fn
+LARGEST = 448.0
+SMALLEST_SCALE = 2.0**-100
+"""A row of zeros needs a scale that can be divided by."""
+ALIGNMENT = 16
+"""Both sizes of a weight are multiples of it, or the tensor cores' product refuses them."""
+
+
+def saturate(x: Tensor) -> Tensor:
+    """To e4m3. What is too large becomes 448: torch alone would make it NaN, as this format has no infinity."""
+    return x.float().clamp(-LARGEST, LARGEST).to(E4M3)
+
+
+def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x [..., K] → values [..., K] e4m3 and scales [..., 1] float32, x ≈ values * scales; a row's largest is ±448."""
+    wide = x.float()
+    scales = (wide.abs().amax(-1, keepdim=True) / LARGEST).clamp(min=SMALLEST_SCALE)
+    return saturate(wide / scales), scales
+
+
+def multiply_scaled(
+    values: Tensor, scales: Tensor, weight: Tensor, weight_scale: Tensor, bias: Tensor | None
+) -> Tensor:
+    """values [T, K] e4m3 with scales [T, 1], weight [N, K] e4m3 with weight_scale [N] → [T, N] bf16. On CUDA alone."""
+    bias = None if bias is None else bias.to(torch.bfloat16)
+    return torch._scaled_mm(
+        values,
+        weight.t(),
+        scale_a=scales,
+        scale_b=weight_scale[None, :],
+        bias=bias,
+        out_dtype=torch.bfloat16,
+        use_fast_accum=True,
+    )
+
+
+class Fp8Linear(nn.Module):
+    """In the place of `nn.Linear`, which it equals but for rounding."""
+
+    def __init__(self, in_features: int, out_features: int, bias: nn.Parameter | None, dtype: torch.dtype) -> None:
+        """Unset weights on the default device; `dtype` is the activations'."""
+        super().__init__()
+        for name, size in (("in_features", in_features), ("out_features", out_features)):
+            if size % ALIGNMENT:
+                raise ValueError(
+                    f"quantization is fp8 but a projection's {name} is {size}, not a multiple of {ALIGNMENT}; "
+                    "use 'none' for this model"
+                )
+        self.weight = nn.Parameter(torch.empty(out_features, in_features, dtype=E4M3), requires_grad=False)
+        self.weight_scale = nn.Parameter(torch.empty(out_features, dtype=torch.float32), requires_grad=False)
+        self.bias = bias
+        self.dtype = dtype
+
+    def forward(self, x: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+        """x [T, K], or what it is quantized: values [T, K] and scales [T, 1] → [T, N] of the activations' dtype."""
+        values, scales = self._quantize(x) if isinstance(x, Tensor) else x
+        if self._is_fast(values):
+            return multiply_scaled(values, scales, self.weight, self.weight_scale, self.bias).to(self.dtype)
+        product = F.linear(values.float(), self.weight.float()) * scales * self.weight_scale
+        return (product if self.bias is None else product + self.bias).to(self.dtype)
+
+    def _quantize(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if not self._is_fast(x):
+            return quantize_rows(x)
+        from pagoda_server.kernels.fp8 import quantize_tokens  # Triton compiles for a GPU, or is absent
+
+        return quantize_tokens(x)
+
+    def _is_fast(self, x: Tensor) -> bool:
+        """Tensor cores give 16 bits; who asks for float32 gets float32."""
+        return x.device.type == "cuda" and self.dtype != torch.float32
+
+
+def replace_linears(module: nn.Module) -> None:
+    """Every `nn.Linear` below becomes an `Fp8Linear`; embedding, head and norms are none and stay as they are."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Linear):
+            setattr(module, name, Fp8Linear(child.in_features, child.out_features, child.bias, child.weight.dtype))
+        else:
+            replace_linears(child)
