@@ -23,6 +23,14 @@ def silu_mul(gate_up: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 @triton.jit
+def round_silu_mul(gate, up):
+    """silu(gate) to the dtype, then its product with up, in float32."""
+    wide = gate.to(tl.float32)
+    silu = (wide / (1.0 + tl.exp(-wide))).to(gate.dtype)
+    return silu.to(tl.float32) * up.to(tl.float32)
+
+
+@triton.jit
 def _silu_mul_kernel(gate_up_ptr, out_ptr, SIZE: tl.constexpr, BLOCK: tl.constexpr):
     blocks: tl.constexpr = (SIZE + BLOCK - 1) // BLOCK
     columns = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
@@ -30,6 +38,4 @@ def _silu_mul_kernel(gate_up_ptr, out_ptr, SIZE: tl.constexpr, BLOCK: tl.constex
     valid = columns < SIZE
     gate = tl.load(gate_up_ptr + token * (2 * SIZE) + columns, mask=valid, other=0.0)
     up = tl.load(gate_up_ptr + token * (2 * SIZE) + SIZE + columns, mask=valid, other=0.0)
-    wide = gate.to(tl.float32)
-    silu = (wide / (1.0 + tl.exp(-wide))).to(gate.dtype)
-    tl.store(out_ptr + token * SIZE + columns, silu.to(tl.float32) * up.to(tl.float32), mask=valid)
+    tl.store(out_ptr + token * SIZE + columns, round_silu_mul(gate, up), mask=valid)

@@ -18,7 +18,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
-from pagoda_server.kernels import activation, adjust, norm, prefill_attention, prepare, rope_write, sampler
+from pagoda_server.kernels import activation, adjust, gemv, linear, norm, prefill_attention, prepare, rope_write, sampler
 from pagoda_server.kernels.decode_attention import decode_attention
 from pagoda_server.kernels.decode_plan import build_decode_plan, plan_decode
 
@@ -64,6 +64,19 @@ def stop_after_compiling(run: Callable[..., object]) -> Callable[..., object]:
     return compile_only
 
 
+def compile_projections(dtype: torch.dtype) -> None:
+    """Of Qwen3-0.6B: its down projection is split."""
+    weights = {columns: torch.zeros((columns, 1024), dtype=dtype) for columns in (1024, 6144)}
+    norm_weight, scratch = torch.zeros(1024, dtype=dtype), linear.build_linear_scratch(6144, CPU)
+    one, some = (torch.zeros((rows, 1024), dtype=dtype) for rows in (1, BATCH))
+    for row_tile in gemv.TILES:
+        gemv.gemv(one, weights[6144], row_tile, norm=norm_weight, gated=True)
+        gemv.gemv(one, weights[1024], row_tile, residual=one)
+    for tile in linear.TILES:
+        linear.linear(some, weights[6144], tile, scratch, gated=True)
+        linear.linear(some, weights[1024], tile, scratch, bias=norm_weight, residual=some)
+
+
 def ints(*shape: int) -> Tensor:
     return torch.zeros(shape, dtype=torch.int32)
 
@@ -107,4 +120,5 @@ if __name__ == "__main__":
     JITFunction.run = stop_after_compiling(JITFunction.run)
     for shape in SHAPES:
         compile_attention(*shape)
+    compile_projections(torch.bfloat16)
     compile_rest(torch.bfloat16)
