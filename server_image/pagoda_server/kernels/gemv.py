@@ -8,7 +8,6 @@ row, so it multiplies the product: the weight's stream does not wait for a pass 
 
 from dataclasses import dataclass
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -51,10 +50,11 @@ def gemv(
     if norm is not None:
         check_tensor("norm", norm, (x.shape[1],), (x.dtype,))
     out = make_out(x, columns, residual)
+    num_stages = min(tile.num_stages, triton.cdiv(x.shape[1], tile.values))  # more would only take memory
     _gemv_kernel[(triton.cdiv(columns, tile.rows),)](
         x, weight, x if bias is None else bias, x if norm is None else norm, out, eps, columns, x.shape[1],
         BIAS=bias is not None, NORM=norm is not None, GATED=gated, ADD=residual is not None,
-        ROWS=tile.rows, VALUES=tile.values, STAGES=tile.num_stages, num_warps=tile.num_warps,
+        ROWS=tile.rows, VALUES=tile.values, STAGES=num_stages, num_warps=tile.num_warps,
     )  # fmt: skip
     return out
 

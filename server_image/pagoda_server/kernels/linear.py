@@ -13,7 +13,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from pagoda_server.kernels.arguments import check_tensor
 from pagoda_server.kernels.decode_plan import count_sms
 from pagoda_server.kernels.projection import check_projection, make_out, round_output, store_output
 
@@ -41,25 +40,31 @@ class LinearScratch:
     """One for all projections of an engine: they run one after the other."""
 
     partial: Tensor
-    """[MAX_SPLITS * MAX_ROWS * widest] float32: sums of parts."""
+    """[floats] float32: sums of parts, [parts, MAX_ROWS, rows of the weight] of the projection that runs."""
     arrived: Tensor
     """[blocks] int32: programs that have left their sum; 0 between launches."""
     num_sms: int
 
 
 def build_linear_scratch(widest: int, device: torch.device) -> LinearScratch:
-    """For weights of at most `widest` rows. Allocates about 1,024 * widest bytes."""
+    """For `TILES` and weights of at most `widest` rows: about 64 bytes for each, or for 192 an SM if they are fewer."""
+    num_sms = count_sms(device)
+    rows = max(widest, num_sms * max(tile.programs * tile.rows for tile in TILES))
     return LinearScratch(
-        partial=torch.empty(MAX_SPLITS * MAX_ROWS * widest, dtype=torch.float32, device=device),
+        partial=torch.empty(MAX_ROWS * rows, dtype=torch.float32, device=device),
         arrived=torch.zeros(triton.cdiv(widest, 16), dtype=torch.int32, device=device),
-        num_sms=count_sms(device),
+        num_sms=num_sms,
     )
 
 
-def choose_splits(columns: int, size: int, tile: LinearTile, num_sms: int) -> tuple[int, int]:
-    """(parts of a row, values of each): as many parts as fill the GPU, of whole tiles and at least two, none empty."""
+def choose_splits(width: int, size: int, tile: LinearTile, num_sms: int) -> tuple[int, int]:
+    """(parts of a row, values of each) for a weight [width, size].
+
+    As many parts as fill the GPU once, since a second round of few programs would take as long as the first; of whole
+    tiles and at least two, and none empty. A gated program takes the rows of two.
+    """
     tiles = triton.cdiv(size, tile.values)
-    wanted = max(1, round(tile.programs * num_sms / triton.cdiv(columns, tile.rows)))
+    wanted = max(1, tile.programs * num_sms // triton.cdiv(width, tile.rows))
     each = max(min(2, tiles), triton.cdiv(tiles, min(wanted, MAX_SPLITS)))
     return triton.cdiv(tiles, each), each * tile.values
 
@@ -81,12 +86,12 @@ def linear(
     """
     columns = check_projection(x, weight, bias, residual, gated, MAX_ROWS)
     width, size = weight.shape
-    check_tensor("scratch.partial", scratch.partial, (None,), (torch.float32,))
-    if MAX_SPLITS * MAX_ROWS * width > scratch.partial.shape[0]:
-        raise ValueError(f"weight has {width} rows; build a scratch for as many")
     out = make_out(x, columns, residual)
-    splits, part = choose_splits(columns, size, tile, scratch.num_sms)
-    _linear_kernel[(triton.cdiv(columns, tile.rows), splits)](
+    splits, part = choose_splits(width, size, tile, scratch.num_sms)
+    blocks = triton.cdiv(columns, tile.rows)
+    if splits * MAX_ROWS * width > scratch.partial.numel() or blocks > scratch.arrived.numel():
+        raise ValueError(f"weight has {width} rows in {splits} parts; build a scratch for as many")
+    _linear_kernel[(blocks, splits)](
         x, weight, x if bias is None else bias, out, scratch.partial, scratch.arrived, x.shape[0], columns, size, part,
         BIAS=bias is not None, GATED=gated, ADD=residual is not None, SPLIT=splits > 1,
         ROWS=tile.rows, VALUES=tile.values, TOKENS=MAX_ROWS, num_warps=tile.num_warps, num_stages=tile.num_stages,

@@ -1,4 +1,4 @@
-"""What `gemv.py` and `linear.py` share: the checks of a projection y = x · weightᵀ, and what is done to y before it is stored.
+"""What `gemv.py` and `linear.py` share: checks of a projection y = x · weightᵀ, and what is done to y at its end.
 
 Rounds as the passes that it saves would: y to the dtype; then silu(gate) * up as `activation.silu_mul`, or the sum with
 the residual to the dtype again.
@@ -16,7 +16,7 @@ from pagoda_server.kernels.arguments import FLOATS, check_tensor
 def check_projection(
     x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, gated: bool, max_rows: int
 ) -> int:
-    """x [M, K], weight [N, K], bias [N], residual [M, N]; returns how many columns come out, N or half of it if gated."""
+    """x [M, K], weight [N, K], bias [N], residual [M, N]; returns the columns that come out, half of N if gated."""
     check_tensor("x", x, (None, None), FLOATS)
     check_tensor("weight", weight, (None, x.shape[1]), (x.dtype,))
     if not 0 < x.shape[0] <= max_rows:

@@ -10,20 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pagoda_server.kernels.activation import silu_mul
-from pagoda_server.kernels.norm import add_rms_norm, rms_norm
 from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
 from pagoda_server.model.llama import Layer, Llama, build_inverse_frequencies
+from pagoda_server.runtime.linears import LinearPlan, Stream
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(q [T, heads, head_dim], the layer's key and value caches) → [T, heads, head_dim]."""
 
 
 class FusedDecoder:
-    def __init__(self, model: Llama, caches: list[tuple[Tensor, Tensor]], max_position: int) -> None:
+    def __init__(
+        self, model: Llama, caches: list[tuple[Tensor, Tensor]], max_position: int, linears: LinearPlan
+    ) -> None:
         """`caches`: keys and values [pages, page_size, kv_heads, head_dim] of each layer."""
         config = model.config
-        self.model, self.caches = model, caches
+        self.model, self.caches, self.linears = model, caches, linears
         frequencies = build_inverse_frequencies(config.head_dim, config.rope_theta, config.rope_scaling)
         self.cos, self.sin = build_rotary_table(frequencies.to(model.embedding.device), max_position)
 
@@ -35,18 +36,15 @@ class FusedDecoder:
     def forward(self, input_ids: Tensor, positions: Tensor, slots: Tensor, attend: Attend) -> Tensor:
         """input_ids, positions and slots [T] → hidden states [T, hidden] after the last norm."""
         eps = self.model.config.rms_norm_eps
-        residual = F.embedding(input_ids, self.model.embedding)
-        delta: Tensor | None = None
+        stream, ways = Stream(F.embedding(input_ids, self.model.embedding)), self.linears.ways_for(input_ids.shape[0])
         for layer, (k_cache, v_cache) in zip(self.model.layers, self.caches, strict=True):
             assert isinstance(layer, Layer)
-            weight = layer.attention_norm
-            x = rms_norm(residual, weight, eps) if delta is None else add_rms_norm(delta, residual, weight, eps)
-            q = self._write(layer, layer.qkv(x), positions, slots, k_cache, v_cache)
-            delta = layer.output(attend(q, k_cache, v_cache).flatten(1))
-            x = add_rms_norm(delta, residual, layer.mlp_norm, eps)
-            delta = layer.down(silu_mul(layer.gate_up(x)))
-        assert delta is not None
-        return add_rms_norm(delta, residual, self.model.norm, eps)
+            qkv = ways.qkv.read(stream, layer.attention_norm, eps, layer.qkv)
+            q = self._write(layer, qkv, positions, slots, k_cache, v_cache)
+            ways.output.write(attend(q, k_cache, v_cache).flatten(1), layer.output, stream)
+            x = ways.gate_up.read_gated(stream, layer.mlp_norm, eps, layer.gate_up)
+            ways.down.write(x, layer.down, stream)
+        return stream.norm(self.model.norm, eps)
 
     def _write(
         self, layer: Layer, qkv: Tensor, positions: Tensor, slots: Tensor, k_cache: Tensor, v_cache: Tensor

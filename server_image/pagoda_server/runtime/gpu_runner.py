@@ -23,6 +23,8 @@ from pagoda_server.runtime.adjustments import adjust, needs_history
 from pagoda_server.runtime.device_state import Ints, build_device_state, is_decode
 from pagoda_server.runtime.fused import FusedDecoder
 from pagoda_server.runtime.graphs import Graphs, choose_buckets
+from pagoda_server.runtime.linears import LinearPlan
+from pagoda_server.runtime.measure_linears import measure_linears
 from pagoda_server.runtime.readback import Part, copy_back
 from pagoda_server.runtime.staging import Staging
 
@@ -65,17 +67,21 @@ def build_prefill(chunks: Sequence[Chunk], page_size: int) -> Prefill:
 class GpuRunner:
     """Implements `pagoda_server.engine.step.Runner` on CUDA (and, without graphs, in Triton's interpreter)."""
 
-    def __init__(self, model: Llama, limits: Limits, num_pages: int, page_size: int) -> None:
+    def __init__(
+        self, model: Llama, limits: Limits, num_pages: int, page_size: int, linears: LinearPlan | None = None
+    ) -> None:
+        """`linears`: what was measured before; without it a GPU is measured here."""
         config = model.config
         self.device, self.page_size, self.run_ahead = model.embedding.device, page_size, 1
         shape = (num_pages, page_size, config.num_kv_heads, config.head_dim)
         caches = [
             (model.embedding.new_zeros(shape), model.embedding.new_zeros(shape)) for _ in range(config.num_layers)
         ]
-        self.decoder = FusedDecoder(model, caches, limits.max_model_len)
+        buckets = choose_buckets(limits.max_num_seqs)
+        linears = measure_linears(model, buckets) if linears is None else linears
+        self.decoder = FusedDecoder(model, caches, limits.max_model_len, linears)
         self.state = build_device_state(limits.max_num_seqs, limits.max_model_len, page_size, self.device)
         self.scale = config.head_dim**-0.5
-        buckets = choose_buckets(limits.max_num_seqs)
         widest = buckets[-1]
         self.plan = build_decode_plan(
             widest, config.num_heads, config.num_kv_heads, config.head_dim, page_size, self.device

@@ -89,11 +89,11 @@ def test_split_sums_repeat_to_the_bit_and_leave_the_scratch_ready(gated: bool, d
     assert not scratch.arrived.any()
 
 
-@pytest.mark.parametrize("columns", [1, 48, 1024, 4096, 28_672])
+@pytest.mark.parametrize("width", [1, 48, 1024, 4096, 28_672])
 @pytest.mark.parametrize("size", [1, 100, 1024, 14_336])
 @pytest.mark.parametrize("values", [32, 128, 256])
-def test_parts_cover_a_row_and_none_is_empty(columns: int, size: int, values: int) -> None:
-    splits, part = choose_splits(columns, size, LinearTile(values=values), 132)
+def test_parts_cover_a_row_and_none_is_empty(width: int, size: int, values: int) -> None:
+    splits, part = choose_splits(width, size, LinearTile(values=values), 132)
     assert part % values == 0 and 1 <= splits <= 16
     assert (splits - 1) * part < size <= splits * part
 
@@ -105,6 +105,6 @@ def test_wrong_tensors_are_named(device: torch.device) -> None:
     with pytest.raises(ValueError, match="weight has 15 rows; a gated one"):
         project(x, weight, gated=True)
     with pytest.raises(ValueError, match="build a scratch"):
-        linear(x, weight, TILE, build_linear_scratch(8, device))
+        linear(x, draw(40, 32, device=device), TILE, build_linear_scratch(16, device))
     with pytest.raises(ValueError, match="residual has shape"):
         project(x, weight, residual=x)

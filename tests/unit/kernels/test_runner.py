@@ -9,10 +9,13 @@ import transformers
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.scheduler import Limits
 from pagoda_server.engine.step import Engine, Runner
+from pagoda_server.kernels.gemv import GemvTile
+from pagoda_server.kernels.linear import LinearTile, build_linear_scratch
 from pagoda_server.model.config import read_model_config
 from pagoda_server.model.llama import Llama
 from pagoda_server.model.loader import load_model
 from pagoda_server.runtime.gpu_runner import GpuRunner
+from pagoda_server.runtime.linears import Gemv, LinearPlan, Tiled, Ways
 from pagoda_server.runtime.runner import ModelRunner
 from pagoda_server.wire import Sampling, Submit, TokenLogprobs
 
@@ -46,6 +49,15 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return load_model(folder, read_model_config(Path(folder)), torch.device("cpu"), torch.float32)
 
 
+@pytest.fixture(params=["torch", "kernels"])
+def linears(request: pytest.FixtureRequest, model: Llama) -> LinearPlan:
+    """Which projections the fast runner is made to use."""
+    if request.param == "torch":
+        return LinearPlan()
+    tiled, gemv = Tiled(LinearTile(16, 16), build_linear_scratch(256, model.embedding.device)), Gemv(GemvTile(4, 32))
+    return LinearPlan({1: Ways(gemv, gemv, gemv, gemv), 4: Ways(tiled, tiled, tiled, tiled)})
+
+
 def answer(runner: Runner, pages: int, samplings: list[tuple[int, Sampling]]) -> tuple[Answers, int]:
     """Each request's tokens and logprobs, and how many preemptions there were. `samplings` has prompt lengths too."""
     engine, generator = Engine(runner, LIMITS, PagePool(pages, PAGE_SIZE)), torch.Generator().manual_seed(3)
@@ -71,24 +83,24 @@ REQUESTS = [
 ]
 
 
-def test_same_tokens_and_logprobs_as_the_reference(model: Llama) -> None:
+def test_same_tokens_and_logprobs_as_the_reference(model: Llama, linears: LinearPlan) -> None:
     expected, _ = answer(ModelRunner(model, 16, PAGE_SIZE), 16, REQUESTS)
-    found, _ = answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE), 16, REQUESTS)
+    found, _ = answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE, linears), 16, REQUESTS)
     assert {name: tokens for name, (tokens, _) in found.items()} == {k: tokens for k, (tokens, _) in expected.items()}
     chosen = [[logprobs.chosen for logprobs in answers["2"][1]] for answers in (found, expected)]
     assert len(chosen[0]) == 3 and chosen[0] == pytest.approx(chosen[1], abs=1e-3)
 
 
-def test_preempted_is_undisturbed(model: Llama) -> None:
+def test_preempted_is_undisturbed(model: Llama, linears: LinearPlan) -> None:
     requests = [(30, Sampling(max_tokens=6, temperature=0.0)), (30, Sampling(max_tokens=6, temperature=0.0))]
     expected, none = answer(ModelRunner(model, 16, PAGE_SIZE), 16, requests)
-    found, some = answer(GpuRunner(model, LIMITS, 5, PAGE_SIZE), 5, requests)
+    found, some = answer(GpuRunner(model, LIMITS, 5, PAGE_SIZE, linears), 5, requests)
     assert (none, some) == (0, 1)
     assert {name: tokens for name, (tokens, _) in found.items()} == {k: tokens for k, (tokens, _) in expected.items()}
 
 
-def test_a_seed_repeats_whatever_the_batch(model: Llama) -> None:
+def test_a_seed_repeats_whatever_the_batch(model: Llama, linears: LinearPlan) -> None:
     seeded = (10, Sampling(max_tokens=4, temperature=0.9, top_p=0.9, seed=5))
-    alone, _ = answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE), 16, [seeded])
-    among, _ = answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE), 16, [seeded, (12, GREEDY), (3, GREEDY)])
+    alone, _ = answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE, linears), 16, [seeded])
+    among, _ = answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE, linears), 16, [seeded, (12, GREEDY), (3, GREEDY)])
     assert alone["0"][0] == among["0"][0]
