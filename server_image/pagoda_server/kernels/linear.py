@@ -30,6 +30,10 @@ class LinearTile:
     num_stages: int = 4
     programs: int = 2
 
+    def count_shared_bytes(self, itemsize: int) -> int:
+        """Of a gated program, which holds the most: tiles of gates, ups and x, for each stage."""
+        return self.num_stages * (2 * self.rows + MAX_ROWS) * self.values * itemsize
+
 
 TILES = (LinearTile(64, 128, num_stages=4), LinearTile(32, 256, num_stages=3, programs=3))
 """To choose from by measuring."""
@@ -44,6 +48,12 @@ class LinearScratch:
     arrived: Tensor
     """[blocks] int32: programs that have left their sum; 0 between launches."""
     num_sms: int
+
+
+def list_tiles(device: torch.device, itemsize: int) -> list[LinearTile]:
+    """Those of `TILES` that this GPU's shared memory holds; the driver keeps 1 KiB of it."""
+    shared_bytes = torch.cuda.get_device_properties(device).shared_memory_per_multiprocessor - 1024
+    return [tile for tile in TILES if tile.count_shared_bytes(itemsize) <= shared_bytes]
 
 
 def build_linear_scratch(widest: int, device: torch.device) -> LinearScratch:

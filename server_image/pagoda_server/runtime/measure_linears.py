@@ -52,8 +52,10 @@ def has_plain_weights(layer: Layer) -> bool:
 
 def list_ways(layers: Sequence[Layer]) -> tuple[list[Way], list[Way]]:
     """Of one token; of several."""
-    scratch = linear.build_linear_scratch(max(widest_of(layer) for layer in layers), layers[0].attention_norm.device)
-    return [Gemv(tile) for tile in gemv.TILES], [Tiled(tile, scratch) for tile in linear.TILES]
+    like = layers[0].attention_norm
+    scratch = linear.build_linear_scratch(max(widest_of(layer) for layer in layers), like.device)
+    tiles = linear.list_tiles(like.device, like.element_size())
+    return [Gemv(tile) for tile in gemv.TILES], [Tiled(tile, scratch) for tile in tiles]
 
 
 def widest_of(layer: Layer) -> int:
