@@ -34,9 +34,9 @@ def list_linears() -> Iterator[Case]:
 
 def list_ways(tokens: int) -> list[Way]:
     if tokens == 1:
-        return [TORCH, *(Gemv(tile) for tile in gemv.TILES)]
+        return [TORCH, *(Gemv(tile) for tile in gemv.list_tiles(DEVICE))]
     scratch = linear.build_linear_scratch(max(2 * sizes[1] for sizes in SIZES.values()), DEVICE)
-    return [TORCH, *(Tiled(tile, scratch) for tile in linear.TILES)]
+    return [TORCH, *(Tiled(tile, scratch) for tile in linear.list_tiles(DEVICE, BF16.itemsize))]
 
 
 def describe_linear(model: str, site: str, shape: tuple[int, int], tokens: int, way: Way) -> Case:

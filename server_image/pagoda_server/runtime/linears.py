@@ -77,7 +77,7 @@ class Gemv:
 
     @property
     def name(self) -> str:
-        return f"gemv {self.tile.rows}x{self.tile.values}"
+        return f"gemv {self.tile.rows}x{self.tile.values}{' early' if self.tile.early else ''}"
 
     def read(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
         return gemv(stream.settle(), projection.weight, self.tile, bias=projection.bias, norm=norm, eps=eps)
@@ -137,9 +137,5 @@ class LinearPlan:
     ways: Mapping[int, Ways] = field(default_factory=dict)
 
     def ways_for(self, num_tokens: int) -> Ways:
-        return (
-            self.ways[min(size for size in self.ways if size >= num_tokens)] if self._holds(num_tokens) else ALL_TORCH
-        )
-
-    def _holds(self, num_tokens: int) -> bool:
-        return num_tokens <= max(self.ways, default=0)
+        sizes = [size for size in self.ways if size >= num_tokens]
+        return self.ways[min(sizes)] if sizes else ALL_TORCH

@@ -55,7 +55,7 @@ def list_ways(layers: Sequence[Layer]) -> tuple[list[Way], list[Way]]:
     like = layers[0].attention_norm
     scratch = linear.build_linear_scratch(max(widest_of(layer) for layer in layers), like.device)
     tiles = linear.list_tiles(like.device, like.element_size())
-    return [Gemv(tile) for tile in gemv.TILES], [Tiled(tile, scratch) for tile in tiles]
+    return [Gemv(tile) for tile in gemv.list_tiles(like.device)], [Tiled(tile, scratch) for tile in tiles]
 
 
 def widest_of(layer: Layer) -> int:

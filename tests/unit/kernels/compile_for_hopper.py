@@ -80,7 +80,7 @@ def compile_projections(dtype: torch.dtype) -> None:
     gate_up, down = torch.zeros((6144, 1024), dtype=dtype), torch.zeros((1024, 3072), dtype=dtype)
     hidden, wide = torch.zeros((BATCH, 1024), dtype=dtype), torch.zeros((BATCH, 3072), dtype=dtype)
     scratch = linear.build_linear_scratch(6144, CPU)
-    for row_tile in gemv.TILES:
+    for row_tile in (*gemv.TILES, *gemv.EARLY_TILES):
         gemv.gemv(hidden[:1], gate_up, row_tile, norm=hidden[0], gated=True)
         gemv.gemv(wide[:1], down, row_tile, residual=hidden[:1])
     for tile in linear.TILES:
