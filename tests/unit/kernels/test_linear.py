@@ -89,6 +89,16 @@ def test_split_sums_repeat_to_the_bit_and_leave_the_scratch_ready(gated: bool, d
     assert not scratch.arrived.any()
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+@pytest.mark.parametrize("gated", [False, True])
+def test_what_a_padding_row_holds_stays_in_its_row(gated: bool, device: torch.device) -> None:
+    x, weight = draw(5, 700, device=device), draw(48, 700, device=device)
+    expected = project(x, weight, gated=gated)
+    x[1], x[3] = torch.nan, torch.inf
+    found = project(x, weight, gated=gated)
+    assert torch.equal(found[::2], expected[::2])
+
+
 @pytest.mark.parametrize("width", [1, 48, 1024, 4096, 28_672])
 @pytest.mark.parametrize("size", [1, 100, 1024, 14_336])
 @pytest.mark.parametrize("values", [32, 128, 256])
