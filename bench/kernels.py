@@ -1,11 +1,12 @@
 """Times each GPU kernel beside the time its bytes or its arithmetic must take on this card.
 
-python -m bench.kernels [--only decode decode-choices prefill layers sampler prepare] [--bandwidth 4.3] [--tflops 788]
+python -m bench.kernels [--only decode decode-choices prefill layers linears sampler prepare] [--bandwidth 4.3]
+    [--tflops 788]
 
 Calls are captured in a CUDA graph, as the engine runs them, over input sets that rotate through more memory than the
 L2 cache holds. The time is the median of several replays, divided by the calls in one. The floor is the larger of
 bytes that must move / bandwidth and operations / rate; the defaults are measured ceilings of an H200. Needs a CUDA GPU,
-takes about a minute.
+takes a few minutes.
 """
 
 import argparse
@@ -13,7 +14,11 @@ import statistics
 
 import torch
 
-from bench.kernel_cases import CASES, Case
+from bench.kernel_cases import CASES as KERNEL_CASES
+from bench.kernel_cases import Case
+from bench.linear_cases import list_linears
+
+CASES = {**KERNEL_CASES, "linears": list_linears}
 
 ROTATION_BYTES = 200_000_000
 MAX_INPUT_SETS = 48

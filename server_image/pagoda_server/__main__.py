@@ -73,6 +73,11 @@ def _add_engine_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-batched-tokens", type=int, default=2048, help="most tokens a step (default %(default)s)")
     parser.add_argument("--gpu-memory-fraction", type=float, default=0.9, help="share of the GPU (default %(default)s)")
     parser.add_argument("--no-prefix-caching", action="store_true", help="never reuse the pages of equal prefixes")
+    parser.add_argument(
+        "--measure-projections",
+        action="store_true",
+        help="choose between cuBLAS and our small-batch kernels by timing both at start (not yet proven on a GPU)",
+    )
 
 
 def build_engine_config(args: argparse.Namespace, socket: Path) -> EngineConfig:
@@ -88,6 +93,7 @@ def build_engine_config(args: argparse.Namespace, socket: Path) -> EngineConfig:
         max_batched_tokens=args.max_batched_tokens,
         gpu_memory_fraction=args.gpu_memory_fraction,
         prefix_caching=not args.no_prefix_caching,
+        measure_projections=args.measure_projections,
     )
 
 
@@ -142,7 +148,11 @@ def build_engine_command(config: EngineConfig) -> list[str]:
     for flag, value in flags.items():
         if value is not None:
             command += [flag, str(value)]
-    return command + ([] if config.prefix_caching else ["--no-prefix-caching"])
+    switches = {
+        "--no-prefix-caching": not config.prefix_caching,
+        "--measure-projections": config.measure_projections,
+    }
+    return command + [switch for switch, is_on in switches.items() if is_on]
 
 
 def run_serve(args: argparse.Namespace) -> int:

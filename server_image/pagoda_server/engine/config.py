@@ -35,6 +35,8 @@ class EngineConfig:
     page_size: int = 64
     prefix_caching: bool = True
     measure_capacity: bool = True
+    measure_projections: bool = False
+    """Choose between cuBLAS and our small-batch kernels by timing both at start, on a GPU."""
 
     def __post_init__(self) -> None:
         for name in ("max_num_seqs", "max_batched_tokens", "kv_cache_bytes", "page_size"):

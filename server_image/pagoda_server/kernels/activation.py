@@ -41,13 +41,19 @@ def _check(gate_up: Tensor) -> tuple[int, int]:
 
 
 @triton.jit
-def _multiply(gate_up_ptr, columns, valid, SIZE: tl.constexpr):
-    """Float32, not yet rounded to the dtype."""
-    gate = tl.load(gate_up_ptr + columns, mask=valid, other=0.0)
-    up = tl.load(gate_up_ptr + SIZE + columns, mask=valid, other=0.0)
+def round_silu_mul(gate, up):
+    """silu(gate) to the dtype, then its product with up, in float32."""
     wide = gate.to(tl.float32)
     silu = (wide / (1.0 + tl.exp(-wide))).to(gate.dtype)
     return silu.to(tl.float32) * up.to(tl.float32)
+
+
+@triton.jit
+def _multiply(gate_up_ptr, columns, valid, SIZE: tl.constexpr):
+    """`round_silu_mul` of a token's columns."""
+    gate = tl.load(gate_up_ptr + columns, mask=valid, other=0.0)
+    up = tl.load(gate_up_ptr + SIZE + columns, mask=valid, other=0.0)
+    return round_silu_mul(gate, up)
 
 
 @triton.jit

@@ -43,6 +43,12 @@ class DecodePlan:
         return batch + self.wanted_pieces
 
 
+def count_sms(device: torch.device) -> int:
+    if device.type != "cuda":
+        return FALLBACK_SMS
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
+
+
 def build_decode_plan(
     max_batch: int,
     num_heads: int,
@@ -55,8 +61,7 @@ def build_decode_plan(
     """Allocates about (max_batch + 66) * heads * head_dim * 4 bytes."""
     if not 0 < max_batch <= 4096:
         raise ValueError(f"max_batch is {max_batch}; give 1 to 4096")
-    sms = torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else FALLBACK_SMS
-    wanted = -(-programs_per_sm * sms // kv_heads)
+    wanted = -(-programs_per_sm * count_sms(device) // kv_heads)
     capacity = max_batch + wanted
     return DecodePlan(
         pieces=torch.full((capacity, PIECE_FIELDS.value), -1, dtype=torch.int32, device=device),

@@ -15,6 +15,7 @@ from pagoda_server.model.loader import load_model
 from pagoda_server.quant.fp8 import E4M3
 from pagoda_server.runtime.cache import count_page_bytes
 from pagoda_server.runtime.capacity import measure_capacity
+from pagoda_server.runtime.graphs import choose_buckets
 from pagoda_server.runtime.runner import ModelRunner
 from pagoda_server.wire import Hello
 
@@ -51,7 +52,14 @@ def build_engine(config: EngineConfig) -> BuiltEngine:
         eos_token_ids=model_config.eos_token_ids,
     )
     pool = PagePool(num_pages, config.page_size)
-    runner = build_runner(model, limits, num_pages, config.page_size, kv_dtype)
+    runner = build_runner(
+        model,
+        limits,
+        num_pages,
+        config.page_size,
+        kv_dtype=kv_dtype,
+        measure_projections=config.measure_projections,
+    )
     capacity = measure_capacity(runner, limits, pool) if config.measure_capacity else None
     log.info(
         "engine built: device=%s dtype=%s weights=%s kv_cache=%s pages=%d max_model_len=%d capacity=%s",
@@ -76,15 +84,24 @@ def build_engine(config: EngineConfig) -> BuiltEngine:
 
 
 def build_runner(
-    model: Llama, limits: Limits, num_pages: int, page_size: int, kv_dtype: torch.dtype | None = None
+    model: Llama,
+    limits: Limits,
+    num_pages: int,
+    page_size: int,
+    *,
+    kv_dtype: torch.dtype | None = None,
+    measure_projections: bool = False,
 ) -> Runner:
     """Our kernels on a GPU in 16 bits; the reference elsewhere and for shapes that the kernels do not know."""
     config, dtype = model.config, model.embedding.dtype
     fits = config.num_heads // config.num_kv_heads <= 16 and config.head_dim <= 256
     if model.embedding.device.type == "cuda" and dtype != torch.float32 and fits:
-        from pagoda_server.runtime.gpu_runner import GpuRunner  # Triton compiles for a GPU, or is absent
+        # Triton compiles for a GPU, or is absent.
+        from pagoda_server.runtime.gpu_runner import GpuRunner
+        from pagoda_server.runtime.measure_linears import measure_linears
 
-        return GpuRunner(model, limits, num_pages, page_size, kv_dtype)
+        linears = measure_linears(model, choose_buckets(limits.max_num_seqs)) if measure_projections else None
+        return GpuRunner(model, limits, num_pages, page_size, kv_dtype=kv_dtype, linears=linears)
     return ModelRunner(model, num_pages, page_size, kv_dtype)
 
 

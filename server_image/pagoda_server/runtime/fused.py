@@ -5,40 +5,28 @@ the KV pages are one kernel, and nothing waits for the host.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pagoda_server.kernels.activation import silu_mul, silu_mul_fp8
-from pagoda_server.kernels.norm import add_rms_norm, add_rms_norm_fp8, rms_norm, rms_norm_fp8
 from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
 from pagoda_server.model.llama import Layer, Llama, build_inverse_frequencies
 from pagoda_server.quant.fp8 import Fp8Linear
 from pagoda_server.runtime.cache import LayerCache
+from pagoda_server.runtime.linears import ALL_FP8, LinearPlan, Stream
 
 Attend = Callable[[Tensor, LayerCache], Tensor]
 """q [T, heads, head_dim] → [T, heads, head_dim]."""
 
 
-class BeforeProjections(NamedTuple):
-    """The kernels whose results go into projections, and nowhere else: in fp8 they give values and scales."""
-
-    rms_norm: Callable[..., Any]
-    add_rms_norm: Callable[..., Any]
-    silu_mul: Callable[..., Any]
-
-
-PLAIN = BeforeProjections(rms_norm, add_rms_norm, silu_mul)
-FP8 = BeforeProjections(rms_norm_fp8, add_rms_norm_fp8, silu_mul_fp8)
-
-
 class FusedDecoder:
-    def __init__(self, model: Llama, caches: list[LayerCache], max_position: int) -> None:
+    def __init__(self, model: Llama, caches: list[LayerCache], max_position: int, linears: LinearPlan) -> None:
+        """`linears`: for projections of plain weights; fp8 has one way of its own."""
         config = model.config
         self.model, self.caches = model, caches
-        self.before = FP8 if any(isinstance(module, Fp8Linear) for module in model.modules()) else PLAIN
+        has_fp8 = any(isinstance(module, Fp8Linear) for module in model.modules())
+        self.linears = LinearPlan(otherwise=ALL_FP8) if has_fp8 else linears
         frequencies = build_inverse_frequencies(config.head_dim, config.rope_theta, config.rope_scaling)
         self.cos, self.sin = build_rotary_table(frequencies.to(model.embedding.device), max_position)
 
@@ -49,22 +37,16 @@ class FusedDecoder:
 
     def forward(self, input_ids: Tensor, positions: Tensor, slots: Tensor, attend: Attend) -> Tensor:
         """input_ids, positions and slots [T] → hidden states [T, hidden] after the last norm."""
-        eps, before = self.model.config.rms_norm_eps, self.before
-        residual = F.embedding(input_ids, self.model.embedding)
-        delta: Tensor | None = None
+        eps = self.model.config.rms_norm_eps
+        stream, ways = Stream(F.embedding(input_ids, self.model.embedding)), self.linears.ways_for(input_ids.shape[0])
         for layer, cache in zip(self.model.layers, self.caches, strict=True):
             assert isinstance(layer, Layer)
-            weight = layer.attention_norm
-            if delta is None:
-                x = before.rms_norm(residual, weight, eps)
-            else:
-                x = before.add_rms_norm(delta, residual, weight, eps)
-            q = self._write(layer, layer.qkv(x), positions, slots, cache)
-            delta = layer.output(attend(q, cache).flatten(1))
-            x = before.add_rms_norm(delta, residual, layer.mlp_norm, eps)
-            delta = layer.down(before.silu_mul(layer.gate_up(x)))
-        assert delta is not None
-        return add_rms_norm(delta, residual, self.model.norm, eps)
+            qkv = ways.qkv.read(stream, layer.attention_norm, eps, layer.qkv)
+            q = self._write(layer, qkv, positions, slots, cache)
+            ways.output.write(attend(q, cache).flatten(1), layer.output, stream)
+            x = ways.gate_up.read_gated(stream, layer.mlp_norm, eps, layer.gate_up)
+            ways.down.write(x, layer.down, stream)
+        return stream.norm(self.model.norm, eps)
 
     def _write(self, layer: Layer, qkv: Tensor, positions: Tensor, slots: Tensor, cache: LayerCache) -> Tensor:
         config = self.model.config

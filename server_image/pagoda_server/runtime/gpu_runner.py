@@ -24,6 +24,7 @@ from pagoda_server.runtime.cache import LayerCache, build_caches
 from pagoda_server.runtime.device_state import Ints, build_device_state, is_decode
 from pagoda_server.runtime.fused import FusedDecoder
 from pagoda_server.runtime.graphs import Graphs, choose_buckets
+from pagoda_server.runtime.linears import LinearPlan
 from pagoda_server.runtime.readback import Part, copy_back
 from pagoda_server.runtime.staging import Staging
 
@@ -67,16 +68,23 @@ class GpuRunner:
     """Implements `pagoda_server.engine.step.Runner` on CUDA (and, without graphs, in Triton's interpreter)."""
 
     def __init__(
-        self, model: Llama, limits: Limits, num_pages: int, page_size: int, kv_dtype: torch.dtype | None = None
+        self,
+        model: Llama,
+        limits: Limits,
+        num_pages: int,
+        page_size: int,
+        *,
+        kv_dtype: torch.dtype | None = None,
+        linears: LinearPlan | None = None,
     ) -> None:
-        """`kv_dtype`: of the KV tensors, None: the activations'."""
+        """`kv_dtype`: of the KV tensors, None: the activations'. `linears`: None: all projections are cuBLAS's."""
         config = model.config
         self.device, self.page_size, self.run_ahead = model.embedding.device, page_size, 1
         caches = build_caches(model, num_pages, page_size, kv_dtype or model.embedding.dtype)
-        self.decoder = FusedDecoder(model, caches, limits.max_model_len)
+        buckets = choose_buckets(limits.max_num_seqs)
+        self.decoder = FusedDecoder(model, caches, limits.max_model_len, linears or LinearPlan())
         self.state = build_device_state(limits.max_num_seqs, limits.max_model_len, page_size, self.device)
         self.scale = config.head_dim**-0.5
-        buckets = choose_buckets(limits.max_num_seqs)
         widest = buckets[-1]
         self.plan = build_decode_plan(
             widest, config.num_heads, config.num_kv_heads, config.head_dim, page_size, self.device

@@ -18,7 +18,18 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
-from pagoda_server.kernels import activation, adjust, fp8, norm, prefill_attention, prepare, rope_write, sampler
+from pagoda_server.kernels import (
+    activation,
+    adjust,
+    fp8,
+    gemv,
+    linear,
+    norm,
+    prefill_attention,
+    prepare,
+    rope_write,
+    sampler,
+)
 from pagoda_server.kernels.decode_attention import decode_attention
 from pagoda_server.kernels.decode_plan import build_decode_plan, plan_decode
 
@@ -57,11 +68,25 @@ def stop_after_compiling(run: Callable[..., object]) -> Callable[..., object]:
             "shared_bytes": compiled.metadata.shared,
             "stack_bytes": measure_stack_bytes(compiled.asm["cubin"]),
             "wgmma": "wgmma" in compiled.asm["ptx"],
+            "streams": re.search(r"cp\.async\.cg.*, 0x10|ld\.global\.v4\.b32", compiled.asm["ptx"]) is not None,
         }
         print(json.dumps(record), flush=True)
         return compiled
 
     return compile_only
+
+
+def compile_projections(dtype: torch.dtype) -> None:
+    """Of Qwen3-0.6B: gates and ups in one load or part, the projection after them in several."""
+    gate_up, down = torch.zeros((6144, 1024), dtype=dtype), torch.zeros((1024, 3072), dtype=dtype)
+    hidden, wide = torch.zeros((BATCH, 1024), dtype=dtype), torch.zeros((BATCH, 3072), dtype=dtype)
+    scratch = linear.build_linear_scratch(6144, CPU)
+    for row_tile in (*gemv.TILES, *gemv.EARLY_TILES):
+        gemv.gemv(hidden[:1], gate_up, row_tile, norm=hidden[0], gated=True)
+        gemv.gemv(wide[:1], down, row_tile, residual=hidden[:1])
+    for tile in linear.TILES:
+        linear.linear(hidden, gate_up, tile, scratch, gated=True)
+        linear.linear(wide, down, tile, scratch, bias=hidden[0], residual=hidden)
 
 
 def ints(*shape: int) -> Tensor:
@@ -115,4 +140,5 @@ if __name__ == "__main__":
     for shape in SHAPES:
         compile_attention(*shape)
         compile_attention(*shape, torch.float8_e4m3fn)
+    compile_projections(torch.bfloat16)
     compile_rest(torch.bfloat16)

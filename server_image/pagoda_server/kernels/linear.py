@@ -1,0 +1,175 @@
+"""y = x · weightᵀ for up to 16 rows x on tensor cores, split along K, with silu · up or the residual's sum after it.
+
+Memory-bound: the weight streams once. It is the left operand (its rows fill the tile's many rows), x padded to 16 the
+right one. A weight of few rows does not fill the GPU, so each row is cut into `splits` parts, one a program; each
+leaves its sum in scratch, and the program that arrives last adds the parts in their order. So the result is the same
+whoever is last, and no second launch is needed.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from pagoda_server.kernels.decode_plan import count_sms
+from pagoda_server.kernels.projection import check_projection, make_out, round_output, store_output
+
+MAX_ROWS = 16
+MAX_SPLITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class LinearTile:
+    """Rows and values of the weight that a program takes at once; `programs` of them are wanted on each SM."""
+
+    rows: int = 64
+    values: int = 128
+    num_warps: int = 4
+    num_stages: int = 4
+    programs: int = 2
+
+    def count_shared_bytes(self, itemsize: int) -> int:
+        """Of a gated program, which holds the most: tiles of gates, ups and x, for each stage."""
+        return self.num_stages * (2 * self.rows + MAX_ROWS) * self.values * itemsize
+
+
+TILES = (LinearTile(64, 128, num_stages=4), LinearTile(32, 256, num_stages=3, programs=3))
+"""To choose from by measuring."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinearScratch:
+    """One for all projections of an engine: they run one after the other."""
+
+    partial: Tensor
+    """[floats] float32: sums of parts, [parts, MAX_ROWS, rows of the weight] of the projection that runs."""
+    arrived: Tensor
+    """[blocks] int32: programs that have left their sum; 0 between launches."""
+    num_sms: int
+
+
+def list_tiles(device: torch.device, itemsize: int) -> list[LinearTile]:
+    """Those of `TILES` that this GPU's shared memory holds; the driver keeps 1 KiB of it."""
+    shared_bytes = torch.cuda.get_device_properties(device).shared_memory_per_multiprocessor - 1024
+    return [tile for tile in TILES if tile.count_shared_bytes(itemsize) <= shared_bytes]
+
+
+def build_linear_scratch(widest: int, device: torch.device) -> LinearScratch:
+    """For `TILES` and weights of at most `widest` rows: about 64 bytes for each, or for 192 an SM if they are fewer."""
+    num_sms = count_sms(device)
+    rows = max(widest, num_sms * max(tile.programs * tile.rows for tile in TILES))
+    return LinearScratch(
+        partial=torch.empty(MAX_ROWS * rows, dtype=torch.float32, device=device),
+        arrived=torch.zeros(triton.cdiv(widest, 16), dtype=torch.int32, device=device),
+        num_sms=num_sms,
+    )
+
+
+def choose_splits(width: int, size: int, tile: LinearTile, num_sms: int) -> tuple[int, int]:
+    """(parts of a row, values of each) for a weight [width, size].
+
+    As many parts as fill the GPU once, since a second round of few programs would take as long as the first; of whole
+    tiles and at least two, and none empty. A gated program takes the rows of two.
+    """
+    tiles = triton.cdiv(size, tile.values)
+    wanted = max(1, tile.programs * num_sms // triton.cdiv(width, tile.rows))
+    each = max(min(2, tiles), triton.cdiv(tiles, min(wanted, MAX_SPLITS)))
+    return triton.cdiv(tiles, each), each * tile.values
+
+
+def linear(
+    x: Tensor,
+    weight: Tensor,
+    tile: LinearTile,
+    scratch: LinearScratch,
+    *,
+    bias: Tensor | None = None,
+    residual: Tensor | None = None,
+    gated: bool = False,
+) -> Tensor:
+    """x [M, K] of at most 16 rows, weight [N, K] → [M, N]. In bf16, fp16 or fp32, all of one dtype.
+
+    `residual` [M, N]: y is added to it in place and it is returned. `gated`: the weight holds gates, then ups;
+    [M, N / 2] comes back, silu(gate) * up.
+    """
+    columns = check_projection(x, weight, bias, residual, gated, MAX_ROWS)
+    width, size = weight.shape
+    out = make_out(x, columns, residual)
+    splits, part = choose_splits(width, size, tile, scratch.num_sms)
+    blocks = triton.cdiv(columns, tile.rows)
+    if splits * MAX_ROWS * width > scratch.partial.numel() or blocks > scratch.arrived.numel():
+        raise ValueError(f"weight has {width} rows in {splits} parts; build a scratch for as many")
+    _linear_kernel[(blocks, splits)](
+        x, weight, x if bias is None else bias, out, scratch.partial, scratch.arrived, x.shape[0], columns, size, part,
+        BIAS=bias is not None, GATED=gated, ADD=residual is not None, SPLIT=splits > 1,
+        ROWS=tile.rows, VALUES=tile.values, TOKENS=MAX_ROWS, num_warps=tile.num_warps, num_stages=tile.num_stages,
+    )  # fmt: skip
+    return out
+
+
+@triton.jit
+def _arrive(arrived_ptr):
+    """Whether all other programs of this block have stored their parts. Leaves the counter at 0 for the next launch."""
+    tl.debug_barrier()  # all threads have stored, before the one that counts the program in
+    is_last = tl.atomic_add(arrived_ptr, 1, sem="acq_rel") == tl.num_programs(1) - 1
+    tl.debug_barrier()
+    tl.store(arrived_ptr, 0, mask=is_last)
+    return is_last
+
+
+@triton.jit
+def _sum_parts(partial_ptr, offsets, mask, count, stride, ROWS: tl.constexpr, TOKENS: tl.constexpr):
+    """In the order of the parts. Past the first-level cache, which does not see what other SMs have written."""
+    total = tl.zeros([ROWS, TOKENS], tl.float32)
+    for index in range(count):
+        total += tl.load(partial_ptr + index * stride + offsets, mask=mask, other=0.0, cache_modifier=".cg")
+    return total
+
+
+@triton.jit(do_not_specialize=["num_tokens"])
+def _linear_kernel(
+    x_ptr, weight_ptr, bias_ptr, out_ptr, partial_ptr, arrived_ptr, num_tokens, num_columns, size, part,
+    BIAS: tl.constexpr, GATED: tl.constexpr, ADD: tl.constexpr, SPLIT: tl.constexpr,
+    ROWS: tl.constexpr, VALUES: tl.constexpr, TOKENS: tl.constexpr,
+):  # fmt: skip
+    """Grid (blocks of columns, parts of K)."""
+    columns = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    tokens, values = tl.arange(0, TOKENS), tl.arange(0, VALUES)
+    valid, present = columns < num_columns, tokens < num_tokens
+    x_ptr += tokens[:, None] * size + values[None, :]
+    up_ptr = weight_ptr + (num_columns + columns)[:, None].to(tl.int64) * size + values[None, :]
+    weight_ptr += columns[:, None].to(tl.int64) * size + values[None, :]
+    y = tl.zeros([ROWS, TOKENS], tl.float32)
+    up = tl.zeros([ROWS, TOKENS], tl.float32)
+    first = tl.program_id(1) * part
+    for start in range(first, tl.minimum(first + part, size), VALUES):
+        inside = start + values < size
+        x = tl.trans(tl.load(x_ptr + start, mask=present[:, None] & inside[None, :], other=0.0))
+        mask = valid[:, None] & inside[None, :]
+        y = tl.dot(tl.load(weight_ptr + start, mask=mask, other=0.0), x, y, input_precision="ieee")
+        if GATED:
+            up = tl.dot(tl.load(up_ptr + start, mask=mask, other=0.0), x, up, input_precision="ieee")
+
+    mask = valid[:, None] & present[None, :]
+    if SPLIT:
+        width = num_columns * 2 if GATED else num_columns
+        offsets = tokens[None, :] * width + columns[:, None]
+        own_ptr = partial_ptr + tl.program_id(1) * (TOKENS * width)
+        tl.store(own_ptr + offsets, y, mask=mask)
+        if GATED:
+            tl.store(own_ptr + num_columns + offsets, up, mask=mask)
+        is_last = _arrive(arrived_ptr + tl.program_id(0))
+        mask = mask & is_last
+        count = tl.where(is_last, tl.num_programs(1), 0)
+        y = _sum_parts(partial_ptr, offsets, mask, count, TOKENS * width, ROWS, TOKENS)
+        if GATED:
+            up = _sum_parts(partial_ptr + num_columns, offsets, mask, count, TOKENS * width, ROWS, TOKENS)
+
+    dtype: tl.constexpr = out_ptr.dtype.element_ty
+    narrow = round_output(y, bias_ptr, columns, valid, dtype, BIAS)
+    narrow_up = narrow
+    if GATED:
+        narrow_up = round_output(up, bias_ptr, num_columns + columns, valid, dtype, BIAS)
+    store_output(narrow, narrow_up, out_ptr, tokens[None, :] * num_columns + columns[:, None], mask, GATED, ADD)

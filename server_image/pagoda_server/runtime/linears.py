@@ -1,0 +1,168 @@
+"""The projections of a decoder, each by one of several ways: cuBLAS, or at small batches our kernels.
+
+Ways differ in how much they do in one launch. What is between two projections is the residual stream: a way that does
+not add to it itself leaves the sum to the next norm. Which way is fastest is measured (`measure_linears.py`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from pagoda_server.kernels.activation import silu_mul, silu_mul_fp8
+from pagoda_server.kernels.gemv import GemvTile, gemv
+from pagoda_server.kernels.linear import LinearScratch, LinearTile, linear
+from pagoda_server.kernels.norm import add_rms_norm, add_rms_norm_fp8, rms_norm, rms_norm_fp8
+
+
+@dataclass(slots=True)
+class Stream:
+    """The residual stream [T, hidden] of a pass."""
+
+    total: Tensor
+    pending: Tensor | None = None
+    """[T, hidden]: belongs to the total and is not added yet."""
+
+    def norm(self, weight: Tensor, eps: float) -> Tensor:
+        """Of the whole stream, which adds what is pending."""
+        pending, self.pending = self.pending, None
+        return rms_norm(self.total, weight, eps) if pending is None else add_rms_norm(pending, self.total, weight, eps)
+
+    def norm_fp8(self, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+        """The same norm as e4m3 values and a scale a token."""
+        pending, self.pending = self.pending, None
+        if pending is None:
+            return rms_norm_fp8(self.total, weight, eps)
+        return add_rms_norm_fp8(pending, self.total, weight, eps)
+
+    def settle(self) -> Tensor:
+        """The total with nothing pending."""
+        if self.pending is not None:
+            self.total.add_(self.pending)
+            self.pending = None
+        return self.total
+
+
+class Way(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    def read(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
+        """The projection of the stream's norm."""
+
+    def read_gated(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
+        """silu(gate) * up of that projection, which gives gates, then ups."""
+
+    def write(self, x: Tensor, projection: nn.Linear, stream: Stream) -> None:
+        """The stream grows by the projection of x."""
+
+
+@dataclass(frozen=True, slots=True)
+class Torch:
+    """cuBLAS, with the norm and the activation as kernels around it. For any number of tokens."""
+
+    name: str = "torch"
+
+    def read(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
+        product: Tensor = projection(stream.norm(norm, eps))
+        return product
+
+    def read_gated(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
+        return silu_mul(self.read(stream, norm, eps, projection))
+
+    def write(self, x: Tensor, projection: nn.Linear, stream: Stream) -> None:
+        stream.settle()
+        stream.pending = projection(x)
+
+
+@dataclass(frozen=True, slots=True)
+class Fp8:
+    """For `Fp8Linear` and any number of tokens: the kernels around a product quantize what goes into it."""
+
+    name: str = "fp8"
+
+    def read(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Module) -> Tensor:
+        product: Tensor = projection(stream.norm_fp8(norm, eps))
+        return product
+
+    def read_gated(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Module) -> Any:
+        """Values and scales, for `write`."""
+        return silu_mul_fp8(self.read(stream, norm, eps, projection))
+
+    def write(self, x: Tensor | tuple[Tensor, Tensor], projection: nn.Module, stream: Stream) -> None:
+        stream.settle()
+        stream.pending = projection(x)
+
+
+@dataclass(frozen=True, slots=True)
+class Gemv:
+    """One token: norm, product and activation, or product and sum, in one launch."""
+
+    tile: GemvTile
+
+    @property
+    def name(self) -> str:
+        return f"gemv {self.tile.rows}x{self.tile.values}{' early' if self.tile.early else ''}"
+
+    def read(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
+        return gemv(stream.settle(), projection.weight, self.tile, bias=projection.bias, norm=norm, eps=eps)
+
+    def read_gated(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
+        x, weight, bias = stream.settle(), projection.weight, projection.bias
+        return gemv(x, weight, self.tile, bias=bias, norm=norm, eps=eps, gated=True)
+
+    def write(self, x: Tensor, projection: nn.Linear, stream: Stream) -> None:
+        gemv(x, projection.weight, self.tile, bias=projection.bias, residual=stream.settle())
+
+
+@dataclass(frozen=True, slots=True)
+class Tiled:
+    """Up to 16 tokens: product and activation, or product and sum, in one launch; the norm is its own."""
+
+    tile: LinearTile
+    scratch: LinearScratch = field(repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        return f"tiled {self.tile.rows}x{self.tile.values}"
+
+    def read(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
+        x = stream.norm(norm, eps)
+        return linear(x, projection.weight, self.tile, self.scratch, bias=projection.bias)
+
+    def read_gated(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
+        x = stream.norm(norm, eps)
+        return linear(x, projection.weight, self.tile, self.scratch, bias=projection.bias, gated=True)
+
+    def write(self, x: Tensor, projection: nn.Linear, stream: Stream) -> None:
+        total = stream.settle()
+        linear(x, projection.weight, self.tile, self.scratch, bias=projection.bias, residual=total)
+
+
+TORCH, FP8 = Torch(), Fp8()
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How each projection of a layer is done. The fields are named as the layer's projections."""
+
+    qkv: Way = TORCH
+    output: Way = TORCH
+    gate_up: Way = TORCH
+    down: Way = TORCH
+
+
+ALL_TORCH, ALL_FP8 = Ways(), Ways(FP8, FP8, FP8, FP8)
+
+
+@dataclass(frozen=True, slots=True)
+class LinearPlan:
+    """By how many tokens a pass has: the ways of the next larger size, `otherwise` above the largest."""
+
+    ways: Mapping[int, Ways] = field(default_factory=dict)
+    otherwise: Ways = ALL_TORCH
+
+    def ways_for(self, num_tokens: int) -> Ways:
+        sizes = [size for size in self.ways if size >= num_tokens]
+        return self.ways[min(sizes)] if sizes else self.otherwise

@@ -1,0 +1,112 @@
+"""A way is chosen where it is measured to be faster, and a kernel that fails or is wrong is never hidden."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pagoda_server.kernels.gemv import GemvTile
+from pagoda_server.kernels.linear import LinearTile, build_linear_scratch
+from pagoda_server.model.config import ModelConfig
+from pagoda_server.model.llama import Layer
+from pagoda_server.runtime.linears import ALL_TORCH, TORCH, Gemv, LinearPlan, Stream, Tiled, Torch, Way, Ways
+from pagoda_server.runtime.measure_linears import choose_ways, has_plain_weights
+
+CONFIG = ModelConfig(
+    architecture="Qwen2ForCausalLM", vocab_size=50, hidden_size=32, intermediate_size=40, num_layers=2, num_heads=2,
+    num_kv_heads=1, head_dim=16, rms_norm_eps=1e-5, max_position_embeddings=64, rope_theta=1e4, rope_scaling=None,
+    tie_word_embeddings=True, qkv_bias=True, output_bias=False, mlp_bias=False, qk_norm=False, dtype="float32",
+    eos_token_ids=(),
+)  # fmt: skip
+SITES = ("qkv", "output", "gate_up", "down")
+
+
+@pytest.fixture
+def layers(device: torch.device) -> list[Layer]:
+    made = [Layer(CONFIG, index).to(device).requires_grad_(False) for index in range(2)]
+    for layer in made:
+        layer.attention_norm.fill_(1.5)
+        layer.mlp_norm.fill_(0.5)
+    return made
+
+
+class Clock:
+    """Runs the calls once and tells a time for each set of calls: the given ones, in turn."""
+
+    def __init__(self, *seconds: float) -> None:
+        self.seconds = list(seconds)
+
+    def __call__(self, calls: Sequence[Callable[[], object]]) -> float:
+        for call in calls:
+            call()
+        return self.seconds.pop(0)
+
+
+def build_ways(num_tokens: int, device: torch.device) -> list[Way]:
+    if num_tokens == 1:
+        return [Gemv(GemvTile(2, 16)), Gemv(GemvTile(4, 32))]
+    scratch = build_linear_scratch(96, device)
+    return [Tiled(LinearTile(16, 16), scratch), Tiled(LinearTile(32, 32), scratch)]
+
+
+@pytest.mark.parametrize("num_tokens", [1, 4])
+def test_each_projection_gets_its_fastest_way(layers: list[Layer], num_tokens: int, device: torch.device) -> None:
+    first, second = candidates = build_ways(num_tokens, device)
+    times = [(2.0, 1.0, 3.0), (2.0, 1.99, 3.0), (2.0, 3.0, 1.0), (1.0, 2.0, 2.0)]  # output, down, gate_up, qkv
+    clock = Clock(*(time for site in times for time in site))
+    chosen = choose_ways(layers, num_tokens, candidates, clock)
+    assert chosen == Ways(output=first, down=TORCH, gate_up=second, qkv=TORCH), "a gain of 0.5 % is noise"
+    assert not clock.seconds
+
+
+class Wrong(Torch):
+    def write(self, x: Tensor, projection: nn.Linear, stream: Stream) -> None:
+        stream.pending = projection(x) * 1.05
+
+
+class Broken(Torch):
+    def write(self, x: Tensor, projection: nn.Linear, stream: Stream) -> None:
+        raise TypeError("cannot compile")
+
+
+@pytest.mark.parametrize(
+    ("way", "complaint"), [(Wrong("wrong"), "by wrong differs"), (Broken("broken"), "by broken fails: cannot")]
+)
+def test_a_kernel_that_fails_or_is_wrong_ends_the_start(layers: list[Layer], way: Way, complaint: str) -> None:
+    with pytest.raises(RuntimeError, match=rf"projection output \[32, 32\] of 2 tokens {complaint}"):
+        choose_ways(layers, 2, [way], Clock(1.0, 0.1))
+
+
+def test_a_pass_takes_the_ways_of_the_next_size(device: torch.device) -> None:
+    one, four = (Ways(qkv=build_ways(size, device)[0]) for size in (1, 4))
+    plan = LinearPlan({1: one, 4: four})
+    assert [plan.ways_for(size) for size in (1, 2, 4, 5)] == [one, four, four, ALL_TORCH]
+    assert LinearPlan().ways_for(1) is ALL_TORCH
+
+
+@pytest.mark.parametrize("num_tokens", [1, 3])
+@pytest.mark.parametrize("before", [False, True])
+def test_every_way_leaves_the_same_stream(
+    layers: list[Layer], num_tokens: int, before: bool, device: torch.device
+) -> None:
+    """Whether or not a sum is pending when it begins."""
+    layer, tokens = layers[0], torch.randn((3, num_tokens, 32), device=device)
+
+    def run(way: Way) -> tuple[Tensor, Tensor, Tensor]:
+        stream = Stream(tokens[0].clone(), tokens[1] if before else None)
+        qkv = way.read(stream, layer.attention_norm, 1e-5, layer.qkv)
+        way.write(tokens[2], layer.output, stream)
+        gated = way.read_gated(stream, layer.mlp_norm, 1e-5, layer.gate_up)
+        way.write(gated, layer.down, stream)
+        return qkv, gated, stream.settle()
+
+    expected = run(TORCH)
+    for way in build_ways(num_tokens, device):
+        torch.testing.assert_close(run(way), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_quantised_weights_stay_with_their_own_product(layers: list[Layer]) -> None:
+    assert has_plain_weights(layers[0])
+    layers[0].down = layers[0].down.half()
+    assert not has_plain_weights(layers[0])
