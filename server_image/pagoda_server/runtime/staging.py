@@ -10,6 +10,8 @@ from torch import Tensor
 RING = 3
 """Buffers in turn: with one step ahead, the copy before the last is over when a buffer comes round again."""
 FIRST_CAPACITY = 1 << 16
+ALIGNMENT = 4
+"""int32 values in 16 bytes."""
 
 
 class Staging:
@@ -21,15 +23,19 @@ class Staging:
         self._turn = 0
 
     def send(self, arrays: Sequence[NDArray[np.int32]]) -> list[Tensor]:
-        """The arrays on the device, flat, valid for this step."""
-        values = np.concatenate([array.ravel() for array in arrays])
+        """The arrays on the device, flat, valid for this step.
+
+        Each begins at a multiple of 16 bytes: Triton compiles a kernel anew for a pointer that is aligned otherwise.
+        """
+        starts = [0, *np.cumsum([-(-array.size // ALIGNMENT) * ALIGNMENT for array in arrays]).tolist()]
         self._turn = (self._turn + 1) % RING
-        if values.size > self._ring[self._turn][0].numel():
-            self._ring[self._turn] = self._build(2 * values.size)
+        if starts[-1] > self._ring[self._turn][0].numel():
+            self._ring[self._turn] = self._build(2 * starts[-1])
         host, device = self._ring[self._turn]
-        host.numpy()[: values.size] = values
-        device[: values.size].copy_(host[: values.size], non_blocking=True)
-        return list(torch.split(device[: values.size], [array.size for array in arrays]))
+        for start, array in zip(starts, arrays, strict=False):
+            host.numpy()[start : start + array.size] = array.ravel()
+        device[: starts[-1]].copy_(host[: starts[-1]], non_blocking=True)
+        return [device[start : start + array.size] for start, array in zip(starts, arrays, strict=False)]
 
     def _build(self, capacity: int) -> tuple[Tensor, Tensor]:
         """int32 values: pinned on the host, and on the device."""

@@ -17,4 +17,5 @@ def test_arrays_arrive_as_they_were_sent(sizes_of_steps: list[list[int]]) -> Non
     for sizes in sizes_of_steps:
         arrays = [draw.integers(-(2**31), 2**31, size, dtype=np.int64).astype(np.int32) for size in sizes]
         received = staging.send(arrays)
+        assert all(got.storage_offset() % 4 == 0 for got in received)
         assert all((got.numpy() == sent).all() for got, sent in zip(received, arrays, strict=True))
