@@ -17,6 +17,7 @@ import torch
 from bench.kernel_cases import CASES as KERNEL_CASES
 from bench.kernel_cases import Case
 from bench.linear_cases import list_linears
+from pagoda_server.runtime.measure_linears import time_replay
 
 CASES = {**KERNEL_CASES, "linears": list_linears}
 
@@ -41,15 +42,6 @@ def measure_seconds(case: Case) -> float:
                 call()
     graph.replay()
     return statistics.median(time_replay(graph) for _ in range(REPLAYS)) / (rounds * sets)
-
-
-def time_replay(graph: torch.cuda.CUDAGraph) -> float:
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-    begin.record()
-    graph.replay()
-    end.record()
-    end.synchronize()
-    return float(begin.elapsed_time(end)) * 1e-3
 
 
 def print_row(case: Case, seconds: float, bandwidth: float, rate: float) -> None:

@@ -1,4 +1,4 @@
-"""The fast runner on a GPU: near the reference, the same for a seed in any batch, and whole after storms of aborts."""
+"""The fast runner on a GPU: near the reference, and whole after a storm of aborts."""
 
 import random
 from pathlib import Path

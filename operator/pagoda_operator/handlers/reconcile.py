@@ -115,6 +115,7 @@ def show_model(
 ) -> None:
     """Sets the model's series from what is known now."""
     pods = [child for child in children if child["kind"] == "Pod"]
+    ready_pods = sum(map(is_ready, pods))
     hpa = next((child for child in children if child["kind"] == "HorizontalPodAutoscaler"), {})
     conditions = {c["type"]: c["status"] == "True" for c in (model.get("status") or {}).get("conditions") or ()}
     metrics.set_model(
@@ -123,8 +124,8 @@ def show_model(
             "ready": float(conditions.get("Ready", False)),
             "scaling_active": float(conditions["Scaling"]) if "Scaling" in conditions else None,
             "replicas": float(len(pods)),
-            "ready_replicas": float(sum(map(is_ready, pods))),
-            **_load_figures(sum(map(is_ready, pods)), loads),
+            "ready_replicas": float(ready_pods),
+            **_load_figures(ready_pods, loads),
             **_hpa_figures(hpa),
         },
     )

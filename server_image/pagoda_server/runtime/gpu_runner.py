@@ -1,7 +1,7 @@
 """The fast runner: our kernels, state that stays on the device, decode as one CUDA graph, one step ahead of the host.
 
-A step is one copy to the device, a prefill pass over the chunks that bring tokens, a replay of the decode graph over
-those whose token the device chose itself, and one copy back. The host never waits in between. It decides nothing.
+A step is one copy to the device, a replay of the decode graph over the chunks of one token that sample, a prefill pass
+over the others, and one copy back. The host never waits in between. It decides nothing.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from pagoda_server.runtime.staging import Staging
 
 @dataclass(frozen=True, slots=True)
 class Prefill:
-    """The inputs of the chunks that bring tokens, flat, as int32 arrays."""
+    """The inputs of the chunks that do not decode, flat, as int32 arrays."""
 
     input_ids: list[int]
     positions: list[int]
@@ -161,9 +161,8 @@ class GpuRunner:
     def _collect(self, chunks: Sequence[Chunk], parts: Sequence[Part]) -> Launched:
         """The copy back, and who it is for."""
         order = [chunk for part in parts for chunk in part.chunks]
-        self.run_ahead = 0 if any(map(needs_history, order)) else 1
-        for part in parts:
-            self._choose_by_history(part)
+        chose_by_history = [self._choose_by_history(part) for part in parts]
+        self.run_ahead = 0 if any(chose_by_history) else 1
         read_tokens = copy_back(torch.cat([part.tokens for part in parts]))
         read_logprobs = [part.begin_logprobs() for part in parts]
 
@@ -174,11 +173,11 @@ class GpuRunner:
 
         return wait
 
-    def _choose_by_history(self, part: Part) -> None:
-        """Chooses again for the rows whose logits depend on the tokens so far, which the host has to list."""
+    def _choose_by_history(self, part: Part) -> bool:
+        """Chooses again for the rows whose logits depend on the tokens so far, which the host lists; if any do."""
         members = [(index, chunk) for index, chunk in enumerate(part.chunks) if needs_history(chunk)]
         if not members:
-            return
+            return False
         index = torch.tensor([index for index, _ in members], device=self.device)
         logits = part.logits.index_select(0, index).float()
         adjust(logits, [chunk for _, chunk in members])
@@ -190,3 +189,4 @@ class GpuRunner:
         sample(logits, self.state.choose_rows(rows, positions), self.scratch, tokens, self.logprobs[: len(members)])
         part.tokens.index_copy_(0, index, tokens)
         self.state.token_pool.index_put_((rows.long(), positions.long()), tokens)
+        return True

@@ -47,7 +47,7 @@ def build_batch(chunks: Sequence[Chunk], page_size: int, device: torch.device) -
     slots: list[int] = []
     cu_seqlens = [0]
     for chunk in chunks:
-        pages, span = chunk.request.page_ids, range(chunk.start, chunk.start + chunk.num_tokens)
+        pages, span = chunk.request.page_ids, range(chunk.start, chunk.end)
         input_ids += chunk.request.token_ids[span.start : span.stop]
         positions += span
         slots += [pages[position // page_size] * page_size + position % page_size for position in span]
@@ -63,7 +63,7 @@ def build_batch(chunks: Sequence[Chunk], page_size: int, device: torch.device) -
         slots=place(slots),
         page_tables=[place(chunk.request.page_ids) for chunk in chunks],
         cu_seqlens=cu_seqlens,
-        context_lengths=[chunk.start + chunk.num_tokens for chunk in chunks],
+        context_lengths=[chunk.end for chunk in chunks],
         sample_indices=place(sample_indices),
     )
 
