@@ -1,24 +1,29 @@
-"""Weights from safetensors into the decoder. Never pickle, never code; every tensor is accounted for by name."""
+"""Weights from safetensors into the decoder. Never pickle, never code; every tensor is accounted for by name.
+
+What the headers say is checked against the config before a weight is read.
+"""
 
 import json
-from collections.abc import Iterator
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
-from pagoda_server.model.config import ModelConfig, UnsupportedModel
+from pagoda_server.model.config import ModelConfig
 from pagoda_server.model.llama import Layer, Llama
+from pagoda_server.model.read_ahead import Piece, cut, read_ahead
+from pagoda_server.model.safetensors_header import BadCheckpoint, StoredTensor, read_header
 from pagoda_server.quant.fp8 import E4M3, Fp8Linear, quantize_rows, replace_linears
 
+log = logging.getLogger(__name__)
 BLOCK_ROWS = 512
 WIDE = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
-
-
-class BadCheckpoint(UnsupportedModel):
-    """The weights do not fit the config; the message names tensors or files."""
+__all__ = ["BadCheckpoint", "load_model"]
 
 
 class Fp8Slot(NamedTuple):
@@ -47,16 +52,15 @@ def load_model(
     model = model.to_empty(device=device).requires_grad_(False).eval()
     kv_scales = torch.ones((config.num_layers, 2))
     slots = build_tensor_slots(model) | _build_kv_scale_slots(config, kv_scales)
-    seen: set[str] = set()
-    unexpected: list[str] = []
-    for path in files:
-        for name, tensor in _read_tensors(path):
-            if name in slots:
-                place(name, slots[name], tensor)
-                seen.add(name)
-            elif not _is_redundant(name, config):
-                unexpected.append(name)
-    _check_names(sorted(slots.keys() - seen), sorted(unexpected), folder)
+    stored = [tensor for path in files for tensor in read_header(path)]
+    wanted = [tensor for tensor in stored if tensor.name in slots]
+    for tensor in wanted:
+        check(tensor, slots[tensor.name])
+    unexpected = {
+        tensor.name for tensor in stored if tensor.name not in slots and not _is_redundant(tensor.name, config)
+    }
+    _check_names(sorted(slots.keys() - {tensor.name for tensor in wanted}), sorted(unexpected), folder)
+    _read_weights(wanted, slots, device)
     for layer, (k_scale, v_scale) in zip(model.layers, kv_scales.tolist(), strict=True):
         assert isinstance(layer, Layer)
         layer.kv_scales = (k_scale, v_scale)
@@ -139,43 +143,64 @@ def _split_parameters(linear: nn.Module, sizes: list[int], *, stored_fp8: bool) 
     return slots
 
 
-def _read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
-    with safe_open(path, framework="pt", device="cpu") as file:
-        for name in file.keys():  # noqa: SIM118
-            yield name, file.get_tensor(name)
+def _read_weights(tensors: Sequence[StoredTensor], slots: Mapping[str, Slot], device: torch.device) -> None:
+    begin = time.perf_counter()
+    for piece, values in read_ahead([piece for tensor in tensors for piece in cut(tensor)], device):
+        place(piece, slots[piece.tensor.name], values)
+    seconds, gigabytes = time.perf_counter() - begin, sum(tensor.num_bytes for tensor in tensors) / 1e9
+    log.info("weights read: GB=%.2f seconds=%.2f GB_per_second=%.2f", gigabytes, seconds, gigabytes / seconds)
 
 
-def place(name: str, slot: Slot, tensor: Tensor) -> None:
-    """The only way of a tensor into the model. Quantizes what the model keeps in fp8 and the file does not."""
-    if isinstance(slot, Tensor) and name.endswith("_scale"):
-        _place_scale(name, slot, tensor)
+def check(tensor: StoredTensor, slot: Slot) -> None:
+    """Whether the file's tensor can fill the slot, by its shape and type. Raises `BadCheckpoint`."""
+    if isinstance(slot, Tensor) and _is_scale(tensor):
+        if math.prod(tensor.shape) not in (1, slot.numel()):
+            raise BadCheckpoint(
+                f"tensor {tensor.name} has shape {list(tensor.shape)}; supported are one value or {slot.numel()}"
+            )
         return
     values = slot.values if isinstance(slot, Fp8Slot) else slot
     if values.shape != tensor.shape:
-        raise BadCheckpoint(f"tensor {name} has shape {list(tensor.shape)}; config.json asks for {list(values.shape)}")
+        raise BadCheckpoint(
+            f"tensor {tensor.name} has shape {list(tensor.shape)}; config.json asks for {list(values.shape)}"
+        )
     accepted = (E4M3,) if isinstance(slot, Tensor) and slot.dtype == E4M3 else WIDE
     if tensor.dtype not in accepted:
         names = " or ".join(str(dtype).removeprefix("torch.") for dtype in accepted)
-        raise BadCheckpoint(f"tensor {name} is {tensor.dtype}; by config.json it is {names}: fetch the model again")
+        raise BadCheckpoint(
+            f"tensor {tensor.name} is {tensor.dtype}; by config.json it is {names}: fetch the model again"
+        )
+
+
+def place(piece: Piece, slot: Slot, values: Tensor) -> None:
+    """The only way of values into the model, some rows at a time, on the device's current stream.
+
+    Widths change, and what the model keeps in fp8 and the file does not is quantized, on the device.
+    """
     if isinstance(slot, Fp8Slot):
-        _place_quantized(slot, tensor)
+        _place_quantized(Fp8Slot(*(part[piece.first : piece.last] for part in slot)), values)
+    elif _is_scale(piece.tensor):
+        _place_scale(piece.tensor.name, slot, values)
     else:
-        slot.copy_(tensor)
+        rows = slot[piece.first : piece.last] if slot.dim() else slot
+        rows.copy_(values.to(slot.device, non_blocking=True))
+
+
+def _is_scale(tensor: StoredTensor) -> bool:
+    return tensor.name.endswith("_scale")
 
 
 def _place_quantized(slot: Fp8Slot, tensor: Tensor) -> None:
     """By blocks of rows, so that what is wide for a moment takes memory from no KV page."""
     blocks = (torch.split(part, BLOCK_ROWS) for part in (slot.values, slot.scales, tensor))
     for values, scales, wide in zip(*blocks, strict=True):
-        quantized, block_scales = quantize_rows(wide.to(values.device))
+        quantized, block_scales = quantize_rows(wide.to(values.device, non_blocking=True))
         values.copy_(quantized)
         scales.copy_(block_scales[:, 0])
 
 
 def _place_scale(name: str, slot: Tensor, tensor: Tensor) -> None:
     """One scale for all rows, or one a row."""
-    if tensor.numel() not in (1, slot.numel()):
-        raise BadCheckpoint(f"tensor {name} has shape {list(tensor.shape)}; supported are one value or {slot.numel()}")
     wide = tensor.float().flatten()
     if not bool(((wide > 0) & wide.isfinite()).all()):
         raise BadCheckpoint(f"tensor {name} holds {wide.min().item()} to {wide.max().item()}; scales are above 0")
