@@ -34,7 +34,10 @@ def build_engine(args: argparse.Namespace) -> "Engine":
         measure_capacity=False,
         measure_projections=args.measure_projections,
     )
-    return build_engine(config).engine
+    engine = build_engine(config).engine
+    while engine.runner.prepare_next():
+        pass
+    return engine
 
 
 def submit(engine: "Engine", work: Work) -> None:

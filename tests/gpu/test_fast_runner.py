@@ -31,7 +31,9 @@ def model() -> Llama:
 def fast(model: Llama) -> Runner:
     from pagoda_server.runtime.gpu_runner import GpuRunner
 
-    return GpuRunner(model, limits_of(model), PAGES, PAGE_SIZE)
+    runner = GpuRunner(model, limits_of(model), PAGES, PAGE_SIZE)
+    runner.capture_first()
+    return runner
 
 
 def limits_of(model: Llama) -> Limits:
