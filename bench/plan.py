@@ -76,7 +76,10 @@ def _own_jobs() -> list[Job]:
         )
         for large in LARGE
     ]
-    return fp8 + [
+    starts = [Job(name=f"ours-start/{one}", model=one, module="start", flags=(), weights=True) for one in SERVED]
+    return [
+        *fp8,
+        *starts,
         Job(name=f"ours/{model}", model=model, module="pagoda_offline", flags=slow + points, weights=True),
         Job(name=f"ours-http/{model}", model=model, module="serving", flags=served, weights=True),
     ]

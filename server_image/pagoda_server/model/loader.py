@@ -49,7 +49,8 @@ def load_model(
         model = Llama(config).to(dtype)
         if fp8 or config.quantization is not None:
             replace_linears(model)
-    model = model.to_empty(device=device).requires_grad_(False).eval()
+    allocate(model, device)
+    model.eval()
     kv_scales = torch.ones((config.num_layers, 2))
     slots = build_tensor_slots(model) | _build_kv_scale_slots(config, kv_scales)
     stored = [tensor for path in files for tensor in read_header(path)]
@@ -65,6 +66,17 @@ def load_model(
         assert isinstance(layer, Layer)
         layer.kv_scales = (k_scale, v_scale)
     return model
+
+
+def allocate(model: nn.Module, device: torch.device) -> None:
+    """Parameters on the meta device become memory on `device`, without values.
+
+    NB: as `nn.Module.to_empty` would, but that loads sympy, which takes a second or two of each start.
+    """
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            memory = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
+            setattr(module, name, nn.Parameter(memory, requires_grad=False))
 
 
 def find_weight_files(folder: Path) -> list[Path]:

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from pagoda_server.model.safetensors_header import BadCheckpoint, StoredTensor
 
-PIECE_BYTES = 16 << 20
+PIECE_BYTES = 8 << 20
 READERS = 8
 RING = 12
-"""Buffers: one for each reader, and some that wait for the device. On a GPU 192 MiB of pinned memory in all."""
+"""Buffers: one for each reader, and some that wait for the device. 96 MiB in all, where no row is longer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pagoda_server.engine.step import Engine, Runner
 from pagoda_server.model.config import ModelConfig, UnsupportedModel, read_model_config
 from pagoda_server.model.llama import Llama
 from pagoda_server.model.loader import load_model
+from pagoda_server.phases import Phases
 from pagoda_server.quant.fp8 import E4M3
 from pagoda_server.runtime.cache import count_page_bytes
 from pagoda_server.runtime.capacity import measure_capacity
@@ -29,12 +30,17 @@ class BuiltEngine:
     hello: Hello
 
 
-def build_engine(config: EngineConfig) -> BuiltEngine:
-    """Raises `UnsupportedModel` or ValueError with the field to change."""
-    model_config = read_model_config(config.model)
-    device, dtype = choose_device(config), choose_dtype(config, model_config)
-    refuse_fp8_before_ada(config, model_config, device)
-    model = load_model(config.model, model_config, device, dtype, fp8=config.quantization == "fp8")
+def build_engine(config: EngineConfig, phases: Phases | None = None) -> BuiltEngine:
+    """Raises `UnsupportedModel` or ValueError with the field to change. `phases` are timed, and ended here."""
+    phases = phases or Phases()
+    with phases.time("read_config"):
+        model_config = read_model_config(config.model)
+    with phases.time("open_device"):
+        device, dtype = choose_device(config), choose_dtype(config, model_config)
+        refuse_fp8_before_ada(config, model_config, device)
+        torch.zeros(1, device=device)
+    with phases.time("load_weights"):
+        model = load_model(config.model, model_config, device, dtype, fp8=config.quantization == "fp8")
     limits_len = choose_model_len(config, model_config)
     kv_dtype = E4M3 if config.kv_cache_dtype == "fp8" else dtype
     num_pages = count_pages(config, model_config, device, dtype, kv_dtype)
@@ -58,9 +64,11 @@ def build_engine(config: EngineConfig) -> BuiltEngine:
         num_pages,
         config.page_size,
         kv_dtype=kv_dtype,
+        phases=phases,
         measure_projections=config.measure_projections,
     )
-    capacity = measure_capacity(runner, limits, pool) if config.measure_capacity else None
+    with phases.time("measure_capacity"):
+        capacity = measure_capacity(runner, limits, pool) if config.measure_capacity else None
     log.info(
         "engine built: device=%s dtype=%s weights=%s kv_cache=%s pages=%d max_model_len=%d capacity=%s",
         device,
@@ -72,6 +80,7 @@ def build_engine(config: EngineConfig) -> BuiltEngine:
         capacity,
     )
     engine = Engine(runner, limits, pool, prefix_caching=config.prefix_caching, capacity_tokens_per_second=capacity)
+    phases.end()
     hello = Hello(
         max_model_len=max_model_len,
         max_num_seqs=config.max_num_seqs,
@@ -79,6 +88,7 @@ def build_engine(config: EngineConfig) -> BuiltEngine:
         eos_token_ids=list(model_config.eos_token_ids),
         device=device.type,
         dtype=str(dtype).removeprefix("torch."),
+        start_seconds=phases.seconds,
     )
     return BuiltEngine(engine, hello)
 
@@ -89,6 +99,7 @@ def build_runner(
     num_pages: int,
     page_size: int,
     *,
+    phases: Phases,
     kv_dtype: torch.dtype | None = None,
     measure_projections: bool = False,
 ) -> Runner:
@@ -96,13 +107,32 @@ def build_runner(
     config, dtype = model.config, model.embedding.dtype
     fits = config.num_heads // config.num_kv_heads <= 16 and config.head_dim <= 256
     if model.embedding.device.type == "cuda" and dtype != torch.float32 and fits:
+        return _build_gpu_runner(model, limits, num_pages, page_size, phases, kv_dtype, measure_projections)
+    with phases.time("build_runner"):
+        return ModelRunner(model, num_pages, page_size, kv_dtype)
+
+
+def _build_gpu_runner(
+    model: Llama,
+    limits: Limits,
+    num_pages: int,
+    page_size: int,
+    phases: Phases,
+    kv_dtype: torch.dtype | None,
+    measure_projections: bool,
+) -> Runner:
+    with phases.time("build_runner"):
         # Triton compiles for a GPU, or is absent.
+        from pagoda_server.kernels.shipped import use_shipped_kernels
         from pagoda_server.runtime.gpu_runner import GpuRunner
         from pagoda_server.runtime.measure_linears import measure_linears
 
+        use_shipped_kernels()
         linears = measure_linears(model, choose_buckets(limits.max_num_seqs)) if measure_projections else None
-        return GpuRunner(model, limits, num_pages, page_size, kv_dtype=kv_dtype, linears=linears)
-    return ModelRunner(model, num_pages, page_size, kv_dtype)
+        runner = GpuRunner(model, limits, num_pages, page_size, kv_dtype=kv_dtype, linears=linears)
+    with phases.time("capture_graphs"):
+        runner.capture_first()
+    return runner
 
 
 def choose_device(config: EngineConfig) -> torch.device:
