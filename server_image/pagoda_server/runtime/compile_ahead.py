@@ -56,19 +56,22 @@ class Task:
     """Weights and KV cache."""
 
 
-def plan_tasks(capabilities: Sequence[int]) -> list[Task]:
+def plan_tasks(capabilities: Sequence[int], models: Sequence[str] | None = None) -> list[Task]:
+    """Of all common models, or of these. Raises ValueError."""
+    unknown = sorted(set(models or ()) - COMMON_SHAPES.keys())
+    if unknown:
+        raise ValueError(f"models {unknown} are not known; give some of {', '.join(COMMON_SHAPES)}")
     return [
         Task(model, capability, fp8)
         for capability in capabilities
-        for model in COMMON_SHAPES
+        for model in models or COMMON_SHAPES
         for fp8 in ((False, True) if capability >= FIRST_E4M3 else (False,))
     ]
 
 
-def compile_common(capabilities: Sequence[int], folder: Path, jobs: int) -> None:
+def compile_common(tasks: Sequence[Task], folder: Path, jobs: int) -> None:
     """Into `folder`, in so many processes. Raises what a compilation raises."""
     folder.mkdir(parents=True, exist_ok=True)
-    tasks = plan_tasks(capabilities)
     with tempfile.TemporaryDirectory() as stub:
         build_stub_libcuda(Path(stub))
         prepare = partial(prepare_process, folder, Path(stub))

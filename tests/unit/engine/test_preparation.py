@@ -1,12 +1,12 @@
 """What the runner left for after the start is done while the device rests, and a failure of it costs no answer."""
 
+import itertools
 import threading
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from pagoda_server.engine import loop
 from pagoda_server.engine.loop import EngineLoop
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.scheduler import Chunk, Limits
@@ -53,7 +53,8 @@ class Served:
         self.tokens: list[int] = []
         self.finished, self.ended = threading.Event(), threading.Event()
         engine = Engine(runner, LIMITS, PagePool(64, 4))
-        self.loop = EngineLoop(engine, self.deliver, self.ended.set)
+        ten_seconds_a_look = itertools.count(0.0, 10.0).__next__
+        self.loop = EngineLoop(engine, self.deliver, self.ended.set, ten_seconds_a_look)
 
     def deliver(self, messages: Sequence[Delta | Rejected]) -> None:
         for message in messages:
@@ -75,8 +76,7 @@ def test_an_idle_engine_prepares_at_once() -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_busy_engine_prepares_between_steps_and_loses_no_token(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "BUSY_PREPARE_SECONDS", 0.0)
+def test_a_busy_engine_prepares_between_steps_and_loses_no_token(fails: bool) -> None:
     runner = PreparingRunner(parts=7, fails=fails)
     served = Served(runner)
     served.ask(max_tokens=40)
