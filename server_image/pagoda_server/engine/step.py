@@ -9,6 +9,7 @@ from typing import Protocol
 
 from pagoda_server.engine.admission import find_rejection
 from pagoda_server.engine.capacity import Capacity
+from pagoda_server.engine.pace import Pace
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.prefix import PrefixCache
 from pagoda_server.engine.request import Request, RequestState
@@ -43,6 +44,7 @@ class Flight:
     chunks: Sequence[Chunk]
     wait: Launched
     occupancy: float
+    launched_at: float
 
 
 class Engine:
@@ -63,6 +65,9 @@ class Engine:
         self._draw_seed = draw_seed
         self._requests: dict[str, Request] = {}
         self._flights: deque[Flight] = deque()
+        self._clock = clock
+        self._ended_at = clock()
+        self._pace = Pace()
         self._served = ServedWindow(clock)
         self._capacity = Capacity(clock, measured=capacity_tokens_per_second)
         self._answers = AnswerLength()
@@ -108,7 +113,7 @@ class Engine:
     def step(self) -> list[Delta]:
         """Launch one batch, and commit the oldest in flight: at most one new token for each of its requests."""
         self._capacity.begin_step()
-        if chunks := self.scheduler.schedule():
+        if chunks := self._schedule():
             self._launch(chunks)
         keep = self.runner.run_ahead if chunks else max(0, len(self._flights) - 1)
         deltas: list[Delta] = []
@@ -154,14 +159,20 @@ class Engine:
         scheduler = self.scheduler
         return 1.0 if scheduler.waiting else len(scheduler.running) / self._limits.max_num_seqs
 
+    def _schedule(self) -> list[Chunk]:
+        scheduler = self.scheduler
+        return scheduler.schedule(self._pace.limit_prompt_tokens(scheduler.count_decodes(), scheduler.count_prompts()))
+
     def _launch(self, chunks: Sequence[Chunk]) -> None:
-        self._flights.append(Flight(chunks, self.runner.launch(chunks), self._find_occupancy()))
+        launched_at = self._clock()
+        self._flights.append(Flight(chunks, self.runner.launch(chunks), self._find_occupancy(), launched_at))
         for chunk in chunks:
             chunk.request.num_computed_tokens = chunk.end
             chunk.request.num_in_flight += chunk.samples
 
     def _commit(self, flight: Flight) -> list[Delta]:
         results = iter(flight.wait())
+        self._observe_pace(flight)
         deltas: list[Delta] = []
         served_tokens = 0
         for chunk in flight.chunks:
@@ -174,6 +185,12 @@ class Engine:
         self._capacity.end_step(served_tokens + len(deltas), flight.occupancy)
         self._rest_when_idle()
         return deltas
+
+    def _observe_pace(self, flight: Flight) -> None:
+        began_at, self._ended_at = max(flight.launched_at, self._ended_at), self._clock()
+        prompt_tokens = [chunk.num_tokens for chunk in flight.chunks if chunk.num_tokens > 1]
+        num_decodes = len(flight.chunks) - len(prompt_tokens)
+        self._pace.observe(num_decodes, sum(prompt_tokens), self._ended_at - began_at)
 
     def _commit_computed(self, chunk: Chunk) -> int:
         """Prompt tokens that this chunk served for the first time. NB: a preempted request holds no pages any more."""

@@ -1,11 +1,12 @@
 """The fast runner: our kernels, state that stays on the device, decode as one CUDA graph, one step ahead of the host.
 
-A step is one copy to the device, a replay of the decode graph over the chunks of one token that sample, a prefill pass
-over the others, and one copy back. The host never waits in between. It decides nothing.
+A step is one copy to the device, one pass over the model, and one copy back; the host never waits in between. A step
+of nothing but decodes replays a graph. Where prompts are in it, their tokens and those of the decodes go through the
+projections together, so that the weights are read once, and attention is a launch for each kind. It decides nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -30,38 +31,43 @@ from pagoda_server.runtime.staging import Staging
 
 
 @dataclass(frozen=True, slots=True)
-class Prefill:
-    """The inputs of the chunks that do not decode, flat, as int32 arrays."""
+class Mixed:
+    """The inputs of a step with prompts: D decodes, then the T tokens of P other chunks, flat, as int32 arrays."""
 
     input_ids: list[int]
+    """[D + T]; of the decodes the device knows better, here and in the next two."""
     positions: list[int]
     slots: list[int]
     cu_seqlens: list[int]
+    """[P + 1]: where each of the other chunks begins among their tokens."""
     rows: list[int]
+    """[P]"""
     lengths: list[int]
+    """[P]: of the context, with the chunk."""
     sampled: list[int]
-    """Indices in the flat batch of the last tokens of chunks that sample."""
+    """Indices of the decodes and of the last tokens of chunks that sample."""
     sampled_rows: list[int]
 
     def arrays(self) -> list[Ints]:
-        names = ("input_ids", "positions", "slots", "cu_seqlens", "rows", "lengths", "sampled", "sampled_rows")
-        return [np.asarray(getattr(self, name), np.int32) for name in names]
+        return [np.asarray(getattr(self, field.name), np.int32) for field in fields(self)]
 
 
-def build_prefill(chunks: Sequence[Chunk], page_size: int) -> Prefill:
-    prefill = Prefill([], [], [], [0], [], [], [], [])
-    for chunk in chunks:
+def build_mixed(decodes: Sequence[Chunk], others: Sequence[Chunk], page_size: int) -> Mixed:
+    unset = [0] * len(decodes)
+    rows = [chunk.request.row for chunk in decodes]
+    mixed = Mixed([*unset], [*unset], [*unset], [0], [], [], [*range(len(decodes))], rows)
+    for chunk in others:
         request, span = chunk.request, range(chunk.start, chunk.end)
-        prefill.input_ids.extend(request.token_ids[span.start : span.stop])
-        prefill.positions.extend(span)
-        prefill.slots.extend(request.page_ids[p // page_size] * page_size + p % page_size for p in span)
-        prefill.cu_seqlens.append(len(prefill.input_ids))
-        prefill.rows.append(request.row)
-        prefill.lengths.append(chunk.end)
+        mixed.input_ids.extend(request.token_ids[span.start : span.stop])
+        mixed.positions.extend(span)
+        mixed.slots.extend(request.page_ids[p // page_size] * page_size + p % page_size for p in span)
+        mixed.cu_seqlens.append(len(mixed.input_ids) - len(decodes))
+        mixed.rows.append(request.row)
+        mixed.lengths.append(chunk.end)
         if chunk.samples:
-            prefill.sampled.append(len(prefill.input_ids) - 1)
-            prefill.sampled_rows.append(request.row)
-    return prefill
+            mixed.sampled.append(len(mixed.input_ids) - 1)
+            mixed.sampled_rows.append(request.row)
+    return mixed
 
 
 class GpuRunner:
@@ -104,53 +110,81 @@ class GpuRunner:
         others = [chunk for chunk in chunks if not is_decode(chunk)]
         update = self.state.plan_update(chunks).arrays()
         bucket = self.graphs.bucket_for(len(decodes))
-        rows = np.full(bucket, -1, np.int32)
+        rows = np.full(len(decodes) if others else bucket, -1, np.int32)
         rows[: len(decodes)] = [chunk.request.row for chunk in decodes]
-        sent = self.staging.send([*update, rows, *build_prefill(others, self.page_size).arrays()])
+        mixed = build_mixed(decodes, others, self.page_size).arrays() if others else []
+        sent = self.staging.send([*update, rows, *mixed])
         self.state.apply(sent[: len(update)])
-        if decodes:
-            self.rows[:bucket].copy_(sent[len(update)])
-            self.graphs.run(bucket)
-        parts = [Part(decodes, self.logits[: len(decodes)], self.tokens[: len(decodes)])]
         if others:
-            sampling = [chunk for chunk in others if chunk.samples]
-            parts.append(Part(sampling, *self._prefill(sent[len(update) + 1 :])))
-        return self._collect(chunks, parts)
+            sampling = [*decodes, *(chunk for chunk in others if chunk.samples)]
+            return self._collect(chunks, Part(sampling, *self._run_mixed(*sent[len(update) :])))
+        self.rows[:bucket].copy_(sent[len(update)])
+        self.graphs.run(bucket)
+        return self._collect(chunks, Part(decodes, self.logits[: len(decodes)], self.tokens[: len(decodes)]))
 
     def _decode(self, bucket: int) -> None:
         """From the rows' last tokens to their next ones, in the state. What a graph holds."""
-        rows, state = self.rows[:bucket], self.state
-        ids, positions, slots, lengths = (torch.empty_like(rows) for _ in range(4))
-        prepare_decode(
-            rows, state.token_pool, state.lengths, state.page_table, self.page_size, ids, positions, slots, lengths
-        )
-        plan_decode(rows, lengths, self.plan)
-
-        def attend(q: Tensor, cache: LayerCache) -> Tensor:
-            k, v, k_scale, v_scale = cache
-            return decode_attention(q, k, v, state.page_table, self.plan, self.scale, k_scale=k_scale, v_scale=v_scale)
-
-        hidden = self.decoder.forward(ids, positions, slots, attend)
+        rows = self.rows[:bucket]
+        ids, positions, slots = (torch.empty_like(rows) for _ in range(3))
+        lengths = self._prepare(rows, ids, positions, slots)
+        hidden = self.decoder.forward(ids, positions, slots, self._attend_decodes)
         logits = self.decoder.compute_logits(hidden, out=self.logits[:bucket])
         self._choose(logits, rows, lengths, self.tokens[:bucket])
 
-    def _prefill(self, sent: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits [S, vocab] and tokens [S] of the chunks that sample."""
-        input_ids, positions, slots, cu_seqlens, rows, lengths, sampled, sampled_rows = sent
-        state = self.state
+    def _run_mixed(
+        self,
+        decode_rows: Tensor,
+        input_ids: Tensor,
+        positions: Tensor,
+        slots: Tensor,
+        cu_seqlens: Tensor,
+        rows: Tensor,
+        lengths: Tensor,
+        sampled: Tensor,
+        sampled_rows: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """`Mixed` on the device → logits [S, vocab] and tokens [S] of what samples."""
+        num_decodes = decode_rows.shape[0]
+        if num_decodes:
+            self._prepare(decode_rows, input_ids[:num_decodes], positions[:num_decodes], slots[:num_decodes])
 
         def attend(q: Tensor, cache: LayerCache) -> Tensor:
+            out = torch.empty_like(q)
+            if num_decodes:
+                self._attend_decodes(q[:num_decodes], cache, out[:num_decodes])
             k, v, k_scale, v_scale = cache
-            paged = (q, k, v, state.page_table, rows, cu_seqlens, lengths)
-            return prefill_attention(*paged, self.scale, k_scale=k_scale, v_scale=v_scale)
+            paged = (q[num_decodes:], k, v, self.state.page_table, rows, cu_seqlens, lengths)
+            prefill_attention(*paged, self.scale, out[num_decodes:], k_scale, v_scale)
+            return out
 
         hidden = self.decoder.forward(input_ids, positions, slots, attend)
-        state.lengths.index_copy_(0, rows.long(), lengths)
+        self.state.lengths.index_copy_(0, rows.long(), lengths)
         logits = self.decoder.compute_logits(hidden.index_select(0, sampled))
         tokens = torch.empty_like(sampled_rows)
         if sampled.numel():
-            self._choose(logits, sampled_rows, state.lengths.index_select(0, sampled_rows), tokens)
+            self._choose(logits, sampled_rows, self.state.lengths.index_select(0, sampled_rows), tokens)
         return logits, tokens
+
+    def _prepare(self, rows: Tensor, input_ids: Tensor, positions: Tensor, slots: Tensor) -> Tensor:
+        """Writes the inputs of decodes and plans their attention; returns the lengths [B] of their contexts."""
+        state, lengths = self.state, torch.empty_like(rows)
+        prepare_decode(
+            rows,
+            state.token_pool,
+            state.lengths,
+            state.page_table,
+            self.page_size,
+            input_ids,
+            positions,
+            slots,
+            lengths,
+        )
+        plan_decode(rows, lengths, self.plan)
+        return lengths
+
+    def _attend_decodes(self, q: Tensor, cache: LayerCache, out: Tensor | None = None) -> Tensor:
+        k, v, k_scale, v_scale = cache
+        return decode_attention(q, k, v, self.state.page_table, self.plan, self.scale, out, k_scale, v_scale)
 
     def _choose(self, logits: Tensor, rows: Tensor, positions: Tensor, tokens: Tensor) -> None:
         """`positions`: where the new tokens belong, which is how many there are."""
@@ -158,17 +192,14 @@ class GpuRunner:
         sample(logits, self.state.choose_rows(rows, positions), self.scratch, tokens, logprobs)
         append_tokens(tokens, rows, self.state.token_pool, self.state.lengths)
 
-    def _collect(self, chunks: Sequence[Chunk], parts: Sequence[Part]) -> Launched:
+    def _collect(self, chunks: Sequence[Chunk], part: Part) -> Launched:
         """The copy back, and who it is for."""
-        order = [chunk for part in parts for chunk in part.chunks]
-        chose_by_history = [self._choose_by_history(part) for part in parts]
-        self.run_ahead = 0 if any(chose_by_history) else 1
-        read_tokens = copy_back(torch.cat([part.tokens for part in parts]))
-        read_logprobs = [part.begin_logprobs() for part in parts]
+        self.run_ahead = 0 if self._choose_by_history(part) else 1
+        read_tokens, read_logprobs = copy_back(part.tokens), part.begin_logprobs()
 
         def wait() -> list[Sampled]:
-            tokens = dict(zip(map(id, order), read_tokens().tolist(), strict=True))
-            logprobs = {key: value for read in read_logprobs for key, value in read().items()}
+            tokens = dict(zip(map(id, part.chunks), read_tokens().tolist(), strict=True))
+            logprobs = read_logprobs()
             return [(tokens[id(chunk)], logprobs.get(id(chunk))) for chunk in chunks if chunk.samples]
 
         return wait
