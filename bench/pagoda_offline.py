@@ -33,6 +33,7 @@ def build_engine(args: argparse.Namespace) -> "Engine":
         kv_cache_dtype="fp8" if args.precision == "fp8" else "auto",
         measure_capacity=False,
         measure_projections=args.measure_projections,
+        deterministic=args.deterministic,
     )
     return build_engine(config).engine
 
@@ -94,6 +95,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--max-model-len", type=int, default=8192, help="of a sequence (default %(default)s)")
     parser.add_argument("--budget-seconds", type=float, default=20, help="of a decode point (default %(default)s)")
     parser.add_argument("--measure-projections", action="store_true", help="as of `python -m pagoda_server`")
+    parser.add_argument("--deterministic", action="store_true", help="as of `python -m pagoda_server`")
     parser.add_argument("--note", default="", help="what is special about this engine, kept with the figures")
     args = parser.parse_args(argv)
     os.environ["HF_HUB_OFFLINE"] = "1"

@@ -34,6 +34,11 @@ def build_engine(config: EngineConfig) -> BuiltEngine:
     model_config = read_model_config(config.model)
     device, dtype = choose_device(config), choose_dtype(config, model_config)
     refuse_fp8_before_ada(config, model_config, device)
+    if config.deterministic and (config.quantization == "fp8" or model_config.quantization is not None):
+        raise ValueError(
+            "deterministic is set but the weights are fp8, whose product depends on the batch; "
+            "serve 16-bit weights with quantization 'none' (an fp8 KV cache is fine), or leave it off"
+        )
     model = load_model(config.model, model_config, device, dtype, fp8=config.quantization == "fp8")
     limits_len = choose_model_len(config, model_config)
     kv_dtype = E4M3 if config.kv_cache_dtype == "fp8" else dtype
@@ -59,6 +64,7 @@ def build_engine(config: EngineConfig) -> BuiltEngine:
         config.page_size,
         kv_dtype=kv_dtype,
         measure_projections=config.measure_projections,
+        deterministic=config.deterministic,
     )
     capacity = measure_capacity(runner, limits, pool) if config.measure_capacity else None
     log.info(
@@ -91,8 +97,12 @@ def build_runner(
     *,
     kv_dtype: torch.dtype | None = None,
     measure_projections: bool = False,
+    deterministic: bool = False,
 ) -> Runner:
-    """Our kernels on a GPU in 16 bits; the reference elsewhere and for shapes that the kernels do not know."""
+    """Our kernels on a GPU in 16 bits; the reference elsewhere and for shapes that the kernels do not know.
+
+    Raises ValueError when it cannot be `deterministic`.
+    """
     config, dtype = model.config, model.embedding.dtype
     fits = config.num_heads // config.num_kv_heads <= 16 and config.head_dim <= 256
     if model.embedding.device.type == "cuda" and dtype != torch.float32 and fits:
@@ -101,7 +111,14 @@ def build_runner(
         from pagoda_server.runtime.measure_linears import measure_linears
 
         linears = measure_linears(model, choose_buckets(limits.max_num_seqs)) if measure_projections else None
-        return GpuRunner(model, limits, num_pages, page_size, kv_dtype=kv_dtype, linears=linears)
+        return GpuRunner(
+            model, limits, num_pages, page_size, kv_dtype=kv_dtype, linears=linears, deterministic=deterministic
+        )
+    if deterministic:
+        raise ValueError(
+            f"deterministic is set but {dtype} on {model.embedding.device.type} has no kernels for it; "
+            "serve in bfloat16 or float16 on a CUDA GPU, or leave it off"
+        )
     return ModelRunner(model, num_pages, page_size, kv_dtype)
 
 

@@ -7,6 +7,7 @@ projections together, so that the weights are read once, and attention is a laun
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,9 +24,9 @@ from pagoda_server.model.llama import Llama
 from pagoda_server.runtime.adjustments import adjust, needs_history
 from pagoda_server.runtime.cache import LayerCache, build_caches
 from pagoda_server.runtime.device_state import Ints, build_device_state, is_decode
-from pagoda_server.runtime.fused import FusedDecoder
+from pagoda_server.runtime.fused import AttendInto, FusedDecoder
 from pagoda_server.runtime.graphs import Graphs, choose_buckets
-from pagoda_server.runtime.linears import LinearPlan
+from pagoda_server.runtime.linears import ALL_INVARIANT, LinearPlan
 from pagoda_server.runtime.readback import Part, copy_back
 from pagoda_server.runtime.staging import Staging
 
@@ -82,16 +83,23 @@ class GpuRunner:
         *,
         kv_dtype: torch.dtype | None = None,
         linears: LinearPlan | None = None,
+        deterministic: bool = False,
     ) -> None:
-        """`kv_dtype`: of the KV tensors, None: the activations'. `linears`: None: all projections are cuBLAS's."""
+        """`kv_dtype`: of the KV tensors, None: the activations'. `linears`: None: all projections are cuBLAS's.
+
+        `deterministic`: a request's tokens are the same bits whatever runs beside it, however it was cut and preempted.
+        """
         config = model.config
         self.device, self.page_size, self.run_ahead = model.embedding.device, page_size, 1
         caches = build_caches(model, num_pages, page_size, kv_dtype or model.embedding.dtype)
         buckets = choose_buckets(limits.max_num_seqs)
+        if deterministic:
+            linears = LinearPlan(otherwise=ALL_INVARIANT)
         self.decoder = FusedDecoder(model, caches, limits.max_model_len, linears or LinearPlan())
         self.state = build_device_state(limits.max_num_seqs, limits.max_model_len, page_size, self.device)
         self.scale = config.head_dim**-0.5
         widest = buckets[-1]
+        self.one_by_one = torch.arange(widest + 1, dtype=torch.int32, device=self.device) if deterministic else None
         self.plan = build_decode_plan(
             widest, config.num_heads, config.num_kv_heads, config.head_dim, page_size, self.device
         )
@@ -126,8 +134,8 @@ class GpuRunner:
         """From the rows' last tokens to their next ones, in the state. What a graph holds."""
         rows = self.rows[:bucket]
         ids, positions, slots = (torch.empty_like(rows) for _ in range(3))
-        lengths = self._prepare(rows, ids, positions, slots)
-        hidden = self.decoder.forward(ids, positions, slots, self._attend_decodes)
+        lengths, attend = self._prepare(rows, ids, positions, slots)
+        hidden = self.decoder.forward(ids, positions, slots, attend)
         logits = self.decoder.compute_logits(hidden, out=self.logits[:bucket])
         self._choose(logits, rows, lengths, self.tokens[:bucket])
 
@@ -144,17 +152,14 @@ class GpuRunner:
         sampled_rows: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """`Mixed` on the device → logits [S, vocab] and tokens [S] of what samples."""
-        num_decodes = decode_rows.shape[0]
-        if num_decodes:
-            self._prepare(decode_rows, input_ids[:num_decodes], positions[:num_decodes], slots[:num_decodes])
+        cut = decode_rows.shape[0]
+        _, attend_decodes = self._prepare(decode_rows, input_ids[:cut], positions[:cut], slots[:cut])
 
         def attend(q: Tensor, cache: LayerCache) -> Tensor:
             out = torch.empty_like(q)
-            if num_decodes:
-                self._attend_decodes(q[:num_decodes], cache, out[:num_decodes])
-            k, v, k_scale, v_scale = cache
-            paged = (q[num_decodes:], k, v, self.state.page_table, rows, cu_seqlens, lengths)
-            prefill_attention(*paged, self.scale, out[num_decodes:], k_scale, v_scale)
+            if cut:
+                attend_decodes(q[:cut], cache, out[:cut])
+            self._attend_prompts(q[cut:], cache, out[cut:], rows=rows, cu_seqlens=cu_seqlens, lengths=lengths)
             return out
 
         hidden = self.decoder.forward(input_ids, positions, slots, attend)
@@ -165,8 +170,8 @@ class GpuRunner:
             self._choose(logits, sampled_rows, self.state.lengths.index_select(0, sampled_rows), tokens)
         return logits, tokens
 
-    def _prepare(self, rows: Tensor, input_ids: Tensor, positions: Tensor, slots: Tensor) -> Tensor:
-        """Writes the inputs of decodes and plans their attention; returns the lengths [B] of their contexts."""
+    def _prepare(self, rows: Tensor, input_ids: Tensor, positions: Tensor, slots: Tensor) -> tuple[Tensor, AttendInto]:
+        """Writes the inputs of decodes; returns the lengths [B] of their contexts, and their attention."""
         state, lengths = self.state, torch.empty_like(rows)
         prepare_decode(
             rows,
@@ -179,12 +184,29 @@ class GpuRunner:
             slots,
             lengths,
         )
+        if self.one_by_one is not None:
+            starts = self.one_by_one[: rows.shape[0] + 1]
+            return lengths, partial(self._attend_prompts, rows=rows, cu_seqlens=starts, lengths=lengths)
         plan_decode(rows, lengths, self.plan)
-        return lengths
+        return lengths, self._attend_decodes
 
     def _attend_decodes(self, q: Tensor, cache: LayerCache, out: Tensor | None = None) -> Tensor:
         k, v, k_scale, v_scale = cache
         return decode_attention(q, k, v, self.state.page_table, self.plan, self.scale, out, k_scale, v_scale)
+
+    def _attend_prompts(
+        self,
+        q: Tensor,
+        cache: LayerCache,
+        out: Tensor | None = None,
+        *,
+        rows: Tensor,
+        cu_seqlens: Tensor,
+        lengths: Tensor,
+    ) -> Tensor:
+        k, v, k_scale, v_scale = cache
+        paged = (q, k, v, self.state.page_table, rows, cu_seqlens, lengths)
+        return prefill_attention(*paged, self.scale, out, k_scale, v_scale)
 
     def _choose(self, logits: Tensor, rows: Tensor, positions: Tensor, tokens: Tensor) -> None:
         """`positions`: where the new tokens belong, which is how many there are."""

@@ -23,6 +23,7 @@ from pagoda_server.kernels import (
     adjust,
     fp8,
     gemv,
+    invariant_linear,
     linear,
     norm,
     prefill_attention,
@@ -84,6 +85,7 @@ def compile_projections(dtype: torch.dtype) -> None:
     for row_tile in (*gemv.TILES, *gemv.EARLY_TILES):
         gemv.gemv(hidden[:1], gate_up, row_tile, norm=hidden[0], gated=True)
         gemv.gemv(wide[:1], down, row_tile, residual=hidden[:1])
+    invariant_linear.invariant_linear(hidden, gate_up)
     for tile in linear.TILES:
         linear.linear(hidden, gate_up, tile, scratch, gated=True)
         linear.linear(wide, down, tile, scratch, bias=hidden[0], residual=hidden)
