@@ -31,7 +31,6 @@ def build_engine(args: argparse.Namespace) -> "Engine":
         prefix_caching=False,
         quantization="fp8" if args.precision == "fp8" else "none",
         kv_cache_dtype="fp8" if args.precision == "fp8" else "auto",
-        measure_capacity=False,
         measure_projections=args.measure_projections,
         deterministic=args.deterministic,
     )
@@ -74,7 +73,11 @@ def time_decode(engine: "Engine", point: DecodePoint, budget_seconds: float) -> 
             raise RuntimeError(f"{point.name} never decoded whole: the KV pages do not hold it; lower the batch")
     begin, steps = time.perf_counter(), 0
     while steps < DECODE_STEPS and time.perf_counter() - begin < budget_seconds:
-        engine.step()
+        made = len(engine.step())
+        if made != point.batch:
+            raise RuntimeError(
+                f"{point.name}: a step made {made} tokens; the first answers ended before the last began"
+            )
         steps += 1
     seconds = (time.perf_counter() - begin) / steps
     engine.abort_all("")

@@ -96,9 +96,9 @@ def test_the_same_bits_alone_and_in_a_crowd(runner: GpuRunner) -> None:
 
 
 def test_the_same_bits_when_preempted(runner: GpuRunner) -> None:
-    requests = draw_requests(12)
+    requests = draw_requests(24)
     calm, _ = answer(runner, requests)
-    pressed, preemptions = answer(runner, requests, pages=40)
+    pressed, preemptions = answer(runner, requests, pages=26)
     assert preemptions and pressed == calm
 
 

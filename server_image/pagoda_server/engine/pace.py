@@ -3,50 +3,33 @@
 A step with prompts takes longer than one without, by a time that grows with their tokens. That time is held to a share
 of a step's that only decodes, so the gap between two tokens grows by that share. The share is `PROMPT_SHARE` while few
 wait for their first token, so one long prompt never doubles the gap. In a crowd it is larger: who waits for a first
-token counts as `PROMPT_WEIGHT` of those who wait for a next one, because then the queue is what most people feel. Both
-times are learnt from the steps themselves, as medians, so a step that was disturbed (by a compiler, a neighbour)
-changes nothing.
+token counts as `PROMPT_WEIGHT` of those who wait for a next one, because then the queue is what most people feel, and
+because full batches serve everyone sooner.
 """
 
-import statistics
-from collections import deque
+from dataclasses import dataclass
 
 PROMPT_SHARE = 0.7
-PROMPT_WEIGHT = 4
+PROMPT_WEIGHT = 8
 LEAST_PROMPT_TOKENS = 128
 """So few cost hardly more than none: until about 180 on Hopper, the weights' bytes take longer than the products."""
-WINDOW_STEPS = 15
 
 
-class Pace:
-    """Knows nothing, and then limits nothing, until it has seen steps of both kinds."""
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """What a step takes on this device, as a sum: measured at start (`runtime.capacity`)."""
 
-    def __init__(self) -> None:
-        self._decode_seconds: dict[int, deque[float]] = {}
-        """Of steps that only decode, by the bits of the batch size: doubling a batch is another kind of step."""
-        self._prompt_token_seconds: deque[float] = deque(maxlen=WINDOW_STEPS)
+    base_seconds: float
+    context_token_seconds: float
+    """Of each token in the contexts of the requests that decode."""
+    prompt_token_seconds: float
 
-    def observe(self, num_decodes: int, num_prompt_tokens: int, seconds: float) -> None:
-        """A step and the time from the end of the one before it, or from its own launch, to its end."""
-        if num_prompt_tokens == 0:
-            steps = self._decode_seconds.setdefault(num_decodes.bit_length(), deque(maxlen=WINDOW_STEPS))
-            steps.append(seconds)
-        elif num_prompt_tokens >= LEAST_PROMPT_TOKENS:
-            more_seconds = seconds - (self._find_decode_seconds(num_decodes) or 0.0)
-            self._prompt_token_seconds.append(max(more_seconds, 0.0) / num_prompt_tokens)
 
-    def limit_prompt_tokens(self, num_decodes: int, num_prompts: int) -> int | None:
-        """For the next step, in which so many requests decode and so many want a first token. None: no limit."""
-        decode_seconds = self._find_decode_seconds(num_decodes)
-        if num_decodes == 0 or decode_seconds is None or not self._prompt_token_seconds:
-            return None
-        share = max(PROMPT_SHARE, PROMPT_WEIGHT * num_prompts / num_decodes)
-        token_seconds = max(statistics.median(self._prompt_token_seconds), 1e-9)
-        return max(LEAST_PROMPT_TOKENS, int(share * decode_seconds / token_seconds))
+def limit_prompt_tokens(cost: StepCost, num_context_tokens: int, num_decodes: int, num_prompts: int) -> int:
+    """For a step in which `num_decodes` requests decode, with so many tokens in their contexts together.
 
-    def _find_decode_seconds(self, num_decodes: int) -> float | None:
-        """Of the nearest size that was seen."""
-        if num_decodes == 0 or not self._decode_seconds:
-            return None
-        size = min(self._decode_seconds, key=lambda seen: abs(seen - num_decodes.bit_length()))
-        return statistics.median(self._decode_seconds[size])
+    `num_prompts` requests want a first token and could have one.
+    """
+    share = max(PROMPT_SHARE, PROMPT_WEIGHT * num_prompts / max(num_decodes, 1))
+    decode_seconds = cost.base_seconds + cost.context_token_seconds * num_context_tokens
+    return max(LEAST_PROMPT_TOKENS, int(share * decode_seconds / cost.prompt_token_seconds))

@@ -62,13 +62,10 @@ class Scheduler:
     def add(self, request: Request) -> None:
         self.waiting.append(request)
 
-    def count_decodes(self) -> int:
-        """Requests that run and have no more than their last token to compute."""
-        return sum(request.num_pending_tokens <= 1 for request in self.running)
-
-    def count_prompts(self) -> int:
-        """Requests that want a first token and have a row, or could have one now."""
-        return len(self.running) - self.count_decodes() + min(len(self.waiting), len(self._free_rows))
+    @property
+    def num_free_rows(self) -> int:
+        """How many more requests could run."""
+        return len(self._free_rows)
 
     def schedule(self, max_prompt_tokens: int | None = None) -> list[Chunk]:
         """Chunks of at most `max_num_batched_tokens` tokens in all, with pages for each. Empty only without work.
@@ -78,7 +75,8 @@ class Scheduler:
         """
         preemptions_before = self.num_preemptions
         chunks: list[Chunk] = []
-        room = self.limits.max_num_batched_tokens - self.count_decodes()
+        num_decodes = sum(request.num_pending_tokens <= 1 for request in self.running)
+        room = self.limits.max_num_batched_tokens - num_decodes
         budget = room if max_prompt_tokens is None else min(room, max_prompt_tokens)
         for request in list(self.running):
             pending = request.num_pending_tokens if request.wants_tokens else 0

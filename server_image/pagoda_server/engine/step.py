@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pagoda_server.engine.admission import find_rejection
 from pagoda_server.engine.capacity import Capacity
-from pagoda_server.engine.pace import Pace
+from pagoda_server.engine.pace import StepCost, limit_prompt_tokens
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.prefix import PrefixCache
 from pagoda_server.engine.request import Request, RequestState
@@ -44,7 +44,6 @@ class Flight:
     chunks: Sequence[Chunk]
     wait: Launched
     occupancy: float
-    launched_at: float
 
 
 class Engine:
@@ -58,16 +57,16 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
         draw_seed: Callable[[], int] = lambda: random.getrandbits(62),
         capacity_tokens_per_second: float | None = None,
+        step_cost: StepCost | None = None,
     ) -> None:
+        """`capacity_tokens_per_second` and `step_cost`: as measured at start. Without a cost prompts are not paced."""
         self.runner = runner
         self.scheduler = Scheduler(limits, pool, PrefixCache(pool, enabled=prefix_caching))
         self._limits = limits
         self._draw_seed = draw_seed
         self._requests: dict[str, Request] = {}
         self._flights: deque[Flight] = deque()
-        self._clock = clock
-        self._ended_at = clock()
-        self._pace = Pace()
+        self._step_cost = step_cost
         self._served = ServedWindow(clock)
         self._capacity = Capacity(clock, measured=capacity_tokens_per_second)
         self._answers = AnswerLength()
@@ -160,19 +159,21 @@ class Engine:
         return 1.0 if scheduler.waiting else len(scheduler.running) / self._limits.max_num_seqs
 
     def _schedule(self) -> list[Chunk]:
-        scheduler = self.scheduler
-        return scheduler.schedule(self._pace.limit_prompt_tokens(scheduler.count_decodes(), scheduler.count_prompts()))
+        scheduler, cost = self.scheduler, self._step_cost
+        decodes = [request.num_tokens for request in scheduler.running if request.num_pending_tokens <= 1]
+        if cost is None or not decodes:
+            return scheduler.schedule()
+        num_prompts = len(scheduler.running) - len(decodes) + min(len(scheduler.waiting), scheduler.num_free_rows)
+        return scheduler.schedule(limit_prompt_tokens(cost, sum(decodes), len(decodes), num_prompts))
 
     def _launch(self, chunks: Sequence[Chunk]) -> None:
-        launched_at = self._clock()
-        self._flights.append(Flight(chunks, self.runner.launch(chunks), self._find_occupancy(), launched_at))
+        self._flights.append(Flight(chunks, self.runner.launch(chunks), self._find_occupancy()))
         for chunk in chunks:
             chunk.request.num_computed_tokens = chunk.end
             chunk.request.num_in_flight += chunk.samples
 
     def _commit(self, flight: Flight) -> list[Delta]:
         results = iter(flight.wait())
-        self._observe_pace(flight)
         deltas: list[Delta] = []
         served_tokens = 0
         for chunk in flight.chunks:
@@ -185,12 +186,6 @@ class Engine:
         self._capacity.end_step(served_tokens + len(deltas), flight.occupancy)
         self._rest_when_idle()
         return deltas
-
-    def _observe_pace(self, flight: Flight) -> None:
-        began_at, self._ended_at = max(flight.launched_at, self._ended_at), self._clock()
-        prompt_tokens = [chunk.num_tokens for chunk in flight.chunks if chunk.num_tokens > 1]
-        num_decodes = len(flight.chunks) - len(prompt_tokens)
-        self._pace.observe(num_decodes, sum(prompt_tokens), self._ended_at - began_at)
 
     def _commit_computed(self, chunk: Chunk) -> int:
         """Prompt tokens that this chunk served for the first time. NB: a preempted request holds no pages any more."""

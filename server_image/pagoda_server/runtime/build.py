@@ -66,7 +66,8 @@ def build_engine(config: EngineConfig) -> BuiltEngine:
         measure_projections=config.measure_projections,
         deterministic=config.deterministic,
     )
-    capacity = measure_capacity(runner, limits, pool) if config.measure_capacity else None
+    measured = measure_capacity(runner, limits, pool) if config.measure_capacity else None
+    capacity = None if measured is None else measured.tokens_per_second
     log.info(
         "engine built: device=%s dtype=%s weights=%s kv_cache=%s pages=%d max_model_len=%d capacity=%s",
         device,
@@ -77,7 +78,14 @@ def build_engine(config: EngineConfig) -> BuiltEngine:
         max_model_len,
         capacity,
     )
-    engine = Engine(runner, limits, pool, prefix_caching=config.prefix_caching, capacity_tokens_per_second=capacity)
+    engine = Engine(
+        runner,
+        limits,
+        pool,
+        prefix_caching=config.prefix_caching,
+        capacity_tokens_per_second=capacity,
+        step_cost=None if measured is None else measured.step_cost,
+    )
     hello = Hello(
         max_model_len=max_model_len,
         max_num_seqs=config.max_num_seqs,
