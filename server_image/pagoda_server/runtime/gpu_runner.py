@@ -106,7 +106,6 @@ class GpuRunner:
         self.rows = torch.full((widest,), -1, dtype=torch.int32, device=self.device)
         self.logits = model.embedding.new_empty((widest, config.vocab_size))
         self.tokens = torch.zeros(widest, dtype=torch.int32, device=self.device)
-        self.logprobs = torch.zeros(widest, dtype=torch.float32, device=self.device)
         self.scratch = build_sampler_scratch(widest, config.vocab_size, self.device)
         self.staging = Staging(self.device)
         with torch.inference_mode():
@@ -210,8 +209,7 @@ class GpuRunner:
 
     def _choose(self, logits: Tensor, rows: Tensor, positions: Tensor, tokens: Tensor) -> None:
         """`positions`: where the new tokens belong, which is how many there are."""
-        logprobs = self.logprobs[: rows.shape[0]]
-        sample(logits, self.state.choose_rows(rows, positions), self.scratch, tokens, logprobs)
+        sample(logits, self.state.sampling, rows, positions, self.scratch, tokens)
         append_tokens(tokens, rows, self.state.token_pool, self.state.lengths)
 
     def _collect(self, chunks: Sequence[Chunk], part: Part) -> Launched:
@@ -239,7 +237,7 @@ class GpuRunner:
             for values in ([chunk.request.row for _, chunk in members], [chunk.end for _, chunk in members])
         )
         tokens = torch.empty_like(rows)
-        sample(logits, self.state.choose_rows(rows, positions), self.scratch, tokens, self.logprobs[: len(members)])
+        sample(logits, self.state.sampling, rows, positions, self.scratch, tokens)
         part.tokens.index_copy_(0, index, tokens)
-        self.state.token_pool.index_put_((rows.long(), positions.long()), tokens)
+        self.state.token_pool.index_put_((rows.long(), positions.long()), tokens.clamp(min=0))
         return True

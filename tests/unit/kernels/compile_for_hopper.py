@@ -128,11 +128,9 @@ def compile_rest(dtype: torch.dtype) -> None:
     )
     prepare.append_tokens(ints(BATCH), ints(BATCH), state[0], state[1])
     logits, real = torch.zeros((BATCH, VOCAB), dtype=dtype), torch.zeros(BATCH)
-    rows = sampler.SamplingRows(
-        temperature=real, top_k=ints(BATCH), top_p=real, min_p=real, seed=ints(BATCH).long(),
-        position=ints(BATCH), flags=ints(BATCH),
-    )  # fmt: skip
-    sampler.sample(logits, rows, sampler.build_sampler_scratch(BATCH, VOCAB, CPU), ints(BATCH), real)
+    table = sampler.SamplingTable(real, ints(BATCH), real, real, ints(BATCH).long())
+    scratch = sampler.build_sampler_scratch(BATCH, VOCAB, CPU)
+    sampler.sample(logits, table, ints(BATCH), ints(BATCH), scratch, ints(BATCH))
     adjust.adjust_logits(logits, ints(9), ints(9), ints(9), torch.zeros(9), real, real, real)
 
 
