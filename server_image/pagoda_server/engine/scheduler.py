@@ -75,7 +75,7 @@ class Scheduler:
         """
         preemptions_before = self.num_preemptions
         chunks: list[Chunk] = []
-        num_decodes = sum(request.num_pending_tokens <= 1 for request in self.running)
+        num_decodes = sum(request.is_decoding for request in self.running)
         room = self.limits.max_num_batched_tokens - num_decodes
         budget = room if max_prompt_tokens is None else min(room, max_prompt_tokens)
         for request in list(self.running):
