@@ -35,6 +35,8 @@ class EngineConfig:
     page_size: int = 64
     prefix_caching: bool = True
     measure_capacity: bool = True
+    deterministic: bool = False
+    """A request's tokens are the same whatever runs beside it, on a GPU in 16 bits. Slower."""
     measure_projections: bool = False
     """Choose between cuBLAS and our small-batch kernels by timing both at start, on a GPU."""
 

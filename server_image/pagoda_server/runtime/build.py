@@ -39,6 +39,11 @@ def build_engine(config: EngineConfig, phases: Phases | None = None) -> BuiltEng
         device, dtype = choose_device(config), choose_dtype(config, model_config)
         refuse_fp8_before_ada(config, model_config, device)
         torch.zeros(1, device=device)
+    if config.deterministic and (config.quantization == "fp8" or model_config.quantization is not None):
+        raise ValueError(
+            "deterministic is set but the weights are fp8, whose product depends on the batch; "
+            "serve 16-bit weights with quantization 'none' (an fp8 KV cache is fine), or leave it off"
+        )
     with phases.time("load_weights"):
         model = load_model(config.model, model_config, device, dtype, fp8=config.quantization == "fp8")
     limits_len = choose_model_len(config, model_config)
@@ -66,9 +71,11 @@ def build_engine(config: EngineConfig, phases: Phases | None = None) -> BuiltEng
         kv_dtype=kv_dtype,
         phases=phases,
         measure_projections=config.measure_projections,
+        deterministic=config.deterministic,
     )
     with phases.time("measure_capacity"):
-        capacity = measure_capacity(runner, limits, pool) if config.measure_capacity else None
+        measured = measure_capacity(runner, limits, pool) if config.measure_capacity else None
+    capacity = None if measured is None else measured.tokens_per_second
     log.info(
         "engine built: device=%s dtype=%s weights=%s kv_cache=%s pages=%d max_model_len=%d capacity=%s",
         device,
@@ -79,7 +86,14 @@ def build_engine(config: EngineConfig, phases: Phases | None = None) -> BuiltEng
         max_model_len,
         capacity,
     )
-    engine = Engine(runner, limits, pool, prefix_caching=config.prefix_caching, capacity_tokens_per_second=capacity)
+    engine = Engine(
+        runner,
+        limits,
+        pool,
+        prefix_caching=config.prefix_caching,
+        capacity_tokens_per_second=capacity,
+        step_cost=None if measured is None else measured.step_cost,
+    )
     phases.end()
     hello = Hello(
         max_model_len=max_model_len,
@@ -99,15 +113,27 @@ def build_runner(
     num_pages: int,
     page_size: int,
     *,
-    phases: Phases,
+    phases: Phases | None = None,
     kv_dtype: torch.dtype | None = None,
     measure_projections: bool = False,
+    deterministic: bool = False,
 ) -> Runner:
-    """Our kernels on a GPU in 16 bits; the reference elsewhere and for shapes that the kernels do not know."""
+    """Our kernels on a GPU in 16 bits; the reference elsewhere and for shapes that the kernels do not know.
+
+    Raises ValueError when it cannot be `deterministic`.
+    """
+    phases = phases or Phases()
     config, dtype = model.config, model.embedding.dtype
     fits = config.num_heads // config.num_kv_heads <= 16 and config.head_dim <= 256
     if model.embedding.device.type == "cuda" and dtype != torch.float32 and fits:
-        return _build_gpu_runner(model, limits, num_pages, page_size, phases, kv_dtype, measure_projections)
+        return _build_gpu_runner(
+            model, limits, num_pages, page_size, phases, kv_dtype, measure_projections, deterministic
+        )
+    if deterministic:
+        raise ValueError(
+            f"deterministic is set but {dtype} on {model.embedding.device.type} has no kernels for it; "
+            "serve in bfloat16 or float16 on a CUDA GPU, or leave it off"
+        )
     with phases.time("build_runner"):
         return ModelRunner(model, num_pages, page_size, kv_dtype)
 
@@ -120,6 +146,7 @@ def _build_gpu_runner(
     phases: Phases,
     kv_dtype: torch.dtype | None,
     measure_projections: bool,
+    deterministic: bool,
 ) -> Runner:
     with phases.time("build_runner"):
         # Triton compiles for a GPU, or is absent.
@@ -129,7 +156,9 @@ def _build_gpu_runner(
 
         use_shipped_kernels()
         linears = measure_linears(model, choose_buckets(limits.max_num_seqs)) if measure_projections else None
-        runner = GpuRunner(model, limits, num_pages, page_size, kv_dtype=kv_dtype, linears=linears)
+        runner = GpuRunner(
+            model, limits, num_pages, page_size, kv_dtype=kv_dtype, linears=linears, deterministic=deterministic
+        )
     with phases.time("capture_graphs"):
         runner.capture_first()
     return runner

@@ -42,8 +42,6 @@ FIRST_E4M3 = 89
 MAX_BATCH, PAGE_SIZE = 256, 64
 """The server's defaults."""
 PROMPT_TOKENS = 20
-PREFILLS = (1, 2, 3, 4)
-"""Prompts of a step: their sampling parameters lie side by side, and are aligned for one number or another."""
 UNALIGNED_PAGES = 3
 """A row of the page table is as long as the context or the KV cache: the pages of a sequence may be any number."""
 
@@ -151,17 +149,15 @@ def launch_all(config: ModelConfig, device: torch.device, *, fp8: bool) -> None:
 
 
 def build_steps() -> Iterator[list[Chunk]]:
-    """Prompts together, then decodes together; the last ones choose by their history."""
-    plain, penalized = Sampling(max_tokens=9), Sampling(max_tokens=9, presence_penalty=0.5)
-    for sampling, prefills, decodes in (
-        (plain, PREFILLS, choose_buckets(MAX_BATCH)),
-        (penalized, PREFILLS, ()),
-    ):
-        requests = [build_request(row, sampling) for row in range(MAX_BATCH)]
-        for count in prefills:
-            yield [Chunk(request, 0, PROMPT_TOKENS, samples=True) for request in requests[:count]]
-        for count in decodes:
-            yield [Chunk(request, PROMPT_TOKENS - 1, 1, samples=True) for request in requests[:count]]
+    """A prompt, decodes of every batch size, both together, and a choice by history."""
+    requests = [build_request(row, Sampling(max_tokens=9)) for row in range(MAX_BATCH)]
+    decodes = [Chunk(request, PROMPT_TOKENS - 1, 1, samples=True) for request in requests]
+    prompt = Chunk(requests[0], 0, PROMPT_TOKENS, samples=True)
+    yield [prompt]
+    yield from (decodes[:count] for count in choose_buckets(MAX_BATCH))
+    yield [*decodes[1:3], prompt]
+    penalized = build_request(0, Sampling(max_tokens=9, presence_penalty=0.5))
+    yield [Chunk(penalized, 0, PROMPT_TOKENS, samples=True)]
 
 
 def build_request(row: int, sampling: Sampling) -> Request:
