@@ -239,9 +239,10 @@ def build_prepare(batch: int, append: bool) -> Call:
     pool = torch.zeros((batch, 8192), dtype=torch.int32, device=DEVICE)
     lengths, rows, table = place([1000] * batch), place(range(batch)), torch.zeros_like(pool[:, :128]).contiguous()
     ids, positions, slots, contexts = (place([0] * batch) for _ in range(4))
+    first = place([0])
     if append:
         return lambda: append_tokens(ids, rows, pool, lengths)
-    return lambda: prepare_decode(rows, pool, lengths, table, PAGE_SIZE, ids, positions, slots, contexts)
+    return lambda: prepare_decode(rows, pool, lengths, table, PAGE_SIZE, ids, positions, slots, contexts, first)
 
 
 CASES = {

@@ -165,13 +165,13 @@ def test_a_captured_step_follows_lengths_and_rows_that_change() -> None:
         build_plan(batch, heads, kv_heads, head_dim),
         torch.zeros((batch, heads, head_dim), dtype=BF16, device=DEVICE),
     )
-    q = torch.zeros_like(out)
+    q, first = torch.zeros_like(out), torch.zeros(1, dtype=torch.int32, device=DEVICE)
 
     def step() -> None:
-        prepare_decode(rows, pool, lengths, page_table, PAGE_SIZE, ids, positions, slots, contexts)
+        prepare_decode(rows, pool, lengths, page_table, PAGE_SIZE, ids, positions, slots, contexts, first)
         rope_write(table[ids], positions, slots, cos, sin, k, v, heads, out=q)
         plan_decode(rows, contexts, plan)
-        decode_attention(q, k, v, page_table, plan, head_dim**-0.5, out)
+        decode_attention(q, k, v, page_table, plan, head_dim**-0.5, out, first=first)
         append_tokens(tokens, rows, pool, lengths)
 
     state = [tensor.clone() for tensor in (lengths, pool, k, v)]

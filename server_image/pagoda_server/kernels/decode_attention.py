@@ -46,16 +46,23 @@ def decode_attention(
     k_scale: float = 1.0,
     v_scale: float = 1.0,
     pipeline: Pipeline | None = None,
+    *,
+    batch: int | None = None,
+    first: Tensor | None = None,
 ) -> Tensor:
-    """q [B, heads, head_dim] → [B, heads, head_dim], for the batch that `plan_decode(rows, lengths, plan)` planned.
+    """q [N, heads, head_dim] → [N, heads, head_dim], for the batch that `plan_decode(rows, lengths, plan)` planned.
 
+    Its entries are the rows of q, or `batch` of them from `first` [1] int32 on; others are neither read nor written.
     Caches [pages, page_size, kv_heads, head_dim] of q's dtype (bf16, fp16, fp32) or e4m3, page_table [rows, max_pages]
     int32. An entry of length 0 reads and writes nothing. `k_scale` and `v_scale` multiply what the caches hold.
     """
-    batch, num_heads, head_dim = q.shape
+    num_tokens, num_heads, head_dim = q.shape
+    batch = num_tokens if batch is None else batch
     page_size, kv_heads, _ = check_caches(k_cache, v_cache, q.dtype)
     group = count_group(num_heads, kv_heads, MAX_GROUP)
-    check_tensor("q", q, (batch, num_heads, k_cache.shape[3]), FLOATS)
+    check_tensor("q", q, (None, num_heads, k_cache.shape[3]), FLOATS)
+    if first is not None:
+        check_tensor("first", first, (1,), (torch.int32,))
     check_tensor("page_table", page_table, (None, None), (torch.int32,))
     check_tensor("plan.partial", plan.partial, (None, num_heads, head_dim), (torch.float32,))
     if plan.page_size != page_size or batch >= plan.starts.shape[0]:
@@ -71,14 +78,14 @@ def decode_attention(
     pipeline = choose_pipeline(block_d, q.dtype, k_cache.dtype) if pipeline is None else pipeline
     _decode_kernel[(kv_heads, plan.count_pieces(batch))](
         q, k_cache, v_cache, page_table, plan.pieces, out, plan.partial, plan.partial_lse,
-        page_table.shape[1], scale * k_scale * LOG2E, v_scale,
+        plan.pieces if first is None else first, page_table.shape[1], scale * k_scale * LOG2E, v_scale,
         GROUP=group, KV_HEADS=kv_heads, HEAD_DIM=head_dim, PAGE_SIZE=page_size,
-        BLOCK_H=max(16, triton.next_power_of_2(group)), BLOCK_D=block_d,
+        BLOCK_H=max(16, triton.next_power_of_2(group)), BLOCK_D=block_d, FIRST=first is not None,
         num_warps=pipeline.num_warps, num_stages=pipeline.num_stages,
     )  # fmt: skip
     _merge_kernel[(num_heads, batch)](
-        plan.partial, plan.partial_lse, plan.starts, out,
-        NUM_HEADS=num_heads, HEAD_DIM=head_dim, BLOCK_D=block_d, BLOCK_PIECES=16, num_warps=2,
+        plan.partial, plan.partial_lse, plan.starts, out, plan.starts if first is None else first,
+        NUM_HEADS=num_heads, HEAD_DIM=head_dim, BLOCK_D=block_d, BLOCK_PIECES=16, FIRST=first is not None, num_warps=2,
     )  # fmt: skip
     return out
 
@@ -112,10 +119,10 @@ def _attend_page(
 
 @triton.jit
 def _decode_kernel(
-    q_ptr, k_ptr, v_ptr, table_ptr, pieces_ptr, out_ptr, partial_ptr, lse_ptr,
+    q_ptr, k_ptr, v_ptr, table_ptr, pieces_ptr, out_ptr, partial_ptr, lse_ptr, first_ptr,
     max_pages, scale_log2, v_scale,
     GROUP: tl.constexpr, KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE_SIZE: tl.constexpr,
-    BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr,
+    BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr, FIRST: tl.constexpr,
 ):  # fmt: skip
     """Grid (kv_heads, pieces): heads of a page lie side by side in memory, so they run side by side."""
     head, piece = tl.program_id(0), tl.program_id(1)
@@ -133,7 +140,10 @@ def _decode_kernel(
     heads, dims = tl.arange(0, BLOCK_H), tl.arange(0, BLOCK_D)
     valid = (heads < GROUP)[:, None] & (dims < HEAD_DIM)[None, :]
     offsets = (head * GROUP + heads)[:, None] * HEAD_DIM + dims[None, :]
-    q = tl.load(q_ptr + entry.to(tl.int64) * (GROUP * STRIDE) + offsets, mask=valid, other=0.0)
+    token = entry.to(tl.int64)
+    if FIRST:
+        token += tl.load(first_ptr)
+    q = tl.load(q_ptr + token * (GROUP * STRIDE) + offsets, mask=valid, other=0.0)
 
     m = tl.full([BLOCK_H], float("-inf"), tl.float32)
     denom = tl.zeros([BLOCK_H], tl.float32)
@@ -156,7 +166,7 @@ def _decode_kernel(
 
     acc = acc / denom[:, None] * v_scale
     if num_pieces == 1:
-        tl.store(out_ptr + entry.to(tl.int64) * (GROUP * STRIDE) + offsets, acc, mask=valid)
+        tl.store(out_ptr + token * (GROUP * STRIDE) + offsets, acc, mask=valid)
     else:
         tl.store(partial_ptr + piece.to(tl.int64) * (GROUP * STRIDE) + offsets, acc, mask=valid)
         lse_offsets = piece * (GROUP * KV_HEADS) + head * GROUP + heads
@@ -165,8 +175,9 @@ def _decode_kernel(
 
 @triton.jit
 def _merge_kernel(
-    partial_ptr, lse_ptr, starts_ptr, out_ptr,
+    partial_ptr, lse_ptr, starts_ptr, out_ptr, first_ptr,
     NUM_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_PIECES: tl.constexpr,
+    FIRST: tl.constexpr,
 ):  # fmt: skip
     """Grid (heads, batch). Entries of no piece or one have nothing to merge."""
     head, entry = tl.program_id(0), tl.program_id(1)
@@ -191,4 +202,7 @@ def _merge_kernel(
         acc = acc * alpha + tl.sum(values * weights[:, None], 0)
         total = total * alpha + tl.sum(weights, 0)
         m = new_m
-    tl.store(out_ptr + (entry.to(tl.int64) * NUM_HEADS + head) * HEAD_DIM + dims, acc / total, mask=dims < HEAD_DIM)
+    token = entry.to(tl.int64)
+    if FIRST:
+        token += tl.load(first_ptr)
+    tl.store(out_ptr + (token * NUM_HEADS + head) * HEAD_DIM + dims, acc / total, mask=dims < HEAD_DIM)

@@ -1,9 +1,12 @@
 """Cuts a decode batch into pieces of equal work, on the GPU, once a step for all layers.
 
-A piece is a run of pages of one entry. Pieces are about `total pages / wanted pieces` long and at least MIN_PAGES, so
-a lone long context fills the GPU as well as a large batch does, and there is no batch size at which splitting stops.
-The grid of the attention kernel is the capacity of the list (`batch + wanted pieces`), which no lengths can exceed:
-sum(ceil(pages_b / piece)) <= batch + total / piece.
+A piece is a run of pages of one entry, so a lone long context fills the GPU as well as a large batch does, and there
+is no batch size at which splitting stops. Programs run in waves, of as many as the GPU holds at once, and a last wave
+that is nearly empty costs as much as a full one: 32 contexts of 16 pages over 8 heads are two waves of 512 programs, of
+which the second is a third full, in halves, and two full ones in thirds. So a few lengths are tried, and the one is
+taken whose waves end first: equal parts of the longest context, and equal parts of all pages for one to MAX_WAVES
+waves. No piece is so short that there were more than the list holds: sum(ceil(pages_b / piece)) <= batch + total /
+piece, which is at most `batch + most pieces`, the grid of the attention kernel.
 """
 
 from dataclasses import dataclass
@@ -15,8 +18,14 @@ from torch import Tensor
 
 from pagoda_server.kernels.arguments import check_tensor
 
-MIN_PIECE_TOKENS = 256
-PROGRAMS_PER_SM = 4
+MIN_PIECE_TOKENS = 128
+PROGRAMS_PER_SM = 3
+"""Of `decode_attention` that run at once."""
+MAX_WAVES = 4
+PARTS: tl.constexpr = tl.constexpr(12)
+"""Of the longest context, at most; with the waves 16 candidates."""
+START_PAGES: tl.constexpr = tl.constexpr(1)
+"""What it costs to begin a piece, in pages."""
 PIECE_FIELDS: tl.constexpr = tl.constexpr(8)
 FALLBACK_SMS = 132
 """Of a Hopper GPU; for machines without CUDA, where only tests run."""
@@ -35,12 +44,13 @@ class DecodePlan:
     """[capacity, heads, head_dim] float32: each piece's attention, normalised."""
     partial_lse: Tensor
     """[capacity, heads] float32: base-2 logarithm of each piece's sum of exponentials."""
-    wanted_pieces: int
+    wave_pieces: int
+    """How many run at once."""
     page_size: int
 
     def count_pieces(self, batch: int) -> int:
         """The most pieces a batch of this size can have."""
-        return batch + self.wanted_pieces
+        return batch + MAX_WAVES * self.wave_pieces
 
 
 def count_sms(device: torch.device) -> int:
@@ -58,17 +68,17 @@ def build_decode_plan(
     device: torch.device,
     programs_per_sm: int = PROGRAMS_PER_SM,
 ) -> DecodePlan:
-    """Allocates about (max_batch + 66) * heads * head_dim * 4 bytes."""
+    """Allocates about (max_batch + 200) * heads * head_dim * 4 bytes."""
     if not 0 < max_batch <= 4096:
         raise ValueError(f"max_batch is {max_batch}; give 1 to 4096")
-    wanted = -(-programs_per_sm * count_sms(device) // kv_heads)
-    capacity = max_batch + wanted
+    wave_pieces = max(1, programs_per_sm * count_sms(device) // kv_heads)
+    capacity = max_batch + MAX_WAVES * wave_pieces
     return DecodePlan(
         pieces=torch.full((capacity, PIECE_FIELDS.value), -1, dtype=torch.int32, device=device),
         starts=torch.zeros(max_batch + 1, dtype=torch.int32, device=device),
         partial=torch.empty((capacity, num_heads, head_dim), dtype=torch.float32, device=device),
         partial_lse=torch.empty((capacity, num_heads), dtype=torch.float32, device=device),
-        wanted_pieces=wanted,
+        wave_pieces=wave_pieces,
         page_size=page_size,
     )
 
@@ -93,8 +103,9 @@ def plan_decode(rows: Tensor, lengths: Tensor, plan: DecodePlan) -> None:
         plan.starts,
         batch,
         num_pieces,
-        plan.wanted_pieces,
+        plan.wave_pieces,
         PAGE_SIZE=plan.page_size,
+        MAX_WAVES=MAX_WAVES,
         MIN_PAGES=max(1, MIN_PIECE_TOKENS // plan.page_size),
         BLOCK=block,
         BLOCK_PIECES=block_pieces,
@@ -102,7 +113,23 @@ def plan_decode(rows: Tensor, lengths: Tensor, plan: DecodePlan) -> None:
     )
 
 
-@triton.jit(do_not_specialize=["batch", "num_pieces", "wanted_pieces"])
+@triton.jit
+def _choose_length(pages, wave_pieces, MIN_PAGES: tl.constexpr, MAX_WAVES: tl.constexpr):
+    """Pages of the longest piece, for entries of `pages` [B]."""
+    candidate = tl.arange(0, PARTS + MAX_WAVES)
+    longest, total = tl.max(pages, 0), tl.sum(pages, 0)
+    of_longest = tl.cdiv(longest, tl.minimum(candidate + 1, PARTS))
+    of_all = tl.cdiv(total, tl.maximum(candidate + 1 - PARTS, 1) * wave_pieces)
+    shortest = tl.maximum(tl.cdiv(total, MAX_WAVES * wave_pieces), MIN_PAGES)
+    length = tl.maximum(tl.where(candidate < PARTS, of_longest, of_all), shortest)
+    count = tl.maximum(tl.sum(tl.cdiv(pages[None, :], length[:, None]), 1), 1)
+    waves = tl.cdiv(count, wave_pieces)
+    mean = total.to(tl.float32) / count
+    cost = (waves - 1) * mean + tl.minimum(length, longest) + waves * START_PAGES
+    return tl.min(tl.where(cost == tl.min(cost, 0), length, total + MIN_PAGES), 0)
+
+
+@triton.jit(do_not_specialize=["batch", "num_pieces", "wave_pieces"])
 def _plan_kernel(
     rows_ptr,
     lengths_ptr,
@@ -110,8 +137,9 @@ def _plan_kernel(
     starts_ptr,
     batch,
     num_pieces,
-    wanted_pieces,
+    wave_pieces,
     PAGE_SIZE: tl.constexpr,
+    MAX_WAVES: tl.constexpr,
     MIN_PAGES: tl.constexpr,
     BLOCK: tl.constexpr,
     BLOCK_PIECES: tl.constexpr,
@@ -119,7 +147,7 @@ def _plan_kernel(
     """Each program plans the whole batch, which is cheap, and writes its own part of the list."""
     entries = tl.arange(0, BLOCK)
     pages = tl.cdiv(tl.load(lengths_ptr + entries, mask=entries < batch, other=0), PAGE_SIZE)
-    longest = tl.maximum(tl.cdiv(tl.sum(pages, 0), wanted_pieces), MIN_PAGES)
+    longest = _choose_length(pages, wave_pieces, MIN_PAGES, MAX_WAVES)
     # Equal pieces of an entry; dividing twice leaves no piece empty (5 pages in 4 pieces are 2 + 2 + 1).
     size = tl.maximum(tl.cdiv(pages, tl.maximum(tl.cdiv(pages, longest), 1)), 1)
     count = tl.cdiv(pages, size)

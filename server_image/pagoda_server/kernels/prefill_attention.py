@@ -58,7 +58,8 @@ def prefill_attention(
     Caches [pages, page_size, kv_heads, head_dim] of q's dtype (bf16, fp16, fp32) or e4m3 already hold the new tokens;
     `k_scale` and `v_scale` multiply what they hold. page_table [rows, max_pages] int32, rows [B] int32, cu_seqlens
     [B + 1] int32 where each sequence's queries start, lengths [B] int32 tokens of the context, its new ones last.
-    Tokens past cu_seqlens[B], and sequences without new tokens or of length 0, read and write nothing.
+    Tokens before cu_seqlens[0] and past cu_seqlens[B], and sequences without new tokens or of length 0, read and write
+    nothing.
     """
     num_tokens, num_heads, head_dim = q.shape
     batch = rows.shape[0]
@@ -168,6 +169,8 @@ def _prefill_kernel(
     head = tl.program_id(0)
     tile = tl.num_programs(1) - 1 - tl.program_id(1)
     sequence = _find_sequence(cu_ptr, tile, batch, BLOCK_Q)
+    if sequence < 0:
+        return
     start = tl.load(cu_ptr + sequence)
     num_queries = tl.load(cu_ptr + sequence + 1) - start
     first_query = (tile - start // BLOCK_Q - sequence) * BLOCK_Q

@@ -24,55 +24,36 @@ def prepare_decode(
     positions: Tensor,
     slots: Tensor,
     context_lengths: Tensor,
+    first: Tensor,
 ) -> None:
     """For each of rows [B] int32: its last token, that token's position and slot, and the length of its context.
 
-    Writes input_ids, positions and slots [B] (int32 or int64) and context_lengths [B] int32. Padding, and a row of
-    length 0, gets token 0, position 0, slot -1 and length 0.
+    Writes input_ids, positions and slots [N] (int32 or int64) from `first` [1] int32 on, as far as they reach, and
+    context_lengths [B] int32. Padding, and a row of length 0, gets token 0, position 0, slot -1 and length 0.
     """
-    batch = rows.shape[0]
+    batch, num_tokens = rows.shape[0], input_ids.shape[0]
     _check_state(rows, token_pool, lengths)
     check_tensor("page_table", page_table, (token_pool.shape[0], None), (torch.int32,))
     for name, tensor in (("input_ids", input_ids), ("positions", positions), ("slots", slots)):
-        check_tensor(name, tensor, (batch,), INDICES)
+        check_tensor(name, tensor, (num_tokens,), INDICES)
     check_tensor("context_lengths", context_lengths, (batch,), (torch.int32,))
+    check_tensor("first", first, (1,), (torch.int32,))
     if batch:
         _prepare_kernel[(triton.cdiv(batch, BLOCK),)](
-            rows, token_pool, lengths, page_table, input_ids, positions, slots, context_lengths,
-            batch, token_pool.shape[1], page_table.shape[1], PAGE_SIZE=page_size, BLOCK=BLOCK, num_warps=4,
-        )  # fmt: skip
-
-
-def prepare_prefill(
-    rows: Tensor,
-    cu_seqlens: Tensor,
-    context_lengths: Tensor,
-    token_pool: Tensor,
-    page_table: Tensor,
-    page_size: int,
-    input_ids: Tensor,
-    positions: Tensor,
-    slots: Tensor,
-) -> None:
-    """Flat inputs of sequences' chunks: chunk i is the last `cu_seqlens[i+1] - cu_seqlens[i]` of its context's tokens.
-
-    rows [B] int32, cu_seqlens [B + 1] int32, context_lengths [B] int32. Writes input_ids, positions and slots [T]
-    (int32 or int64); tokens past cu_seqlens[B] get token 0, position 0 and slot -1.
-    """
-    batch, num_tokens = rows.shape[0], input_ids.shape[0]
-    check_tensor("rows", rows, (batch,), (torch.int32,))
-    check_tensor("cu_seqlens", cu_seqlens, (batch + 1,), (torch.int32,))
-    check_tensor("context_lengths", context_lengths, (batch,), (torch.int32,))
-    check_tensor("token_pool", token_pool, (None, None), (torch.int32,))
-    check_tensor("page_table", page_table, (token_pool.shape[0], None), (torch.int32,))
-    for name, tensor in (("input_ids", input_ids), ("positions", positions), ("slots", slots)):
-        check_tensor(name, tensor, (num_tokens,), INDICES)
-    if num_tokens:
-        _prefill_kernel[(triton.cdiv(num_tokens, BLOCK),)](
-            rows, cu_seqlens, context_lengths, token_pool, page_table, input_ids, positions, slots,
+            rows, token_pool, lengths, page_table, input_ids, positions, slots, context_lengths, first,
             batch, num_tokens, token_pool.shape[1], page_table.shape[1],
-            PAGE_SIZE=page_size, BLOCK=BLOCK, SEARCH=32, num_warps=4,
+            PAGE_SIZE=page_size, BLOCK=BLOCK, num_warps=4,
         )  # fmt: skip
+
+
+def set_lengths(rows: Tensor, context_lengths: Tensor, lengths: Tensor) -> None:
+    """Rows [B] int32 have context_lengths [B] int32 tokens now; -1 is padding. A row may be named once."""
+    batch = rows.shape[0]
+    check_tensor("rows", rows, (None,), (torch.int32,))
+    check_tensor("context_lengths", context_lengths, (batch,), (torch.int32,))
+    check_tensor("lengths", lengths, (None,), (torch.int32,))
+    if batch:
+        _length_kernel[(triton.cdiv(batch, BLOCK),)](rows, context_lengths, lengths, batch, BLOCK=BLOCK, num_warps=4)
 
 
 def append_tokens(tokens: Tensor, rows: Tensor, token_pool: Tensor, lengths: Tensor) -> None:
@@ -96,10 +77,10 @@ def _check_state(rows: Tensor, token_pool: Tensor, lengths: Tensor) -> None:
     check_tensor("lengths", lengths, (token_pool.shape[0],), (torch.int32,))
 
 
-@triton.jit(do_not_specialize=["batch"])
+@triton.jit(do_not_specialize=["batch", "num_tokens"])
 def _prepare_kernel(
-    rows_ptr, pool_ptr, lengths_ptr, table_ptr, ids_ptr, positions_ptr, slots_ptr, contexts_ptr,
-    batch, max_len, max_pages, PAGE_SIZE: tl.constexpr, BLOCK: tl.constexpr,
+    rows_ptr, pool_ptr, lengths_ptr, table_ptr, ids_ptr, positions_ptr, slots_ptr, contexts_ptr, first_ptr,
+    batch, num_tokens, max_len, max_pages, PAGE_SIZE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     entry = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = entry < batch
@@ -110,35 +91,20 @@ def _prepare_kernel(
     token = tl.load(pool_ptr + row * max_len + position, mask=active, other=0)
     page = tl.load(table_ptr + row * max_pages + position // PAGE_SIZE, mask=active, other=0).to(tl.int64)
     slot = tl.where(active, page * PAGE_SIZE + position % PAGE_SIZE, -1)
-    tl.store(ids_ptr + entry, token, mask=inside)
-    tl.store(positions_ptr + entry, position, mask=inside)
-    tl.store(slots_ptr + entry, slot, mask=inside)
     tl.store(contexts_ptr + entry, length, mask=inside)
+    place = tl.load(first_ptr) + entry
+    inside = inside & (place < num_tokens)
+    tl.store(ids_ptr + place, token, mask=inside)
+    tl.store(positions_ptr + place, position, mask=inside)
+    tl.store(slots_ptr + place, slot, mask=inside)
 
 
-@triton.jit(do_not_specialize=["batch", "num_tokens"])
-def _prefill_kernel(
-    rows_ptr, cu_ptr, contexts_ptr, pool_ptr, table_ptr, ids_ptr, positions_ptr, slots_ptr,
-    batch, num_tokens, max_len, max_pages,
-    PAGE_SIZE: tl.constexpr, BLOCK: tl.constexpr, SEARCH: tl.constexpr,
-):  # fmt: skip
-    flat = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    sequence = tl.zeros([BLOCK], tl.int32)  # how many sequences end at or before this token
-    for start in range(0, batch, SEARCH):
-        index = start + tl.arange(0, SEARCH)
-        ends = tl.load(cu_ptr + index + 1, mask=index < batch, other=0x7FFFFFFF)
-        sequence += tl.sum((ends[None, :] <= flat[:, None]).to(tl.int32), 1)
-    active = (flat < num_tokens) & (sequence < batch)
-    end = tl.load(cu_ptr + sequence + 1, mask=active, other=0)
-    context = tl.load(contexts_ptr + sequence, mask=active, other=0)
-    row = tl.load(rows_ptr + sequence, mask=active, other=0).to(tl.int64)
-    position = tl.where(active, context - end + flat, 0)
-    token = tl.load(pool_ptr + row * max_len + position, mask=active, other=0)
-    page = tl.load(table_ptr + row * max_pages + position // PAGE_SIZE, mask=active, other=0).to(tl.int64)
-    tl.store(ids_ptr + flat, token, mask=flat < num_tokens)
-    tl.store(positions_ptr + flat, position, mask=flat < num_tokens)
-    slot = tl.where(active, page * PAGE_SIZE + position % PAGE_SIZE, -1)
-    tl.store(slots_ptr + flat, slot, mask=flat < num_tokens)
+@triton.jit(do_not_specialize=["batch"])
+def _length_kernel(rows_ptr, contexts_ptr, lengths_ptr, batch, BLOCK: tl.constexpr):
+    entry = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    row = tl.load(rows_ptr + entry, mask=entry < batch, other=-1)
+    context = tl.load(contexts_ptr + entry, mask=row >= 0, other=0)
+    tl.store(lengths_ptr + row, context, mask=row >= 0)
 
 
 @triton.jit(do_not_specialize=["batch"])

@@ -5,7 +5,6 @@ the KV pages are one kernel, and nothing waits for the host.
 """
 
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -20,11 +19,6 @@ from pagoda_server.runtime.linears import ALL_FP8, ALL_INVARIANT, LinearPlan, St
 
 Attend = Callable[[Tensor, LayerCache], Tensor]
 """q [T, heads, head_dim] → [T, heads, head_dim]."""
-
-
-class AttendInto(Protocol):
-    def __call__(self, q: Tensor, cache: LayerCache, out: Tensor | None = None) -> Tensor:
-        """The same, written to `out` if it is given."""
 
 
 class FusedDecoder:

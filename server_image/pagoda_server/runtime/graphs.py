@@ -1,4 +1,4 @@
-"""Decode captured as CUDA graphs, one for each batch size of a ladder; a batch runs in the next larger captured one.
+"""Steps captured as CUDA graphs, one for each size of a ladder; a batch runs in the next larger captured one.
 
 They share one pool of memory and are captured from the largest down, so that the smaller fit into what is there. A
 server answers as soon as it has a coarse ladder; the rungs between are captured when the device has a moment.
@@ -6,6 +6,7 @@ server answers as soon as it has a coarse ladder; the rungs between are captured
 
 import contextlib
 import gc
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -28,22 +29,38 @@ def choose_first(buckets: Sequence[int]) -> list[int]:
 
 
 class Graphs:
-    def __init__(self, run: Callable[[int], None], buckets: Sequence[int], capture: Capture | None) -> None:
-        """`run(bucket)` is what is captured, over rows of nobody. Without `capture` it is called instead, always."""
-        self._run = run
+    def __init__(
+        self,
+        run: Callable[[int], None],
+        buckets: Sequence[int],
+        capture: Capture | None,
+        *,
+        first: Sequence[int],
+        clear: Callable[[int], object],
+        stretch: float = math.inf,
+        captured: int | None = None,
+    ) -> None:
+        """`run(bucket)` is what is captured, after `clear(bucket)`, which makes its inputs those of nobody.
+
+        Without `capture` it is called instead, always. `first`: what is captured at start. A batch runs in a graph of
+        at most `stretch` times its own bucket. Buckets above `captured` are never captured.
+        """
+        self._run, self._clear = run, clear
         self._buckets = sorted(buckets)
         self._capture = capture
-        first = choose_first(buckets)
+        self._stretch = stretch
         self._first = len(first) if capture else 0
-        rest = [bucket for bucket in self._buckets if bucket not in first]
+        small = [bucket for bucket in self._buckets if captured is None or bucket <= captured]
+        rest = [bucket for bucket in small if bucket not in first]
         self._waiting = [*rest, *sorted(first)] if capture else []
         """The next to capture is the last."""
         self._replays: dict[int, Callable[[], None]] = {}
 
     def bucket_for(self, batch: int) -> int:
-        """The next larger that is captured; of all, if none is. 0 for an empty batch."""
-        captured = [size for size in self._replays if size >= batch]
-        return min(captured) if batch and captured else next(size for size in (0, *self._buckets) if size >= batch)
+        """The next larger that is captured; of all, if none is near. 0 for an empty batch."""
+        own = next(size for size in (0, *self._buckets) if size >= batch)
+        captured = [size for size in self._replays if own <= size <= own * self._stretch]
+        return min(captured, default=own) if batch else 0
 
     def run(self, bucket: int) -> None:
         replay = self._replays.get(bucket)
@@ -61,6 +78,7 @@ class Graphs:
         if self._capture is None or not self._waiting:
             return False
         bucket = self._waiting.pop()
+        self._clear(bucket)
         for _ in range(WARM_UPS):
             self._run(bucket)
         self._replays[bucket] = self._capture(lambda: self._run(bucket))

@@ -1,6 +1,7 @@
 """Which decode graph a batch runs in, and when each is captured."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ class Recorder:
         self.ran: list[int] = []
         self.captured: list[int] = []
         self.replayed: list[int] = []
+        self.cleared: list[int] = []
         self.failing = failing
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
@@ -26,8 +28,10 @@ class Recorder:
         self.captured.append(bucket)
         return lambda: self.replayed.append(bucket)
 
-    def build(self, buckets: list[int]) -> Graphs:
-        return Graphs(self.ran.append, buckets, self.capture)
+    def build(self, buckets: list[int], **more: Any) -> Graphs:
+        return Graphs(
+            self.ran.append, buckets, self.capture, first=choose_first(buckets), clear=self.cleared.append, **more
+        )
 
 
 @pytest.mark.parametrize(("largest", "first"), [(256, [1, 4, 16, 64, 256]), (100, [1, 4, 16, 64, 100]), (1, [1])])
@@ -65,7 +69,7 @@ def test_a_batch_runs_in_the_next_larger_captured_graph() -> None:
 
 def test_without_a_capture_every_bucket_runs_as_it_is() -> None:
     ran: list[int] = []
-    graphs = Graphs(ran.append, BUCKETS, None)
+    graphs = Graphs(ran.append, BUCKETS, None, first=choose_first(BUCKETS), clear=ran.append)
     graphs.capture_first()
     assert not graphs.capture_next()
     graphs.run(graphs.bucket_for(17))
@@ -80,3 +84,28 @@ def test_a_bucket_whose_capture_failed_is_served_by_the_next_larger_one() -> Non
         graphs.capture_next()
     assert graphs.bucket_for(230) == 256
     assert graphs.capture_next() and recorder.captured[-1] == 224
+
+
+def test_inputs_are_those_of_nobody_before_a_capture() -> None:
+    recorder = Recorder()
+    recorder.build(BUCKETS).capture_first()
+    assert recorder.cleared == recorder.captured
+
+
+def test_a_graph_that_is_much_larger_than_the_batch_is_not_used() -> None:
+    recorder = Recorder()
+    graphs = recorder.build(BUCKETS, stretch=1.25)
+    graphs.capture_first()
+    assert [graphs.bucket_for(batch) for batch in (60, 40, 250, 150)] == [64, 40, 256, 160]
+
+
+def test_large_buckets_need_not_be_captured() -> None:
+    recorder = Recorder()
+    graphs = Graphs(
+        recorder.ran.append, BUCKETS, recorder.capture, first=[64], clear=recorder.cleared.append, captured=128
+    )
+    graphs.capture_first()
+    while graphs.capture_next():
+        pass
+    assert max(recorder.captured) == 128
+    assert graphs.bucket_for(200) == 208

@@ -104,6 +104,7 @@ def compile_attention(
     paged = (q, k_cache, v_cache, ints(BATCH, 16))
     plan_decode(ints(BATCH), ints(BATCH), plan)
     decode_attention(*paged, plan, 0.1)
+    decode_attention(*paged, plan, 0.1, batch=BATCH, first=ints(1))
     prefill_attention.prefill_attention(*paged, ints(BATCH), ints(BATCH + 1), ints(BATCH), 0.1)
     qkv = torch.zeros((TOKENS, (heads + 2 * kv_heads) * head_dim), dtype=dtype)
     table = torch.zeros((99, head_dim // 2))
@@ -122,10 +123,8 @@ def compile_rest(dtype: torch.dtype) -> None:
     for size in (14_336, 28_672):
         activation.silu_mul_fp8(torch.zeros((TOKENS, 2 * size), dtype=dtype))
     state = ints(8, 999), ints(8), ints(8, 16)
-    prepare.prepare_decode(ints(BATCH), *state, 64, ints(BATCH), ints(BATCH), ints(BATCH), ints(BATCH))
-    prepare.prepare_prefill(
-        ints(BATCH), ints(BATCH + 1), ints(BATCH), state[0], state[2], 64, ints(TOKENS), ints(TOKENS), ints(TOKENS)
-    )
+    prepare.prepare_decode(ints(BATCH), *state, 64, ints(BATCH), ints(BATCH), ints(BATCH), ints(BATCH), ints(1))
+    prepare.set_lengths(ints(BATCH), ints(BATCH), state[1])
     prepare.append_tokens(ints(BATCH), ints(BATCH), state[0], state[1])
     logits, real = torch.zeros((BATCH, VOCAB), dtype=dtype), torch.zeros(BATCH)
     table = sampler.SamplingTable(real, ints(BATCH), real, real, ints(BATCH).long())

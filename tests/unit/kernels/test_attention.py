@@ -63,18 +63,27 @@ def build_plan(rows: Tensor, lengths: Tensor, heads: int, kv_heads: int, head_di
 @pytest.mark.parametrize(
     ("heads", "kv_heads", "head_dim"), [(4, 2, 32), (3, 3, 16), (7, 1, 24), (16, 1, 64), (10, 2, 48)]
 )
-def test_decode_is_attention_of_the_last_token(heads: int, kv_heads: int, head_dim: int, device: torch.device) -> None:
+@pytest.mark.parametrize("at", [None, 3])
+def test_decode_is_attention_of_the_last_token(
+    heads: int, kv_heads: int, head_dim: int, at: int | None, device: torch.device
+) -> None:
+    """Alone, and with the entries in the midst of other tokens."""
     lengths = [1, 16, 0, 37, 600]
     cache = build_cache(lengths, kv_heads, head_dim, device)
-    q = torch.randn((len(lengths), heads, head_dim), device=device)
+    begin = at or 0
+    q = torch.randn((len(lengths) + 2 * begin, heads, head_dim), device=device)
     out = torch.full_like(q, POISON)
     plan = build_plan(cache.rows, cache.lengths, heads, kv_heads, head_dim)
-    assert plan.starts.tolist() == [0, 1, 2, 2, 3, 6]
-    decode_attention(q, cache.k, cache.v, cache.page_table, plan, head_dim**-0.5, out=out)
+    assert plan.starts.tolist()[:4] == [0, 1, 2, 2], "short contexts are one piece, none is none"
+    first = None if at is None else torch.tensor([at], dtype=torch.int32, device=device)
+    paged = (q, cache.k, cache.v, cache.page_table, plan, head_dim**-0.5)
+    decode_attention(*paged, out=out, batch=len(lengths), first=first)
     active = [entry for entry, length in enumerate(lengths) if length]
-    expected = attend_plainly(q[active], cache, [1] * len(active), active)
-    torch.testing.assert_close(out[active], expected, **SCALE_TOLERANCE)
-    assert bool((out[2] == POISON).all()), "a padding entry was written"
+    places = [begin + entry for entry in active]
+    expected = attend_plainly(q[places], cache, [1] * len(active), active)
+    torch.testing.assert_close(out[places], expected, **SCALE_TOLERANCE)
+    others = [place for place in range(q.shape[0]) if place not in places]
+    assert bool((out[others] == POISON).all()), "padding or another token was written"
 
 
 @pytest.mark.parametrize("lengths", [[1], [0, 0, 5], [9000], [700] * 70, [256, 257, 0, 4096, 1], [64] * 300])

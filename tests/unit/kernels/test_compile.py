@@ -24,7 +24,7 @@ KERNELS = {
     "norm._norm_kernel",
     "prefill_attention._prefill_kernel",
     "prepare._append_kernel",
-    "prepare._prefill_kernel",
+    "prepare._length_kernel",
     "prepare._prepare_kernel",
     "rope_write._rope_kernel",
     "sampler._scan_kernel",

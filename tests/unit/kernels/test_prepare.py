@@ -1,8 +1,9 @@
 """A decode step from persistent state and back: what is active is gathered and appended, the rest is left alone."""
 
+import pytest
 import torch
 
-from pagoda_server.kernels.prepare import append_tokens, prepare_decode, prepare_prefill
+from pagoda_server.kernels.prepare import append_tokens, prepare_decode, set_lengths
 
 PAGE_SIZE = 16
 FULL = 40
@@ -15,28 +16,25 @@ def build_state(device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch
     return token_pool, lengths, page_table
 
 
-def test_inputs_are_the_last_token_its_position_and_its_slot(device: torch.device) -> None:
+@pytest.mark.parametrize("at", [0, 2, 4])
+def test_inputs_are_the_last_token_its_position_and_its_slot(at: int, device: torch.device) -> None:
     rows = torch.tensor([4, -1, 1, 2, 0], dtype=torch.int32, device=device)
-    ids, positions, slots = (torch.full((5,), 99, dtype=torch.int64, device=device) for _ in range(3))
+    ids, positions, slots = (torch.full((7,), 99, dtype=torch.int64, device=device) for _ in range(3))
     contexts = torch.full((5,), 99, dtype=torch.int32, device=device)
     token_pool, lengths, page_table = build_state(device)
-    prepare_decode(rows, token_pool, lengths, page_table, PAGE_SIZE, ids, positions, slots, contexts)
-    assert ids.tolist() == [4 * FULL + 15, 0, FULL + 16, 0, 0]
-    assert positions.tolist() == [15, 0, 16, 0, 0]
-    assert slots.tolist() == [6 * 16 + 15, -1, 5 * 16, -1, 9 * 16]
+    first = torch.tensor([at], dtype=torch.int32, device=device)
+    prepare_decode(rows, token_pool, lengths, page_table, PAGE_SIZE, ids, positions, slots, contexts, first)
+    assert ids.tolist() == [99] * at + [4 * FULL + 15, 0, FULL + 16, 0, 0][: 7 - at] + [99] * (2 - at)
+    assert positions.tolist() == [99] * at + [15, 0, 16, 0, 0][: 7 - at] + [99] * (2 - at)
+    assert slots.tolist() == [99] * at + [6 * 16 + 15, -1, 5 * 16, -1, 9 * 16][: 7 - at] + [99] * (2 - at)
     assert contexts.tolist() == [16, 0, 17, 0, 1]
 
 
-def test_a_chunk_is_the_end_of_its_context(device: torch.device) -> None:
-    token_pool, _, page_table = build_state(device)
-    rows = torch.tensor([1, 2, 3], dtype=torch.int32, device=device)
-    cu_seqlens = torch.tensor([0, 3, 3, 4], dtype=torch.int32, device=device)
-    contexts = torch.tensor([18, 0, 40], dtype=torch.int32, device=device)
-    ids, positions, slots = (torch.full((6,), 99, dtype=torch.int32, device=device) for _ in range(3))
-    prepare_prefill(rows, cu_seqlens, contexts, token_pool, page_table, PAGE_SIZE, ids, positions, slots)
-    assert positions.tolist() == [15, 16, 17, 39, 0, 0]
-    assert ids.tolist() == [FULL + 15, FULL + 16, FULL + 17, 3 * FULL + 39, 0, 0]
-    assert slots.tolist() == [3 * 16 + 15, 5 * 16, 5 * 16 + 1, 4 * 16 + 7, -1, -1]
+def test_lengths_are_set_of_named_rows_alone(device: torch.device) -> None:
+    _, lengths, _ = build_state(device)
+    rows = torch.tensor([3, -1, 0], dtype=torch.int32, device=device)
+    set_lengths(rows, torch.tensor([5, 77, 9], dtype=torch.int32, device=device), lengths)
+    assert lengths.tolist() == [9, 17, 0, 5, 16]
 
 
 def test_tokens_are_appended_to_active_rows_alone(device: torch.device) -> None:

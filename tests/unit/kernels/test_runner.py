@@ -23,6 +23,7 @@ from pagoda_server.wire import Sampling, Submit, TokenLogprobs
 pytestmark = [
     pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning"),  # the noise's integers wrap
     pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning"),  # padding rows are garbage
+    pytest.mark.filterwarnings("ignore:All-NaN slice encountered:RuntimeWarning"),
 ]
 PAGE_SIZE = 16
 LIMITS = Limits(max_model_len=100, max_num_seqs=4, max_num_batched_tokens=32, vocab_size=199)
