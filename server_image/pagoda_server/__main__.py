@@ -1,4 +1,4 @@
-"""`python -m pagoda_server serve|engine|front|drain`: the only place that reads flags."""
+"""`python -m pagoda_server serve|engine|engine-rank|front|drain`: the only place that reads flags."""
 
 import argparse
 import asyncio
@@ -36,6 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
         _add_engine_flags(command)
     front = commands.add_parser("front", help="one process of the HTTP front; `serve` starts it")
     _add_front_flags(front)
+    rank = commands.add_parser("engine-rank", help="a further rank of a divided model; `engine` starts it")
+    rank.add_argument("--descriptor", type=int, required=True, help="the socket to the engine")
     for command in (serve, front):
         _add_name_flags(command)
     drain = commands.add_parser("drain", help="preStop: tell the gateway to drain, and wait")
@@ -71,7 +73,8 @@ def _add_engine_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-model-len", type=int, help="most tokens of prompt and answer (default: the model's)")
     parser.add_argument("--max-num-seqs", type=int, default=256, help="most requests in a batch (default %(default)s)")
     parser.add_argument("--max-batched-tokens", type=int, default=2048, help="most tokens a step (default %(default)s)")
-    parser.add_argument("--gpu-memory-fraction", type=float, default=0.9, help="share of the GPU (default %(default)s)")
+    parser.add_argument("--tensor-parallel", type=int, default=1, help="GPUs to divide the model over (default 1)")
+    parser.add_argument("--gpu-memory-fraction", type=float, default=0.9, help="of each GPU (default %(default)s)")
     parser.add_argument("--no-prefix-caching", action="store_true", help="never reuse the pages of equal prefixes")
     parser.add_argument(
         "--measure-projections",
@@ -91,6 +94,7 @@ def build_engine_config(args: argparse.Namespace, socket: Path) -> EngineConfig:
         max_model_len=args.max_model_len,
         max_num_seqs=args.max_num_seqs,
         max_batched_tokens=args.max_batched_tokens,
+        tensor_parallel=args.tensor_parallel,
         gpu_memory_fraction=args.gpu_memory_fraction,
         prefix_caching=not args.no_prefix_caching,
         measure_projections=args.measure_projections,
@@ -142,6 +146,7 @@ def build_engine_command(config: EngineConfig) -> list[str]:
         "--max-model-len": config.max_model_len,
         "--max-num-seqs": config.max_num_seqs,
         "--max-batched-tokens": config.max_batched_tokens,
+        "--tensor-parallel": config.tensor_parallel,
         "--gpu-memory-fraction": config.gpu_memory_fraction,
     }
     command = [sys.executable, "-m", "pagoda_server", "engine"]
@@ -183,6 +188,13 @@ def run_engine_alone(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_engine_rank(descriptor: int) -> int:
+    from pagoda_server.parallel.follower import run_follower
+
+    run_follower(descriptor)
+    return 0
+
+
 def run_drain(admin: str, seconds: float) -> int:
     request = urllib.request.Request(f"{admin}/drain?seconds={seconds:g}", method="POST")
     try:
@@ -207,6 +219,8 @@ def main(argv: list[str] | None = None) -> int:
                 return run_serve(args)
             case "engine":
                 return run_engine_alone(args)
+            case "engine-rank":
+                return run_engine_rank(args.descriptor)
             case "front":
                 return run_front_alone(args)
             case _:

@@ -48,8 +48,10 @@ def run_engine(config: EngineConfig) -> None:
 async def main(config: EngineConfig, *, on_ready: Callable[[], None] = lambda: None) -> None:
     """Build the engine, listen at `config.socket`, serve until cancelled."""
     built = await asyncio.to_thread(build_engine, config)
-    server = EngineServer(built)
-    await server.serve(config.socket, on_ready=on_ready)
+    try:
+        await EngineServer(built).serve(config.socket, on_ready=on_ready)
+    finally:
+        await asyncio.to_thread(built.close)
 
 
 class EngineServer:

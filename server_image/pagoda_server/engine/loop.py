@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pagoda_server.engine.step import Engine
+from pagoda_server.engine.step import Engine, RunnerBroken
 from pagoda_server.wire import Abort, Delta, Rejected, Stats, Submit
 
 log = logging.getLogger(__name__)
@@ -95,6 +95,8 @@ class EngineLoop:
         """The one boundary: a failed step ends the requests it may have touched; several in a row end the engine."""
         try:
             deltas = self._engine.step()
+        except RunnerBroken:
+            raise
         except Exception:
             self._failed_steps += 1
             log.exception("step failed: in_a_row=%d", self._failed_steps)

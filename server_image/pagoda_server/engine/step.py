@@ -21,6 +21,10 @@ Launched = Callable[[], list[Sampled]]
 """Waits for a step: the next token of each of its sampling chunks, in their order."""
 
 
+class RunnerBroken(Exception):
+    """The runner cannot take another step; the engine ends."""
+
+
 class Runner(Protocol):
     """What the engine needs of a device: `pagoda_server.runtime` has one for each kind."""
 
@@ -32,7 +36,8 @@ class Runner(Protocol):
         """Write keys and values of every chunk to its pages and choose a token for each sampling chunk.
 
         Steps are worked on in the order in which they are launched. A chunk may begin at a token that the step before
-        it chooses (`num_in_flight` of its request is 1 then): the device knows it.
+        it chooses (`num_in_flight` of its request is 1 then): the device knows it. Raises `RunnerBroken`, as the result
+        may, when no later step can succeed either.
         """
 
 

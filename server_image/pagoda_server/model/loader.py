@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pagoda_server.model.config import ModelConfig, UnsupportedModel
 from pagoda_server.model.llama import Layer, Llama
+from pagoda_server.model.shard import ALONE, Group, Shard
 from pagoda_server.quant.fp8 import E4M3, Fp8Linear, quantize_rows, replace_linears
 
 BLOCK_ROWS = 512
@@ -29,19 +30,46 @@ class Fp8Slot(NamedTuple):
     """[rows]"""
 
 
-Slot = Tensor | Fp8Slot
+class PartSlot(NamedTuple):
+    """Where a shard keeps its rows (dimension 0) or columns (1) of a tensor."""
+
+    slot: Tensor | Fp8Slot
+    dimension: int
+    start: int
+    whole: int
+    """Rows or columns of the tensor in the checkpoint."""
+
+    @property
+    def span(self) -> slice:
+        kept = self.slot.values if isinstance(self.slot, Fp8Slot) else self.slot
+        return slice(self.start, self.start + kept.shape[self.dimension])
+
+    def cut(self, tensor: Tensor) -> Tensor:
+        return tensor[self.span] if self.dimension == 0 else tensor[:, self.span]
+
+
+Slot = Tensor | Fp8Slot | PartSlot
 
 
 def load_model(
-    folder: Path, config: ModelConfig, device: torch.device, dtype: torch.dtype, *, fp8: bool = False
+    folder: Path,
+    config: ModelConfig,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    fp8: bool = False,
+    group: Group = ALONE,
 ) -> Llama:
     """The decoder in eval form on `device`; with `fp8` its projections become fp8 as they are read, one by one.
+
+    Of `config.shard` alone: `group` is the ranks that hold the others. In fp8 its values and scales are those of the
+    whole model, as a row has one scale on all ranks.
 
     Raises `BadCheckpoint`, or ValueError for shapes that fp8 cannot have.
     """
     files = find_weight_files(folder)
     with torch.device("meta"):
-        model = Llama(config).to(dtype)
+        model = Llama(config, group).to(dtype)
         if fp8 or config.quantization is not None:
             replace_linears(model)
     model = model.to_empty(device=device).requires_grad_(False).eval()
@@ -91,11 +119,17 @@ def build_tensor_slots(model: Llama) -> dict[str, Slot]:
     """Checkpoint names to the views of the parameters that they fill."""
     slots: dict[str, Slot] = {"model.embed_tokens.weight": model.embedding.data, "model.norm.weight": model.norm.data}
     if not model.config.tie_word_embeddings:
-        slots["lm_head.weight"] = model.lm_head.data
+        slots["lm_head.weight"] = _keep_rows_of_head(model)
     for index, layer in enumerate(model.layers):
         assert isinstance(layer, Layer)
         slots.update({f"model.layers.{index}.{name}": tensor for name, tensor in _build_layer_slots(layer).items()})
     return slots
+
+
+def _keep_rows_of_head(model: Llama) -> Slot:
+    if model.config.shard.size == 1:
+        return model.lm_head.data
+    return PartSlot(model.lm_head.data, 0, model.head_rows.start, model.config.vocab_size)
 
 
 def _build_kv_scale_slots(config: ModelConfig, scales: Tensor) -> dict[str, Slot]:
@@ -118,21 +152,33 @@ def _build_layer_slots(layer: Layer) -> dict[str, Slot]:
         slots |= {"self_attn.q_norm.weight": layer.q_norm.data, "self_attn.k_norm.weight": layer.k_norm.data}
     qkv_sizes, intermediate = [layer.q_size, layer.kv_size, layer.kv_size], layer.config.intermediate_size
     merged = (
-        (layer.qkv, ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], qkv_sizes),
-        (layer.output, ["self_attn.o_proj"], [layer.config.hidden_size]),
-        (layer.gate_up, ["mlp.gate_proj", "mlp.up_proj"], [intermediate, intermediate]),
-        (layer.down, ["mlp.down_proj"], [layer.config.hidden_size]),
+        (layer.qkv, ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], qkv_sizes, 0),
+        (layer.output, ["self_attn.o_proj"], [layer.config.hidden_size], 1),
+        (layer.gate_up, ["mlp.gate_proj", "mlp.up_proj"], [intermediate, intermediate], 0),
+        (layer.down, ["mlp.down_proj"], [layer.config.hidden_size], 1),
     )
-    for linear, names, sizes in merged:
+    for linear, names, sizes, dimension in merged:
         for kind, parts in _split_parameters(linear, sizes, stored_fp8=layer.config.quantization is not None).items():
-            slots |= {f"{name}.{kind}": part for name, part in zip(names, parts, strict=True)}
+            kept = [_keep_part(part, dimension, layer.config.shard) for part in parts]
+            slots |= {f"{name}.{kind}": part for name, part in zip(names, kept, strict=True)}
     return slots
 
 
-def _split_parameters(linear: nn.Module, sizes: list[int], *, stored_fp8: bool) -> dict[str, list[Slot]]:
+def _keep_part(slot: Tensor | Fp8Slot, dimension: int, shard: Shard) -> Slot:
+    """Of a projection that is divided by rows (0) or columns (1). NB: biases and scales have no columns."""
+    kept = slot.values if isinstance(slot, Fp8Slot) else slot
+    if shard.size == 1 or dimension >= kept.dim():
+        return slot
+    size = kept.shape[dimension]
+    return PartSlot(slot, dimension, shard.rank * size, shard.size * size)
+
+
+def _split_parameters(
+    linear: nn.Module, sizes: list[int], *, stored_fp8: bool
+) -> dict[str, list[Tensor] | list[Fp8Slot]]:
     """A merged projection's parameters by their names, cut into the parts that a checkpoint has."""
     parts = {name: list(torch.split(parameter.data, sizes)) for name, parameter in linear.named_parameters()}
-    slots: dict[str, list[Slot]] = {name: [*tensors] for name, tensors in parts.items()}
+    slots: dict[str, list[Tensor] | list[Fp8Slot]] = {**parts}
     if isinstance(linear, Fp8Linear) and not stored_fp8:
         del slots["weight_scale"]
         slots["weight"] = [Fp8Slot(*pair) for pair in zip(parts["weight"], parts["weight_scale"], strict=True)]
@@ -147,45 +193,64 @@ def _read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
 
 def place(name: str, slot: Slot, tensor: Tensor) -> None:
     """The only way of a tensor into the model. Quantizes what the model keeps in fp8 and the file does not."""
+    part, slot = (slot, slot.slot) if isinstance(slot, PartSlot) else (None, slot)
     if isinstance(slot, Tensor) and name.endswith("_scale"):
-        _place_scale(name, slot, tensor)
+        _place_scale(name, slot, tensor, part)
         return
     values = slot.values if isinstance(slot, Fp8Slot) else slot
-    if values.shape != tensor.shape:
-        raise BadCheckpoint(f"tensor {name} has shape {list(tensor.shape)}; config.json asks for {list(values.shape)}")
+    expected = list(values.shape)
+    if part is not None:
+        expected[part.dimension] = part.whole
+    if expected != list(tensor.shape):
+        raise BadCheckpoint(f"tensor {name} has shape {list(tensor.shape)}; config.json asks for {expected}")
     accepted = (E4M3,) if isinstance(slot, Tensor) and slot.dtype == E4M3 else WIDE
     if tensor.dtype not in accepted:
         names = " or ".join(str(dtype).removeprefix("torch.") for dtype in accepted)
         raise BadCheckpoint(f"tensor {name} is {tensor.dtype}; by config.json it is {names}: fetch the model again")
     if isinstance(slot, Fp8Slot):
-        _place_quantized(slot, tensor)
+        _place_quantized(slot, tensor, part)
     else:
-        slot.copy_(tensor)
+        slot.copy_(tensor if part is None else part.cut(tensor))
 
 
-def _place_quantized(slot: Fp8Slot, tensor: Tensor) -> None:
-    """By blocks of rows, so that what is wide for a moment takes memory from no KV page."""
+def _place_quantized(slot: Fp8Slot, tensor: Tensor, part: PartSlot | None) -> None:
+    """By blocks of rows, so that what is wide for a moment takes memory from no KV page.
+
+    The scale is a whole row's, also where a shard keeps some of its columns.
+    """
+    columns = slice(None)
+    if part is not None and part.dimension == 0:
+        tensor = part.cut(tensor)
+    elif part is not None:
+        columns = part.span
     blocks = (torch.split(part, BLOCK_ROWS) for part in (slot.values, slot.scales, tensor))
     for values, scales, wide in zip(*blocks, strict=True):
         quantized, block_scales = quantize_rows(wide.to(values.device))
-        values.copy_(quantized)
+        values.copy_(quantized[:, columns])
         scales.copy_(block_scales[:, 0])
 
 
-def _place_scale(name: str, slot: Tensor, tensor: Tensor) -> None:
+def _place_scale(name: str, slot: Tensor, tensor: Tensor, part: PartSlot | None) -> None:
     """One scale for all rows, or one a row."""
-    if tensor.numel() not in (1, slot.numel()):
-        raise BadCheckpoint(f"tensor {name} has shape {list(tensor.shape)}; supported are one value or {slot.numel()}")
+    count = slot.numel() if part is None else part.whole
+    if tensor.numel() not in (1, count):
+        raise BadCheckpoint(f"tensor {name} has shape {list(tensor.shape)}; supported are one value or {count}")
     wide = tensor.float().flatten()
     if not bool(((wide > 0) & wide.isfinite()).all()):
         raise BadCheckpoint(f"tensor {name} holds {wide.min().item()} to {wide.max().item()}; scales are above 0")
-    slot.copy_(wide.expand(slot.numel()).view(slot.shape))
+    kept = wide.expand(count) if part is None else part.cut(wide.expand(count))
+    slot.copy_(kept.view(slot.shape))
 
 
 def _is_redundant(name: str, config: ModelConfig) -> bool:
-    """Tied heads are not read; `input_scale` is the scale of all tokens, where each has its own here."""
+    """Tied heads are not read; `input_scale` is the scale of all tokens, where each has its own here.
+
+    What is added to a sum of all ranks is the first one's.
+    """
+    has_bias = {"o_proj.bias": config.output_bias, "down_proj.bias": config.mlp_bias}
     return (
         name.endswith("rotary_emb.inv_freq")
+        or (config.shard.rank > 0 and has_bias.get(".".join(name.split(".")[-2:]), False))
         or (name == "lm_head.weight" and config.tie_word_embeddings)
         or (name.endswith("_proj.input_scale") and config.quantization is not None)
     )

@@ -1,7 +1,12 @@
-"""From settings to an engine ready to step: model, pages, runner, capacity. All that is decided once, at start."""
+"""From settings to an engine ready to step: model, pages, runner, capacity. All that is decided once, at start.
+
+Each rank of a divided model goes the same way: it loads its part, the ranks agree on sizes, each builds its runner.
+"""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -9,9 +14,12 @@ from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.scheduler import Limits
 from pagoda_server.engine.step import Engine, Runner
-from pagoda_server.model.config import ModelConfig, UnsupportedModel, read_model_config
+from pagoda_server.model.config import ModelConfig, UnsupportedModel, divide, read_model_config
 from pagoda_server.model.llama import Llama
 from pagoda_server.model.loader import load_model
+from pagoda_server.model.shard import Shard
+from pagoda_server.parallel.group import join_group, leave_group
+from pagoda_server.parallel.leader import Followers
 from pagoda_server.quant.fp8 import E4M3
 from pagoda_server.runtime.cache import count_page_bytes
 from pagoda_server.runtime.capacity import measure_capacity
@@ -27,46 +35,88 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 class BuiltEngine:
     engine: Engine
     hello: Hello
+    close: Callable[[], None] = lambda: None
+    """Ends the other ranks. Call it once the engine steps no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRank:
+    """One rank's part of the model, and how many pages fit beside it."""
+
+    model: Llama
+    kv_dtype: torch.dtype
+    num_pages: int
+
+    def build_runner(self, config: EngineConfig, limits: Limits, num_pages: int) -> Runner:
+        """NB: on a GPU it captures graphs, which takes all ranks."""
+        return build_runner(
+            self.model,
+            limits,
+            num_pages,
+            config.page_size,
+            kv_dtype=self.kv_dtype,
+            measure_projections=config.measure_projections,
+        )
 
 
 def build_engine(config: EngineConfig) -> BuiltEngine:
-    """Raises `UnsupportedModel` or ValueError with the field to change."""
-    model_config = read_model_config(config.model)
-    device, dtype = choose_device(config), choose_dtype(config, model_config)
+    """With the ranks that `config.tensor_parallel` asks for: this process is the first of them.
+
+    Raises `UnsupportedModel` or ValueError with the field to change.
+    """
+    check_ranks(config)
+    followers = Followers(config)
+
+    def close() -> None:
+        followers.close()
+        leave_group()
+
+    try:
+        engine, hello = _build_with(followers, config)
+    except BaseException:
+        close()
+        raise
+    return BuiltEngine(engine, hello, close)
+
+
+def check_ranks(config: EngineConfig) -> None:
+    """Before any process is started."""
+    divide(read_model_config(config.model), Shard(0, config.tensor_parallel))
+    present = torch.cuda.device_count()
+    if choose_device(config).type == "cuda" and config.tensor_parallel > present:
+        raise ValueError(f"tensor_parallel is {config.tensor_parallel} but this machine has {present} GPUs; lower it")
+
+
+def load_rank(config: EngineConfig, shard: Shard, store: Path | None) -> LoadedRank:
+    """Waits for the other ranks, if there are any: they meet at the file `store`."""
+    model_config = divide(read_model_config(config.model), shard)
+    device, dtype = choose_device(config, shard.rank), choose_dtype(config, model_config)
     refuse_fp8_before_ada(config, model_config, device)
-    model = load_model(config.model, model_config, device, dtype, fp8=config.quantization == "fp8")
-    limits_len = choose_model_len(config, model_config)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    group = join_group(shard, device, dtype, store)
+    model = load_model(config.model, model_config, device, dtype, fp8=config.quantization == "fp8", group=group)
     kv_dtype = E4M3 if config.kv_cache_dtype == "fp8" else dtype
-    num_pages = count_pages(config, model_config, device, dtype, kv_dtype)
-    max_model_len = min(limits_len, num_pages * config.page_size)
-    if config.max_model_len is not None and max_model_len < config.max_model_len:
-        raise ValueError(
-            f"max_model_len is {config.max_model_len} but the KV pages hold {max_model_len} tokens; "
-            "lower it, or raise kv_cache_bytes (CPU) or gpu_memory_fraction (GPU)"
-        )
-    limits = Limits(
-        max_model_len=max_model_len,
-        max_num_seqs=config.max_num_seqs,
-        max_num_batched_tokens=config.max_batched_tokens,
-        vocab_size=model_config.vocab_size,
-        eos_token_ids=model_config.eos_token_ids,
-    )
+    return LoadedRank(model, kv_dtype, count_pages(config, model_config, device, dtype, kv_dtype))
+
+
+def _build_with(followers: Followers, config: EngineConfig) -> tuple[Engine, Hello]:
+    loaded = load_rank(config, Shard(0, config.tensor_parallel), followers.store)
+    num_pages = followers.agree_on_pages(loaded.num_pages)
+    max_model_len = fit_model_len(config, loaded.model.config, num_pages)
+    limits = build_limits(config, loaded.model.config, max_model_len)
+    followers.begin(num_pages, max_model_len)
+    runner = followers.join(loaded.build_runner(config, limits, num_pages), limits.max_num_seqs)
     pool = PagePool(num_pages, config.page_size)
-    runner = build_runner(
-        model,
-        limits,
-        num_pages,
-        config.page_size,
-        kv_dtype=kv_dtype,
-        measure_projections=config.measure_projections,
-    )
     capacity = measure_capacity(runner, limits, pool) if config.measure_capacity else None
+    device, dtype = loaded.model.embedding.device, loaded.model.embedding.dtype
     log.info(
-        "engine built: device=%s dtype=%s weights=%s kv_cache=%s pages=%d max_model_len=%d capacity=%s",
+        "engine built: device=%s ranks=%d dtype=%s weights=%s kv_cache=%s pages=%d max_model_len=%d capacity=%s",
         device,
+        config.tensor_parallel,
         dtype,
-        "fp8" if config.quantization == "fp8" or model_config.quantization else dtype,
-        kv_dtype,
+        "fp8" if config.quantization == "fp8" or loaded.model.config.quantization else dtype,
+        loaded.kv_dtype,
         num_pages,
         max_model_len,
         capacity,
@@ -74,13 +124,23 @@ def build_engine(config: EngineConfig) -> BuiltEngine:
     engine = Engine(runner, limits, pool, prefix_caching=config.prefix_caching, capacity_tokens_per_second=capacity)
     hello = Hello(
         max_model_len=max_model_len,
-        max_num_seqs=config.max_num_seqs,
-        vocab_size=model_config.vocab_size,
-        eos_token_ids=list(model_config.eos_token_ids),
+        max_num_seqs=limits.max_num_seqs,
+        vocab_size=limits.vocab_size,
+        eos_token_ids=list(limits.eos_token_ids),
         device=device.type,
         dtype=str(dtype).removeprefix("torch."),
     )
-    return BuiltEngine(engine, hello)
+    return engine, hello
+
+
+def build_limits(config: EngineConfig, model: ModelConfig, max_model_len: int) -> Limits:
+    return Limits(
+        max_model_len=max_model_len,
+        max_num_seqs=config.max_num_seqs,
+        max_num_batched_tokens=config.max_batched_tokens,
+        vocab_size=model.vocab_size,
+        eos_token_ids=model.eos_token_ids,
+    )
 
 
 def build_runner(
@@ -105,13 +165,13 @@ def build_runner(
     return ModelRunner(model, num_pages, page_size, kv_dtype)
 
 
-def choose_device(config: EngineConfig) -> torch.device:
-    name = config.device
+def choose_device(config: EngineConfig, rank: int = 0) -> torch.device:
+    name: str = config.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is 'cuda' but this machine has no CUDA GPU; give 'cpu' or 'auto'")
-    return torch.device(name)
+    return torch.device(name, rank if name == "cuda" else 0)
 
 
 def refuse_fp8_before_ada(config: EngineConfig, model: ModelConfig, device: torch.device) -> None:
@@ -152,13 +212,24 @@ def choose_model_len(config: EngineConfig, model: ModelConfig) -> int:
     return config.max_model_len
 
 
+def fit_model_len(config: EngineConfig, model: ModelConfig, num_pages: int) -> int:
+    """Raises ValueError when the pages do not hold what was asked for."""
+    max_model_len = min(choose_model_len(config, model), num_pages * config.page_size)
+    if config.max_model_len is not None and max_model_len < config.max_model_len:
+        raise ValueError(
+            f"max_model_len is {config.max_model_len} but the KV pages hold {max_model_len} tokens; "
+            "lower it, or raise kv_cache_bytes (CPU) or gpu_memory_fraction (GPU)"
+        )
+    return max_model_len
+
+
 def count_pages(
     config: EngineConfig, model: ModelConfig, device: torch.device, dtype: torch.dtype, kv_dtype: torch.dtype
 ) -> int:
     """Pages in the memory left beside weights (already loaded) and activations (estimated)."""
     page_bytes = count_page_bytes(model, config.page_size, kv_dtype)
     if device.type == "cpu":
-        budget_bytes = config.kv_cache_bytes
+        budget_bytes = config.kv_cache_bytes // config.tensor_parallel
     else:
         free_bytes, total_bytes = torch.cuda.mem_get_info(device)
         unused_share_bytes = int(total_bytes * (1.0 - config.gpu_memory_fraction))

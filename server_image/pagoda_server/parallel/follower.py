@@ -1,0 +1,59 @@
+"""A follower's process: one rank of the model, which launches what the leading rank launches and drops the results.
+
+It chooses the same tokens by itself: logits are gathered on all ranks, and noise has no state.
+"""
+
+import logging
+import os
+import signal
+import socket
+
+from pagoda_server.model.shard import Shard
+from pagoda_server.parallel.channel import Channel, watch
+from pagoda_server.parallel.group import leave_group
+from pagoda_server.parallel.messages import Begin, Join, Loaded, Mirror, Step
+from pagoda_server.runtime.build import LoadedRank, build_limits, load_rank
+
+log = logging.getLogger(__name__)
+
+
+def run_follower(descriptor: int) -> None:
+    """Until the leader ends, which ends this process at once, wherever it is. Raises what a step raises."""
+    channel = Channel(socket.socket(fileno=descriptor))
+    watch({0: channel}, lambda _: end())
+    try:
+        follow(channel)
+    except ConnectionError:
+        end()
+
+
+def follow(channel: Channel) -> None:
+    join = channel.receive(Join)
+    loaded = load(join, channel)
+    begin = channel.receive(Begin)
+    limits = build_limits(join.config, loaded.model.config, begin.max_model_len)
+    runner, mirror = loaded.build_runner(join.config, limits, begin.num_pages), Mirror()
+    log.info("rank ready: rank=%d", join.rank)
+    while True:
+        runner.launch(mirror.follow(channel.receive(Step)))
+
+
+def load(join: Join, channel: Channel) -> LoadedRank:
+    """Tells the leader how it went, which ends this process if it went wrong."""
+    try:
+        loaded = load_rank(join.config, Shard(join.rank, join.config.tensor_parallel), join.store)
+    except Exception as error:
+        log.exception("rank cannot load: rank=%d", join.rank)
+        leave_group()
+        channel.send(Loaded(error=str(error)))
+        while True:
+            signal.pause()
+    channel.send(Loaded(num_pages=loaded.num_pages))
+    return loaded
+
+
+def end() -> None:
+    """NB: an orderly exit would wait for collectives in flight."""
+    log.info("the leading rank ended, and this one with it")
+    logging.shutdown()
+    os._exit(0)

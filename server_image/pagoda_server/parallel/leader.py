@@ -1,0 +1,151 @@
+"""The leading rank's side: it starts the followers, agrees with them on sizes, and tells them each step.
+
+The leader is the engine's own process: it alone has scheduler and sockets. Ranks that are apart by one step would wait
+for each other for ever, so whatever goes wrong on one of them ends them all.
+"""
+
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pagoda_server.engine.config import EngineConfig
+from pagoda_server.engine.scheduler import Chunk
+from pagoda_server.engine.step import Launched, Runner, RunnerBroken, Sampled
+from pagoda_server.parallel.channel import Channel, encode, watch
+from pagoda_server.parallel.messages import Begin, Join, Loaded, Outline
+
+log = logging.getLogger(__name__)
+LOAD_SECONDS = 900.0
+"""How much longer than the leader a follower may take to load its part of the model."""
+END_SECONDS = 10.0
+FAILED = 1
+Exit = Callable[[int], None]
+"""Ends the process at once: its threads may wait for a rank that is gone."""
+
+
+class Followers:
+    """Ranks 1 to N - 1, each a process on this machine. None of them when the model is on one rank."""
+
+    def __init__(self, config: EngineConfig, *, end_process: Exit = os._exit) -> None:
+        self._end_process = end_process
+        self._folder = Path(tempfile.mkdtemp(prefix="pagoda-ranks-")) if config.tensor_parallel > 1 else None
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._channels: dict[int, Channel] = {}
+        self._closing = False
+        for rank in range(1, config.tensor_parallel):
+            self._processes[rank], self._channels[rank] = start_follower()
+            self._channels[rank].send(Join(config, rank, self.store))
+        if self._channels:
+            watch(self._channels, self._end_with)
+
+    @property
+    def store(self) -> Path | None:
+        """The file at which the ranks meet."""
+        return self._folder / "store" if self._folder else None
+
+    @property
+    def process_ids(self) -> list[int]:
+        return [process.pid for process in self._processes.values()]
+
+    def agree_on_pages(self, own: int) -> int:
+        """The fewest that any rank has memory for. Raises RuntimeError with a follower's trouble."""
+        counts = [own]
+        for rank, channel in self._channels.items():
+            loaded = channel.receive(Loaded, LOAD_SECONDS)
+            if loaded.error is not None:
+                raise RuntimeError(f"rank {rank} of {len(self._channels) + 1}: {loaded.error}")
+            counts.append(loaded.num_pages)
+        return min(counts)
+
+    def begin(self, num_pages: int, max_model_len: int) -> None:
+        """They build their runners, which waits for the leader to build its own."""
+        for channel in self._channels.values():
+            channel.send(Begin(num_pages, max_model_len))
+
+    def join(self, runner: Runner, num_rows: int) -> Runner:
+        """The runner of all ranks, `runner` being the leader's own."""
+        return ParallelRunner(runner, list(self._channels.values()), num_rows) if self._channels else runner
+
+    def close(self) -> None:
+        """Ends them; the leader's own group is left by who joined it."""
+        self._closing = True
+        lost = [rank for rank, process in self._processes.items() if process.poll() is not None]
+        for channel in self._channels.values():
+            channel.close()
+        for process in self._processes.values():
+            end(process)
+        for rank in lost:
+            self._report(rank)
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _end_with(self, rank: int) -> None:
+        if not self._closing:
+            end(self._processes[rank])
+            self._report(rank)
+            logging.shutdown()
+            self._end_process(FAILED)
+
+    def _report(self, rank: int) -> None:
+        process = self._processes[rank]
+        log.critical(
+            "a rank ended, and the engine with it: rank=%d pid=%d code=%d", rank, process.pid, process.returncode
+        )
+
+
+def start_follower() -> tuple[subprocess.Popen[bytes], Channel]:
+    own, given = socket.socketpair()
+    with given:
+        command = [sys.executable, "-m", "pagoda_server", "engine-rank", f"--descriptor={given.fileno()}"]
+        return subprocess.Popen(command, pass_fds=[given.fileno()]), Channel(own)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Its channel is closed, so it ends by itself; by force after a while."""
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+class ParallelRunner:
+    """Implements `pagoda_server.engine.step.Runner`: a step goes to the followers, then to the leader's own runner."""
+
+    def __init__(self, runner: Runner, followers: Sequence[Channel], num_rows: int) -> None:
+        self._runner = runner
+        self._followers = followers
+        self._outline = Outline(num_rows)
+
+    @property
+    def run_ahead(self) -> int:
+        return self._runner.run_ahead
+
+    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+        with all_or_none():
+            frame = encode(self._outline.describe(chunks))
+            for follower in self._followers:
+                follower.send_frame(frame)
+            wait = self._runner.launch(chunks)
+
+        def wait_or_break() -> list[Sampled]:
+            with all_or_none():
+                return wait()
+
+        return wait_or_break
+
+
+@contextmanager
+def all_or_none() -> Iterator[None]:
+    """A step that failed here may have been done elsewhere."""
+    try:
+        yield
+    except Exception as error:
+        raise RunnerBroken("the ranks are no longer at the same step") from error
