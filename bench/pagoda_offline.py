@@ -1,4 +1,4 @@
-"""Our own engine in one process, without HTTP: W1 and pure decode on random weights."""
+"""Our own engine without HTTP, on one GPU or several: W1 and pure decode on random weights."""
 
 import argparse
 import os
@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.arguments import add_offline_arguments
-from bench.limits import compute_decode_limit, compute_work_limit
+from bench.limits import compute_decode_limit, compute_work_limit, name_gpus
 from bench.measurement import TOKENS_PER_SECOND, Recorder, read_gpu_name
 from bench.workload import TEMPERATURE, DecodePoint, Work, build_uniform, build_w1
 
 if TYPE_CHECKING:
     from pagoda_server.engine.step import Engine
+    from pagoda_server.runtime.build import BuiltEngine
 
 DECODE_STEPS = 128
 
 
-def build_engine(args: argparse.Namespace) -> "Engine":
+def build_engine(args: argparse.Namespace) -> "BuiltEngine":
     from pagoda_server.engine.config import EngineConfig
     from pagoda_server.runtime.build import build_engine
 
@@ -27,6 +28,7 @@ def build_engine(args: argparse.Namespace) -> "Engine":
         socket=args.folder / "unused.sock",
         max_model_len=args.max_model_len,
         max_batched_tokens=args.max_batched_tokens,
+        tensor_parallel=args.tensor_parallel,
         gpu_memory_fraction=0.85,
         prefix_caching=False,
         quantization="fp8" if args.precision == "fp8" else "none",
@@ -34,7 +36,7 @@ def build_engine(args: argparse.Namespace) -> "Engine":
         measure_capacity=False,
         measure_projections=args.measure_projections,
     )
-    return build_engine(config).engine
+    return build_engine(config)
 
 
 def submit(engine: "Engine", work: Work) -> None:
@@ -92,6 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     add_offline_arguments(parser, precisions=("bf16", "fp8"))
     parser.add_argument("--max-batched-tokens", type=int, default=8192, help="of one step (default %(default)s)")
     parser.add_argument("--max-model-len", type=int, default=8192, help="of a sequence (default %(default)s)")
+    parser.add_argument("--tensor-parallel", type=int, default=1, help="GPUs to divide the model over (default 1)")
     parser.add_argument("--budget-seconds", type=float, default=20, help="of a decode point (default %(default)s)")
     parser.add_argument("--measure-projections", action="store_true", help="as of `python -m pagoda_server`")
     parser.add_argument("--note", default="", help="what is special about this engine, kept with the figures")
@@ -101,12 +104,18 @@ def main(argv: list[str] | None = None) -> int:
         model=args.model,
         engine="ours",
         version=read_version(),
-        gpu=read_gpu_name(),
+        gpu=name_gpus(args.tensor_parallel, read_gpu_name()),
         lines=args.lines,
         precision=args.precision,
         note=args.note,
     )
-    engine = build_engine(args)
+    built = build_engine(args)
+    measure(built.engine, recorder, args)
+    built.close()
+    return 0
+
+
+def measure(engine: "Engine", recorder: Recorder, args: argparse.Namespace) -> None:
     run_work(engine, build_uniform(2, 64, 8))
     for divide in args.divide:
         work = build_w1(divide)
@@ -115,7 +124,6 @@ def main(argv: list[str] | None = None) -> int:
         recorder.record(work.name, TOKENS_PER_SECOND, rates, limit=limit)
     for point in args.decode:
         measure_decode(engine, recorder, point, args.budget_seconds)
-    return 0
 
 
 def read_version() -> str:

@@ -105,7 +105,9 @@ class Engine(ApiModel):
 
 class Resources(ApiModel):
     gpus: Annotated[int, Field(ge=0, le=64)] | None = Field(
-        default=None, description="GPUs a replica, as many as engine.tensorParallel; 0 runs on the CPU. Absent: engine.tensorParallel, but 0 for a bundled:// model on one."
+        default=None,
+        description="GPUs a replica, as many as engine.tensorParallel; 0 runs on the CPU. Absent: "
+        "engine.tensorParallel, but 0 for a bundled:// model that is not divided.",
     )
     gpu_resource: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$", max_length=128)] = Field(
         default="nvidia.com/gpu", description="The extended resource that the GPUs are asked by."
