@@ -183,8 +183,16 @@ def run_front_alone(args: argparse.Namespace) -> int:
 
 def run_engine_alone(args: argparse.Namespace) -> int:
     from pagoda_server.engine_process import run_engine
+    from pagoda_server.parallel.channel import end_at_once
 
-    run_engine(build_engine_config(args, args.socket))
+    config = build_engine_config(args, args.socket)
+    try:
+        run_engine(config)
+    except Exception:
+        if config.tensor_parallel == 1:
+            raise
+        logging.critical("the engine ended", exc_info=True)
+        end_at_once(1)
     return 0
 
 

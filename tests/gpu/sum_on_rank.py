@@ -59,7 +59,7 @@ def main(rank: int, size: int, store: Path) -> None:
         check(group._otherwise, shard, 64, device)
     check_graph(group, shard, device)
     torch.cuda.synchronize()
-    leave_group()
+    leave_group(orderly=True)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pagoda_server.wire import Sampling, Submit, TokenLogprobs
 
 pytestmark = [
     pytest.mark.gpu,
+    pytest.mark.filterwarnings("ignore:Waiting for pending NCCL work:UserWarning"),  # before a capture
     pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA GPUs of one machine"),
 ]
 ROOT = Path(__file__).parents[2]

@@ -4,6 +4,7 @@ Frames are those of `wire.py`, a 4-byte big-endian length and a body. Nothing he
 """
 
 import contextlib
+import logging
 import os
 import select
 import socket
@@ -69,6 +70,12 @@ def watch(channels: Mapping[int, Channel], on_end: Callable[[int], None]) -> Non
     for descriptor in keys:
         poll.register(descriptor, select.POLLRDHUP)  # NB: data does not wake it
     threading.Thread(target=lambda: on_end(keys[poll.poll()[0][0]]), name="watch-ranks", daemon=True).start()
+
+
+def end_at_once(code: int) -> None:
+    """Ends the process. An orderly exit would wait for collectives with a rank that is gone."""
+    logging.shutdown()
+    os._exit(code)
 
 
 def _decode_path(kind: type, value: Any) -> Path:

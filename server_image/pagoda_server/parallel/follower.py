@@ -4,13 +4,11 @@ It chooses the same tokens by itself: logits are gathered on all ranks, and nois
 """
 
 import logging
-import os
 import signal
 import socket
 
 from pagoda_server.model.shard import Shard
-from pagoda_server.parallel.channel import Channel, watch
-from pagoda_server.parallel.group import leave_group
+from pagoda_server.parallel.channel import Channel, end_at_once, watch
 from pagoda_server.parallel.messages import Begin, Join, Loaded, Mirror, Step
 from pagoda_server.runtime.build import LoadedRank, build_limits, load_rank
 
@@ -18,13 +16,16 @@ log = logging.getLogger(__name__)
 
 
 def run_follower(descriptor: int) -> None:
-    """Until the leader ends, which ends this process at once, wherever it is. Raises what a step raises."""
+    """Until the leader ends, which ends this process at once, wherever it is; or until a step fails."""
     channel = Channel(socket.socket(fileno=descriptor))
     watch({0: channel}, lambda _: end())
     try:
         follow(channel)
     except ConnectionError:
         end()
+    except Exception:
+        log.critical("rank cannot continue", exc_info=True)
+        end_at_once(1)
 
 
 def follow(channel: Channel) -> None:
@@ -44,7 +45,6 @@ def load(join: Join, channel: Channel) -> LoadedRank:
         loaded = load_rank(join.config, Shard(join.rank, join.config.tensor_parallel), join.store)
     except Exception as error:
         log.exception("rank cannot load: rank=%d", join.rank)
-        leave_group()
         channel.send(Loaded(error=str(error)))
         while True:
             signal.pause()
@@ -53,7 +53,5 @@ def load(join: Join, channel: Channel) -> LoadedRank:
 
 
 def end() -> None:
-    """NB: an orderly exit would wait for collectives in flight."""
     log.info("the leading rank ended, and this one with it")
-    logging.shutdown()
-    os._exit(0)
+    end_at_once(0)

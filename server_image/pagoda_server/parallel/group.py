@@ -6,6 +6,7 @@ the order of the ranks. All can be captured in a CUDA graph. NVLink multicast is
 NVLink lets a process have it.
 """
 
+import gc
 import logging
 import os
 from datetime import timedelta
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 ENVIRONMENT = {
     "NCCL_NVLS_ENABLE": "0",
     "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1",
+    "NVSHMEM_DISABLE_NVLS": "1",
     "NCCL_SOCKET_IFNAME": "lo",  # all ranks are in one pod
     "GLOO_SOCKET_IFNAME": "lo",
 }
@@ -53,9 +55,13 @@ def join_group(shard: Shard, device: torch.device, dtype: torch.dtype, store: Pa
     return OneShotGroup.build(group, device, dtype) if on_gpu else group
 
 
-def leave_group() -> None:
-    """Waits for nobody: the other ranks may be gone."""
-    if dist.is_initialized():
+def leave_group(*, orderly: bool) -> None:
+    """Call it when nothing holds the runner any more: NCCL waits for the end of graphs that were captured with it.
+
+    Not `orderly`, a kernel may wait for a rank that is gone: then NCCL's group is left to the end of the process.
+    """
+    if dist.is_initialized() and (orderly or dist.get_backend() == "gloo"):
+        gc.collect()
         dist.distributed_c10d._abort_process_group()
 
 

@@ -5,40 +5,36 @@ for each other for ever, so whatever goes wrong on one of them ends them all.
 """
 
 import logging
-import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.scheduler import Chunk
 from pagoda_server.engine.step import Launched, Runner, RunnerBroken, Sampled
-from pagoda_server.parallel.channel import Channel, encode, watch
+from pagoda_server.parallel.channel import Channel, encode, end_at_once, watch
 from pagoda_server.parallel.messages import Begin, Join, Loaded, Outline
 
 log = logging.getLogger(__name__)
 LOAD_SECONDS = 900.0
 """How much longer than the leader a follower may take to load its part of the model."""
 END_SECONDS = 10.0
-FAILED = 1
-Exit = Callable[[int], None]
-"""Ends the process at once: its threads may wait for a rank that is gone."""
 
 
 class Followers:
     """Ranks 1 to N - 1, each a process on this machine. None of them when the model is on one rank."""
 
-    def __init__(self, config: EngineConfig, *, end_process: Exit = os._exit) -> None:
-        self._end_process = end_process
+    def __init__(self, config: EngineConfig) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="pagoda-ranks-")) if config.tensor_parallel > 1 else None
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._channels: dict[int, Channel] = {}
         self._closing = False
+        self._runner: ParallelRunner | None = None
         for rank in range(1, config.tensor_parallel):
             self._processes[rank], self._channels[rank] = start_follower()
             self._channels[rank].send(Join(config, rank, self.store))
@@ -71,10 +67,13 @@ class Followers:
 
     def join(self, runner: Runner, num_rows: int) -> Runner:
         """The runner of all ranks, `runner` being the leader's own."""
-        return ParallelRunner(runner, list(self._channels.values()), num_rows) if self._channels else runner
+        if not self._channels:
+            return runner
+        self._runner = ParallelRunner(runner, list(self._channels.values()), num_rows)
+        return self._runner
 
-    def close(self) -> None:
-        """Ends them; the leader's own group is left by who joined it."""
+    def close(self) -> bool:
+        """Ends them, and lets go of the leader's own runner. Whether the ranks were all alive and at the same step."""
         self._closing = True
         lost = [rank for rank, process in self._processes.items() if process.poll() is not None]
         for channel in self._channels.values():
@@ -85,13 +84,13 @@ class Followers:
             self._report(rank)
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
+        return not lost and self._runner is not None and self._runner.close()
 
     def _end_with(self, rank: int) -> None:
         if not self._closing:
             end(self._processes[rank])
             self._report(rank)
-            logging.shutdown()
-            self._end_process(FAILED)
+            end_at_once(1)
 
     def _report(self, rank: int) -> None:
         process = self._processes[rank]
@@ -123,29 +122,35 @@ class ParallelRunner:
         self._runner = runner
         self._followers = followers
         self._outline = Outline(num_rows)
+        self._is_broken = False
 
     @property
     def run_ahead(self) -> int:
         return self._runner.run_ahead
 
     def launch(self, chunks: Sequence[Chunk]) -> Launched:
-        with all_or_none():
+        with self._all_or_none():
             frame = encode(self._outline.describe(chunks))
             for follower in self._followers:
                 follower.send_frame(frame)
             wait = self._runner.launch(chunks)
 
         def wait_or_break() -> list[Sampled]:
-            with all_or_none():
+            with self._all_or_none():
                 return wait()
 
         return wait_or_break
 
+    def close(self) -> bool:
+        """No step comes after it. False when one had failed."""
+        del self._runner
+        return not self._is_broken
 
-@contextmanager
-def all_or_none() -> Iterator[None]:
-    """A step that failed here may have been done elsewhere."""
-    try:
-        yield
-    except Exception as error:
-        raise RunnerBroken("the ranks are no longer at the same step") from error
+    @contextmanager
+    def _all_or_none(self) -> Iterator[None]:
+        """A step that failed here may have been done elsewhere."""
+        try:
+            yield
+        except Exception as error:
+            self._is_broken = True
+            raise RunnerBroken("the ranks are no longer at the same step") from error

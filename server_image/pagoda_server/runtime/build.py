@@ -68,8 +68,7 @@ def build_engine(config: EngineConfig) -> BuiltEngine:
     followers = Followers(config)
 
     def close() -> None:
-        followers.close()
-        leave_group()
+        leave_group(orderly=followers.close())
 
     try:
         engine, hello = _build_with(followers, config)
@@ -171,7 +170,7 @@ def choose_device(config: EngineConfig, rank: int = 0) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is 'cuda' but this machine has no CUDA GPU; give 'cpu' or 'auto'")
-    return torch.device(name, rank if name == "cuda" else 0)
+    return torch.device(name, rank) if name == "cuda" else torch.device(name)
 
 
 def refuse_fp8_before_ada(config: EngineConfig, model: ModelConfig, device: torch.device) -> None:
