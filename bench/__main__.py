@@ -1,4 +1,4 @@
-"""`python -m bench run|merge|jobs`: measures on this GPU and keeps the figures in results.json and RESULTS.md."""
+"""`python -m bench run|merge|charts|jobs`: measures on this GPU, and keeps, renders and draws the figures."""
 
 import argparse
 import subprocess
@@ -8,13 +8,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.charts import draw_charts
 from bench.measurement import read_lines
 from bench.model_dir import write_model_dir
 from bench.plan import Job, build_jobs
 from bench.processes import exit_on_sigterm, running
-from bench.results import format_rows, merge, parse_rows, render
+from bench.results import format_rows, merge, parse_rows, render, render_touched
 
 FOLDER = Path(__file__).parent
+IMAGES = FOLDER.parent / "docs" / "images"
 STOP_SECONDS = 60
 """More than a job takes to stop its own server."""
 
@@ -28,7 +30,10 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--lines", type=Path, help="append the figures here too, to merge them on another machine")
     merging = commands.add_parser("merge", help="take figures measured elsewhere; without files, write RESULTS.md anew")
     merging.add_argument("files", nargs="*", type=Path, metavar="LINES", help="files that `run --lines` wrote")
-    for command in (run, merging):
+    charts = commands.add_parser("charts", help="draw the figures; needs the extra `bench`")
+    charts.add_argument("--gpu", default="NVIDIA H200", help="whose rows (default: %(default)s)")
+    charts.add_argument("--out", type=Path, default=IMAGES, help="folder of the PNGs (default: %(default)s)")
+    for command in (run, merging, charts):
         command.add_argument("--results", type=Path, default=FOLDER / "results.json", help="default: %(default)s")
     commands.add_parser("jobs", help="list the jobs")
     return parser
@@ -75,12 +80,13 @@ def run_jobs(args: argparse.Namespace) -> int:
 
 
 def merge_files(results: Path, files: Sequence[Path]) -> None:
-    """`results` and the RESULTS.md beside it."""
-    rows = parse_rows(results.read_text()) if results.exists() else []
-    for path in files:
-        rows = merge(rows, read_lines(path.read_text().splitlines()))
+    """`results` and the RESULTS.md beside it; prints the table of the rows that changed."""
+    measurements = [each for path in files for each in read_lines(path.read_text().splitlines())]
+    rows = merge(parse_rows(results.read_text()) if results.exists() else [], measurements)
     results.write_text(format_rows(rows))
     (results.parent / "RESULTS.md").write_text(render(rows))
+    if measurements:
+        print(render_touched(rows, measurements))
     print(f"{results}: {len(rows)} rows")
 
 
@@ -93,9 +99,12 @@ def main(argv: list[str] | None = None) -> int:
                 return run_jobs(args)
             case "merge":
                 merge_files(args.results, args.files)
+            case "charts":
+                for path in draw_charts(parse_rows(args.results.read_text()), args.gpu, args.out):
+                    print(path)
             case _:
                 print("\n".join(build_jobs()))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         print(f"python -m bench {args.command}: {error}", file=sys.stderr)
         return 2
     return 0

@@ -1,16 +1,25 @@
 """The flags that every offline measurement shares."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from bench.shapes import SHAPES
-from bench.workload import DecodePoint, parse_decode_point
+from bench.workload import PrefillPoint, parse_decode_point, parse_prefill_point
+
+Point = TypeVar("Point")
+SEQUENCE_TOKENS = 8192
+"""Longest prompt and answer together that W1 and the decode points need."""
+
+
+def add_shape_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", choices=sorted(SHAPES), help="the shape that FOLDER holds")
+    parser.add_argument("folder", type=Path, help="written by python -m bench.model_dir")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("model", choices=sorted(SHAPES), help="the shape that FOLDER holds")
-    parser.add_argument("folder", type=Path, help="written by python -m bench.model_dir")
+    add_shape_arguments(parser)
     parser.add_argument("--lines", type=Path, help="append the figures to this file (default: print them)")
     return parser
 
@@ -21,15 +30,32 @@ def add_offline_arguments(
     add_model_arguments(parser)
     parser.add_argument("--precision", choices=precisions, default="bf16", help="fp8: weights and KV cache")
     parser.add_argument("--divide", type=int, nargs="*", default=[1], help="W1 with answers of 1/N (default: 1, all)")
-    parser.add_argument("--repeats", type=int, default=2, help="runs of each W1; the best counts (default %(default)s)")
-    parser.add_argument(
-        "--decode", type=decode_point, nargs="*", default=[], metavar="BATCH,CONTEXT", help="points of pure decode"
-    )
+    parser.add_argument("--repeats", type=int, default=3, help="samples; their median counts (default %(default)s)")
     return parser
 
 
-def decode_point(text: str) -> DecodePoint:
-    try:
-        return parse_decode_point(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+def add_point_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """For engines that measure more than W1."""
+    for flag, parse, metavar, help_text in (
+        ("--decode", argument_of(parse_decode_point), "BATCH,CONTEXT", "points of pure decode"),
+        ("--prefill", argument_of(parse_prefill_point), "BATCH,LENGTH", "points of pure prefill"),
+    ):
+        parser.add_argument(flag, type=parse, nargs="*", default=[], metavar=metavar, help=help_text)
+    return parser
+
+
+def argument_of(parse: Callable[[str], Point]) -> Callable[[str], Point]:
+    """`parse` with its ValueError as argparse prints it."""
+
+    def parse_argument(text: str) -> Point:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parse_argument
+
+
+def choose_model_len(points: Sequence[PrefillPoint]) -> int:
+    """Tokens of the longest prompt and answer together."""
+    return max([SEQUENCE_TOKENS, *(point.length for point in points)])

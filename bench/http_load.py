@@ -80,14 +80,18 @@ def run_part(load: Load, work: Work, index: int, processes: int, start_at: float
     return answers, time.time()
 
 
-async def drive_streams(load: Load, prompts: list[list[int]], streams: int, start_at: float) -> list[Answer]:
+def open_session() -> "aiohttp.ClientSession":
     import aiohttp
 
-    bodies = [build_body(load, prompt) for prompt in reversed(prompts)]
-    answers: list[Answer] = []
     connector = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=None)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=2**20) as session:
+    return aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=2**20)
+
+
+async def drive_streams(load: Load, prompts: list[list[int]], streams: int, start_at: float) -> list[Answer]:
+    bodies = [build_body(load, prompt) for prompt in reversed(prompts)]
+    answers: list[Answer] = []
+    async with open_session() as session:
 
         async def drive() -> None:
             while bodies:
@@ -108,6 +112,11 @@ def build_body(load: Load, prompt: list[int]) -> dict[str, Any]:
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+
+
+async def ask_once(load: Load, prompt: list[int]) -> Answer:
+    async with open_session() as session:
+        return await ask(session, load.url, build_body(load, prompt))
 
 
 async def ask(session: "aiohttp.ClientSession", url: str, body: dict[str, Any]) -> Answer:

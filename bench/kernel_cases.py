@@ -15,7 +15,7 @@ from pagoda_server.kernels.norm import add_rms_norm, rms_norm
 from pagoda_server.kernels.prefill_attention import Tiles, prefill_attention
 from pagoda_server.kernels.prepare import append_tokens, prepare_decode
 from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
-from pagoda_server.kernels.sampler import LOGPROB, SamplingRows, build_sampler_scratch, sample
+from pagoda_server.kernels.sampler import SamplingTable, build_sampler_scratch, sample
 
 DEVICE = torch.device("cuda")
 BF16 = torch.bfloat16
@@ -202,7 +202,7 @@ def build_rope(tokens: int, with_norm: bool) -> Call:
 
 def list_sampler() -> Iterator[Case]:
     kinds = {
-        "greedy": {"temperature": 0.0}, "greedy + logprob": {"temperature": 0.0, "flags": LOGPROB},
+        "greedy": {"temperature": 0.0},
         "temperature": {"temperature": 0.6}, "top_k 20, top_p 0.95": {"temperature": 0.6, "top_k": 20, "top_p": 0.95},
         "top_p 0.95": {"temperature": 0.6, "top_p": 0.95}, "min_p 0.05": {"temperature": 1.0, "min_p": 0.05},
         "top_p 0.95, flat": {"temperature": 9.0, "top_p": 0.95},
@@ -217,19 +217,17 @@ def build_sampler(num_rows: int, options: dict[str, float]) -> Call:
     def fill(name: str, default: float, dtype: torch.dtype) -> Tensor:
         return torch.full((num_rows,), options.get(name, default), dtype=dtype, device=DEVICE)
 
-    rows = SamplingRows(
+    table = SamplingTable(
         temperature=fill("temperature", 1.0, torch.float32),
         top_k=fill("top_k", 0, torch.int32),
         top_p=fill("top_p", 1.0, torch.float32),
         min_p=fill("min_p", 0.0, torch.float32),
         seed=torch.arange(num_rows, device=DEVICE),
-        position=place(range(num_rows)),
-        flags=fill("flags", 0, torch.int32),
     )
     logits = (torch.randn((num_rows, VOCAB), device=DEVICE) * 3).to(BF16)
     scratch = build_sampler_scratch(num_rows, VOCAB, DEVICE)
-    tokens, logprobs = place([0] * num_rows), torch.zeros(num_rows, device=DEVICE)
-    return lambda: sample(logits, rows, scratch, tokens, logprobs)
+    tokens, rows = place([0] * num_rows), place(range(num_rows))
+    return lambda: sample(logits, table, rows, rows, scratch, tokens)
 
 
 def list_prepare() -> Iterator[Case]:

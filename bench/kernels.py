@@ -1,22 +1,26 @@
 """Times each GPU kernel beside the time its bytes or its arithmetic must take on this card.
 
 python -m bench.kernels [--only decode decode-choices prefill layers linears sampler prepare] [--bandwidth 4.3]
-    [--tflops 788]
+    [--tflops 788] [--lines FILE]
 
 Calls are captured in a CUDA graph, as the engine runs them, over input sets that rotate through more memory than the
 L2 cache holds. The time is the median of several replays, divided by the calls in one. The floor is the larger of
 bytes that must move / bandwidth and operations / rate; the defaults are measured ceilings of an H200. Needs a CUDA GPU,
-takes a few minutes.
+takes a few minutes. `--lines` also writes rows that `python -m bench merge` takes.
 """
 
 import argparse
 import statistics
+from pathlib import Path
 
 import torch
 
 from bench.kernel_cases import CASES as KERNEL_CASES
 from bench.kernel_cases import Case
+from bench.limits import GPUS, Limit, Rates
 from bench.linear_cases import list_linears
+from bench.measurement import NO_MODEL, Recorder, read_gpu_name
+from bench.pagoda_offline import read_version
 from pagoda_server.runtime.measure_linears import time_replay
 
 CASES = {**KERNEL_CASES, "linears": list_linears}
@@ -27,8 +31,8 @@ MIN_CALLS = 16
 REPLAYS = 7
 
 
-def measure_seconds(case: Case) -> float:
-    """Of one call, in a graph of calls that share no inputs with their neighbours."""
+def sample_seconds(case: Case) -> list[float]:
+    """Of one call, in each replay of a graph of calls that share no inputs with their neighbours."""
     sets = max(1, min(MAX_INPUT_SETS, int(ROTATION_BYTES // case.num_bytes)))
     calls = [case.build() for _ in range(sets)]
     for call in calls:
@@ -41,17 +45,40 @@ def measure_seconds(case: Case) -> float:
             for call in calls:
                 call()
     graph.replay()
-    return statistics.median(time_replay(graph) for _ in range(REPLAYS)) / (rounds * sets)
+    return [time_replay(graph) / (rounds * sets) for _ in range(REPLAYS)]
 
 
-def print_row(case: Case, seconds: float, bandwidth: float, rate: float) -> None:
-    floor = max(case.num_bytes / bandwidth, case.flops / rate)
-    bound = "arithmetic" if case.flops / rate > case.num_bytes / bandwidth else "bytes"
+def find_floor(case: Case, rates: Rates) -> float:
+    """Seconds."""
+    return max(case.num_bytes / rates.bytes_per_second, case.flops / rates.bf16_flop_per_second)
+
+
+def print_row(case: Case, seconds: float, rates: Rates) -> None:
+    floor = find_floor(case, rates)
+    bound = "bytes" if floor == case.num_bytes / rates.bytes_per_second else "arithmetic"
     print(
         f"{case.kernel:<11}{case.shape:<46}{seconds * 1e6:>10.1f}{floor * 1e6:>10.1f}{100 * floor / seconds:>7.0f} %"
         f"{case.num_bytes / seconds * 1e-12:>8.2f}{case.flops / seconds * 1e-12:>8.0f}  {bound}",
         flush=True,
     )
+
+
+def record_row(recorder: Recorder, case: Case, samples: list[float], measured: Rates) -> None:
+    """Microseconds; the limit at the data sheet's rates, where they are known."""
+    gpu = GPUS.get(recorder.gpu)
+    floors = [find_floor(case, rates) for rates in (gpu.rated if gpu else measured, measured)]
+    recorder.record(
+        f"kernel {case.kernel} {case.shape}",
+        "µs",
+        [round(seconds * 1e6, 2) for seconds in samples],
+        limit=Limit(*(round(floor * 1e6, 3) for floor in floors)) if gpu else None,
+        num_bytes=case.num_bytes,
+        flop=case.flops,
+    )
+
+
+def build_recorder(lines: Path) -> Recorder:
+    return Recorder(model=NO_MODEL, engine="ours", version=read_version(), gpu=read_gpu_name(), lines=lines)
 
 
 def main() -> None:
@@ -60,17 +87,23 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), help="which kernels; all if not given")
     parser.add_argument("--bandwidth", type=float, default=4.3, metavar="TB/s", help="of the card's memory")
     parser.add_argument("--tflops", type=float, default=788.0, metavar="TFLOP/s", help="of bfloat16 matrix products")
+    parser.add_argument("--lines", type=Path, help="append the figures to this file, as rows for `merge`")
     chosen = parser.parse_args()
     if not torch.cuda.is_available():
         parser.error("needs a CUDA GPU")
     torch.manual_seed(0)
+    rates = Rates(chosen.bandwidth * 1e12, chosen.tflops * 1e12)
+    recorder = build_recorder(chosen.lines) if chosen.lines else None
     print(
         f"{torch.cuda.get_device_name()}, torch {torch.__version__}; {chosen.bandwidth} TB/s, {chosen.tflops} TFLOP/s"
     )
     print(f"{'kernel':<11}{'shape':<46}{'µs':>10}{'floor µs':>10}{'of it':>9}{'TB/s':>8}{'TFLOP/s':>8}  bound by")
     for name in chosen.only:
         for case in CASES[name]():
-            print_row(case, measure_seconds(case), chosen.bandwidth * 1e12, chosen.tflops * 1e12)
+            samples = sample_seconds(case)
+            print_row(case, statistics.median(samples), rates)
+            if recorder:
+                record_row(recorder, case, samples, rates)
             torch.cuda.empty_cache()
 
 

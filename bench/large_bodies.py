@@ -1,6 +1,6 @@
 """How long a large prompt holds up the event loop, and what a thread costs: the reasons of `http/intake.py`.
 
-python bench/large_bodies.py [tokenizer folder]
+python -m bench.large_bodies [tokenizer folder]
 """
 
 import asyncio

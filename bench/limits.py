@@ -47,10 +47,10 @@ def find_gpu(name: str) -> Gpu | None:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Output tokens a second."""
+    """In the unit of the figure that it bounds, at the rates of the data sheet and at those measured."""
 
-    rated: int
-    measured: int
+    rated: float
+    measured: float
 
 
 def compute_work_limit(gpu: str, model: str, precision: Precision, work: Work) -> Limit | None:
@@ -60,13 +60,14 @@ def compute_work_limit(gpu: str, model: str, precision: Precision, work: Work) -
         return None
     shape = SHAPES[model]
     rated, measured = (work_seconds(shape, precision, work, each) for each in (rates.rated, rates.measured))
-    return Limit(round(work.num_output_tokens / rated), round(work.num_output_tokens / measured))
+    return Limit(round(work.num_rated_tokens / rated), round(work.num_rated_tokens / measured))
 
 
 def work_seconds(shape: Shape, precision: Precision, work: Work, rates: Rates) -> float:
     lengths = list(zip(map(len, work.prompts), work.output_lengths, strict=True))
-    kv_tokens_read = sum(sum(range(prompt, prompt + output)) for prompt, output in lengths)
-    step_bytes = shape.weight_bytes(precision) * max(work.output_lengths)
+    # The first token of an answer comes out of its prompt's own pass.
+    kv_tokens_read = sum(sum(range(prompt + 1, prompt + output)) for prompt, output in lengths)
+    step_bytes = shape.weight_bytes(precision) * (max(work.output_lengths) - 1)
     decode_seconds = (kv_tokens_read * shape.kv_bytes(precision) + step_bytes) / rates.bytes_per_second
     flop = sum(shape.prefill_flop(prompt) for prompt, _ in lengths)
     return decode_seconds + flop / rates.flop_per_second(precision)

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import platform
 import shlex
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -15,8 +16,9 @@ from typing import Literal, get_args
 from bench.limits import Limit
 from bench.shapes import Precision
 
+NO_MODEL = "–"
+"""In place of a model's name, for a kernel at a shape."""
 Engine = Literal["vllm", "transformers", "ours"]
-TOKENS_PER_SECOND = "output tokens/s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +30,17 @@ class Measurement:
     engine: Engine
     version: str
     value: float
-    """The best of `samples`."""
+    """The median of `samples`."""
     gpu: str
     date: str
     command: str
     samples: list[float] = field(default_factory=list)
-    limit: int | None = None
-    limit_measured: int | None = None
+    limit: float | None = None
+    limit_measured: float | None = None
+    num_bytes: float | None = None
+    """That one call of a kernel must move; None for other work."""
+    flop: float | None = None
+    """That it must do."""
     environment: str = ""
     """Versions of what the engine stands on."""
     note: str = ""
@@ -79,8 +85,17 @@ class Recorder:
     precision: Precision = "bf16"
     note: str = ""
 
-    def record(self, work: str, unit: str, samples: list[float], *, limit: Limit | None = None, note: str = "") -> None:
-        best = max(samples) if unit == TOKENS_PER_SECOND else min(samples)
+    def record(
+        self,
+        work: str,
+        unit: str,
+        samples: list[float],
+        *,
+        limit: Limit | None = None,
+        num_bytes: float | None = None,
+        flop: float | None = None,
+        note: str = "",
+    ) -> None:
         measurement = Measurement(
             work=work,
             model=self.model,
@@ -88,13 +103,15 @@ class Recorder:
             unit=unit,
             engine=self.engine,
             version=self.version,
-            value=best,
+            value=statistics.median(samples),
             samples=samples,
             gpu=self.gpu,
             date=datetime.now(UTC).date().isoformat(),
             command=describe_command(sys.orig_argv),
             limit=limit.rated if limit else None,
             limit_measured=limit.measured if limit else None,
+            num_bytes=num_bytes,
+            flop=flop,
             environment=self.environment,
             note="; ".join(filter(None, (self.note, note))),
         )

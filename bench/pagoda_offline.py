@@ -1,16 +1,19 @@
-"""Our own engine without HTTP, on one GPU or several: W1 and pure decode on random weights."""
+"""Our own engine without HTTP, on one GPU or several: W1, pure prefill and pure decode on random weights."""
 
 import argparse
 import os
+import statistics
 import time
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.arguments import add_offline_arguments
-from bench.limits import compute_decode_limit, compute_work_limit, name_gpus
-from bench.measurement import TOKENS_PER_SECOND, Recorder, read_gpu_name
-from bench.workload import TEMPERATURE, DecodePoint, Work, build_uniform, build_w1
+from bench.arguments import SEQUENCE_TOKENS, add_offline_arguments, add_point_arguments, choose_model_len
+from bench.limits import compute_decode_limit, name_gpus
+from bench.measurement import Recorder, read_gpu_name
+from bench.offline import check_length, measure_works
+from bench.workload import OUTPUT_RATE, TEMPERATURE, DecodePoint, Work, build_prefill, build_uniform, build_w1
 
 if TYPE_CHECKING:
     from pagoda_server.engine.step import Engine
@@ -19,22 +22,32 @@ if TYPE_CHECKING:
 DECODE_STEPS = 128
 
 
-def build_engine(args: argparse.Namespace) -> "BuiltEngine":
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `build_engine` reads beside the model, its folder and the precision."""
+    parser.add_argument("--max-batched-tokens", type=int, default=8192, help="of one step (default %(default)s)")
+    parser.add_argument(
+        "--max-model-len", type=int, default=SEQUENCE_TOKENS, help="of a sequence, at least (default %(default)s)"
+    )
+    for flag in ("--measure-projections", "--deterministic"):
+        parser.add_argument(flag, action="store_true", help="as of `python -m pagoda_server`")
+
+
+def build_engine(args: argparse.Namespace, max_model_len: int, tensor_parallel: int = 1) -> "BuiltEngine":
     from pagoda_server.engine.config import EngineConfig
     from pagoda_server.runtime.build import build_engine
 
     config = EngineConfig(
         model=args.folder,
         socket=args.folder / "unused.sock",
-        max_model_len=args.max_model_len,
+        max_model_len=max_model_len,
         max_batched_tokens=args.max_batched_tokens,
-        tensor_parallel=args.tensor_parallel,
+        tensor_parallel=tensor_parallel,
         gpu_memory_fraction=0.85,
         prefix_caching=False,
         quantization="fp8" if args.precision == "fp8" else "none",
         kv_cache_dtype="fp8" if args.precision == "fp8" else "auto",
-        measure_capacity=False,
         measure_projections=args.measure_projections,
+        deterministic=args.deterministic,
     )
     return build_engine(config)
 
@@ -57,46 +70,48 @@ def run_work(engine: "Engine", work: Work) -> float:
     while engine.has_work:
         made += sum(len(delta.token_ids) for delta in engine.step())
     seconds = time.perf_counter() - begin
-    if made != work.num_output_tokens:
-        raise RuntimeError(
-            f"{work.name} made {made} tokens instead of {work.num_output_tokens}: the rate would be wrong"
-        )
+    check_length(work, made)
     return seconds
 
 
-def time_decode(engine: "Engine", point: DecodePoint, budget_seconds: float) -> tuple[float, int]:
-    """Seconds of a step in which every sequence decodes, and how many such steps were timed."""
-    num_prompt_tokens = point.context - DECODE_STEPS // 2
-    work = build_uniform(point.batch, num_prompt_tokens, 4 * DECODE_STEPS)
-    submit(engine, work)
+def begin_decode(engine: "Engine", point: DecodePoint) -> None:
+    """Until every sequence decodes. Raises RuntimeError when they never do so together."""
+    submit(engine, build_uniform(point.batch, point.context - DECODE_STEPS // 2, 4 * DECODE_STEPS))
     # Every sequence makes a token in a step that holds no prompt; prompts come first, so it is the first such step.
     while len(engine.step()) < point.batch:
         if not engine.has_work:
             raise RuntimeError(f"{point.name} never decoded whole: the KV pages do not hold it; lower the batch")
+
+
+def time_decode(engine: "Engine", point: DecodePoint, budget_seconds: float) -> float:
+    """Seconds of a step in which every sequence decodes."""
+    begin_decode(engine, point)
     begin, steps = time.perf_counter(), 0
     while steps < DECODE_STEPS and time.perf_counter() - begin < budget_seconds:
-        engine.step()
+        made = len(engine.step())
+        if made != point.batch:
+            raise RuntimeError(
+                f"{point.name}: a step made {made} tokens; the first answers ended before the last began"
+            )
         steps += 1
     seconds = (time.perf_counter() - begin) / steps
     engine.abort_all("")
-    return seconds, steps
+    return seconds
 
 
-def measure_decode(engine: "Engine", recorder: Recorder, point: DecodePoint, budget_seconds: float) -> None:
-    step_seconds, steps = time_decode(engine, point, budget_seconds)
+def measure_decode(engine: "Engine", recorder: Recorder, point: DecodePoint, args: argparse.Namespace) -> None:
+    seconds = [time_decode(engine, point, args.budget_seconds) for _ in range(args.repeats)]
     limit = compute_decode_limit(recorder.gpu, recorder.model, recorder.precision, point)
-    note = f"{step_seconds * 1e3:.3f} ms a step over {steps} steps"
-    recorder.record(point.name, TOKENS_PER_SECOND, [round(point.batch / step_seconds, 1)], limit=limit, note=note)
+    note = f"{statistics.median(seconds) * 1e3:.3f} ms a step"
+    recorder.record(point.name, OUTPUT_RATE, [round(point.batch / each, 1) for each in seconds], limit=limit, note=note)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.pagoda_offline", description=__doc__)
-    add_offline_arguments(parser, precisions=("bf16", "fp8"))
-    parser.add_argument("--max-batched-tokens", type=int, default=8192, help="of one step (default %(default)s)")
-    parser.add_argument("--max-model-len", type=int, default=8192, help="of a sequence (default %(default)s)")
+    add_point_arguments(add_offline_arguments(parser, precisions=("bf16", "fp8")))
+    add_engine_arguments(parser)
     parser.add_argument("--tensor-parallel", type=int, default=1, help="GPUs to divide the model over (default 1)")
-    parser.add_argument("--budget-seconds", type=float, default=20, help="of a decode point (default %(default)s)")
-    parser.add_argument("--measure-projections", action="store_true", help="as of `python -m pagoda_server`")
+    parser.add_argument("--budget-seconds", type=float, default=20, help="of a decode sample (default %(default)s)")
     parser.add_argument("--note", default="", help="what is special about this engine, kept with the figures")
     args = parser.parse_args(argv)
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -109,7 +124,7 @@ def main(argv: list[str] | None = None) -> int:
         precision=args.precision,
         note=args.note,
     )
-    built = build_engine(args)
+    built = build_engine(args, max(args.max_model_len, choose_model_len(args.prefill)), args.tensor_parallel)
     measure(built.engine, recorder, args)
     built.close()
     return 0
@@ -117,13 +132,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def measure(engine: "Engine", recorder: Recorder, args: argparse.Namespace) -> None:
     run_work(engine, build_uniform(2, 64, 8))
-    for divide in args.divide:
-        work = build_w1(divide)
-        rates = [float(round(work.num_output_tokens / run_work(engine, work))) for _ in range(args.repeats)]
-        limit = compute_work_limit(recorder.gpu, args.model, args.precision, work)
-        recorder.record(work.name, TOKENS_PER_SECOND, rates, limit=limit)
+    works = [*map(build_w1, args.divide), *map(build_prefill, args.prefill)]
+    measure_works(recorder, works, partial(run_work, engine), args.repeats)
     for point in args.decode:
-        measure_decode(engine, recorder, point, args.budget_seconds)
+        measure_decode(engine, recorder, point, args)
 
 
 def read_version() -> str:

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from bench.shapes import SHAPES
+from bench.shapes import SHAPES, Precision
 
 DECODE_POINTS = ("1,1024", "32,1024", "256,1024", "32,7000")
+PREFILL_POINTS = ("32,8192",)
 LOADS = ("1x8", "32x128", "256x1024")
 LARGE = ("llama-3.1-8b", "qwen3-8b")
 SERVED = ("qwen3-0.6b", "llama-3.1-8b")
@@ -21,7 +23,7 @@ class Job:
     flags: tuple[str, ...]
     weights: bool = False
     """The engine reads random weights from the folder instead of making its own."""
-    limit_seconds: int = 420
+    limit_seconds: int = 540
 
     def build_arguments(self, folder: Path, lines: Path) -> list[str]:
         leading = self.flags[:1] if self.module == "serving" else ()
@@ -30,53 +32,44 @@ class Job:
 
 
 def build_jobs() -> dict[str, Job]:
-    jobs = [*_vllm_jobs(), *_served_jobs(), *_own_jobs()]
-    jobs.append(
-        Job(
-            name="transformers/qwen3-0.6b",
-            model="qwen3-0.6b",
-            module="transformers_offline",
-            flags=("--divide", "16", "1", "--repeats", "1"),
-            limit_seconds=900,
-        )
-    )
+    jobs = [*_offline_jobs("vllm"), *_offline_jobs("ours"), *_served_jobs("vllm"), *_served_jobs("ours")]
+    jobs += _transformers_jobs()
     return {job.name: job for job in jobs}
 
 
-def _vllm_jobs() -> list[Job]:
-    points = ("--divide", "1", "16", "--decode", *DECODE_POINTS)
-    bf16 = [Job(name=f"vllm/{model}", model=model, module="vllm_offline", flags=points) for model in SHAPES]
-    fp8 = [
-        Job(name=f"vllm/{model}/fp8", model=model, module="vllm_offline", flags=("--precision", "fp8", *points))
-        for model in LARGE
-    ]
-    return bf16 + fp8
+def _offline_jobs(engine: Literal["vllm", "ours"]) -> list[Job]:
+    """The same work for both."""
+    bf16 = [_build_offline_job(engine, model, "bf16") for model in SHAPES]
+    return bf16 + [_build_offline_job(engine, model, "fp8") for model in LARGE]
 
 
-def _served_jobs() -> list[Job]:
+def _build_offline_job(engine: Literal["vllm", "ours"], model: str, precision: Precision) -> Job:
+    prefill = ("--prefill", *PREFILL_POINTS) if model in LARGE else ()
+    return Job(
+        name=f"{engine}/{model}" if precision == "bf16" else f"{engine}/{model}/{precision}",
+        model=model,
+        module="vllm_offline" if engine == "vllm" else "pagoda_offline",
+        flags=("--precision", precision, "--divide", "1", "16", "--decode", *DECODE_POINTS, *prefill),
+        weights=engine == "ours",
+    )
+
+
+def _served_jobs(engine: Literal["vllm", "ours"]) -> list[Job]:
     return [
-        Job(name=f"vllm-http/{model}", model=model, module="serving", flags=("vllm", "--loads", *LOADS))
+        Job(
+            name=f"{engine}-http/{model}",
+            model=model,
+            module="serving",
+            flags=(engine, "--loads", *LOADS, "--interference"),
+            weights=engine == "ours",
+        )
         for model in SERVED
     ]
 
 
-def _own_jobs() -> list[Job]:
-    """NB: the reference kernels are far too slow for all of W1; the whole of it comes with kernels of our own."""
-    model = "qwen3-0.6b"
-    slow = ("--divide", "16", "--repeats", "1", "--budget-seconds", "8", "--note", "reference kernels")
-    points = ("--decode", *DECODE_POINTS)
-    served = ("ours", "--loads", "1x1", "32x32", "--note", "reference kernels")
-    fp8 = [
-        Job(
-            name=f"ours/{large}/fp8",
-            model=large,
-            module="pagoda_offline",
-            flags=("--precision", "fp8", "--divide", "1", "16", "--decode", *DECODE_POINTS),
-            weights=True,
-        )
-        for large in LARGE
-    ]
-    return fp8 + [
-        Job(name=f"ours/{model}", model=model, module="pagoda_offline", flags=slow + points, weights=True),
-        Job(name=f"ours-http/{model}", model=model, module="serving", flags=served, weights=True),
-    ]
+def _transformers_jobs() -> list[Job]:
+    """NB: all of W1 takes minutes there, so it is run once, and apart: the short one must not wait for it."""
+    model, module = "qwen3-0.6b", "transformers_offline"
+    short = Job(name=f"transformers/{model}", model=model, module=module, flags=("--divide", "16"))
+    whole = ("--divide", "1", "--repeats", "1")
+    return [short, Job(name=f"transformers/{model}/whole", model=model, module=module, flags=whole, limit_seconds=900)]

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from bench.measurement import TOKENS_PER_SECOND, Engine, Measurement
+from bench.measurement import NO_MODEL, Engine, Measurement
 from bench.shapes import SHAPES
+from bench.workload import RATES
 
 Key = tuple[str, str, str, str, str]
 ENGINES: tuple[Engine, ...] = ("vllm", "transformers", "ours")
@@ -36,11 +37,14 @@ class Row:
     gpu: str
     vllm: float | None = None
     transformers: float | None = None
-    limit: int | None = None
-    limit_measured: int | None = None
+    limit: float | None = None
+    limit_measured: float | None = None
     ours: float | None = None
     date: str = ""
     """Of the newest figure."""
+    num_bytes: float | None = None
+    """Of one call of a kernel; None for other work."""
+    flop: float | None = None
     runs: dict[str, Run] = field(default_factory=dict)
     """Engine to its run."""
 
@@ -83,6 +87,8 @@ def add_figure(row: Row, measurement: Measurement) -> Row:
         limit=measurement.limit or row.limit,
         limit_measured=measurement.limit_measured or row.limit_measured,
         date=max(row.date, measurement.date),
+        num_bytes=measurement.num_bytes,
+        flop=measurement.flop,
         runs=row.runs | {measurement.engine: run},
     )
 
@@ -120,15 +126,21 @@ def render(rows: Sequence[Row]) -> str:
 
 INTRODUCTION = """Written by `python -m bench merge` from `results.json`; do not edit. `limit` is what the GPU allows by
 its data sheet, in brackets by the bandwidth and arithmetic measured on it; `of limit` is our share of the first.
-`to vLLM` is our rate over vLLM's (for times: vLLM's over ours), so more than 1 is ahead. What each work is:
-[README.md](README.md)."""
+`to vLLM` is our rate over vLLM's (for times: vLLM's over ours), so more than 1 is ahead. Every figure is the median of
+its samples, of which `results.json` keeps all. What each work is: [README.md](README.md)."""
 
 
 def sort_rows(rows: Iterable[Row]) -> list[Row]:
-    """Work in the order measured; within it bf16 first, and models from small to large."""
-    given, models = list(rows), list(SHAPES)
+    """Work in the order measured; within it bf16 first, and models from small to large. Kernels have no model."""
+    given, models = list(rows), [NO_MODEL, *SHAPES]
     works = unique(row.work for row in given)
     return sorted(given, key=lambda row: (works.index(row.work), row.precision, models.index(row.model)))
+
+
+def render_touched(rows: Sequence[Row], measurements: Iterable[Measurement]) -> str:
+    """The table of those rows that `measurements` were merged into."""
+    keys = {build_row(measurement).key for measurement in measurements}
+    return render_table(sort_rows(row for row in rows if row.key in keys))
 
 
 def title_of(row: Row) -> str:
@@ -168,11 +180,14 @@ def render_row(row: Row) -> list[str]:
 def ratio_to_vllm(row: Row) -> float | None:
     if not row.ours or not row.vllm:
         return None
-    return row.ours / row.vllm if row.unit == TOKENS_PER_SECOND else row.vllm / row.ours
+    return row.ours / row.vllm if row.unit in RATES else row.vllm / row.ours
 
 
 def format_share(row: Row) -> str:
-    return f"{100 * row.ours / row.limit:.1f} %" if row.ours and row.limit else "–"
+    if not row.ours or not row.limit:
+        return "–"
+    share = row.ours / row.limit if row.unit in RATES else row.limit / row.ours
+    return f"{100 * share:.1f} %"
 
 
 def format_number(value: float | None) -> str:
@@ -191,6 +206,7 @@ def render_runs(rows: Sequence[Row]) -> str:
             if run := row.runs.get(engine):
                 head = f"- {run.date}, {engine} {run.version} ({run.environment}): `{run.command}`"
                 notes = lines.setdefault((engine, head), [])
-                if run.note and row.unit == TOKENS_PER_SECOND:
-                    notes.append(f"  - {row.work}: {run.note}")
+                note = f"  - {row.work}: {run.note}"
+                if run.note and note not in notes:
+                    notes.append(note)
     return "\n".join("\n".join([head, *notes]) for (_, head), notes in lines.items())

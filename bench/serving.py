@@ -1,4 +1,4 @@
-"""An engine's HTTP server on random weights: its start-up time, then streaming load at several widths."""
+"""An engine's HTTP server on random weights: its start-up time, streaming load, and what long prompts do to streams."""
 
 import argparse
 import os
@@ -15,14 +15,18 @@ from pathlib import Path
 
 from bench.arguments import add_model_arguments
 from bench.http_load import Load, Report, run_load
-from bench.measurement import TOKENS_PER_SECOND, Recorder, read_gpu_name
+from bench.interference import LongPrompts, build_load, measure_rounds
+from bench.measurement import Recorder, read_gpu_name
 from bench.pagoda_offline import read_version
 from bench.processes import exit_on_sigterm, running
 from bench.vllm_offline import ENVIRONMENT
+from bench.workload import OUTPUT_RATE
 
 STOP_SECONDS = 30
 CACHE_VARIABLES = ("VLLM_CACHE_ROOT", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 TOKENS_IN, TOKENS_OUT = 512, 256
+MAX_MODEL_LEN = "16384"
+INTERFERENCE_ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,9 @@ def parse_width(text: str) -> Width:
 def build_command(engine: str, folder: Path, model: str, port: int) -> list[str]:
     if engine == "ours":
         flags = ["--model", str(folder), "--served-model-name", model, "--port", str(port), "--no-prefix-caching"]
-        return [sys.executable, "-m", "pagoda_server", "serve", "--max-model-len", "4096", *flags]
+        return [sys.executable, "-m", "pagoda_server", "serve", "--max-model-len", MAX_MODEL_LEN, *flags]
     flags = ["--model", str(folder), "--served-model-name", model, "--port", str(port), "--no-enable-prefix-caching"]
-    limits = ["--load-format", "dummy", "--max-model-len", "4096", "--gpu-memory-utilization", "0.85"]
+    limits = ["--load-format", "dummy", "--max-model-len", MAX_MODEL_LEN, "--gpu-memory-utilization", "0.85"]
     return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *flags, *limits]
 
 
@@ -81,7 +85,7 @@ def record_report(recorder: Recorder, report: Report) -> None:
     if report.failed:
         note += f", {report.failed} FAILED: {report.first_error}"
     figures = {
-        TOKENS_PER_SECOND: report.output_tokens_per_second,
+        OUTPUT_RATE: report.output_tokens_per_second,
         "TTFT p50 ms": report.ttft_p50_ms,
         "TTFT p99 ms": report.ttft_p99_ms,
         "ITL p50 ms": report.itl_p50_ms,
@@ -106,12 +110,30 @@ def measure(recorder: Recorder, url: str, widths: list[Width]) -> None:
         record_report(recorder, run_load(load))
 
 
+def record_interference(recorder: Recorder, url: str) -> None:
+    load, prompts = build_load(url, recorder.model), LongPrompts()
+    rounds = measure_rounds(load, prompts, INTERFERENCE_ROUNDS)
+    answered = sum(one.long_prompts for one in rounds)
+    note = f"{load.tokens_in} tokens in, {load.tokens_out} out a stream; {answered} long prompts in all"
+    errors = [one.first_error for one in rounds if one.first_error]
+    if errors:
+        note += f", {sum(one.failed for one in rounds)} FAILED: {errors[0]}"
+    figures = {
+        "ITL p99 alone, ms": [one.alone_itl_p99_ms for one in rounds],
+        "ITL p99 disturbed, ms": [one.disturbed_itl_p99_ms for one in rounds],
+        "ITL p99 disturbed / alone": [one.ratio for one in rounds],
+    }
+    for unit, samples in figures.items():
+        recorder.record(f"interference {load.streams} streams, {prompts.tokens} in", unit, samples, note=note)
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.serving", description=__doc__)
     parser.add_argument("engine", choices=("vllm", "ours"))
     add_model_arguments(parser)
     parser.add_argument("--port", type=int, default=8123)
     parser.add_argument("--loads", type=parse_width, nargs="+", required=True, metavar="STREAMSxREQUESTS")
+    parser.add_argument("--interference", action="store_true", help="measure streams beside long prompts too")
     parser.add_argument("--log", type=Path, default=Path("server.log"), help="of the server (default %(default)s)")
     parser.add_argument("--start-limit-seconds", type=float, default=300)
     parser.add_argument("--note", default="", help="kept with the figures")
@@ -132,6 +154,8 @@ def main(argv: list[str] | None = None) -> int:
             "HTTP start-up", "s", [round(time.perf_counter() - begin, 1)], note="no compiled kernels cached"
         )
         measure(recorder, url, args.loads)
+        if args.interference:
+            record_interference(recorder, url)
     return 0
 
 

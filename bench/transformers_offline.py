@@ -6,11 +6,12 @@ Without a flash-attention package that is `sdpa`, which has neither CUDA graphs 
 import argparse
 import os
 import time
+from functools import partial
 from typing import Any
 
 from bench.arguments import add_offline_arguments
-from bench.limits import compute_work_limit
-from bench.measurement import TOKENS_PER_SECOND, Recorder, read_gpu_name
+from bench.measurement import Recorder, read_gpu_name
+from bench.offline import check_length, measure_works
 from bench.workload import TEMPERATURE, Work, build_uniform, build_w1
 
 
@@ -42,10 +43,7 @@ def run_work(model: Any, work: Work) -> float:
             manager.add_request(prompt, max_new_tokens=length, eos_token_id=-1)
         made = count_tokens(manager, len(work.prompts))
         seconds = time.perf_counter() - begin
-    if made != work.num_output_tokens:
-        raise RuntimeError(
-            f"{work.name} made {made} tokens instead of {work.num_output_tokens}: the rate would be wrong"
-        )
+    check_length(work, made)
     return seconds
 
 
@@ -66,8 +64,6 @@ def count_tokens(manager: Any, num_requests: int) -> int:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.transformers_offline", description=__doc__)
     args = add_offline_arguments(parser).parse_args(argv)
-    if args.decode:
-        parser.error("--decode is not measured here; leave it out")
     os.environ["HF_HUB_OFFLINE"] = "1"
     import transformers
 
@@ -81,11 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     model = build_model(args)
     run_work(model, build_uniform(4, 64, 8))
-    for divide in args.divide:
-        work = build_w1(divide)
-        rates = [float(round(work.num_output_tokens / run_work(model, work))) for _ in range(args.repeats)]
-        limit = compute_work_limit(recorder.gpu, args.model, "bf16", work)
-        recorder.record(work.name, TOKENS_PER_SECOND, rates, limit=limit)
+    measure_works(recorder, map(build_w1, args.divide), partial(run_work, model), args.repeats)
     return 0
 
 

@@ -1,18 +1,21 @@
-"""vLLM in one process, without HTTP: W1 and pure decode on random weights.
+"""vLLM in one process, without HTTP: W1, pure prefill and pure decode on random weights.
 
 A decode rate is the difference of two runs that differ only in the answers' length: prompts and ramps cancel.
 """
 
 import argparse
 import os
+import statistics
 import time
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from bench.arguments import add_offline_arguments
-from bench.limits import compute_decode_limit, compute_work_limit
-from bench.measurement import TOKENS_PER_SECOND, Recorder, read_gpu_name
-from bench.workload import TEMPERATURE, DecodePoint, Work, build_uniform, build_w1
+from bench.arguments import add_offline_arguments, add_point_arguments, choose_model_len
+from bench.limits import compute_decode_limit
+from bench.measurement import Recorder, read_gpu_name
+from bench.offline import check_length, measure_works
+from bench.workload import OUTPUT_RATE, TEMPERATURE, DecodePoint, Work, build_prefill, build_uniform, build_w1
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -35,7 +38,7 @@ def build_llm(args: argparse.Namespace) -> "LLM":
     return LLM(
         str(args.folder),
         load_format="dummy",
-        max_model_len=8192,
+        max_model_len=choose_model_len(args.prefill),
         enable_prefix_caching=False,
         quantization="fp8" if fp8 else None,
         kv_cache_dtype="fp8" if fp8 else "auto",
@@ -57,36 +60,31 @@ def run_work(llm: "LLM", work: Work) -> float:
     outputs = llm.generate(prompts, params, use_tqdm=False)
     seconds = time.perf_counter() - begin
     made = sum(len(output.outputs[0].token_ids) for output in outputs)
-    if made != work.num_output_tokens:
-        raise RuntimeError(
-            f"{work.name} made {made} tokens instead of {work.num_output_tokens}: the rate would be wrong"
-        )
+    check_length(work, made)
     return seconds
 
 
-def measure_work(llm: "LLM", recorder: Recorder, work: Work, repeats: int) -> None:
-    rates = [round(work.num_output_tokens / run_work(llm, work)) for _ in range(repeats)]
-    limit = compute_work_limit(recorder.gpu, recorder.model, recorder.precision, work)
-    recorder.record(work.name, TOKENS_PER_SECOND, [float(rate) for rate in rates], limit=limit)
-
-
-def measure_decode(llm: "LLM", recorder: Recorder, point: DecodePoint) -> None:
-    """One sample; small batches take their quicker of two runs, since a step there is short beside the noise."""
-    repeats = 3 if point.batch * point.context <= 65536 else 1
+def time_decode(llm: "LLM", point: DecodePoint) -> float:
+    """Seconds of a step."""
     num_prompt_tokens = point.context - LONG_OUTPUT_TOKENS // 2
-    seconds = [
-        min(run_work(llm, build_uniform(point.batch, num_prompt_tokens, length)) for _ in range(repeats))
+    short, long = (
+        run_work(llm, build_uniform(point.batch, num_prompt_tokens, length))
         for length in (SHORT_OUTPUT_TOKENS, LONG_OUTPUT_TOKENS)
-    ]
-    step_seconds = (seconds[1] - seconds[0]) / (LONG_OUTPUT_TOKENS - SHORT_OUTPUT_TOKENS)
+    )
+    return (long - short) / (LONG_OUTPUT_TOKENS - SHORT_OUTPUT_TOKENS)
+
+
+def measure_decode(llm: "LLM", recorder: Recorder, point: DecodePoint, repeats: int) -> None:
+    seconds = [time_decode(llm, point) for _ in range(repeats)]
     limit = compute_decode_limit(recorder.gpu, recorder.model, recorder.precision, point)
-    rate = float(round(point.batch / step_seconds))
-    recorder.record(point.name, TOKENS_PER_SECOND, [rate], limit=limit, note=f"{step_seconds * 1e3:.3f} ms a step")
+    note = f"{statistics.median(seconds) * 1e3:.3f} ms a step"
+    rates = [float(round(point.batch / each)) for each in seconds]
+    recorder.record(point.name, OUTPUT_RATE, rates, limit=limit, note=note)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.vllm_offline", description=__doc__)
-    args = add_offline_arguments(parser, precisions=("bf16", "fp8")).parse_args(argv)
+    args = add_point_arguments(add_offline_arguments(parser, precisions=("bf16", "fp8"))).parse_args(argv)
     os.environ.update(ENVIRONMENT | os.environ)
     recorder = Recorder(
         model=args.model,
@@ -100,10 +98,10 @@ def main(argv: list[str] | None = None) -> int:
     llm = build_llm(args)
     print(f"{args.model} {args.precision}: vLLM built in {time.perf_counter() - begin:.1f} s", flush=True)
     run_work(llm, build_uniform(2, 64, 8))
-    for divide in args.divide:
-        measure_work(llm, recorder, build_w1(divide), args.repeats)
+    works = [*map(build_w1, args.divide), *map(build_prefill, args.prefill)]
+    measure_works(recorder, works, partial(run_work, llm), args.repeats)
     for point in args.decode:
-        measure_decode(llm, recorder, point)
+        measure_decode(llm, recorder, point, args.repeats)
     return 0
 
 

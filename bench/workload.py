@@ -1,9 +1,13 @@
 """The measured work, the same for every engine. W1 is nano-vllm's benchmark, seed and all."""
 
+import re
 from dataclasses import dataclass
 from random import Random
 
 TEMPERATURE = 0.6
+OUTPUT_RATE, INPUT_RATE = "output tokens/s", "input tokens/s"
+RATES = (OUTPUT_RATE, INPUT_RATE)
+"""Units of which more is better; of all others less is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +16,8 @@ class Work:
     prompts: list[list[int]]
     output_lengths: list[int]
     """Tokens that each prompt must be answered with, exactly: the end of sequence is ignored."""
+    unit: str = OUTPUT_RATE
+    """Of its rate: which tokens are counted over the whole time."""
 
     @property
     def num_prompt_tokens(self) -> int:
@@ -20,6 +26,10 @@ class Work:
     @property
     def num_output_tokens(self) -> int:
         return sum(self.output_lengths)
+
+    @property
+    def num_rated_tokens(self) -> int:
+        return self.num_prompt_tokens if self.unit == INPUT_RATE else self.num_output_tokens
 
 
 def build_w1(divide: int = 1) -> Work:
@@ -52,11 +62,54 @@ class DecodePoint:
         return f"decode B={self.batch} ctx={self.context}"
 
 
+def parse_decode_name(name: str) -> DecodePoint | None:
+    """The point of this name; None for other work."""
+    found = re.fullmatch(r"decode B=(\d+) ctx=(\d+)", name)
+    return DecodePoint(int(found[1]), int(found[2])) if found else None
+
+
 def parse_decode_point(text: str) -> DecodePoint:
     """`32,1024`. Raises ValueError."""
-    batch, _, context = text.partition(",")
-    if not (batch.isdecimal() and context.isdecimal() and int(batch) >= 1 and int(context) >= 256):
+    batch, context = parse_pair(text)
+    if batch < 1 or context < 256:
         raise ValueError(
             f"decode point is {text!r}: give BATCH,CONTEXT with a context of at least 256, such as 32,1024"
         )
-    return DecodePoint(int(batch), int(context))
+    return DecodePoint(batch, context)
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillPoint:
+    """The rate of pure prefill: `batch` sequences of `length` tokens, of which the last one is the answer."""
+
+    batch: int
+    length: int
+
+    @property
+    def name(self) -> str:
+        return f"prefill {self.batch}x{self.length}"
+
+
+def parse_prefill_name(name: str) -> PrefillPoint | None:
+    """The point of this name; None for other work."""
+    found = re.fullmatch(r"prefill (\d+)x(\d+)", name)
+    return PrefillPoint(int(found[1]), int(found[2])) if found else None
+
+
+def parse_prefill_point(text: str) -> PrefillPoint:
+    """`32,8192`. Raises ValueError."""
+    batch, length = parse_pair(text)
+    if batch < 1 or length < 2:
+        raise ValueError(f"prefill point is {text!r}: give BATCH,LENGTH with a length of at least 2, such as 32,8192")
+    return PrefillPoint(batch, length)
+
+
+def build_prefill(point: PrefillPoint) -> Work:
+    work = build_uniform(point.batch, point.length - 1, 1)
+    return Work(point.name, work.prompts, work.output_lengths, INPUT_RATE)
+
+
+def parse_pair(text: str) -> tuple[int, int]:
+    """(0, 0), which no point allows, for what is not a pair of numbers."""
+    first, _, second = text.partition(",")
+    return (int(first), int(second)) if first.isdecimal() and second.isdecimal() else (0, 0)

@@ -77,6 +77,9 @@ def _add_engine_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu-memory-fraction", type=float, default=0.9, help="of each GPU (default %(default)s)")
     parser.add_argument("--no-prefix-caching", action="store_true", help="never reuse the pages of equal prefixes")
     parser.add_argument(
+        "--deterministic", action="store_true", help="the same tokens whatever runs beside a request (GPU; slower)"
+    )
+    parser.add_argument(
         "--measure-projections",
         action="store_true",
         help="choose between cuBLAS and our small-batch kernels by timing both at start (not yet proven on a GPU)",
@@ -97,6 +100,7 @@ def build_engine_config(args: argparse.Namespace, socket: Path) -> EngineConfig:
         tensor_parallel=args.tensor_parallel,
         gpu_memory_fraction=args.gpu_memory_fraction,
         prefix_caching=not args.no_prefix_caching,
+        deterministic=args.deterministic,
         measure_projections=args.measure_projections,
     )
 
@@ -155,6 +159,7 @@ def build_engine_command(config: EngineConfig) -> list[str]:
             command += [flag, str(value)]
     switches = {
         "--no-prefix-caching": not config.prefix_caching,
+        "--deterministic": config.deterministic,
         "--measure-projections": config.measure_projections,
     }
     return command + [switch for switch, is_on in switches.items() if is_on]

@@ -9,7 +9,8 @@ from typing import Literal
 
 import msgspec
 
-FinishReason = Literal["stop", "length", "abort"]
+FinishReason = Literal["stop", "length", "abort", "error"]
+"""abort: by who asked for it; error: by the engine, which can say nothing more about it."""
 CapacitySource = Literal["measured", "observed"]
 """Measured in a few steps at start, or observed while serving."""
 

@@ -37,6 +37,8 @@ class EngineConfig:
     page_size: int = 64
     prefix_caching: bool = True
     measure_capacity: bool = True
+    deterministic: bool = False
+    """A request's tokens are the same whatever runs beside it, on a GPU in 16 bits. Slower."""
     measure_projections: bool = False
     """Choose between cuBLAS and our small-batch kernels by timing both at start, on a GPU."""
 
@@ -50,11 +52,12 @@ class EngineConfig:
             )
         if not 0.0 < self.gpu_memory_fraction <= 1.0:
             raise ValueError(f"gpu_memory_fraction is {self.gpu_memory_fraction}; give a value above 0 and at most 1")
-        if self.measure_projections and self.tensor_parallel > 1:
-            raise ValueError(
-                f"measure_projections is on and tensor_parallel is {self.tensor_parallel}: our small-batch kernels are "
-                "for a model on one GPU; leave it off"
-            )
+        for name, reason in (
+            ("measure_projections", "our small-batch kernels are for a model on one GPU"),
+            ("deterministic", "the order of a sum over GPUs depends on the batch"),
+        ):
+            if getattr(self, name) and self.tensor_parallel > 1:
+                raise ValueError(f"{name} is on and tensor_parallel is {self.tensor_parallel}: {reason}; leave it off")
         if self.max_batched_tokens < self.max_num_seqs:
             raise ValueError(
                 f"max_batched_tokens is {self.max_batched_tokens}, below max_num_seqs {self.max_num_seqs}: "

@@ -74,6 +74,10 @@ class PagePool:
         """Keep the page's content after its last owner leaves."""
         self._retained.add(page_id)
 
+    def forget(self, page_id: int) -> None:
+        """Free the page when its last owner leaves: its content is not worth keeping."""
+        self._retained.discard(page_id)
+
     def check_integrity(self) -> None:
         """Raises AssertionError when a page is lost or counted twice."""
         free, cached = set(self._free), set(self._cached)

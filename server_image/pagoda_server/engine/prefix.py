@@ -78,5 +78,12 @@ class PrefixCache:
                 self._digests[page_id] = digest
                 self._pool.retain(page_id)
 
+    def forget(self, request: Request) -> None:
+        """Never again match a page of this running request."""
+        for page_id in request.page_ids:
+            if page_id in self._digests:
+                self._forget(page_id)
+                self._pool.forget(page_id)
+
     def _forget(self, page_id: int) -> None:
         del self._pages[self._digests.pop(page_id)]

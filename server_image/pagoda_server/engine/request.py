@@ -63,5 +63,10 @@ class Request:
         return self.num_tokens - self.num_prompt_tokens < self.sampling.max_tokens
 
     @property
+    def is_decoding(self) -> bool:
+        """While it runs: the next token needs no more computed than the last."""
+        return self.num_pending_tokens <= 1 and self.wants_tokens
+
+    @property
     def num_unserved_prompt_tokens(self) -> int:
         return self.num_prompt_tokens - self.num_served_prompt_tokens

@@ -62,16 +62,28 @@ class Scheduler:
     def add(self, request: Request) -> None:
         self.waiting.append(request)
 
-    def schedule(self) -> list[Chunk]:
-        """Chunks of at most `max_num_batched_tokens` tokens in all, with pages for each. Empty only without work."""
+    @property
+    def num_free_rows(self) -> int:
+        """How many more requests could run."""
+        return len(self._free_rows)
+
+    def schedule(self, max_prompt_tokens: int | None = None) -> list[Chunk]:
+        """Chunks of at most `max_num_batched_tokens` tokens in all, with pages for each. Empty only without work.
+
+        At most `max_prompt_tokens` of them in chunks of more than one token; None: as many as there is room for beside
+        the running requests that decode, whose places are never taken.
+        """
         preemptions_before = self.num_preemptions
         chunks: list[Chunk] = []
-        budget = self.limits.max_num_batched_tokens
+        num_decodes = sum(request.is_decoding for request in self.running)
+        room = self.limits.max_num_batched_tokens - num_decodes
+        budget = room if max_prompt_tokens is None else min(room, max_prompt_tokens)
         for request in list(self.running):
-            num_tokens = min(request.num_pending_tokens, budget) if request.wants_tokens else 0
+            pending = request.num_pending_tokens if request.wants_tokens else 0
+            num_tokens = pending if pending <= 1 else min(pending, budget)
             if num_tokens and self._grow(request, num_tokens):
                 chunks.append(_build_chunk(request, num_tokens))
-                budget -= num_tokens
+                budget -= num_tokens if pending > 1 else 0
         if self.num_preemptions == preemptions_before:
             self._schedule_waiting(chunks, budget)
         return chunks

@@ -1,5 +1,6 @@
 """The engine: `schedule → forward → sample → commit`, once a step. Never blocks, never touches a socket or a tensor."""
 
+import logging
 import random
 import time
 from collections import deque
@@ -9,6 +10,7 @@ from typing import Protocol
 
 from pagoda_server.engine.admission import find_rejection
 from pagoda_server.engine.capacity import Capacity
+from pagoda_server.engine.pace import StepCost, limit_prompt_tokens
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.prefix import PrefixCache
 from pagoda_server.engine.request import Request, RequestState
@@ -16,7 +18,9 @@ from pagoda_server.engine.scheduler import Chunk, Limits, Scheduler
 from pagoda_server.engine.served import AnswerLength, ServedWindow, count_backlog_tokens
 from pagoda_server.wire import Delta, FinishReason, Rejected, Stats, Submit, TokenLogprobs
 
+log = logging.getLogger(__name__)
 Sampled = tuple[int, TokenLogprobs | None]
+"""A token, or one below 0 when the logits have no best; with its log-probabilities if it was asked for."""
 Launched = Callable[[], list[Sampled]]
 """Waits for a step: the next token of each of its sampling chunks, in their order."""
 
@@ -61,13 +65,16 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
         draw_seed: Callable[[], int] = lambda: random.getrandbits(62),
         capacity_tokens_per_second: float | None = None,
+        step_cost: StepCost | None = None,
     ) -> None:
+        """`capacity_tokens_per_second` and `step_cost`: as measured at start. Without a cost prompts are not paced."""
         self.runner = runner
         self.scheduler = Scheduler(limits, pool, PrefixCache(pool, enabled=prefix_caching))
         self._limits = limits
         self._draw_seed = draw_seed
         self._requests: dict[str, Request] = {}
         self._flights: deque[Flight] = deque()
+        self._step_cost = step_cost
         self._served = ServedWindow(clock)
         self._capacity = Capacity(clock, measured=capacity_tokens_per_second)
         self._answers = AnswerLength()
@@ -105,15 +112,14 @@ class Engine:
             self.abort(request_id)
 
     def abort_running(self) -> list[Delta]:
-        """End every request that a failed step may have touched: its keys and values cannot be trusted."""
+        """End every request that a failed step may have touched."""
         self._flights.clear()
-        deltas = [self.abort(request.request_id) for request in list(self.scheduler.running)]
-        return [delta for delta in deltas if delta is not None]
+        return [self._fail(request) for request in list(self.scheduler.running)]
 
     def step(self) -> list[Delta]:
         """Launch one batch, and commit the oldest in flight: at most one new token for each of its requests."""
         self._capacity.begin_step()
-        if chunks := self.scheduler.schedule():
+        if chunks := self._schedule():
             self._launch(chunks)
         keep = self.runner.run_ahead if chunks else max(0, len(self._flights) - 1)
         deltas: list[Delta] = []
@@ -159,6 +165,15 @@ class Engine:
         scheduler = self.scheduler
         return 1.0 if scheduler.waiting else len(scheduler.running) / self._limits.max_num_seqs
 
+    def _schedule(self) -> list[Chunk]:
+        scheduler, cost = self.scheduler, self._step_cost
+        decodes = [request.num_tokens for request in scheduler.running if request.is_decoding]
+        if cost is None or not decodes:
+            return scheduler.schedule()
+        num_begun = sum(request.num_pending_tokens > 1 for request in scheduler.running)
+        num_prompts = num_begun + min(len(scheduler.waiting), scheduler.num_free_rows)
+        return scheduler.schedule(limit_prompt_tokens(cost, sum(decodes), len(decodes), num_prompts))
+
     def _launch(self, chunks: Sequence[Chunk]) -> None:
         self._flights.append(Flight(chunks, self.runner.launch(chunks), self._find_occupancy()))
         for chunk in chunks:
@@ -173,10 +188,11 @@ class Engine:
             served_tokens += self._commit_computed(chunk)
             if chunk.samples and (delta := self._commit_token(chunk.request, *next(results))):
                 deltas.append(delta)
-        self._generation_tokens += len(deltas)
+        made_tokens = sum(len(delta.token_ids) for delta in deltas)
+        self._generation_tokens += made_tokens
         self._steps += 1
-        self._served.add(served_tokens + len(deltas))
-        self._capacity.end_step(served_tokens + len(deltas), flight.occupancy)
+        self._served.add(served_tokens + made_tokens)
+        self._capacity.end_step(served_tokens + made_tokens, flight.occupancy)
         self._rest_when_idle()
         return deltas
 
@@ -196,10 +212,13 @@ class Engine:
         return served
 
     def _commit_token(self, request: Request, token_id: int, logprobs: TokenLogprobs | None) -> Delta | None:
-        """None for a request that ended while this step was in flight."""
+        """None for a request that ended while this step was in flight. A token below 0 says that there is no best."""
         if request.state is RequestState.FINISHED:
             return None
         request.num_in_flight -= 1
+        if token_id < 0:
+            log.error("request ended: its logits are not finite: request=%s", request.request_id)
+            return self._fail(request)
         request.token_ids.append(token_id)
         reason = find_finish_reason(request)
         if reason is not None:
@@ -212,10 +231,21 @@ class Engine:
             cached_tokens=request.num_cached_tokens,
         )
 
+    def _fail(self, request: Request) -> Delta:
+        """Its keys and values cannot be trusted, those of others that the cache shares with it neither."""
+        self.scheduler.prefix.forget(request)
+        self._finish(request, "error")
+        return Delta(
+            request_id=request.request_id,
+            token_ids=[],
+            finish_reason="error",
+            cached_tokens=request.num_cached_tokens,
+        )
+
     def _finish(self, request: Request, reason: FinishReason) -> None:
         self.scheduler.finish(request, reason)
         del self._requests[request.request_id]
-        if reason != "abort":
+        if reason in ("stop", "length"):
             self._answers.observe(request.num_output_tokens)
         self._rest_when_idle()
 

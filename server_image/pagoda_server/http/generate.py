@@ -130,6 +130,9 @@ class Run:
         except EngineGone as error:
             raise ApiError("the engine stopped; try again", status=503, code="engine_gone") from error
         now = time.monotonic()
+        if any(delta.finish_reason == "error" for delta in deltas):
+            self._metrics.finished("error", now - self._started)
+            raise ApiError("the engine failed on this request; try again", status=500, code="engine_error")
         return [self._push(delta, now) for delta in deltas]
 
     def _push(self, delta: Delta, now: float) -> Piece:

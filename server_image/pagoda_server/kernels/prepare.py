@@ -78,6 +78,8 @@ def prepare_prefill(
 def append_tokens(tokens: Tensor, rows: Tensor, token_pool: Tensor, lengths: Tensor) -> None:
     """tokens [B] (int32 or int64) become the last of their rows, whose lengths grow by 1; a full row stays as it is.
 
+    A token below 0, which is none, becomes 0: the step after it must read some embedding.
+
     A row may be named once.
     """
     _check_state(rows, token_pool, lengths)
@@ -146,6 +148,6 @@ def _append_kernel(tokens_ptr, rows_ptr, pool_ptr, lengths_ptr, batch, max_len, 
     row = tl.load(rows_ptr + entry, mask=inside, other=-1).to(tl.int64)
     length = tl.load(lengths_ptr + row, mask=row >= 0, other=0)
     active = (row >= 0) & (length < max_len)
-    token = tl.load(tokens_ptr + entry, mask=inside, other=0)
+    token = tl.maximum(tl.load(tokens_ptr + entry, mask=inside, other=0), 0)
     tl.store(pool_ptr + row * max_len + length, token, mask=active)
     tl.store(lengths_ptr + row, length + 1, mask=active)

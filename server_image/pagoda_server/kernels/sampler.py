@@ -22,14 +22,14 @@ BLOCK = 4096
 """Tokens of a block: four lanes of noise."""
 PEAK_SPAN = 128
 KEPT_CAPACITY = 8192
-LOGPROB = 1
-"""Flag: this row's logprob is wanted."""
+NO_TOKEN = -1
+"""The choice of a row whose logits are all NaN or -inf."""
 LOG2E: tl.constexpr = tl.constexpr(1.4426950408889634)
 
 
 @dataclass(frozen=True, slots=True)
-class SamplingRows:
-    """How each row chooses, on the GPU. All [S]."""
+class SamplingTable:
+    """How requests choose, on the GPU, where each has a row. All [R]."""
 
     temperature: Tensor
     """float32; 0: the likeliest token, and the filters do nothing."""
@@ -41,10 +41,6 @@ class SamplingRows:
     """float32; 0: all."""
     seed: Tensor
     """int64."""
-    position: Tensor
-    """int32: of the token to choose, in its sequence."""
-    flags: Tensor
-    """int32: LOGPROB or 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +53,6 @@ class SamplerScratch:
     """[S, blocks] float32: each block's largest logit."""
     block_mass: Tensor
     """[S, blocks] float32: sum of exp((logit - peak) / temperature)."""
-    block_sum: Tensor
-    """[S, blocks] float32: sum of exp(logit - peak)."""
     peaks: Tensor
     """[S, blocks * BLOCK / PEAK_SPAN] float32: the largest logit of each short span."""
     spans: Tensor
@@ -75,8 +69,6 @@ DTYPES = {
     "top_p": torch.float32,
     "min_p": torch.float32,
     "seed": torch.int64,
-    "position": torch.int32,
-    "flags": torch.int32,
 }
 
 
@@ -92,7 +84,6 @@ def build_sampler_scratch(max_rows: int, vocab_size: int, device: torch.device) 
         block_token=make(blocks, torch.int32),
         block_peak=make(blocks),
         block_mass=make(blocks),
-        block_sum=make(blocks),
         peaks=make(blocks * (BLOCK // PEAK_SPAN)),
         spans=make(blocks * (BLOCK // PEAK_SPAN), torch.int32),
         kept_value=make(KEPT_CAPACITY),
@@ -100,37 +91,40 @@ def build_sampler_scratch(max_rows: int, vocab_size: int, device: torch.device) 
     )
 
 
-def sample(logits: Tensor, rows: SamplingRows, scratch: SamplerScratch, tokens: Tensor, logprobs: Tensor) -> None:
-    """logits [S, vocab] (bf16, fp16, fp32), left as they were → tokens [S] int32 or int64.
+def sample(
+    logits: Tensor, table: SamplingTable, rows: Tensor, positions: Tensor, scratch: SamplerScratch, tokens: Tensor
+) -> None:
+    """logits [S, vocab] (bf16, fp16, fp32), left as they were → tokens [S] int32 or int64, or `NO_TOKEN`.
 
-    logprobs [S] float32, written where the row's flags ask: the token's natural logarithm of the model's probability,
-    without temperature and filters. Tokens whose logits are equal are kept or dropped together by top_k and top_p.
+    rows [S] int32: how each chooses, by its place in the table; -1 is padding and chooses as row 0, for nobody.
+    positions [S] int32: of the tokens to choose, in their sequences. Tokens whose logits are equal are kept or dropped
+    together by top_k and top_p.
     """
     num_rows, vocab_size = logits.shape
     blocks = triton.cdiv(vocab_size, BLOCK)
     check_tensor("logits", logits, (None, None), FLOATS)
-    for field in fields(rows):
-        check_tensor(f"rows.{field.name}", getattr(rows, field.name), (num_rows,), (DTYPES[field.name],))
+    for field in fields(table):
+        check_tensor(f"table.{field.name}", getattr(table, field.name), (None,), (DTYPES[field.name],))
+    check_tensor("rows", rows, (num_rows,), (torch.int32,))
+    check_tensor("positions", positions, (num_rows,), (torch.int32,))
     check_tensor("tokens", tokens, (num_rows,), (torch.int32, torch.int64))
-    check_tensor("logprobs", logprobs, (num_rows,), (torch.float32,))
     check_tensor("scratch.block_value", scratch.block_value, (None, blocks), (torch.float32,))
     if scratch.block_value.shape[0] < num_rows:
         raise ValueError(f"scratch holds {scratch.block_value.shape[0]} rows; build one for {num_rows}")
     if not num_rows:
         return
+    how = (table.temperature, table.top_k, table.top_p, table.min_p, table.seed, rows, positions)
     _scan_kernel[(blocks, num_rows)](
-        logits, rows.temperature, rows.top_k, rows.top_p, rows.min_p, rows.seed, rows.position, rows.flags,
-        scratch.block_value, scratch.block_token, scratch.block_peak, scratch.block_mass, scratch.block_sum,
-        scratch.peaks, VOCAB=vocab_size, BLOCKS=blocks, LOGPROB=LOGPROB, PEAK_SPAN=PEAK_SPAN, num_warps=4,
+        logits, *how, scratch.block_value, scratch.block_token, scratch.block_peak, scratch.block_mass, scratch.peaks,
+        VOCAB=vocab_size, BLOCKS=blocks, PEAK_SPAN=PEAK_SPAN, num_warps=4,
     )  # fmt: skip
     num_peaks = blocks * (BLOCK // PEAK_SPAN)
     choose_kernel[(num_rows,)](
-        logits, rows.temperature, rows.top_k, rows.top_p, rows.min_p, rows.seed, rows.position, rows.flags,
-        scratch.block_value, scratch.block_token, scratch.block_peak, scratch.block_mass, scratch.block_sum,
-        scratch.peaks, scratch.spans, scratch.kept_value, scratch.kept_token, tokens, logprobs,
+        logits, *how, scratch.block_value, scratch.block_token, scratch.block_peak, scratch.block_mass,
+        scratch.peaks, scratch.spans, scratch.kept_value, scratch.kept_token, tokens,
         VOCAB=vocab_size, BLOCKS=blocks, BLOCKS_POW2=triton.next_power_of_2(blocks),
         PEAKS=num_peaks, PEAKS_POW2=triton.next_power_of_2(num_peaks), PEAK_SPAN=PEAK_SPAN,
-        CAPACITY=KEPT_CAPACITY, LOGPROB=LOGPROB, BLOCK=BLOCK,
+        CAPACITY=KEPT_CAPACITY, NO_TOKEN=NO_TOKEN, BLOCK=BLOCK,
         SHIFT=16 if logits.dtype == torch.bfloat16 else 0, num_warps=16,
     )  # fmt: skip
 
@@ -162,12 +156,13 @@ def _store_peaks(peaks_ptr, x, lane: tl.constexpr, PEAK_SPAN: tl.constexpr):
 
 @triton.jit
 def _scan_kernel(
-    logits_ptr, temperature_ptr, top_k_ptr, top_p_ptr, min_p_ptr, seed_ptr, position_ptr, flags_ptr,
-    value_ptr, token_ptr, peak_ptr, mass_ptr, sum_ptr, peaks_ptr,
-    VOCAB: tl.constexpr, BLOCKS: tl.constexpr, LOGPROB: tl.constexpr, PEAK_SPAN: tl.constexpr,
+    logits_ptr, temperature_ptr, top_k_ptr, top_p_ptr, min_p_ptr, seed_ptr, rows_ptr, positions_ptr,
+    value_ptr, token_ptr, peak_ptr, mass_ptr, peaks_ptr,
+    VOCAB: tl.constexpr, BLOCKS: tl.constexpr, PEAK_SPAN: tl.constexpr,
 ):  # fmt: skip
     """Grid (blocks, rows)."""
     block, row = tl.program_id(0), tl.program_id(1)
+    place = tl.maximum(tl.load(rows_ptr + row), 0)
     lanes = tl.arange(0, LANE)
     t0 = block * (4 * LANE) + lanes
     t1, t2, t3 = t0 + LANE, t0 + 2 * LANE, t0 + 3 * LANE
@@ -175,11 +170,11 @@ def _scan_kernel(
     x0, x1 = _load_lane(logits_ptr, t0, VOCAB), _load_lane(logits_ptr, t1, VOCAB)
     x2, x3 = _load_lane(logits_ptr, t2, VOCAB), _load_lane(logits_ptr, t3, VOCAB)
     s0, s1, s2, s3 = x0, x1, x2, x3
-    temperature = tl.load(temperature_ptr + row)
+    temperature = tl.load(temperature_ptr + place)
     if temperature > 0:
         inverse = 1.0 / temperature
         counter = block * LANE + lanes
-        w0, w1, w2, w3 = draw_words(tl.load(seed_ptr + row), tl.load(position_ptr + row), counter)
+        w0, w1, w2, w3 = draw_words(tl.load(seed_ptr + place), tl.load(positions_ptr + row), counter)
         s0, s1 = x0 * inverse + to_gumbel(w0), x1 * inverse + to_gumbel(w1)
         s2, s3 = x2 * inverse + to_gumbel(w2), x3 * inverse + to_gumbel(w3)
     best, token = _better(s0, t0, s1, t1)
@@ -190,20 +185,16 @@ def _scan_kernel(
     tl.store(value_ptr + out, value)
     tl.store(token_ptr + out, tl.min(tl.where(best == value, token, 0x7FFFFFFF), 0))
 
-    top_k = tl.load(top_k_ptr + row)
+    top_k = tl.load(top_k_ptr + place)
     limits_k = (top_k > 0) & (top_k < VOCAB)
-    filters = (temperature > 0) & (limits_k | (tl.load(top_p_ptr + row) < 1.0) | (tl.load(min_p_ptr + row) > 0.0))
-    wants_logprob = (tl.load(flags_ptr + row) & LOGPROB) != 0
-    if filters | wants_logprob:
+    limits = limits_k | (tl.load(top_p_ptr + place) < 1.0) | (tl.load(min_p_ptr + place) > 0.0)
+    if (temperature > 0) & limits:
         peak = tl.max(tl.maximum(tl.maximum(x0, x1), tl.maximum(x2, x3)), 0)
         tl.store(peak_ptr + out, peak)
         finite = tl.maximum(peak, -3.0e38)  # a block of -inf alone must sum to 0, not to NaN
-        if wants_logprob:
-            tl.store(sum_ptr + out, _sum_exp(x0, x1, x2, x3, finite, LOG2E))
-        if filters:
-            tl.store(mass_ptr + out, _sum_exp(x0, x1, x2, x3, finite, LOG2E / temperature))
-            base = peaks_ptr + out * (4 * LANE // PEAK_SPAN)
-            _store_peaks(base, x0, 0, PEAK_SPAN)
-            _store_peaks(base, x1, 1, PEAK_SPAN)
-            _store_peaks(base, x2, 2, PEAK_SPAN)
-            _store_peaks(base, x3, 3, PEAK_SPAN)
+        tl.store(mass_ptr + out, _sum_exp(x0, x1, x2, x3, finite, LOG2E / temperature))
+        base = peaks_ptr + out * (4 * LANE // PEAK_SPAN)
+        _store_peaks(base, x0, 0, PEAK_SPAN)
+        _store_peaks(base, x1, 1, PEAK_SPAN)
+        _store_peaks(base, x2, 2, PEAK_SPAN)
+        _store_peaks(base, x3, 3, PEAK_SPAN)

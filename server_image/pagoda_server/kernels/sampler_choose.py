@@ -13,7 +13,7 @@ import triton.language as tl
 from pagoda_server.kernels.noise import draw_gumbel
 
 LOG2E: tl.constexpr = tl.constexpr(1.4426950408889634)
-NO_TOKEN: tl.constexpr = tl.constexpr(0x7FFFFFFF)
+PAST_ALL: tl.constexpr = tl.constexpr(0x7FFFFFFF)
 
 
 @triton.jit
@@ -129,13 +129,13 @@ def _draw_kept(
     SHIFT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Gumbel-max among the tokens at or above the key."""
-    best, chosen = float("-inf"), NO_TOKEN
+    best, chosen = float("-inf"), PAST_ALL
     for start in range(0, size, BLOCK):
         x, token = _read(listed, size, start, floor, logits_ptr, kept_value_ptr, kept_token_ptr, BLOCK)
         kept = (_order(x, SHIFT) >= key) & (x > float("-inf"))
         score = tl.where(kept, x * inverse + draw_gumbel(seed, position, token), float("-inf"))
         value = tl.max(score, 0)
-        first = tl.min(tl.where(kept & (score == value), token, NO_TOKEN), 0)
+        first = tl.min(tl.where(kept & (score == value), token, PAST_ALL), 0)
         chosen = tl.where(value > best, first, chosen)
         best = tl.maximum(best, value)
     return chosen
@@ -196,43 +196,37 @@ def _filter(
 
 @triton.jit
 def choose_kernel(
-    logits_ptr, temperature_ptr, top_k_ptr, top_p_ptr, min_p_ptr, seed_ptr, position_ptr, flags_ptr,
-    value_ptr, token_ptr, peak_ptr, mass_ptr, sum_ptr, peaks_ptr, spans_ptr, kept_value_ptr, kept_token_ptr,
-    out_token_ptr, out_logprob_ptr,
+    logits_ptr, temperature_ptr, top_k_ptr, top_p_ptr, min_p_ptr, seed_ptr, rows_ptr, positions_ptr,
+    value_ptr, token_ptr, peak_ptr, mass_ptr, peaks_ptr, spans_ptr, kept_value_ptr, kept_token_ptr, out_token_ptr,
     VOCAB: tl.constexpr, BLOCKS: tl.constexpr, BLOCKS_POW2: tl.constexpr, PEAKS: tl.constexpr,
-    PEAKS_POW2: tl.constexpr, PEAK_SPAN: tl.constexpr, CAPACITY: tl.constexpr, LOGPROB: tl.constexpr,
+    PEAKS_POW2: tl.constexpr, PEAK_SPAN: tl.constexpr, CAPACITY: tl.constexpr, NO_TOKEN: tl.constexpr,
     SHIFT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Grid (rows)."""
     row = tl.program_id(0)
+    place = tl.maximum(tl.load(rows_ptr + row), 0)
     logits_ptr += row.to(tl.int64) * VOCAB
     index = tl.arange(0, BLOCKS_POW2)
     inside = index < BLOCKS
     blocks = row * BLOCKS + index
     values = tl.load(value_ptr + blocks, mask=inside, other=float("-inf"))
-    tokens = tl.load(token_ptr + blocks, mask=inside, other=NO_TOKEN)
-    token = tl.min(tl.where(values == tl.max(values, 0), tokens, NO_TOKEN), 0)
-    token = tl.where(token < VOCAB, token, 0)  # logits of NaN alone have no best
+    tokens = tl.load(token_ptr + blocks, mask=inside, other=PAST_ALL)
+    best = tl.max(values, 0)
+    token = tl.min(tl.where((values == best) & (values > float("-inf")), tokens, PAST_ALL), 0)
+    known = token < VOCAB
 
-    temperature, top_k = tl.load(temperature_ptr + row), tl.load(top_k_ptr + row)
-    top_p, min_p = tl.load(top_p_ptr + row), tl.load(min_p_ptr + row)
-    filters = (temperature > 0) & (((top_k > 0) & (top_k < VOCAB)) | (top_p < 1.0) | (min_p > 0.0))
-    wants_logprob = (tl.load(flags_ptr + row) & LOGPROB) != 0
-    if filters | wants_logprob:
+    temperature, top_k = tl.load(temperature_ptr + place), tl.load(top_k_ptr + place)
+    top_p, min_p = tl.load(top_p_ptr + place), tl.load(min_p_ptr + place)
+    limits = ((top_k > 0) & (top_k < VOCAB)) | (top_p < 1.0) | (min_p > 0.0)
+    if known & (temperature > 0) & limits:
         peaks = tl.load(peak_ptr + blocks, mask=inside, other=float("-inf"))
         peak = tl.maximum(tl.max(peaks, 0), -3.0e38)
-        if filters:
-            mass = tl.load(mass_ptr + blocks, mask=inside, other=0.0)
-            mass = tl.sum(mass * tl.exp2((peaks - peak) * (LOG2E / temperature)), 0)
-            token = _filter(
-                token, peak, mass, temperature, top_k, top_p, min_p, tl.load(seed_ptr + row),
-                tl.load(position_ptr + row), logits_ptr, peaks_ptr + row * PEAKS, spans_ptr + row * PEAKS,
-                kept_value_ptr + row * CAPACITY, kept_token_ptr + row * CAPACITY,
-                VOCAB, PEAKS, PEAKS_POW2, PEAK_SPAN, CAPACITY, SHIFT, BLOCK,
-            )  # fmt: skip
-            token = tl.where(token < VOCAB, token, 0)
-        if wants_logprob:
-            sums = tl.load(sum_ptr + blocks, mask=inside, other=0.0)
-            total = tl.sum(sums * tl.exp2((peaks - peak) * LOG2E), 0)
-            tl.store(out_logprob_ptr + row, tl.load(logits_ptr + token).to(tl.float32) - peak - tl.log(total))
-    tl.store(out_token_ptr + row, token)
+        mass = tl.load(mass_ptr + blocks, mask=inside, other=0.0)
+        mass = tl.sum(mass * tl.exp2((peaks - peak) * (LOG2E / temperature)), 0)
+        token = _filter(
+            token, peak, mass, temperature, top_k, top_p, min_p, tl.load(seed_ptr + place),
+            tl.load(positions_ptr + row), logits_ptr, peaks_ptr + row * PEAKS, spans_ptr + row * PEAKS,
+            kept_value_ptr + row * CAPACITY, kept_token_ptr + row * CAPACITY,
+            VOCAB, PEAKS, PEAKS_POW2, PEAK_SPAN, CAPACITY, SHIFT, BLOCK,
+        )  # fmt: skip
+    tl.store(out_token_ptr + row, tl.where(token < VOCAB, token, NO_TOKEN))

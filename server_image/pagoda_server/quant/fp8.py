@@ -34,16 +34,16 @@ def multiply_scaled(
     values: Tensor, scales: Tensor, weight: Tensor, weight_scale: Tensor, bias: Tensor | None
 ) -> Tensor:
     """values [T, K] e4m3 with scales [T, 1], weight [N, K] e4m3 with weight_scale [N] → [T, N] bf16. On CUDA alone."""
-    bias = None if bias is None else bias.to(torch.bfloat16)
-    return torch._scaled_mm(
+    product = torch._scaled_mm(
         values,
         weight.t(),
         scale_a=scales,
         scale_b=weight_scale[None, :],
-        bias=bias,
         out_dtype=torch.bfloat16,
         use_fast_accum=True,
     )
+    # NB: not an epilogue of the product: cuBLAS knows no such algorithm for few tokens and long rows.
+    return product if bias is None else product + bias.to(torch.bfloat16)
 
 
 class Fp8Linear(nn.Module):

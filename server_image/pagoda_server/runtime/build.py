@@ -56,6 +56,7 @@ class LoadedRank:
             config.page_size,
             kv_dtype=self.kv_dtype,
             measure_projections=config.measure_projections,
+            deterministic=config.deterministic,
         )
 
 
@@ -91,6 +92,11 @@ def load_rank(config: EngineConfig, shard: Shard, store: Path | None) -> LoadedR
     model_config = divide(read_model_config(config.model), shard)
     device, dtype = choose_device(config, shard.rank), choose_dtype(config, model_config)
     refuse_fp8_before_ada(config, model_config, device)
+    if config.deterministic and (config.quantization == "fp8" or model_config.quantization is not None):
+        raise ValueError(
+            "deterministic is set but the weights are fp8, whose product depends on the batch; "
+            "serve 16-bit weights with quantization 'none' (an fp8 KV cache is fine), or leave it off"
+        )
     if device.type == "cuda":
         torch.cuda.set_device(device)
     group = join_group(shard, device, dtype, store)
@@ -107,7 +113,8 @@ def _build_with(followers: Followers, config: EngineConfig) -> tuple[Engine, Hel
     followers.begin(num_pages, max_model_len)
     runner = followers.join(loaded.build_runner(config, limits, num_pages), limits.max_num_seqs)
     pool = PagePool(num_pages, config.page_size)
-    capacity = measure_capacity(runner, limits, pool) if config.measure_capacity else None
+    measured = measure_capacity(runner, limits, pool) if config.measure_capacity else None
+    capacity = None if measured is None else measured.tokens_per_second
     device, dtype = loaded.model.embedding.device, loaded.model.embedding.dtype
     log.info(
         "engine built: device=%s ranks=%d dtype=%s weights=%s kv_cache=%s pages=%d max_model_len=%d capacity=%s",
@@ -120,7 +127,14 @@ def _build_with(followers: Followers, config: EngineConfig) -> tuple[Engine, Hel
         max_model_len,
         capacity,
     )
-    engine = Engine(runner, limits, pool, prefix_caching=config.prefix_caching, capacity_tokens_per_second=capacity)
+    engine = Engine(
+        runner,
+        limits,
+        pool,
+        prefix_caching=config.prefix_caching,
+        capacity_tokens_per_second=capacity,
+        step_cost=None if measured is None else measured.step_cost,
+    )
     hello = Hello(
         max_model_len=max_model_len,
         max_num_seqs=limits.max_num_seqs,
@@ -150,8 +164,12 @@ def build_runner(
     *,
     kv_dtype: torch.dtype | None = None,
     measure_projections: bool = False,
+    deterministic: bool = False,
 ) -> Runner:
-    """Our kernels on a GPU in 16 bits; the reference elsewhere and for shapes that the kernels do not know."""
+    """Our kernels on a GPU in 16 bits; the reference elsewhere and for shapes that the kernels do not know.
+
+    Raises ValueError when it cannot be `deterministic`.
+    """
     config, dtype = model.config, model.embedding.dtype
     fits = config.num_heads // config.num_kv_heads <= 16 and config.head_dim <= 256
     if model.embedding.device.type == "cuda" and dtype != torch.float32 and fits:
@@ -160,7 +178,14 @@ def build_runner(
         from pagoda_server.runtime.measure_linears import measure_linears
 
         linears = measure_linears(model, choose_buckets(limits.max_num_seqs)) if measure_projections else None
-        return GpuRunner(model, limits, num_pages, page_size, kv_dtype=kv_dtype, linears=linears)
+        return GpuRunner(
+            model, limits, num_pages, page_size, kv_dtype=kv_dtype, linears=linears, deterministic=deterministic
+        )
+    if deterministic:
+        raise ValueError(
+            f"deterministic is set but {dtype} on {model.embedding.device.type} has no kernels for it; "
+            "serve in bfloat16 or float16 on a CUDA GPU, or leave it off"
+        )
     return ModelRunner(model, num_pages, page_size, kv_dtype)
 
 

@@ -1,9 +1,10 @@
 """What this device can serve, measured in a few steps at start: what autoscaling aims by until real load was seen."""
 
-import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from pagoda_server.engine.pace import StepCost
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.request import Request, RequestState
 from pagoda_server.engine.scheduler import Chunk, Limits
@@ -12,6 +13,15 @@ from pagoda_server.wire import Sampling
 
 MAX_CONTEXT_TOKENS = 1024
 PREFILL_TOKENS = 256
+ENOUGH_RUNS = 3
+"""Of the smallest and the largest batch; the fastest counts."""
+LEAST_SECONDS = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    tokens_per_second: float
+    step_cost: StepCost
 
 
 def measure_capacity(
@@ -21,15 +31,17 @@ def measure_capacity(
     *,
     budget_seconds: float = 1.0,
     clock: Callable[[], float] = time.perf_counter,
-) -> float | None:
+) -> Measured | None:
     """Tokens a second over a mix of half prompt and half decoded tokens, on scratch pages that are given back.
 
     It is the harmonic mean of two rates: decode by as many sequences as the engine runs at once, each in the middle of
     its share of the context (`choose_context`), and prefill of short prompts. It is not a promise for any other mix:
     long answers are slower, long prompts and cached prefixes faster, and nothing here waits for a client. A device too
     slow for a full batch within the budget is measured with a smaller one, which is less than it can do.
-    `engine.capacity` corrects the figure by what is really served. None when the pool has no free page.
-    Call it before the engine serves: it writes to free pages.
+    `engine.capacity` corrects the figure by what is really served. What a step costs is the line through the smallest
+    and the largest batch. None when the pool has no free page. Call it before the engine serves: it writes to free
+    pages. It takes at most the budget, the first use of what it runs and one step more; where a full batch is fast, a
+    fraction of that.
     """
     requests = _build_scratch(limits, pool)
     if not requests:
@@ -37,12 +49,35 @@ def measure_capacity(
     try:
         decode = [Chunk(request, request.num_prompt_tokens - 1, 1, samples=True) for request in requests]
         prefill = _build_prefill(requests, limits.max_num_batched_tokens)
-        runner.launch(decode[:1])()  # loads what a device loads at first use
-        rates = [_measure_rate(runner, chunks, budget_seconds / 2, clock) for chunks in (decode, prefill)]
+        for chunks in (decode[:1], prefill[:1], [*decode[:1], *prefill[1:2]]):
+            runner.launch(chunks)()  # loads what a device loads at first use
+        decode_times, prefill_times = (
+            _time_batches(runner, chunks, budget_seconds / 2, clock) for chunks in (decode, prefill)
+        )
     finally:
         for request in requests:
             pool.release(request.page_ids)
-    return 2.0 / sum(1.0 / rate for rate in rates)
+    return _evaluate(decode_times, prefill_times, decode[0].end, prefill[0].num_tokens)
+
+
+def _evaluate(decode_times: dict[int, float], prefill_times: dict[int, float], context: int, prompt: int) -> Measured:
+    """Of batches of 1-token chunks after `context` tokens, and of chunks of `prompt` tokens."""
+    sequences, prompts = max(decode_times), max(prefill_times)
+    decode_rate = sequences / decode_times[sequences]
+    prefill_rate = prompts * prompt / prefill_times[prompts]
+    base_seconds, sequence_seconds = _fit_line(decode_times)
+    _, prompt_seconds = _fit_line(prefill_times)
+    cost = StepCost(base_seconds, sequence_seconds / context, prompt_seconds / prompt)
+    return Measured(2.0 / (1.0 / decode_rate + 1.0 / prefill_rate), cost)
+
+
+def _fit_line(times: dict[int, float]) -> tuple[float, float]:
+    """Seconds of any batch, and more for each chunk: through the smallest and the largest that were timed."""
+    first, last = min(times), max(times)
+    if first == last:
+        return 0.0, times[first] / first
+    slope = max((times[last] - times[first]) / (last - first), LEAST_SECONDS)
+    return max(times[first] - slope * first, 0.0), slope
 
 
 def choose_context(limits: Limits, pool: PagePool, num_seqs: int) -> int:
@@ -78,17 +113,21 @@ def _build_prefill(requests: Sequence[Request], budget_tokens: int) -> list[Chun
     return [Chunk(request, 0, num_tokens, samples=False) for request in requests[:count]]
 
 
-def _measure_rate(runner: Runner, chunks: Sequence[Chunk], budget_seconds: float, clock: Callable[[], float]) -> float:
-    """Of the largest batch that the budget allows, doubled from one chunk; its fastest run, the least disturbed."""
+def _time_batches(
+    runner: Runner, chunks: Sequence[Chunk], budget_seconds: float, clock: Callable[[], float]
+) -> dict[int, float]:
+    """Seconds by batch size, doubled from one chunk to the largest that the budget allows: of each the fastest run."""
     end = clock() + budget_seconds
-    size, fastest = 1, math.inf
+    times: dict[int, float] = {}
+    size, runs = 1, 0
     while True:
         begin = clock()
         runner.launch(chunks[:size])()
-        seconds = clock() - begin
-        fastest = min(fastest, seconds)
+        seconds = max(clock() - begin, LEAST_SECONDS)
+        times[size], runs = min(times.get(size, seconds), seconds), runs + 1
         next_size = min(2 * size, len(chunks))
-        if clock() + seconds * next_size / size > end:
-            return sum(chunk.num_tokens for chunk in chunks[:size]) / max(fastest, 1e-9)
-        if next_size > size:
-            size, fastest = next_size, math.inf
+        is_done = size == len(chunks) and runs == ENOUGH_RUNS
+        if is_done or clock() + seconds * next_size / size > end:
+            return times
+        if next_size > size and runs == (ENOUGH_RUNS if size == 1 else 1):
+            size, runs = next_size, 0

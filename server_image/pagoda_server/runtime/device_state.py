@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pagoda_server.engine.request import Request
 from pagoda_server.engine.scheduler import Chunk
-from pagoda_server.kernels.sampler import SamplingRows
+from pagoda_server.kernels.sampler import SamplingTable
 
 Ints = NDArray[np.int32]
 FLOAT_FIELDS = ("temperature", "top_p", "min_p")
@@ -100,19 +100,10 @@ class DeviceState:
             update.page_ids.extend(fresh)
             row.num_pages += len(fresh)
 
-    def choose_rows(self, rows: Tensor, positions: Tensor) -> SamplingRows:
-        """How the rows [S] sample; padding (-1) samples as row 0, for nobody."""
-        index = rows.clamp(min=0).long()
-        floats = self.floats.index_select(1, index)
-        return SamplingRows(
-            temperature=floats[0],
-            top_p=floats[1],
-            min_p=floats[2],
-            top_k=self.top_k.index_select(0, index),
-            seed=self.seeds.index_select(0, index),
-            position=positions,
-            flags=torch.zeros_like(rows),
-        )
+    @property
+    def sampling(self) -> SamplingTable:
+        temperature, top_p, min_p = self.floats
+        return SamplingTable(temperature, self.top_k, top_p, min_p, self.seeds)
 
     def apply(self, update: Sequence[Tensor]) -> None:
         """The update's arrays, flat, on the device."""

@@ -5,18 +5,25 @@ the KV pages are one kernel, and nothing waits for the host.
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from pagoda_server.kernels.invariant_linear import invariant_linear
 from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
 from pagoda_server.model.llama import Layer, Llama, build_inverse_frequencies
 from pagoda_server.quant.fp8 import Fp8Linear
 from pagoda_server.runtime.cache import LayerCache
-from pagoda_server.runtime.linears import ALL_FP8, LinearPlan, Stream
+from pagoda_server.runtime.linears import ALL_FP8, ALL_INVARIANT, LinearPlan, Stream
 
 Attend = Callable[[Tensor, LayerCache], Tensor]
 """q [T, heads, head_dim] → [T, heads, head_dim]."""
+
+
+class AttendInto(Protocol):
+    def __call__(self, q: Tensor, cache: LayerCache, out: Tensor | None = None) -> Tensor:
+        """The same, written to `out` if it is given."""
 
 
 class FusedDecoder:
@@ -70,4 +77,6 @@ class FusedDecoder:
 
     def compute_logits(self, hidden: Tensor, out: Tensor | None = None) -> Tensor:
         """[S, hidden] → [S, vocab] of the activations' dtype."""
+        if self.linears.otherwise is ALL_INVARIANT:
+            return invariant_linear(hidden, self.model.head, out=out)
         return self.model.compute_logits(hidden, out)

@@ -1,11 +1,13 @@
 """The fast runner: our kernels, state that stays on the device, decode as one CUDA graph, one step ahead of the host.
 
-A step is one copy to the device, a replay of the decode graph over the chunks of one token that sample, a prefill pass
-over the others, and one copy back. The host never waits in between. It decides nothing.
+A step is one copy to the device, one pass over the model, and one copy back; the host never waits in between. A step
+of nothing but decodes replays a graph. Where prompts are in it, their tokens and those of the decodes go through the
+projections together, so that the weights are read once, and attention is a launch for each kind. It decides nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,46 +24,51 @@ from pagoda_server.model.llama import Llama
 from pagoda_server.runtime.adjustments import adjust, needs_history
 from pagoda_server.runtime.cache import LayerCache, build_caches
 from pagoda_server.runtime.device_state import Ints, build_device_state, is_decode
-from pagoda_server.runtime.fused import FusedDecoder
+from pagoda_server.runtime.fused import AttendInto, FusedDecoder
 from pagoda_server.runtime.graphs import Graphs, choose_buckets
-from pagoda_server.runtime.linears import LinearPlan
+from pagoda_server.runtime.linears import ALL_INVARIANT, LinearPlan
 from pagoda_server.runtime.readback import Part, copy_back
 from pagoda_server.runtime.staging import Staging
 
 
 @dataclass(frozen=True, slots=True)
-class Prefill:
-    """The inputs of the chunks that do not decode, flat, as int32 arrays."""
+class Mixed:
+    """The inputs of a step with prompts: D decodes, then the T tokens of P other chunks, flat, as int32 arrays."""
 
     input_ids: list[int]
+    """[D + T]; of the decodes the device knows better, here and in the next two."""
     positions: list[int]
     slots: list[int]
     cu_seqlens: list[int]
+    """[P + 1]: where each of the other chunks begins among their tokens."""
     rows: list[int]
+    """[P]"""
     lengths: list[int]
+    """[P]: of the context, with the chunk."""
     sampled: list[int]
-    """Indices in the flat batch of the last tokens of chunks that sample."""
+    """Indices of the decodes and of the last tokens of chunks that sample."""
     sampled_rows: list[int]
 
     def arrays(self) -> list[Ints]:
-        names = ("input_ids", "positions", "slots", "cu_seqlens", "rows", "lengths", "sampled", "sampled_rows")
-        return [np.asarray(getattr(self, name), np.int32) for name in names]
+        return [np.asarray(getattr(self, field.name), np.int32) for field in fields(self)]
 
 
-def build_prefill(chunks: Sequence[Chunk], page_size: int) -> Prefill:
-    prefill = Prefill([], [], [], [0], [], [], [], [])
-    for chunk in chunks:
+def build_mixed(decodes: Sequence[Chunk], others: Sequence[Chunk], page_size: int) -> Mixed:
+    unset = [0] * len(decodes)
+    rows = [chunk.request.row for chunk in decodes]
+    mixed = Mixed([*unset], [*unset], [*unset], [0], [], [], [*range(len(decodes))], rows)
+    for chunk in others:
         request, span = chunk.request, range(chunk.start, chunk.end)
-        prefill.input_ids.extend(request.token_ids[span.start : span.stop])
-        prefill.positions.extend(span)
-        prefill.slots.extend(request.page_ids[p // page_size] * page_size + p % page_size for p in span)
-        prefill.cu_seqlens.append(len(prefill.input_ids))
-        prefill.rows.append(request.row)
-        prefill.lengths.append(chunk.end)
+        mixed.input_ids.extend(request.token_ids[span.start : span.stop])
+        mixed.positions.extend(span)
+        mixed.slots.extend(request.page_ids[p // page_size] * page_size + p % page_size for p in span)
+        mixed.cu_seqlens.append(len(mixed.input_ids) - len(decodes))
+        mixed.rows.append(request.row)
+        mixed.lengths.append(chunk.end)
         if chunk.samples:
-            prefill.sampled.append(len(prefill.input_ids) - 1)
-            prefill.sampled_rows.append(request.row)
-    return prefill
+            mixed.sampled.append(len(mixed.input_ids) - 1)
+            mixed.sampled_rows.append(request.row)
+    return mixed
 
 
 class GpuRunner:
@@ -76,23 +83,29 @@ class GpuRunner:
         *,
         kv_dtype: torch.dtype | None = None,
         linears: LinearPlan | None = None,
+        deterministic: bool = False,
     ) -> None:
-        """`kv_dtype`: of the KV tensors, None: the activations'. `linears`: None: all projections are cuBLAS's."""
+        """`kv_dtype`: of the KV tensors, None: the activations'. `linears`: None: all projections are cuBLAS's.
+
+        `deterministic`: a request's tokens are the same bits whatever runs beside it, however it was cut and preempted.
+        """
         config = model.config
         self.device, self.page_size, self.run_ahead = model.embedding.device, page_size, 1
         caches = build_caches(model, num_pages, page_size, kv_dtype or model.embedding.dtype)
         buckets = choose_buckets(limits.max_num_seqs)
+        if deterministic:
+            linears = LinearPlan(otherwise=ALL_INVARIANT)
         self.decoder = FusedDecoder(model, caches, limits.max_model_len, linears or LinearPlan())
         self.state = build_device_state(limits.max_num_seqs, limits.max_model_len, page_size, self.device)
         self.scale = config.head_dim**-0.5
         widest = buckets[-1]
+        self.one_by_one = torch.arange(widest + 1, dtype=torch.int32, device=self.device) if deterministic else None
         self.plan = build_decode_plan(
             widest, config.num_heads, config.num_kv_heads, config.head_dim, page_size, self.device
         )
         self.rows = torch.full((widest,), -1, dtype=torch.int32, device=self.device)
         self.logits = model.embedding.new_empty((widest, config.vocab_size))
         self.tokens = torch.zeros(widest, dtype=torch.int32, device=self.device)
-        self.logprobs = torch.zeros(widest, dtype=torch.float32, device=self.device)
         self.scratch = build_sampler_scratch(widest, config.vocab_size, self.device)
         self.staging = Staging(self.device)
         with torch.inference_mode():
@@ -104,71 +117,109 @@ class GpuRunner:
         others = [chunk for chunk in chunks if not is_decode(chunk)]
         update = self.state.plan_update(chunks).arrays()
         bucket = self.graphs.bucket_for(len(decodes))
-        rows = np.full(bucket, -1, np.int32)
+        rows = np.full(len(decodes) if others else bucket, -1, np.int32)
         rows[: len(decodes)] = [chunk.request.row for chunk in decodes]
-        sent = self.staging.send([*update, rows, *build_prefill(others, self.page_size).arrays()])
+        mixed = build_mixed(decodes, others, self.page_size).arrays() if others else []
+        sent = self.staging.send([*update, rows, *mixed])
         self.state.apply(sent[: len(update)])
-        if decodes:
-            self.rows[:bucket].copy_(sent[len(update)])
-            self.graphs.run(bucket)
-        parts = [Part(decodes, self.logits[: len(decodes)], self.tokens[: len(decodes)])]
         if others:
-            sampling = [chunk for chunk in others if chunk.samples]
-            parts.append(Part(sampling, *self._prefill(sent[len(update) + 1 :])))
-        return self._collect(chunks, parts)
+            sampling = [*decodes, *(chunk for chunk in others if chunk.samples)]
+            return self._collect(chunks, Part(sampling, *self._run_mixed(*sent[len(update) :])))
+        self.rows[:bucket].copy_(sent[len(update)])
+        self.graphs.run(bucket)
+        return self._collect(chunks, Part(decodes, self.logits[: len(decodes)], self.tokens[: len(decodes)]))
 
     def _decode(self, bucket: int) -> None:
         """From the rows' last tokens to their next ones, in the state. What a graph holds."""
-        rows, state = self.rows[:bucket], self.state
-        ids, positions, slots, lengths = (torch.empty_like(rows) for _ in range(4))
-        prepare_decode(
-            rows, state.token_pool, state.lengths, state.page_table, self.page_size, ids, positions, slots, lengths
-        )
-        plan_decode(rows, lengths, self.plan)
-
-        def attend(q: Tensor, cache: LayerCache) -> Tensor:
-            k, v, k_scale, v_scale = cache
-            return decode_attention(q, k, v, state.page_table, self.plan, self.scale, k_scale=k_scale, v_scale=v_scale)
-
+        rows = self.rows[:bucket]
+        ids, positions, slots = (torch.empty_like(rows) for _ in range(3))
+        lengths, attend = self._prepare(rows, ids, positions, slots)
         hidden = self.decoder.forward(ids, positions, slots, attend)
         logits = self.decoder.compute_logits(hidden, out=self.logits[:bucket])
         self._choose(logits, rows, lengths, self.tokens[:bucket])
 
-    def _prefill(self, sent: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits [S, vocab] and tokens [S] of the chunks that sample."""
-        input_ids, positions, slots, cu_seqlens, rows, lengths, sampled, sampled_rows = sent
-        state = self.state
+    def _run_mixed(
+        self,
+        decode_rows: Tensor,
+        input_ids: Tensor,
+        positions: Tensor,
+        slots: Tensor,
+        cu_seqlens: Tensor,
+        rows: Tensor,
+        lengths: Tensor,
+        sampled: Tensor,
+        sampled_rows: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """`Mixed` on the device → logits [S, vocab] and tokens [S] of what samples."""
+        cut = decode_rows.shape[0]
+        _, attend_decodes = self._prepare(decode_rows, input_ids[:cut], positions[:cut], slots[:cut])
 
         def attend(q: Tensor, cache: LayerCache) -> Tensor:
-            k, v, k_scale, v_scale = cache
-            paged = (q, k, v, state.page_table, rows, cu_seqlens, lengths)
-            return prefill_attention(*paged, self.scale, k_scale=k_scale, v_scale=v_scale)
+            out = torch.empty_like(q)
+            if cut:
+                attend_decodes(q[:cut], cache, out[:cut])
+            self._attend_prompts(q[cut:], cache, out[cut:], rows=rows, cu_seqlens=cu_seqlens, lengths=lengths)
+            return out
 
         hidden = self.decoder.forward(input_ids, positions, slots, attend)
-        state.lengths.index_copy_(0, rows.long(), lengths)
+        self.state.lengths.index_copy_(0, rows.long(), lengths)
         logits = self.decoder.compute_logits(hidden.index_select(0, sampled))
         tokens = torch.empty_like(sampled_rows)
         if sampled.numel():
-            self._choose(logits, sampled_rows, state.lengths.index_select(0, sampled_rows), tokens)
+            self._choose(logits, sampled_rows, self.state.lengths.index_select(0, sampled_rows), tokens)
         return logits, tokens
+
+    def _prepare(self, rows: Tensor, input_ids: Tensor, positions: Tensor, slots: Tensor) -> tuple[Tensor, AttendInto]:
+        """Writes the inputs of decodes; returns the lengths [B] of their contexts, and their attention."""
+        state, lengths = self.state, torch.empty_like(rows)
+        prepare_decode(
+            rows,
+            state.token_pool,
+            state.lengths,
+            state.page_table,
+            self.page_size,
+            input_ids,
+            positions,
+            slots,
+            lengths,
+        )
+        if self.one_by_one is not None:
+            starts = self.one_by_one[: rows.shape[0] + 1]
+            return lengths, partial(self._attend_prompts, rows=rows, cu_seqlens=starts, lengths=lengths)
+        plan_decode(rows, lengths, self.plan)
+        return lengths, self._attend_decodes
+
+    def _attend_decodes(self, q: Tensor, cache: LayerCache, out: Tensor | None = None) -> Tensor:
+        k, v, k_scale, v_scale = cache
+        return decode_attention(q, k, v, self.state.page_table, self.plan, self.scale, out, k_scale, v_scale)
+
+    def _attend_prompts(
+        self,
+        q: Tensor,
+        cache: LayerCache,
+        out: Tensor | None = None,
+        *,
+        rows: Tensor,
+        cu_seqlens: Tensor,
+        lengths: Tensor,
+    ) -> Tensor:
+        k, v, k_scale, v_scale = cache
+        paged = (q, k, v, self.state.page_table, rows, cu_seqlens, lengths)
+        return prefill_attention(*paged, self.scale, out, k_scale, v_scale)
 
     def _choose(self, logits: Tensor, rows: Tensor, positions: Tensor, tokens: Tensor) -> None:
         """`positions`: where the new tokens belong, which is how many there are."""
-        logprobs = self.logprobs[: rows.shape[0]]
-        sample(logits, self.state.choose_rows(rows, positions), self.scratch, tokens, logprobs)
+        sample(logits, self.state.sampling, rows, positions, self.scratch, tokens)
         append_tokens(tokens, rows, self.state.token_pool, self.state.lengths)
 
-    def _collect(self, chunks: Sequence[Chunk], parts: Sequence[Part]) -> Launched:
+    def _collect(self, chunks: Sequence[Chunk], part: Part) -> Launched:
         """The copy back, and who it is for."""
-        order = [chunk for part in parts for chunk in part.chunks]
-        chose_by_history = [self._choose_by_history(part) for part in parts]
-        self.run_ahead = 0 if any(chose_by_history) else 1
-        read_tokens = copy_back(torch.cat([part.tokens for part in parts]))
-        read_logprobs = [part.begin_logprobs() for part in parts]
+        self.run_ahead = 0 if self._choose_by_history(part) else 1
+        read_tokens, read_logprobs = copy_back(part.tokens), part.begin_logprobs()
 
         def wait() -> list[Sampled]:
-            tokens = dict(zip(map(id, order), read_tokens().tolist(), strict=True))
-            logprobs = {key: value for read in read_logprobs for key, value in read().items()}
+            tokens = dict(zip(map(id, part.chunks), read_tokens().tolist(), strict=True))
+            logprobs = read_logprobs()
             return [(tokens[id(chunk)], logprobs.get(id(chunk))) for chunk in chunks if chunk.samples]
 
         return wait
@@ -186,7 +237,7 @@ class GpuRunner:
             for values in ([chunk.request.row for _, chunk in members], [chunk.end for _, chunk in members])
         )
         tokens = torch.empty_like(rows)
-        sample(logits, self.state.choose_rows(rows, positions), self.scratch, tokens, self.logprobs[: len(members)])
+        sample(logits, self.state.sampling, rows, positions, self.scratch, tokens)
         part.tokens.index_copy_(0, index, tokens)
-        self.state.token_pool.index_put_((rows.long(), positions.long()), tokens)
+        self.state.token_pool.index_put_((rows.long(), positions.long()), tokens.clamp(min=0))
         return True

@@ -4,14 +4,16 @@ Ways differ in how much they do in one launch. What is between two projections i
 not add to it itself leaves the sum to the next norm. Which way is fastest is measured (`measure_linears.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pagoda_server.kernels.activation import silu_mul, silu_mul_fp8
 from pagoda_server.kernels.gemv import GemvTile, gemv
+from pagoda_server.kernels.invariant_linear import invariant_linear
 from pagoda_server.kernels.linear import LinearScratch, LinearTile, linear
 from pagoda_server.kernels.norm import add_rms_norm, add_rms_norm_fp8, rms_norm, rms_norm_fp8
 
@@ -59,21 +61,22 @@ class Way(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Torch:
-    """cuBLAS, with the norm and the activation as kernels around it. For any number of tokens."""
+class Separate:
+    """The product alone, with the norm and the activation as kernels around it. For any number of tokens."""
 
-    name: str = "torch"
+    name: str
+    project: Callable[[Tensor, Tensor, Tensor | None], Tensor]
+    """x [T, K], weight [N, K] and bias [N] → [T, N]."""
 
     def read(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
-        product: Tensor = projection(stream.norm(norm, eps))
-        return product
+        return self.project(stream.norm(norm, eps), projection.weight, projection.bias)
 
     def read_gated(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
         return silu_mul(self.read(stream, norm, eps, projection))
 
     def write(self, x: Tensor, projection: nn.Linear, stream: Stream) -> None:
         stream.settle()
-        stream.pending = projection(x)
+        stream.pending = self.project(x, projection.weight, projection.bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ class Tiled:
         linear(x, projection.weight, self.tile, self.scratch, bias=projection.bias, residual=total)
 
 
-TORCH, FP8 = Torch(), Fp8()
+TORCH, INVARIANT, FP8 = Separate("torch", F.linear), Separate("invariant", invariant_linear), Fp8()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,7 @@ class Ways:
 
 
 ALL_TORCH, ALL_FP8 = Ways(), Ways(FP8, FP8, FP8, FP8)
+ALL_INVARIANT = Ways(INVARIANT, INVARIANT, INVARIANT, INVARIANT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ any of this.
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,12 +59,18 @@ def build_row(request: Request) -> Row:
 
 @torch.inference_mode()
 def sample_rows(logits: Tensor, rows: Sequence[Row]) -> list[Sampled]:
-    """logits [S, vocab] float32, left as they were → S tokens, with logprobs where asked."""
+    """logits [S, vocab] float32, left as they were → S tokens, with logprobs where asked.
+
+    A row with NaN, or of -inf alone, has no best: its token is -1, its logprobs are None.
+    """
     if not rows:
         return []
-    greedy: list[int] = logits.argmax(dim=-1).tolist()
+    values, greedy = logits.max(dim=-1)
     results: list[Sampled] = []
-    for row, row_logits, best in zip(rows, logits, greedy, strict=True):
+    for row, row_logits, value, best in zip(rows, logits, values.tolist(), greedy.tolist(), strict=True):
+        if not math.isfinite(value):
+            results.append((-1, None))
+            continue
         token_id = best if row.is_plain_greedy else choose_token(row_logits, row)
         top = row.sampling.logprobs
         results.append((token_id, None if top is None else compute_logprobs(row_logits, token_id, top)))

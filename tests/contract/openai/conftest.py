@@ -33,6 +33,8 @@ class FakeEngine:
     answer: str = "Hello wörld 😀!"
     gate: asyncio.Event | None = None
     """Given: after the first token, wait for it."""
+    fails: bool = False
+    """Ends every answer with an error after its first token."""
     submitted: list[Submit] = field(default_factory=list)
     aborted: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
@@ -67,6 +69,9 @@ class FakeEngine:
                 await self.gate.wait()
             last = at == count - 1
             reason = None if not last else "stop" if ids[at] == 0 else "length"
+            if at == 1 and self.fails:
+                writer.write(encode_frame(Deltas([Delta(submit.request_id, [], None, "error")])))
+                return
             top = submit.sampling.logprobs
             scores = None if top is None else [TokenLogprobs(-0.5, [(1 + i, -0.5 - i) for i in range(top)])]
             writer.write(encode_frame(Deltas([Delta(submit.request_id, [ids[at]], scores, reason, 2)])))

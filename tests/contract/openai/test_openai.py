@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import aiohttp
+import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -104,6 +105,16 @@ async def test_errors_of_other_kinds(stack: Any, post: Any) -> None:
     assert (await post(CHAT, chat(max_tokens=500)))[1]["error"]["code"] == "context_length_exceeded"
     assert (await post(CHAT, b"x" * 200_000))[0] == 413
     assert (await post("/v1/nothing", {}))[0] == 404
+
+
+async def test_an_engine_that_fails_on_a_request_is_an_error_to_its_client(stack: Any, post: Any) -> None:
+    stack.engine.fails = True
+    status, body = await post(CHAT, chat())
+    assert (status, body["error"]["code"]) == (500, "engine_error")
+    with pytest.raises(openai.APIError, match="the engine failed on this request"):
+        async for _ in await stack.client.chat.completions.create(model="tiny", messages=MESSAGES, stream=True):
+            pass
+    assert stack.engine.aborted.empty(), "it has ended already"
 
 
 async def test_disconnect_aborts(stack: Any) -> None:

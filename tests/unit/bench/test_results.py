@@ -1,10 +1,12 @@
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 from bench.__main__ import main
-from bench.measurement import TOKENS_PER_SECOND, Measurement, describe_command, read_lines, write_line
-from bench.results import Row, format_rows, merge, parse_rows, ratio_to_vllm, render
+from bench.measurement import Measurement, Recorder, describe_command, read_lines, write_line
+from bench.results import Row, format_rows, format_share, merge, parse_rows, ratio_to_vllm, render, render_touched
+from bench.workload import INPUT_RATE, OUTPUT_RATE
 
 BENCH = Path(__file__).parents[3] / "bench"
 
@@ -14,7 +16,7 @@ def measured(value: float = 100.0, **changes: object) -> Measurement:
         "work": "W1",
         "model": "qwen3-0.6b",
         "precision": "bf16",
-        "unit": TOKENS_PER_SECOND,
+        "unit": OUTPUT_RATE,
         "engine": "vllm",
         "version": "0.26.0",
         "value": value,
@@ -77,10 +79,36 @@ def test_a_bad_line_is_named() -> None:
 
 
 def test_the_ratio_is_above_one_when_ours_is_ahead() -> None:
-    rate = Row(work="", model="", precision="", gpu="", unit=TOKENS_PER_SECOND, vllm=100, ours=150)
+    rate = Row(work="", model="", precision="", gpu="", unit=OUTPUT_RATE, vllm=100, ours=150)
     time = Row(work="", model="", precision="", gpu="", unit="TTFT p50 ms", vllm=30, ours=20)
     assert ratio_to_vllm(rate) == ratio_to_vllm(time) == 1.5
     assert ratio_to_vllm(Row(work="", model="", precision="", gpu="", unit="s", vllm=30)) is None
+
+
+def test_the_share_of_a_limit_is_at_most_whole_for_rates_and_times() -> None:
+    rate = Row(work="", model="", precision="", gpu="", unit=INPUT_RATE, limit=200, ours=150)
+    time = Row(work="", model="", precision="", gpu="", unit="µs", limit=15, ours=20)
+    assert format_share(rate) == format_share(time) == "75.0 %"
+
+
+def test_a_figure_is_the_median_of_its_samples(tmp_path: Path) -> None:
+    lines = tmp_path / "lines.jsonl"
+    recorder = Recorder(model="qwen3-8b", engine="ours", version="1", gpu="NVIDIA H200", lines=lines, environment="")
+    recorder.record("W1", OUTPUT_RATE, [90.0, 300.0, 100.0])
+    [measurement] = read_lines(lines.read_text().splitlines())
+    assert (measurement.value, measurement.samples) == (100.0, [90.0, 300.0, 100.0])
+
+
+def test_every_row_of_the_file_is_the_median_of_its_samples() -> None:
+    for row in parse_rows((BENCH / "results.json").read_text()):
+        for engine, run in row.runs.items():
+            assert getattr(row, engine) == median(run.samples), row.key
+
+
+def test_a_run_shows_the_rows_that_it_touched() -> None:
+    rows = merge([], [measured(100), measured(work="W1/16")])
+    text = render_touched(merge(rows, [measured(150, engine="ours")]), [measured(150, engine="ours")])
+    assert "| 150 | 1.5 | 37.5 % |" in text and "W1/16" not in text
 
 
 def test_the_table_shows_every_column_and_the_command() -> None:
@@ -95,12 +123,12 @@ def test_a_command_is_kept_without_the_place_of_its_lines() -> None:
     assert describe_command(argv) == "python3 -m bench.serving ours --loads 1x8"
 
 
-def test_merge_writes_both_files(tmp_path: Path) -> None:
+def test_merge_writes_both_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines, results = tmp_path / "lines.jsonl", tmp_path / "results.json"
     write_line(measured(), lines)
     assert main(["merge", str(lines), "--results", str(results)]) == 0
     assert parse_rows(results.read_text()) == merge([], [measured()])
-    assert "| W1 |" in (tmp_path / "RESULTS.md").read_text()
+    assert "| W1 |" in (tmp_path / "RESULTS.md").read_text() and "| W1 |" in capsys.readouterr().out
 
 
 def test_results_md_is_what_results_json_says() -> None:

@@ -3,11 +3,23 @@ from pathlib import Path
 
 import pytest
 
+from bench.arguments import choose_model_len
 from bench.limits import GPUS, compute_decode_limit, compute_work_limit, name_gpus
 from bench.model_dir import build_config, build_vocabulary, build_weight_shapes
-from bench.plan import build_jobs
+from bench.plan import DECODE_POINTS, LOADS, build_jobs
 from bench.shapes import SHAPES, Precision
-from bench.workload import DecodePoint, build_uniform, build_w1, parse_decode_point
+from bench.workload import (
+    INPUT_RATE,
+    DecodePoint,
+    PrefillPoint,
+    build_prefill,
+    build_uniform,
+    build_w1,
+    parse_decode_name,
+    parse_decode_point,
+    parse_prefill_name,
+    parse_prefill_point,
+)
 
 
 def test_w1_is_the_public_benchmark() -> None:
@@ -33,6 +45,33 @@ def test_a_bad_decode_point_says_what_to_give() -> None:
     for bad in ("32", "0,1024", "a,b", "1,100"):
         with pytest.raises(ValueError, match="such as 32,1024"):
             parse_decode_point(bad)
+
+
+def test_a_bad_prefill_point_says_what_to_give() -> None:
+    assert parse_prefill_point("32,8192") == PrefillPoint(32, 8192)
+    for bad in ("32", "0,1024", "a,b", "1,1"):
+        with pytest.raises(ValueError, match="such as 32,8192"):
+            parse_prefill_point(bad)
+
+
+def test_a_point_is_found_by_its_name() -> None:
+    decode, prefill = DecodePoint(32, 7000), PrefillPoint(32, 8192)
+    assert parse_decode_name(decode.name) == decode and parse_prefill_name(prefill.name) == prefill
+    assert parse_decode_name(prefill.name) is None and parse_prefill_name("W1") is None
+
+
+def test_a_prefill_leaves_room_for_its_answer() -> None:
+    work = build_prefill(PrefillPoint(32, 8192))
+    assert {len(prompt) + 1 for prompt in work.prompts} == {8192} and work.output_lengths == [1] * 32
+    assert (work.unit, work.num_rated_tokens) == (INPUT_RATE, 32 * 8191)
+    assert choose_model_len([PrefillPoint(32, 8192)]) == 8192 and choose_model_len([PrefillPoint(1, 9000)]) == 9000
+
+
+def test_the_prefill_limit_is_arithmetic_over_its_rate() -> None:
+    work = build_prefill(PrefillPoint(32, 8192))
+    limit = compute_work_limit("NVIDIA H200", "llama-3.1-8b", "bf16", work)
+    assert limit is not None
+    assert limit.rated == pytest.approx(8191 * 989e12 / SHAPES["llama-3.1-8b"].prefill_flop(8191), rel=0.001)
 
 
 @pytest.mark.parametrize(
@@ -97,3 +136,13 @@ def test_every_job_is_a_command_of_bench() -> None:
         arguments = job.build_arguments(Path("models/x"), Path("lines"))
         assert name == job.name and arguments[0] == "-m" and arguments[1].startswith("bench.")
         assert arguments[arguments.index("--lines") + 1] == "lines" and job.model in arguments
+
+
+def test_vllm_and_we_are_measured_on_the_same_work() -> None:
+    jobs = build_jobs()
+    theirs = [name for name in jobs if name.startswith("vllm")]
+    assert {name.replace("vllm", "ours") for name in theirs} == {name for name in jobs if name.startswith("ours")}
+    for name in theirs:
+        flags = [flag.replace("vllm", "ours") for flag in jobs[name].flags]
+        assert flags == list(jobs[name.replace("vllm", "ours")].flags)
+        assert set(LOADS if "http" in name else DECODE_POINTS) <= set(flags)

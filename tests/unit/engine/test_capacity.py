@@ -40,19 +40,29 @@ def build_limits(*, model_len: int = 4096, seqs: int = 32, budget: int = 2048) -
 
 def test_it_is_the_mean_of_full_decode_and_prefill_steps() -> None:
     device, pool = Device(step_seconds=0.004, token_seconds=1e-5, first_seconds=30.0), PagePool(2000)
-    capacity = measure_capacity(device, build_limits(), pool, clock=lambda: device.now)
-    assert capacity == pytest.approx(2 / (1 / device.rate(32) + 1 / device.rate(2048)))
+    measured = measure_capacity(device, build_limits(), pool, clock=lambda: device.now)
+    assert measured is not None
+    assert measured.tokens_per_second == pytest.approx(2 / (1 / device.rate(32) + 1 / device.rate(2048)))
     assert max(chunk.start + 1 for batch in device.batches for chunk in batch if chunk.samples) == 1024
     assert device.now - 30.0 <= 1.1
     assert pool.num_free == 2000
 
 
+def test_what_a_step_costs_is_told_apart() -> None:
+    device = Device(step_seconds=0.004, token_seconds=1e-5, first_seconds=30.0)
+    measured = measure_capacity(device, build_limits(), PagePool(2000), clock=lambda: device.now)
+    assert measured is not None
+    assert measured.step_cost.base_seconds == pytest.approx(0.004)
+    assert measured.step_cost.context_token_seconds == pytest.approx(1e-5 / 1024)
+    assert measured.step_cost.prompt_token_seconds == pytest.approx(1e-5)
+
+
 def test_a_slow_device_is_measured_with_a_smaller_batch_and_keeps_the_budget() -> None:
     device = Device(step_seconds=0.1, token_seconds=0.01)
-    capacity = measure_capacity(device, build_limits(model_len=32), PagePool(2000), clock=lambda: device.now)
-    assert capacity is not None
+    measured = measure_capacity(device, build_limits(model_len=32), PagePool(2000), clock=lambda: device.now)
+    assert measured is not None
     assert device.now < 1.5 and max(map(len, device.batches)) < 32
-    assert capacity <= 2 / (1 / device.rate(32) + 1 / device.rate(2048)), "never more than it can do"
+    assert measured.tokens_per_second <= 2 / (1 / device.rate(32) + 1 / device.rate(2048)), "never more than it can do"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +78,8 @@ def test_the_context_is_half_of_what_a_sequence_may_have(pages: int, model_len: 
 def test_a_real_runner_is_measured_on_scratch_pages_that_are_given_back(build_engine: Any, pages: int) -> None:
     engine = build_engine(pages=pages)
     scheduler = engine.scheduler
-    assert (measure_capacity(engine.runner, scheduler.limits, scheduler.pool, budget_seconds=0.1) or 0) > 0
+    measured = measure_capacity(engine.runner, scheduler.limits, scheduler.pool, budget_seconds=0.1)
+    assert measured is not None and measured.tokens_per_second > 0 and measured.step_cost.prompt_token_seconds > 0
     assert scheduler.pool.num_free == pages
     scheduler.check_integrity()
 

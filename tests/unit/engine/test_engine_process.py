@@ -125,7 +125,7 @@ async def test_requests_of_a_closed_connection_are_aborted(config) -> None:
         assert idle.generation_tokens < 200 * 255
 
 
-async def test_failed_step_aborts_its_requests_and_repeated_failure_ends_the_engine(config, monkeypatch) -> None:
+async def test_failed_step_ends_its_requests_and_repeated_failure_ends_the_engine(config, monkeypatch) -> None:
     built = await asyncio.to_thread(build_real_engine, config)
     runner, failures = built.engine.runner, iter([True, False])
     forward = runner.forward
@@ -142,12 +142,12 @@ async def test_failed_step_aborts_its_requests_and_repeated_failure_ends_the_eng
     client = Client(*await asyncio.open_unix_connection(str(config.socket)))
     one = Sampling(max_tokens=1)
     client.send(Submit("a", [1], one))
-    assert await client.receive_answer("a") == ([], "abort")
+    assert await client.receive_answer("a") == ([], "error")
     client.send(Submit("b", [1], one))
     assert (await client.receive_answer("b"))[1] == "length"
     for name in ("c", "d"):
         client.send(Submit(name, [1], one))
-        assert await client.receive_answer(name) == ([], "abort")
+        assert await client.receive_answer(name) == ([], "error")
     client.send(Submit("e", [1], one))
     async with asyncio.timeout(10):
         with pytest.raises(EngineFailed):

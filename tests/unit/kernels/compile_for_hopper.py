@@ -23,6 +23,7 @@ from pagoda_server.kernels import (
     adjust,
     fp8,
     gemv,
+    invariant_linear,
     linear,
     norm,
     prefill_attention,
@@ -84,6 +85,7 @@ def compile_projections(dtype: torch.dtype) -> None:
     for row_tile in (*gemv.TILES, *gemv.EARLY_TILES):
         gemv.gemv(hidden[:1], gate_up, row_tile, norm=hidden[0], gated=True)
         gemv.gemv(wide[:1], down, row_tile, residual=hidden[:1])
+    invariant_linear.invariant_linear(hidden, gate_up)
     for tile in linear.TILES:
         linear.linear(hidden, gate_up, tile, scratch, gated=True)
         linear.linear(wide, down, tile, scratch, bias=hidden[0], residual=hidden)
@@ -126,11 +128,9 @@ def compile_rest(dtype: torch.dtype) -> None:
     )
     prepare.append_tokens(ints(BATCH), ints(BATCH), state[0], state[1])
     logits, real = torch.zeros((BATCH, VOCAB), dtype=dtype), torch.zeros(BATCH)
-    rows = sampler.SamplingRows(
-        temperature=real, top_k=ints(BATCH), top_p=real, min_p=real, seed=ints(BATCH).long(),
-        position=ints(BATCH), flags=ints(BATCH),
-    )  # fmt: skip
-    sampler.sample(logits, rows, sampler.build_sampler_scratch(BATCH, VOCAB, CPU), ints(BATCH), real)
+    table = sampler.SamplingTable(real, ints(BATCH), real, real, ints(BATCH).long())
+    scratch = sampler.build_sampler_scratch(BATCH, VOCAB, CPU)
+    sampler.sample(logits, table, ints(BATCH), ints(BATCH), scratch, ints(BATCH))
     adjust.adjust_logits(logits, ints(9), ints(9), ints(9), torch.zeros(9), real, real, real)
 
 

@@ -19,6 +19,7 @@ KERNELS = {
     "decode_plan._plan_kernel",
     "fp8._quantize_kernel",
     "gemv._gemv_kernel",
+    "invariant_linear._invariant_kernel",
     "linear._linear_kernel",
     "norm._norm_kernel",
     "prefill_attention._prefill_kernel",

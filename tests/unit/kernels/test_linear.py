@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pagoda_server.kernels.gemv import GemvTile, gemv
+from pagoda_server.kernels.invariant_linear import invariant_linear
 from pagoda_server.kernels.linear import LinearTile, build_linear_scratch, choose_splits, linear
 from pagoda_server.model import llama
 
@@ -33,6 +34,15 @@ def project(
         return gemv(x, weight, GEMV, bias=bias, residual=residual, gated=gated)
     scratch = build_linear_scratch(weight.shape[0], x.device)
     return linear(x, weight, tile, scratch, bias=bias, residual=residual, gated=gated)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("rows", "columns", "size"), [(1, 33, 100), (65, 130, 32), (7, 7, 300), (1, 1, 1)])
+def test_invariant_product_is_torchs(rows: int, columns: int, size: int, bias: bool, device: torch.device) -> None:
+    x, weight = draw(rows, size, device=device), draw(columns, size, device=device)
+    vector = draw(columns, device=device) if bias else None
+    torch.testing.assert_close(invariant_linear(x, weight, vector), F.linear(x, weight, vector), **EXACT)
+    torch.testing.assert_close(invariant_linear(x[-1:], weight, vector), invariant_linear(x, weight, vector)[-1:])
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 16])

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pagoda_server.kernels.gemv import GemvTile
 from pagoda_server.kernels.linear import LinearTile, build_linear_scratch
 from pagoda_server.model.config import ModelConfig
 from pagoda_server.model.llama import Layer
-from pagoda_server.runtime.linears import ALL_TORCH, TORCH, Gemv, LinearPlan, Stream, Tiled, Torch, Way, Ways
+from pagoda_server.runtime.linears import ALL_TORCH, TORCH, Gemv, LinearPlan, Separate, Stream, Tiled, Way, Ways
 from pagoda_server.runtime.measure_linears import choose_ways, has_plain_weights
 
 CONFIG = ModelConfig(
@@ -60,18 +61,19 @@ def test_each_projection_gets_its_fastest_way(layers: list[Layer], num_tokens: i
     assert not clock.seconds
 
 
-class Wrong(Torch):
+class Wrong(Separate):
     def write(self, x: Tensor, projection: nn.Linear, stream: Stream) -> None:
         stream.pending = projection(x) * 1.05
 
 
-class Broken(Torch):
+class Broken(Separate):
     def write(self, x: Tensor, projection: nn.Linear, stream: Stream) -> None:
         raise TypeError("cannot compile")
 
 
 @pytest.mark.parametrize(
-    ("way", "complaint"), [(Wrong("wrong"), "by wrong differs"), (Broken("broken"), "by broken fails: cannot")]
+    ("way", "complaint"),
+    [(Wrong("wrong", F.linear), "by wrong differs"), (Broken("broken", F.linear), "by broken fails: cannot")],
 )
 def test_a_kernel_that_fails_or_is_wrong_ends_the_start(layers: list[Layer], way: Way, complaint: str) -> None:
     with pytest.raises(RuntimeError, match=rf"projection output \[32, 32\] of 2 tokens {complaint}"):

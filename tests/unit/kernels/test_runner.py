@@ -123,6 +123,13 @@ def test_a_seed_repeats_whatever_the_batch(model: Llama) -> None:
     assert alone["0"][0] == among["0"][0]
 
 
+def test_deterministic_gives_the_references_tokens_and_bears_preemption(model: Llama) -> None:
+    expected, _ = answer(ModelRunner(model, 16, PAGE_SIZE), 16, CROWDED + REQUESTS)
+    found, some = answer(GpuRunner(model, LIMITS, 5, PAGE_SIZE, deterministic=True), 5, CROWDED + REQUESTS)
+    assert some
+    assert tokens_of(found) == tokens_of(expected)
+
+
 def test_fp8_weights_and_pages_give_the_references_tokens_and_bear_preemption(tmp_path: Path) -> None:
     model = build_model("llama", tmp_path, fp8=True)
     expected, _ = answer(ModelRunner(model, 16, PAGE_SIZE, E4M3), 16, CROWDED)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pagoda_server.kernels.sampler import LOGPROB, SamplingRows, build_sampler_scratch, sample
+from pagoda_server.kernels.sampler import NO_TOKEN, SamplingTable, build_sampler_scratch, sample
 from pagoda_server.runtime.sampler import filter_tokens
 from pagoda_server.wire import Sampling
 
@@ -27,26 +27,25 @@ def describe(sampling: Sampling) -> str:
     return f"k{sampling.top_k}-p{sampling.top_p}-min{sampling.min_p}-t{sampling.temperature}"
 
 
-def build_rows(samplings: list[Sampling], seeds: list[int], device: torch.device, flags: int = LOGPROB) -> SamplingRows:
+def build_table(samplings: list[Sampling], seeds: list[int], device: torch.device) -> SamplingTable:
     def place(values: list[float] | list[int], dtype: torch.dtype) -> Tensor:
         return torch.tensor(values, dtype=dtype, device=device)
 
-    return SamplingRows(
+    return SamplingTable(
         temperature=place([sampling.temperature for sampling in samplings], torch.float32),
         top_k=place([sampling.top_k for sampling in samplings], torch.int32),
         top_p=place([sampling.top_p for sampling in samplings], torch.float32),
         min_p=place([sampling.min_p for sampling in samplings], torch.float32),
         seed=place(seeds, torch.int64),
-        position=place(list(range(100, 100 + len(seeds))), torch.int32),
-        flags=place([flags] * len(seeds), torch.int32),
     )
 
 
-def draw(logits: Tensor, rows: SamplingRows) -> tuple[list[int], Tensor]:
-    tokens = torch.full(logits.shape[:1], -1, dtype=torch.int32, device=logits.device)
-    logprobs = torch.full(logits.shape[:1], 9.0, device=logits.device)
-    sample(logits, rows, build_sampler_scratch(*logits.shape, logits.device), tokens, logprobs)
-    return tokens.tolist(), logprobs
+def draw(logits: Tensor, table: SamplingTable, rows: list[int] | None = None) -> list[int]:
+    """Logits of the table's `rows`, all if None."""
+    where = torch.tensor(range(logits.shape[0]) if rows is None else rows, dtype=torch.int32, device=logits.device)
+    tokens = torch.full(logits.shape[:1], 99, dtype=torch.int32, device=logits.device)
+    sample(logits, table, where, 100 + where, build_sampler_scratch(*logits.shape, logits.device), tokens)
+    return tokens.tolist()
 
 
 def build_logits(rows: int, device: torch.device) -> Tensor:
@@ -57,10 +56,8 @@ def build_logits(rows: int, device: torch.device) -> Tensor:
 
 def test_temperature_0_is_argmax_whatever_the_filters(device: torch.device) -> None:
     logits = build_logits(2, device)
-    rows = build_rows([Sampling(max_tokens=1, temperature=0.0, top_k=5, top_p=0.5)] * 2, [1, 2], device)
-    tokens, logprobs = draw(logits, rows)
-    assert tokens == logits.argmax(-1).tolist()
-    torch.testing.assert_close(logprobs, torch.log_softmax(logits, -1).max(-1).values, rtol=1e-5, atol=1e-5)
+    table = build_table([Sampling(max_tokens=1, temperature=0.0, top_k=5, top_p=0.5)] * 2, [1, 2], device)
+    assert draw(logits, table) == logits.argmax(-1).tolist()
 
 
 @pytest.mark.parametrize("sampling", FILTERS[1:], ids=describe)
@@ -73,42 +70,49 @@ def test_a_filtered_draw_is_the_unfiltered_one_over_what_the_reference_keeps(
     masked = logits.masked_fill(kept[None] == -torch.inf, -torch.inf)
     seeds = list(range(3))
     plain = Sampling(max_tokens=1, temperature=sampling.temperature)
-    found, logprobs = draw(logits.repeat(len(seeds), 1), build_rows([sampling] * len(seeds), seeds, device))
-    wanted, _ = draw(masked.repeat(len(seeds), 1), build_rows([plain] * len(seeds), seeds, device))
-    assert found == wanted
-    torch.testing.assert_close(logprobs, torch.log_softmax(logits[0], -1)[found], rtol=1e-5, atol=1e-5)
+    found = draw(logits.repeat(len(seeds), 1), build_table([sampling] * len(seeds), seeds, device))
+    assert found == draw(masked.repeat(len(seeds), 1), build_table([plain] * len(seeds), seeds, device))
 
 
 def test_a_flat_row_that_outgrows_the_list_is_searched_itself(
     monkeypatch: pytest.MonkeyPatch, device: torch.device
 ) -> None:
     sampling = Sampling(max_tokens=1, top_p=0.6, temperature=2.0)
-    logits, rows = build_logits(6, device), build_rows([sampling] * 6, list(range(6)), device)
-    listed = draw(logits, rows)[0]
+    logits, table = build_logits(6, device), build_table([sampling] * 6, list(range(6)), device)
+    listed = draw(logits, table)
     monkeypatch.setattr("pagoda_server.kernels.sampler.KEPT_CAPACITY", 16)
-    assert draw(logits, rows)[0] == listed
+    assert draw(logits, table) == listed
 
 
 def test_a_seed_draws_the_same_alone_and_in_a_batch(device: torch.device) -> None:
     logits = build_logits(4, device)
     samplings = [FILTERS[0], FILTERS[2], FILTERS[4], Sampling(max_tokens=1, temperature=0.0)]
-    rows = build_rows(samplings, [11, -5, 2**62, 4], device)
-    together, _ = draw(logits, rows)
-    for index, token in enumerate(together):
-        one = SamplingRows(*(getattr(rows, name)[index : index + 1] for name in SamplingRows.__slots__))
-        assert draw(logits[index : index + 1].clone(), one)[0] == [token]
+    table = build_table(samplings, [11, -5, 2**62, 4], device)
+    for index, token in enumerate(draw(logits, table)):
+        assert draw(logits[index : index + 1].clone(), table, [index]) == [token]
 
 
 def test_equal_logits_draw_evenly(device: torch.device) -> None:
     """Four tokens of equal logits, 120 draws: a chi-squared of 3 degrees over 21 has a chance of 1 in 10,000."""
     logits = torch.full((120, 64), -torch.inf, device=device)
     logits[:, ::16] = 1.0
-    tokens, _ = draw(logits, build_rows([FILTERS[0]] * 120, list(range(120)), device, flags=0))
+    tokens = draw(logits, build_table([FILTERS[0]] * 120, list(range(120)), device))
     counts = torch.bincount(torch.tensor(tokens), minlength=64)
     assert counts[::16].sum() == 120
     assert float(((counts[::16] - 30.0) ** 2 / 30.0).sum()) < 21.0
 
 
-def test_logprobs_are_written_where_asked(device: torch.device) -> None:
+@pytest.mark.filterwarnings("ignore:All-NaN slice encountered:RuntimeWarning")  # numpy, in the interpreter
+@pytest.mark.parametrize("sampling", [Sampling(max_tokens=1, temperature=0.0), FILTERS[0], FILTERS[2]], ids=describe)
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_logits_without_a_best_choose_no_token(value: float, sampling: Sampling, device: torch.device) -> None:
+    logits = build_logits(3, device)
+    logits[1] = value
+    first, broken, last = draw(logits, build_table([sampling] * 3, [1, 2, 3], device))
+    assert broken == NO_TOKEN and first >= 0 and last >= 0
+
+
+def test_padding_is_for_nobody(device: torch.device) -> None:
     logits = build_logits(2, device)
-    assert draw(logits, build_rows([FILTERS[0]] * 2, [1, 2], device, flags=0))[1].tolist() == [9.0, 9.0]
+    table = build_table([FILTERS[0]], [1], device)
+    assert draw(logits, table, [0, -1])[0] == draw(logits[:1].clone(), table, [0])[0]

@@ -1,0 +1,104 @@
+"""What a GPU kernel of a step is for, told by its name and its place. Pure: no torch.
+
+NB: cuBLAS's names do not say which product they compute: the one between the last norm and the sampler is the logits'.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from bench.shapes import BF16_BYTES, Precision, Shape
+
+Role = Literal["projections", "attention", "norm, rope, activation", "logits", "sampler", "copies", "other"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+PATTERNS: tuple[tuple[Role, tuple[str, ...]], ...] = (
+    ("attention", ("_decode_kernel", "_merge_kernel", "_plan_kernel", "_prefill_kernel", "flash", "fmha")),
+    ("norm, rope, activation", ("_norm_kernel", "_rope_kernel", "_silu_mul", "_quantize_kernel")),
+    ("sampler", ("_scan_kernel", "choose_kernel", "_adjust_kernel", "softmax", "topk")),
+    ("projections", ("_gemv_kernel", "_linear_kernel", "gemm", "gemv", "nvjet", "cutlass", "splitk", "xmma")),
+    (
+        "copies",
+        ("_prepare_kernel", "_append_kernel", "memcpy", "memset", "copy", "gather", "index", "catarray", "elementwise")
+        + ("fillfunctor", "embedding"),
+    ),
+)
+"""The first that matches counts. Lower-case parts of names; those with an underscore in front are our own kernels."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelEvent:
+    """One kernel, copy or fill on the GPU."""
+
+    name: str
+    start_us: float
+    end_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one step, at least."""
+
+    num_bytes: float
+    flop: float
+
+
+def find_role(name: str) -> Role:
+    lowered = name.lower()
+    return next((role for role, parts in PATTERNS if any(part in lowered for part in parts)), "other")
+
+
+def assign_roles(events: Sequence[KernelEvent]) -> list[Role]:
+    """One for each event; events in the order of their start."""
+    roles = [find_role(event.name) for event in events]
+    for index, role in enumerate(roles):
+        if role == "sampler":
+            for before in _products_before(roles, index):
+                roles[before] = "logits"
+    return roles
+
+
+def _products_before(roles: Sequence[Role], index: int) -> Iterator[int]:
+    """Back to the norm, or the sampler kernel, that is nearest."""
+    for before in range(index - 1, -1, -1):
+        if roles[before] in ("norm, rope, activation", "sampler"):
+            return
+        if roles[before] == "projections":
+            yield before
+
+
+def shorten(name: str, length: int = 44) -> str:
+    """Without template arguments, namespaces and the return type."""
+    bare = name.replace("(anonymous namespace)::", "").split("<")[0].split("(")[0].strip()
+    bare = bare.removeprefix("void ").split("::")[-1] or name
+    if "elementwise" in bare and "<" in name:
+        bare = f"{bare} {name.split('<', 1)[1]}"
+    return bare if len(bare) <= length else f"{bare[: length - 1]}…"
+
+
+def compute_decode_costs(shape: Shape, precision: Precision, batch: int, context: int) -> dict[Role, Cost]:
+    """Of one step of `batch` sequences that each read `context` tokens."""
+    kv_bytes = shape.kv_bytes(precision) * batch * context
+    pairs = batch * context
+    return _costs(shape, precision, batch, num_logits=batch, kv_bytes=kv_bytes, pairs=pairs)
+
+
+def compute_prefill_costs(shape: Shape, precision: Precision, length: int) -> dict[Role, Cost]:
+    """Of one causal prompt of `length` tokens, computed in one step."""
+    kv_bytes = shape.kv_bytes(precision) * length
+    pairs = length * (length + 1) // 2
+    return _costs(shape, precision, length, num_logits=1, kv_bytes=kv_bytes, pairs=pairs)
+
+
+def _costs(
+    shape: Shape, precision: Precision, num_tokens: int, *, num_logits: int, kv_bytes: int, pairs: int
+) -> dict[Role, Cost]:
+    """`pairs`: of a query and a key that it sees."""
+    head = shape.hidden_size * shape.vocab_size
+    body_bytes = shape.weight_bytes(precision) - head * BF16_BYTES
+    width = shape.num_layers * shape.num_heads * shape.head_dim
+    return {
+        "projections": Cost(body_bytes, 2.0 * shape.body_parameters * num_tokens),
+        "attention": Cost(kv_bytes, 4.0 * width * pairs),
+        "logits": Cost(head * BF16_BYTES, 2.0 * head * num_logits),
+    }

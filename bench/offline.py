@@ -1,0 +1,25 @@
+"""What the measurements of every engine in one process share: work is run a few times, and each rate is a sample."""
+
+from collections.abc import Callable, Iterable
+
+from bench.limits import compute_work_limit
+from bench.measurement import Recorder
+from bench.workload import Work
+
+RunWork = Callable[[Work], float]
+"""Seconds from the first request to the last token."""
+
+
+def measure_works(recorder: Recorder, works: Iterable[Work], run: RunWork, repeats: int) -> None:
+    for work in works:
+        rates = [float(round(work.num_rated_tokens / run(work))) for _ in range(repeats)]
+        limit = compute_work_limit(recorder.gpu, recorder.model, recorder.precision, work)
+        recorder.record(work.name, work.unit, rates, limit=limit)
+
+
+def check_length(work: Work, num_made_tokens: int) -> None:
+    """Raises RuntimeError when tokens are missing or too many."""
+    if num_made_tokens != work.num_output_tokens:
+        raise RuntimeError(
+            f"{work.name} made {num_made_tokens} tokens instead of {work.num_output_tokens}: the rate would be wrong"
+        )

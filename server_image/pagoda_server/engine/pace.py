@@ -1,0 +1,35 @@
+"""How many prompt tokens a step may take while other requests decode: a prompt must not stop the others' streams.
+
+A step with prompts takes longer than one without, by a time that grows with their tokens. That time is held to a share
+of a step's that only decodes, so the gap between two tokens grows by that share. The share is `PROMPT_SHARE` while few
+wait for their first token, so one long prompt never doubles the gap. In a crowd it is larger: who waits for a first
+token counts as `PROMPT_WEIGHT` of those who wait for a next one, because then the queue is what most people feel, and
+because full batches serve everyone sooner.
+"""
+
+from dataclasses import dataclass
+
+PROMPT_SHARE = 0.7
+PROMPT_WEIGHT = 8
+LEAST_PROMPT_TOKENS = 128
+"""So few cost hardly more than none: until about 180 on Hopper, the weights' bytes take longer than the products."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """What a step takes on this device, as a sum: measured at start (`runtime.capacity`)."""
+
+    base_seconds: float
+    context_token_seconds: float
+    """Of each token in the contexts of the requests that decode."""
+    prompt_token_seconds: float
+
+
+def limit_prompt_tokens(cost: StepCost, num_context_tokens: int, num_decodes: int, num_prompts: int) -> int:
+    """For a step in which `num_decodes` requests decode, with so many tokens in their contexts together.
+
+    `num_prompts` requests want a first token and could have one.
+    """
+    share = max(PROMPT_SHARE, PROMPT_WEIGHT * num_prompts / max(num_decodes, 1))
+    decode_seconds = cost.base_seconds + cost.context_token_seconds * num_context_tokens
+    return max(LEAST_PROMPT_TOKENS, int(share * decode_seconds / cost.prompt_token_seconds))

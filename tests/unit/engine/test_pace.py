@@ -1,0 +1,93 @@
+"""A prompt beside streams: how far it may stretch the gap between their tokens, in simulated time."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from pagoda_server.engine.pace import LEAST_PROMPT_TOKENS, StepCost, limit_prompt_tokens
+from pagoda_server.engine.pages import PagePool
+from pagoda_server.engine.scheduler import Chunk, Limits
+from pagoda_server.engine.step import Engine, Launched
+from pagoda_server.wire import Sampling, Submit
+
+BASE, PER_CONTEXT_TOKEN, PER_PROMPT_TOKEN = 0.0047, 3.2e-8, 2.2e-5
+"""Seconds of an 8B model's step on an H200."""
+LIMITS = Limits(max_model_len=10_000, max_num_seqs=64, max_num_batched_tokens=8192, vocab_size=10)
+
+
+class TimedRunner:
+    """A device that works on one step after another."""
+
+    def __init__(self, run_ahead: int) -> None:
+        self.run_ahead, self.now, self.busy_until = run_ahead, 0.0, 0.0
+
+    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+        prompt_tokens = sum(chunk.num_tokens for chunk in chunks if chunk.num_tokens > 1)
+        context_tokens = sum(chunk.end for chunk in chunks if chunk.num_tokens == 1)
+        seconds = BASE + PER_CONTEXT_TOKEN * context_tokens + PER_PROMPT_TOKEN * prompt_tokens
+        self.busy_until = end = max(self.now, self.busy_until) + seconds
+
+        def wait() -> list[tuple[int, None]]:
+            self.now = max(self.now, end)
+            return [(1, None) for chunk in chunks if chunk.samples]
+
+        return wait
+
+
+class Streams:
+    def __init__(self, run_ahead: int) -> None:
+        self.runner = TimedRunner(run_ahead)
+        self.engine = Engine(
+            self.runner,
+            LIMITS,
+            PagePool(2000, 64),
+            prefix_caching=False,
+            clock=lambda: self.runner.now,
+            step_cost=StepCost(BASE, PER_CONTEXT_TOKEN, PER_PROMPT_TOKEN),
+        )
+        self.first_tokens: dict[str, float] = {}
+        self.gaps: list[float] = []
+
+    def submit(self, name: str, prompt_tokens: int, max_tokens: int) -> None:
+        sampling = Sampling(max_tokens=max_tokens, temperature=0.0)
+        assert self.engine.submit(Submit(name, [1] * prompt_tokens, sampling)) is None
+
+    def step(self) -> None:
+        before = self.runner.now
+        deltas = self.engine.step()
+        for delta in deltas:
+            self.first_tokens.setdefault(delta.request_id, self.runner.now)
+        if deltas:
+            self.gaps.append(self.runner.now - before)
+
+
+@pytest.mark.parametrize("run_ahead", [0, 1])
+def test_a_long_prompt_does_not_double_the_gap_between_the_tokens_of_others(run_ahead: int) -> None:
+    streams = Streams(run_ahead)
+    for index in range(32):
+        streams.submit(f"stream {index}", 100, 1000)
+    for _ in range(50):
+        streams.step()
+    usual = max(streams.gaps[-20:])
+    streams.gaps.clear()
+    streams.submit("long", 8000, 1)
+    begin = streams.runner.now
+    while "long" not in streams.first_tokens:
+        streams.step()
+    assert max(streams.gaps) < 2 * usual
+    assert streams.runner.now - begin < 3 * 8000 * PER_PROMPT_TOKEN, "and it is not put off for long"
+
+
+def test_a_crowd_of_prompts_is_not_held_back_by_the_first_that_decode() -> None:
+    streams = Streams(1)
+    for index in range(60):
+        streams.submit(f"crowd {index}", 1000, 200)
+    while f"crowd {59}" not in streams.first_tokens:
+        streams.step()
+    alone_seconds = 60 * 1000 * PER_PROMPT_TOKEN
+    assert streams.runner.now < 1.3 * alone_seconds
+
+
+def test_a_slow_device_still_gets_a_few_tokens_a_step() -> None:
+    cost = StepCost(base_seconds=0.001, context_token_seconds=0.0, prompt_token_seconds=0.1)
+    assert limit_prompt_tokens(cost, 100, 1, 1) == LEAST_PROMPT_TOKENS
