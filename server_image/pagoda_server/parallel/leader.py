@@ -103,7 +103,8 @@ def start_follower() -> tuple[subprocess.Popen[bytes], Channel]:
     own, given = socket.socketpair()
     with given:
         command = [sys.executable, "-m", "pagoda_server", "engine-rank", f"--descriptor={given.fileno()}"]
-        return subprocess.Popen(command, pass_fds=[given.fileno()]), Channel(own)
+        process = subprocess.Popen(command, pass_fds=[given.fileno()], start_new_session=True)
+    return process, Channel(own)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
