@@ -33,7 +33,7 @@ ONE_SHOT_BYTES = 2 * 1024 * 1024
 ONE_SHOT_DTYPES = (torch.bfloat16, torch.float32)
 
 
-def join_group(shard: Shard, device: torch.device, dtype: torch.dtype, store: Path | None) -> Group:
+def join_group(shard: Shard, device: torch.device, dtype: torch.dtype, store: Path) -> Group:
     """All ranks call it once, with a `store` file that none had used; `device` is this rank's own.
 
     It waits for the others. Raises `torch.distributed.DistError` or RuntimeError when they cannot be reached.

@@ -5,14 +5,11 @@ for each other for ever, so whatever goes wrong on one of them ends them all.
 """
 
 import logging
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.scheduler import Chunk
@@ -30,7 +27,9 @@ class Followers:
     """Ranks 1 to N - 1, each a process on this machine. None of them when the model is on one rank."""
 
     def __init__(self, config: EngineConfig) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="pagoda-ranks-")) if config.tensor_parallel > 1 else None
+        self.store = config.socket.with_suffix(".ranks")
+        """The file at which the ranks meet."""
+        self.store.unlink(missing_ok=True)  # of an engine that was killed
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._channels: dict[int, Channel] = {}
         self._closing = False
@@ -40,11 +39,6 @@ class Followers:
             self._channels[rank].send(Join(config, rank, self.store))
         if self._channels:
             watch(self._channels, self._end_with)
-
-    @property
-    def store(self) -> Path | None:
-        """The file at which the ranks meet."""
-        return self._folder / "store" if self._folder else None
 
     @property
     def process_ids(self) -> list[int]:
@@ -82,8 +76,7 @@ class Followers:
             end(process)
         for rank in lost:
             self._report(rank)
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self.store.unlink(missing_ok=True)
         return not lost and self._runner is not None and self._runner.close()
 
     def _end_with(self, rank: int) -> None:

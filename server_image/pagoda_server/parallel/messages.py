@@ -21,7 +21,7 @@ class Join(msgspec.Struct, frozen=True):
 
     config: EngineConfig
     rank: int
-    store: Path | None
+    store: Path
     """A file through which the ranks find each other."""
 
 

@@ -87,7 +87,7 @@ def check_ranks(config: EngineConfig) -> None:
         raise ValueError(f"tensor_parallel is {config.tensor_parallel} but this machine has {present} GPUs; lower it")
 
 
-def load_rank(config: EngineConfig, shard: Shard, store: Path | None) -> LoadedRank:
+def load_rank(config: EngineConfig, shard: Shard, store: Path) -> LoadedRank:
     """Waits for the other ranks, if there are any: they meet at the file `store`."""
     model_config = divide(read_model_config(config.model), shard)
     device, dtype = choose_device(config, shard.rank), choose_dtype(config, model_config)
