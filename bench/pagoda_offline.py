@@ -49,7 +49,10 @@ def build_engine(args: argparse.Namespace, max_model_len: int, tensor_parallel: 
         measure_projections=args.measure_projections,
         deterministic=args.deterministic,
     )
-    return build_engine(config)
+    built = build_engine(config)
+    while built.engine.runner.prepare_next():
+        pass
+    return built
 
 
 def submit(engine: "Engine", work: Work) -> None:

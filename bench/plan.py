@@ -33,6 +33,7 @@ class Job:
 
 def build_jobs() -> dict[str, Job]:
     jobs = [*_offline_jobs("vllm"), *_offline_jobs("ours"), *_served_jobs("vllm"), *_served_jobs("ours")]
+    jobs += [Job(name=f"start/{model}", model=model, module="start", flags=(), weights=True) for model in SERVED]
     jobs += _transformers_jobs()
     return {job.name: job for job in jobs}
 

@@ -23,6 +23,7 @@ from bench.vllm_offline import ENVIRONMENT
 from bench.workload import OUTPUT_RATE
 
 STOP_SECONDS = 30
+POLL_SECONDS = 0.02
 CACHE_VARIABLES = ("VLLM_CACHE_ROOT", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 TOKENS_IN, TOKENS_OUT = 512, 256
 MAX_MODEL_LEN = "16384"
@@ -52,28 +53,29 @@ def build_command(engine: str, folder: Path, model: str, port: int) -> list[str]
 
 
 @contextmanager
-def serving(engine: str, folder: Path, model: str, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def serving(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The server, with its compiled kernels in a new folder: a start is measured as in a new pod."""
-    command = build_command(engine, folder, model, port)
     with tempfile.TemporaryDirectory() as cache, log.open("wb") as output:
         environment = ENVIRONMENT | os.environ | {name: f"{cache}/{name}" for name in CACHE_VARIABLES}
         with running(command, stop_seconds=STOP_SECONDS, output=output, environment=environment) as process:
             yield process
 
 
-def wait_until_healthy(process: subprocess.Popen[bytes], url: str, log: Path, limit_seconds: float) -> None:
-    """Raises RuntimeError with the end of the log."""
+def wait_until_answered(process: subprocess.Popen[bytes], url: str, log: Path, limit_seconds: float) -> None:
+    """By 200. Raises RuntimeError with the end of the log."""
     deadline = time.monotonic() + limit_seconds
-    while not is_healthy(url):
+    while not answers(url):
         if process.poll() is not None or time.monotonic() > deadline:
             tail = log.read_text(errors="replace")[-3000:]
-            raise RuntimeError(f"the server is not healthy after {limit_seconds} s or ended; its last words:\n{tail}")
-        time.sleep(0.1)
+            raise RuntimeError(
+                f"{url} is not answered after {limit_seconds} s, or the server ended; its last words:\n{tail}"
+            )
+        time.sleep(POLL_SECONDS)
 
 
-def is_healthy(url: str) -> bool:
+def answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=2) as response:
+        with urllib.request.urlopen(url, timeout=2) as response:
             return bool(response.status == 200)
     except OSError:
         return False
@@ -148,8 +150,9 @@ def main(argv: list[str] | None = None) -> int:
         note=args.note,
     )
     url, begin = f"http://127.0.0.1:{args.port}", time.perf_counter()
-    with serving(args.engine, args.folder, args.model, args.port, args.log) as process:
-        wait_until_healthy(process, url, args.log, args.start_limit_seconds)
+    command = build_command(args.engine, args.folder, args.model, args.port)
+    with serving(command, args.log) as process:
+        wait_until_answered(process, f"{url}/health", args.log, args.start_limit_seconds)
         recorder.record(
             "HTTP start-up", "s", [round(time.perf_counter() - begin, 1)], note="no compiled kernels cached"
         )

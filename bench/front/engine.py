@@ -47,6 +47,9 @@ class PacedRunner:
 
         return wait
 
+    def prepare_next(self) -> bool:
+        return False
+
 
 def build_paced_engine(streams: int, step_seconds: float, vocab_size: int) -> BuiltEngine:
     limits = Limits(MODEL_LEN, streams, streams * MODEL_LEN, vocab_size)

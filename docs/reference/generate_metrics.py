@@ -90,7 +90,8 @@ def gateway_page() -> str:
 
 
 def server_page() -> str:
-    metrics = ServerMetrics(ModelLabels("model", "ns", "model"), lambda: STATS, Tally.build_single())
+    labels, start_seconds = ModelLabels("model", "ns", "model"), {"load_weights": 1.0}
+    metrics = ServerMetrics(labels, lambda: STATS, Tally.build_single(), lambda: start_seconds)
     metrics.first_token(0.1)
     metrics.next_tokens(0.1, 1)
     metrics.finished("stop", 0.1)

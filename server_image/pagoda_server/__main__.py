@@ -1,4 +1,4 @@
-"""`python -m pagoda_server serve|engine|engine-rank|front|drain`: the only place that reads flags."""
+"""`python -m pagoda_server serve|engine|engine-rank|front|drain|compile`: the only place that reads flags."""
 
 import argparse
 import asyncio
@@ -43,6 +43,13 @@ def build_parser() -> argparse.ArgumentParser:
     drain = commands.add_parser("drain", help="preStop: tell the gateway to drain, and wait")
     drain.add_argument("--seconds", type=float, required=True, help="the longest to wait")
     drain.add_argument("--admin", default="http://127.0.0.1:8001", help="the gateway's address (default %(default)s)")
+    compiling = commands.add_parser("compile", help="kernels of common models for an image, on a machine without a GPU")
+    compiling.add_argument(
+        "--targets", type=int, nargs="+", default=[80, 89, 90], help="compute capabilities (default %(default)s)"
+    )
+    compiling.add_argument("--models", nargs="+", help="of `runtime/common_shapes.py` (default: all)")
+    compiling.add_argument("--folder", type=Path, help="where to keep them (default: where a server looks)")
+    compiling.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default %(default)s)")
     return parser
 
 
@@ -208,6 +215,14 @@ def run_engine_rank(descriptor: int) -> int:
     return 0
 
 
+def run_compile(args: argparse.Namespace) -> int:
+    from pagoda_server.kernels.shipped import SHIPPED
+    from pagoda_server.runtime.compile_ahead import compile_common, plan_tasks
+
+    compile_common(plan_tasks(args.targets, args.models), args.folder or SHIPPED, args.jobs)
+    return 0
+
+
 def run_drain(admin: str, seconds: float) -> int:
     request = urllib.request.Request(f"{admin}/drain?seconds={seconds:g}", method="POST")
     try:
@@ -236,6 +251,8 @@ def main(argv: list[str] | None = None) -> int:
                 return run_engine_rank(args.descriptor)
             case "front":
                 return run_front_alone(args)
+            case "compile":
+                return run_compile(args)
             case _:
                 return run_drain(args.admin, args.seconds)
     except ValueError as error:

@@ -7,6 +7,7 @@ each token delays the next step.
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import logging
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ import msgspec
 
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.loop import Disconnect, EngineLoop
+from pagoda_server.phases import Phases, read_process_age_seconds
 from pagoda_server.runtime.build import BuiltEngine, build_engine
 from pagoda_server.wire import (
     MAX_FRAME_BYTES,
@@ -42,12 +44,16 @@ class EngineFailed(Exception):
 
 def run_engine(config: EngineConfig) -> None:
     """Serve until cancelled or interrupted. Raises `EngineFailed` when the engine cannot continue."""
-    asyncio.run(main(config))
+    phases = Phases(begun_seconds_ago=read_process_age_seconds())
+    gc.freeze()  # collections, of which each graph's capture needs one, need not go through all that was imported
+    asyncio.run(main(config, phases=phases))
 
 
-async def main(config: EngineConfig, *, on_ready: Callable[[], None] = lambda: None) -> None:
+async def main(
+    config: EngineConfig, *, on_ready: Callable[[], None] = lambda: None, phases: Phases | None = None
+) -> None:
     """Build the engine, listen at `config.socket`, serve until cancelled."""
-    built = await asyncio.to_thread(build_engine, config)
+    built = await asyncio.to_thread(build_engine, config, phases)
     try:
         await EngineServer(built).serve(config.socket, on_ready=on_ready)
     finally:

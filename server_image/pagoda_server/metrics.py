@@ -1,7 +1,7 @@
 """What Prometheus reads: our names, and vLLM's as aliases, from one table, so that existing dashboards work."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -112,11 +112,35 @@ class TallyCollector(Collector):
             yield finished
 
 
+@dataclass(frozen=True)
+class StartCollector(Collector):
+    """How long the engine took to start, as it says when it is there."""
+
+    labels: ModelLabels
+    read_seconds: Callable[[], Mapping[str, float]]
+
+    def collect(self) -> Iterable[Metric]:
+        ((name, labels),) = self.labels.name_series("start_seconds")
+        start = GaugeMetricFamily(
+            name, "What the engine's start took, by phase and in total", labels=[*labels, "phase"]
+        )
+        for phase, seconds in self.read_seconds().items():
+            start.add_metric([*labels.values(), phase], seconds)
+        yield start
+
+
 class ServerMetrics:
-    def __init__(self, labels: ModelLabels, read_stats: Callable[[], Stats | None], tally: Tally) -> None:
+    def __init__(
+        self,
+        labels: ModelLabels,
+        read_stats: Callable[[], Stats | None],
+        tally: Tally,
+        read_start_seconds: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
         self._tally = tally
         self._registry = CollectorRegistry()
         self._registry.register(EngineCollector(labels, read_stats))
+        self._registry.register(StartCollector(labels, read_start_seconds))
         self._registry.register(TallyCollector(labels, self._tally))
 
     def first_token(self, seconds: float) -> None:

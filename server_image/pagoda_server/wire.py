@@ -104,6 +104,8 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     eos_token_ids: list[int]
     device: str
     dtype: str
+    start_seconds: dict[str, float] = {}
+    """What the engine's start took, by phase; `total` from the process's start on."""
 
 
 ToEngine = Submit | Abort

@@ -52,7 +52,9 @@ def build_model(dtype: torch.dtype) -> Llama:
 @pytest.fixture(scope="module", params=[torch.bfloat16, torch.float16])
 def runner(request: pytest.FixtureRequest) -> GpuRunner:
     limits = Limits(max_model_len=4096, max_num_seqs=64, max_num_batched_tokens=512, vocab_size=VOCAB)
-    return GpuRunner(build_model(request.param), limits, PAGES, 64, deterministic=True)
+    runner = GpuRunner(build_model(request.param), limits, PAGES, 64, deterministic=True)
+    runner.capture_first()
+    return runner
 
 
 def answer(

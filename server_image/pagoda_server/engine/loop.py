@@ -7,6 +7,7 @@ it; nothing else may touch the engine once the thread runs.
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from pagoda_server.wire import Abort, Delta, Rejected, Stats, Submit
 log = logging.getLogger(__name__)
 Deliver = Callable[[Sequence[Delta | Rejected]], None]
 IDLE_SECONDS = 0.25
+BUSY_PREPARE_SECONDS = 2.0
+"""Between two parts of the runner's preparation while requests run: each of them waits for it."""
 MAX_FAILED_STEPS = 3
 
 
@@ -36,7 +39,13 @@ Command = Submit | Abort | Disconnect | Stop
 class EngineLoop:
     """`failure` is set before `on_end` is called when the engine cannot go on."""
 
-    def __init__(self, engine: Engine, deliver: Deliver, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        deliver: Deliver,
+        on_end: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.failure: BaseException | None = None
         self.stats: Stats = engine.stats()
         """The latest snapshot, replaced whole: safe to read from any thread."""
@@ -45,6 +54,10 @@ class EngineLoop:
         self._on_end = on_end
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._failed_steps = 0
+        self._clock = clock
+        self._is_prepared = False
+        self._prepare_at = clock() + BUSY_PREPARE_SECONDS
+        """While requests run; an idle engine prepares at once."""
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -61,7 +74,9 @@ class EngineLoop:
         try:
             while self._take_commands():
                 if self._engine.has_work:
-                    self._deliver(self._step())
+                    self._deliver(self._guard(self._engine.step))
+                if not self._is_prepared and (not self._engine.has_work or self._clock() >= self._prepare_at):
+                    self._prepare()
                 self.stats = self._engine.stats()
         except BaseException as error:
             log.critical("the engine cannot continue", exc_info=True)
@@ -70,9 +85,10 @@ class EngineLoop:
             self._on_end()
 
     def _take_commands(self) -> bool:
-        """All that wait now; an idle engine waits a moment for the first. False at Stop."""
+        """All that wait now; an engine with nothing to do waits a moment for the first. False at Stop."""
         try:
-            command = self._commands.get(block=not self._engine.has_work, timeout=IDLE_SECONDS)
+            rests = self._is_prepared and not self._engine.has_work
+            command = self._commands.get(block=rests, timeout=IDLE_SECONDS)
             while not isinstance(command, Stop):
                 self._apply(command)
                 command = self._commands.get_nowait()
@@ -91,10 +107,10 @@ class EngineLoop:
             case Disconnect():
                 self._engine.abort_all(command.prefix)
 
-    def _step(self) -> list[Delta]:
+    def _guard(self, step: Callable[[], list[Delta]]) -> list[Delta]:
         """The one boundary: a failed step ends the requests it may have touched; several in a row end the engine."""
         try:
-            deltas = self._engine.step()
+            deltas = step()
         except RunnerBroken:
             raise
         except Exception:
@@ -107,3 +123,15 @@ class EngineLoop:
             return deltas
         self._failed_steps = 0
         return deltas
+
+    def _prepare(self) -> None:
+        """A part of what the runner left for later. It goes on without the rest when one fails."""
+        self._deliver(self._guard(self._engine.settle))
+        try:
+            self._is_prepared = not self._engine.runner.prepare_next()
+        except RunnerBroken:
+            raise
+        except Exception:
+            log.exception("preparing the runner failed; it serves as it is")
+            self._is_prepared = True
+        self._prepare_at = self._clock() + BUSY_PREPARE_SECONDS

@@ -44,6 +44,13 @@ class Runner(Protocol):
         may, when no later step can succeed either.
         """
 
+    def prepare_next(self) -> bool:
+        """Does a part, a fraction of a second long, of the preparation that was left for after the start.
+
+        False when none is left. No step may be in flight. What it raises costs speed, not answers, unless it is
+        `RunnerBroken`.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Flight:
@@ -124,6 +131,13 @@ class Engine:
         keep = self.runner.run_ahead if chunks else max(0, len(self._flights) - 1)
         deltas: list[Delta] = []
         while len(self._flights) > keep:
+            deltas += self._commit(self._flights.popleft())
+        return deltas
+
+    def settle(self) -> list[Delta]:
+        """Commit all that is in flight: then the device rests."""
+        deltas: list[Delta] = []
+        while self._flights:
             deltas += self._commit(self._flights.popleft())
         return deltas
 

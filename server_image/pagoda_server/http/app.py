@@ -36,7 +36,7 @@ class Server:
         self.engine: EngineClient | None = None
         labels = ModelLabels(settings.served_model_name, settings.namespace, settings.model_deployment)
         self.tally = tally or Tally.build_single()
-        self.metrics = ServerMetrics(labels, lambda: self.stats, self.tally)
+        self.metrics = ServerMetrics(labels, lambda: self.stats, self.tally, lambda: self.start_seconds)
         self.in_flight = 0
         self.draining = False
         self._created = int(time.time())
@@ -44,6 +44,10 @@ class Server:
     @property
     def stats(self) -> Stats | None:
         return self.engine.stats if self.engine is not None else None
+
+    @property
+    def start_seconds(self) -> dict[str, float]:
+        return self.engine.hello.start_seconds if self.engine is not None else {}
 
     @property
     def healthy(self) -> bool:

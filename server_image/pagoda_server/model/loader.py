@@ -1,54 +1,27 @@
-"""Weights from safetensors into the decoder. Never pickle, never code; every tensor is accounted for by name."""
+"""Weights from safetensors into the decoder. Never pickle, never code; every tensor is accounted for by name.
+
+What the headers say is checked against the config before a weight is read.
+"""
 
 import json
-from collections.abc import Iterator
+import logging
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
-from pagoda_server.model.config import ModelConfig, UnsupportedModel
+from pagoda_server.model.config import ModelConfig
 from pagoda_server.model.llama import Layer, Llama
+from pagoda_server.model.read_ahead import cut, read_ahead
+from pagoda_server.model.safetensors_header import BadCheckpoint, StoredTensor, read_header
 from pagoda_server.model.shard import ALONE, Group, Shard
-from pagoda_server.quant.fp8 import E4M3, Fp8Linear, quantize_rows, replace_linears
+from pagoda_server.model.slots import Fp8Slot, PartSlot, Slot, check, is_kept, place
+from pagoda_server.quant.fp8 import Fp8Linear, replace_linears
 
-BLOCK_ROWS = 512
-WIDE = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
-
-
-class BadCheckpoint(UnsupportedModel):
-    """The weights do not fit the config; the message names tensors or files."""
-
-
-class Fp8Slot(NamedTuple):
-    """Where a weight is kept in fp8 that the checkpoint does not store so."""
-
-    values: Tensor
-    scales: Tensor
-    """[rows]"""
-
-
-class PartSlot(NamedTuple):
-    """Where a shard keeps its rows (dimension 0) or columns (1) of a tensor."""
-
-    slot: Tensor | Fp8Slot
-    dimension: int
-    start: int
-    whole: int
-    """Rows or columns of the tensor in the checkpoint."""
-
-    @property
-    def span(self) -> slice:
-        kept = self.slot.values if isinstance(self.slot, Fp8Slot) else self.slot
-        return slice(self.start, self.start + kept.shape[self.dimension])
-
-    def cut(self, tensor: Tensor) -> Tensor:
-        return tensor[self.span] if self.dimension == 0 else tensor[:, self.span]
-
-
-Slot = Tensor | Fp8Slot | PartSlot
+log = logging.getLogger(__name__)
+__all__ = ["BadCheckpoint", "load_model"]
 
 
 def load_model(
@@ -72,23 +45,34 @@ def load_model(
         model = Llama(config, group).to(dtype)
         if fp8 or config.quantization is not None:
             replace_linears(model)
-    model = model.to_empty(device=device).requires_grad_(False).eval()
+    allocate(model, device)
+    model.eval()
     kv_scales = torch.ones((config.num_layers, 2))
     slots = build_tensor_slots(model) | _build_kv_scale_slots(config, kv_scales)
-    seen: set[str] = set()
-    unexpected: list[str] = []
-    for path in files:
-        for name, tensor in _read_tensors(path):
-            if name in slots:
-                place(name, slots[name], tensor)
-                seen.add(name)
-            elif not _is_redundant(name, config):
-                unexpected.append(name)
-    _check_names(sorted(slots.keys() - seen), sorted(unexpected), folder)
+    stored = [tensor for path in files for tensor in read_header(path)]
+    wanted = [tensor for tensor in stored if tensor.name in slots]
+    for tensor in wanted:
+        check(tensor, slots[tensor.name])
+    unexpected = {
+        tensor.name for tensor in stored if tensor.name not in slots and not _is_redundant(tensor.name, config)
+    }
+    _check_names(sorted(slots.keys() - {tensor.name for tensor in wanted}), sorted(unexpected), folder)
+    _read_weights(wanted, slots, device)
     for layer, (k_scale, v_scale) in zip(model.layers, kv_scales.tolist(), strict=True):
         assert isinstance(layer, Layer)
         layer.kv_scales = (k_scale, v_scale)
     return model
+
+
+def allocate(model: nn.Module, device: torch.device) -> None:
+    """Parameters on the meta device become memory on `device`, without values.
+
+    NB: as `nn.Module.to_empty` would, but that loads sympy, which takes a second or two of each start.
+    """
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            memory = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
+            setattr(module, name, nn.Parameter(memory, requires_grad=False))
 
 
 def find_weight_files(folder: Path) -> list[Path]:
@@ -185,61 +169,13 @@ def _split_parameters(
     return slots
 
 
-def _read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
-    with safe_open(path, framework="pt", device="cpu") as file:
-        for name in file.keys():  # noqa: SIM118
-            yield name, file.get_tensor(name)
-
-
-def place(name: str, slot: Slot, tensor: Tensor) -> None:
-    """The only way of a tensor into the model. Quantizes what the model keeps in fp8 and the file does not."""
-    part, slot = (slot, slot.slot) if isinstance(slot, PartSlot) else (None, slot)
-    if isinstance(slot, Tensor) and name.endswith("_scale"):
-        _place_scale(name, slot, tensor, part)
-        return
-    values = slot.values if isinstance(slot, Fp8Slot) else slot
-    expected = list(values.shape)
-    if part is not None:
-        expected[part.dimension] = part.whole
-    if expected != list(tensor.shape):
-        raise BadCheckpoint(f"tensor {name} has shape {list(tensor.shape)}; config.json asks for {expected}")
-    accepted = (E4M3,) if isinstance(slot, Tensor) and slot.dtype == E4M3 else WIDE
-    if tensor.dtype not in accepted:
-        names = " or ".join(str(dtype).removeprefix("torch.") for dtype in accepted)
-        raise BadCheckpoint(f"tensor {name} is {tensor.dtype}; by config.json it is {names}: fetch the model again")
-    if isinstance(slot, Fp8Slot):
-        _place_quantized(slot, tensor, part)
-    else:
-        slot.copy_(tensor if part is None else part.cut(tensor))
-
-
-def _place_quantized(slot: Fp8Slot, tensor: Tensor, part: PartSlot | None) -> None:
-    """By blocks of rows, so that what is wide for a moment takes memory from no KV page.
-
-    The scale is a whole row's, also where a shard keeps some of its columns.
-    """
-    columns = slice(None)
-    if part is not None and part.dimension == 0:
-        tensor = part.cut(tensor)
-    elif part is not None:
-        columns = part.span
-    blocks = (torch.split(part, BLOCK_ROWS) for part in (slot.values, slot.scales, tensor))
-    for values, scales, wide in zip(*blocks, strict=True):
-        quantized, block_scales = quantize_rows(wide.to(values.device))
-        values.copy_(quantized[:, columns])
-        scales.copy_(block_scales[:, 0])
-
-
-def _place_scale(name: str, slot: Tensor, tensor: Tensor, part: PartSlot | None) -> None:
-    """One scale for all rows, or one a row."""
-    count = slot.numel() if part is None else part.whole
-    if tensor.numel() not in (1, count):
-        raise BadCheckpoint(f"tensor {name} has shape {list(tensor.shape)}; supported are one value or {count}")
-    wide = tensor.float().flatten()
-    if not bool(((wide > 0) & wide.isfinite()).all()):
-        raise BadCheckpoint(f"tensor {name} holds {wide.min().item()} to {wide.max().item()}; scales are above 0")
-    kept = wide.expand(count) if part is None else part.cut(wide.expand(count))
-    slot.copy_(kept.view(slot.shape))
+def _read_weights(tensors: Sequence[StoredTensor], slots: Mapping[str, Slot], device: torch.device) -> None:
+    begin = time.perf_counter()
+    pieces = [piece for tensor in tensors for piece in cut(tensor) if is_kept(piece, slots[tensor.name])]
+    for piece, values in read_ahead(pieces, device):
+        place(piece, slots[piece.tensor.name], values)
+    seconds, gigabytes = time.perf_counter() - begin, sum(piece.num_bytes for piece in pieces) / 1e9
+    log.info("weights read: GB=%.2f seconds=%.2f GB_per_second=%.2f", gigabytes, seconds, gigabytes / seconds)
 
 
 def _is_redundant(name: str, config: ModelConfig) -> bool:

@@ -10,7 +10,9 @@ import socket
 from pagoda_server.model.shard import Shard
 from pagoda_server.parallel.channel import Channel, end_at_once, watch
 from pagoda_server.parallel.messages import Begin, Join, Loaded, Mirror, Step
-from pagoda_server.runtime.build import LoadedRank, build_limits, load_rank
+from pagoda_server.phases import Phases
+from pagoda_server.runtime.build import LoadedRank, load_rank
+from pagoda_server.runtime.sizes import build_limits
 
 log = logging.getLogger(__name__)
 
@@ -29,20 +31,24 @@ def run_follower(descriptor: int) -> None:
 
 
 def follow(channel: Channel) -> None:
-    join = channel.receive(Join)
-    loaded = load(join, channel)
+    join, phases = channel.receive(Join), Phases()
+    loaded = load(join, channel, phases)
     begin = channel.receive(Begin)
     limits = build_limits(join.config, loaded.model.config, begin.max_model_len)
-    runner, mirror = loaded.build_runner(join.config, limits, begin.num_pages), Mirror()
+    runner, mirror = loaded.build_runner(join.config, limits, begin.num_pages, phases), Mirror()
     log.info("rank ready: rank=%d", join.rank)
     while True:
-        runner.launch(mirror.follow(channel.receive(Step)))
+        step = channel.receive(Step)
+        if step.parts:
+            runner.launch(mirror.follow(step))
+        else:
+            runner.prepare_next()
 
 
-def load(join: Join, channel: Channel) -> LoadedRank:
+def load(join: Join, channel: Channel, phases: Phases) -> LoadedRank:
     """Tells the leader how it went, which ends this process if it went wrong."""
     try:
-        loaded = load_rank(join.config, Shard(join.rank, join.config.tensor_parallel), join.store)
+        loaded = load_rank(join.config, Shard(join.rank, join.config.tensor_parallel), join.store, phases)
     except Exception as error:
         log.exception("rank cannot load: rank=%d", join.rank)
         channel.send(Loaded(error=str(error)))

@@ -15,7 +15,7 @@ from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.scheduler import Chunk
 from pagoda_server.engine.step import Launched, Runner, RunnerBroken, Sampled
 from pagoda_server.parallel.channel import Channel, encode, end_at_once, watch
-from pagoda_server.parallel.messages import Begin, Join, Loaded, Outline
+from pagoda_server.parallel.messages import Begin, Join, Loaded, Outline, Step
 
 log = logging.getLogger(__name__)
 LOAD_SECONDS = 900.0
@@ -124,9 +124,7 @@ class ParallelRunner:
 
     def launch(self, chunks: Sequence[Chunk]) -> Launched:
         with self._all_or_none():
-            frame = encode(self._outline.describe(chunks))
-            for follower in self._followers:
-                follower.send_frame(frame)
+            self._tell(self._outline.describe(chunks))
             wait = self._runner.launch(chunks)
 
         def wait_or_break() -> list[Sampled]:
@@ -134,6 +132,16 @@ class ParallelRunner:
                 return wait()
 
         return wait_or_break
+
+    def prepare_next(self) -> bool:
+        with self._all_or_none():
+            self._tell(Step([]))
+            return self._runner.prepare_next()
+
+    def _tell(self, step: Step) -> None:
+        frame = encode(step)
+        for follower in self._followers:
+            follower.send_frame(frame)
 
     def close(self) -> bool:
         """No step comes after it. False when one had failed."""

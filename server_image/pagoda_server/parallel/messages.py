@@ -64,6 +64,8 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Step(msgspec.Struct, frozen=True, array_like=True):
+    """A launch; without any part, a call of `prepare_next`."""
+
     parts: list[Part]
 
 

@@ -25,7 +25,7 @@ from pagoda_server.runtime.adjustments import adjust, needs_history
 from pagoda_server.runtime.cache import LayerCache, build_caches
 from pagoda_server.runtime.device_state import Ints, build_device_state, is_decode
 from pagoda_server.runtime.fused import AttendInto, FusedDecoder
-from pagoda_server.runtime.graphs import Graphs, choose_buckets
+from pagoda_server.runtime.graphs import CudaCapture, Graphs, choose_buckets
 from pagoda_server.runtime.linears import ALL_INVARIANT, LinearPlan
 from pagoda_server.runtime.readback import Part, copy_back
 from pagoda_server.runtime.staging import Staging
@@ -108,8 +108,18 @@ class GpuRunner:
         self.tokens = torch.zeros(widest, dtype=torch.int32, device=self.device)
         self.scratch = build_sampler_scratch(widest, config.vocab_size, self.device)
         self.staging = Staging(self.device)
-        with torch.inference_mode():
-            self.graphs = Graphs(self._decode, buckets, enabled=self.device.type == "cuda")
+        self.graphs = Graphs(self._decode, buckets, CudaCapture() if self.device.type == "cuda" else None)
+
+    @torch.inference_mode()
+    def capture_first(self) -> None:
+        """The decode graphs to begin with: call it before the first launch, or batches run without a graph for long."""
+        self.graphs.capture_first()
+
+    @torch.inference_mode()
+    def prepare_next(self) -> bool:
+        """One more decode graph."""
+        self.rows.fill_(-1)  # its warm-ups run for nobody
+        return self.graphs.capture_next()
 
     @torch.inference_mode()
     def launch(self, chunks: Sequence[Chunk]) -> Launched:

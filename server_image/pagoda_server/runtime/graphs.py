@@ -1,6 +1,7 @@
-"""Decode captured as CUDA graphs, one for each batch size of a ladder; a batch runs in the next larger one.
+"""Decode captured as CUDA graphs, one for each batch size of a ladder; a batch runs in the next larger captured one.
 
-They share one pool of memory and are captured from the largest down, so that the smaller fit into what is there.
+They share one pool of memory and are captured from the largest down, so that the smaller fit into what is there. A
+server answers as soon as it has a coarse ladder; the rungs between are captured when the device has a moment.
 """
 
 import contextlib
@@ -11,6 +12,8 @@ import torch
 
 WARM_UPS = 2
 """Runs before a capture: the first compiles kernels and lets cuBLAS choose, which a capture must not see."""
+Capture = Callable[[Callable[[], None]], Callable[[], None]]
+"""Records what a function launches; what it returns launches the same again."""
 
 
 def choose_buckets(max_batch: int) -> list[int]:
@@ -19,35 +22,65 @@ def choose_buckets(max_batch: int) -> list[int]:
     return [size for size in ladder if size < max_batch] + [max_batch]
 
 
+def choose_first(buckets: Sequence[int]) -> list[int]:
+    """The powers of 4 and the largest: decode waits for memory, so four times the rows cost little more time."""
+    return [size for size in buckets if size == max(buckets) or (size.bit_count() == 1 and size.bit_length() % 2)]
+
+
 class Graphs:
-    def __init__(self, run: Callable[[int], None], buckets: Sequence[int], *, enabled: bool) -> None:
-        """`run(bucket)` is captured; without `enabled` it is called instead."""
+    def __init__(self, run: Callable[[int], None], buckets: Sequence[int], capture: Capture | None) -> None:
+        """`run(bucket)` is what is captured, over rows of nobody. Without `capture` it is called instead, always."""
         self._run = run
         self._buckets = sorted(buckets)
-        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
-        if enabled:
-            self._capture_all()
+        self._capture = capture
+        first = choose_first(buckets)
+        self._first = len(first) if capture else 0
+        rest = [bucket for bucket in self._buckets if bucket not in first]
+        self._waiting = [*rest, *sorted(first)] if capture else []
+        """The next to capture is the last."""
+        self._replays: dict[int, Callable[[], None]] = {}
 
     def bucket_for(self, batch: int) -> int:
-        """0 for an empty batch."""
-        return next(size for size in (0, *self._buckets) if size >= batch)
+        """The next larger that is captured; of all, if none is. 0 for an empty batch."""
+        captured = [size for size in self._replays if size >= batch]
+        return min(captured) if batch and captured else next(size for size in (0, *self._buckets) if size >= batch)
 
     def run(self, bucket: int) -> None:
-        if bucket in self._graphs:
-            self._graphs[bucket].replay()
-        else:
+        replay = self._replays.get(bucket)
+        if replay is None:
             self._run(bucket)
+        else:
+            replay()
 
-    def _capture_all(self) -> None:
-        pool = torch.cuda.graph_pool_handle()
-        for bucket in reversed(self._buckets):
-            for _ in range(WARM_UPS):
-                self._run(bucket)
-            torch.cuda.synchronize()
-            with no_collection():
-                graph = self._graphs[bucket] = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(graph, pool=pool):
-                    self._run(bucket)
+    def capture_first(self) -> None:
+        for _ in range(self._first):
+            self.capture_next()
+
+    def capture_next(self) -> bool:
+        """False when all are captured. Nothing may be in flight on the device. A failed bucket is not tried again."""
+        if self._capture is None or not self._waiting:
+            return False
+        bucket = self._waiting.pop()
+        for _ in range(WARM_UPS):
+            self._run(bucket)
+        self._replays[bucket] = self._capture(lambda: self._run(bucket))
+        return bool(self._waiting)
+
+
+class CudaCapture:
+    """Graphs in one pool of memory: it may serve all of them, since only one runs at a time."""
+
+    def __init__(self) -> None:
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, run: Callable[[], None]) -> Callable[[], None]:
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        # NB: torch leaves its own stream the current one when a capture fails
+        restored = torch.cuda.stream(torch.cuda.current_stream())
+        with no_collection(), restored, torch.cuda.graph(graph, pool=self._pool):
+            run()
+        return graph.replay
 
 
 @contextlib.contextmanager

@@ -112,3 +112,6 @@ class ModelRunner:
     def launch(self, chunks: Sequence[Chunk]) -> Launched:
         sampled = sample_rows(self.forward(chunks), [build_row(chunk.request) for chunk in chunks if chunk.samples])
         return lambda: sampled
+
+    def prepare_next(self) -> bool:
+        return False

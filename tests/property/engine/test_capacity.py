@@ -138,6 +138,9 @@ class SteadyRunner:
         sampled: list[Sampled] = [(1, None)] * sum(chunk.samples for chunk in chunks)
         return lambda: sampled
 
+    def prepare_next(self) -> bool:
+        return False
+
 
 def run_engine(*, requests: int, seconds: float) -> Stats:
     """As many clients as `requests`, each of which asks again as soon as it has its answer."""

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.scheduler import Chunk, Limits
 from pagoda_server.engine.step import Engine, Launched, Sampled
-from pagoda_server.wire import Sampling, Submit
+from pagoda_server.wire import Delta, Sampling, Submit
 
 PAGE_SIZE, PAGES, BUDGET, SEQS = 4, 9, 10, 4
 
@@ -34,6 +34,10 @@ class FakeRunner:
         assert self.unknown <= self.run_ahead + 1
         sampled = [(self._choose(chunk), None) for chunk in chunks if self._write(chunk) and chunk.samples]
         return lambda: self._tell(sampled)
+
+    def prepare_next(self) -> bool:
+        assert self.unknown == 0, "a step is in flight"
+        return True
 
     def _tell(self, sampled: list[Sampled]) -> list[Sampled]:
         self.unknown -= 1
@@ -105,13 +109,21 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @rule()
     def step(self) -> None:
-        for delta in self.engine.step():
+        self.take(self.engine.step())
+
+    def take(self, deltas: Sequence[Delta]) -> None:
+        for delta in deltas:
             self.open[delta.request_id] -= len(delta.token_ids)
             ended = "length" if self.open[delta.request_id] == 0 else None
             stopped = delta.token_ids[-1] in self.engine.scheduler.limits.eos_token_ids
             assert delta.finish_reason == ("stop" if stopped else ended)
             if delta.finish_reason is not None:
                 del self.open[delta.request_id]
+
+    @rule()
+    def settle(self) -> None:
+        self.take(self.engine.settle())
+        self.engine.runner.prepare_next()
 
     @invariant()
     def pages_are_conserved(self) -> None:

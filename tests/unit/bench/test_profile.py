@@ -120,6 +120,9 @@ class RecordingRunner:
         self.steps.append([chunk.num_tokens for chunk in chunks])
         return lambda: [(0, None) for chunk in chunks if chunk.samples]
 
+    def prepare_next(self) -> bool:
+        return False
+
 
 def build_engine(batched_tokens: int) -> tuple[Engine, RecordingRunner]:
     runner = RecordingRunner()

@@ -30,6 +30,9 @@ class Device:
         self.batches.append(list(chunks))
         return list
 
+    def prepare_next(self) -> bool:
+        return False
+
     def rate(self, num_tokens: int) -> float:
         return num_tokens / (self.step_seconds + self.token_seconds * num_tokens)
 

@@ -87,7 +87,11 @@ async def test_front_hears_hello_then_stats_then_its_own_answers(config, build_e
     expected = generate(build_engine(), [[1, 2, 3], [9, 8]], sampling)
     async with run_process(config) as connect:
         first, second = await connect(), await connect()
-        assert await first.receive() == Hello(256, 256, 199, [], "cpu", "float32")
+        hello = await first.receive()
+        assert isinstance(hello, Hello)
+        assert hello == Hello(256, 256, 199, [], "cpu", "float32", hello.start_seconds)
+        phases = {"read_config", "open_device", "load_weights", "build_runner", "measure_capacity", "total"}
+        assert hello.start_seconds.keys() == phases
         stats = await first.receive()
         assert isinstance(stats, Stats) and stats.ready and (stats.capacity_tokens_per_second or 0) > 0
         first.send(Submit("same-id", [1, 2, 3], sampling))

@@ -191,6 +191,9 @@ class TurnRunner:
         with self.turns.turn:
             return self.runner.launch(chunks)
 
+    def prepare_next(self) -> bool:
+        return self.runner.prepare_next()
+
 
 def follow(runner: Runner, channel: Channel) -> None:
     mirror = Mirror()

@@ -13,8 +13,11 @@ from torch import Tensor
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.model.config import ModelConfig, UnsupportedModel, divide, read_model_config
 from pagoda_server.model.llama import Layer, Llama
-from pagoda_server.model.loader import BadCheckpoint, PartSlot, load_model, place
+from pagoda_server.model.loader import BadCheckpoint, load_model
+from pagoda_server.model.read_ahead import Piece
+from pagoda_server.model.safetensors_header import StoredTensor
 from pagoda_server.model.shard import Shard
+from pagoda_server.model.slots import PartSlot, check, place
 
 CPU = torch.device("cpu")
 SIZES: dict[str, Any] = {
@@ -75,17 +78,35 @@ def test_shards_together_are_the_whole_bit_for_bit(folder: Path, size: int, fp8:
     assert torch.equal(torch.cat([model.head for model, _ in loaded]), whole_model.head)
 
 
+def build_stored(name: str, *shape: int) -> StoredTensor:
+    return StoredTensor(name=name, dtype=torch.float32, shape=shape, path=Path("unread"), begin=0)
+
+
 def test_a_stored_scale_is_that_of_the_rows_that_are_kept() -> None:
-    slot = PartSlot(torch.zeros(4), 0, 4, 8)
-    place("q_proj.weight_scale", slot, torch.arange(1.0, 9.0)[:, None])
-    assert slot.slot.tolist() == [5, 6, 7, 8]  # type: ignore[union-attr]
-    place("q_proj.weight_scale", slot, torch.tensor(3.0))
-    assert slot.slot.tolist() == [3, 3, 3, 3]  # type: ignore[union-attr]
+    kept = torch.zeros(4)
+    slot, stored = PartSlot(kept, 0, 4, 8), build_stored("q_proj.weight_scale", 8, 1)
+    check(stored, slot)
+    place(Piece(stored, 0, 8), slot, torch.arange(1.0, 9.0)[:, None])
+    assert kept.tolist() == [5, 6, 7, 8]
+    one = build_stored("q_proj.weight_scale")
+    check(one, slot)
+    place(Piece(one, 0, 1), slot, torch.tensor(3.0))
+    assert kept.tolist() == [3, 3, 3, 3]
+
+
+def test_pieces_across_the_border_of_a_shard_give_it_its_rows() -> None:
+    whole, kept = torch.arange(16.0).view(8, 2), torch.zeros(3, 2)
+    slot, stored = PartSlot(kept, 0, 3, 9), build_stored("q_proj.weight", 8, 2)
+    for first in (0, 2, 4, 6):
+        piece = Piece(stored, first, first + 2)
+        if len(slot.rows_of(piece)):
+            place(piece, slot, whole[first : first + 2])
+    assert torch.equal(kept, whole[3:6])
 
 
 def test_a_tensor_of_the_shards_shape_is_not_the_checkpoints() -> None:
     with pytest.raises(BadCheckpoint, match=r"asks for \[4, 16\]"):
-        place("o_proj.weight", PartSlot(torch.zeros(4, 8), 1, 8, 16), torch.zeros(4, 8))
+        check(build_stored("o_proj.weight", 4, 8), PartSlot(torch.zeros(4, 8), 1, 8, 16))
 
 
 @pytest.mark.parametrize(("vocab_size", "size"), [(199, 4), (5, 4), (8, 2)])

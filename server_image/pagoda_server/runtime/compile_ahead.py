@@ -1,0 +1,173 @@
+"""Compiles the kernels of common models for GPUs that are not there, for `kernels.shipped` to find.
+
+The runner itself launches what it would launch, so nothing here knows which kernels there are, their constants, or how
+their arguments are aligned: weights lie on torch's meta device (shapes without memory), and in the place of Triton's
+driver stands one that names the target and launches nothing.
+"""
+
+import ctypes
+import logging
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from triton import knobs
+from triton.backends.compiler import GPUTarget
+from triton.backends.nvidia import driver as nvidia
+from triton.runtime.driver import driver
+
+from pagoda_server.engine.request import Request, RequestState
+from pagoda_server.engine.scheduler import Chunk, Limits
+from pagoda_server.model.config import ModelConfig
+from pagoda_server.model.llama import Llama
+from pagoda_server.quant.fp8 import E4M3, replace_linears
+from pagoda_server.runtime.common_shapes import COMMON_SHAPES, build_one_layer
+from pagoda_server.runtime.gpu_runner import GpuRunner
+from pagoda_server.runtime.graphs import choose_buckets
+from pagoda_server.wire import Sampling
+
+log = logging.getLogger(__name__)
+LIBCUDA = "libcuda.so.1"
+FIRST_E4M3 = 89
+"""The least compute capability, times ten, whose kernels know fp8."""
+MAX_BATCH, PAGE_SIZE = 256, 64
+"""The server's defaults."""
+PROMPT_TOKENS = 20
+UNALIGNED_PAGES = 3
+"""A row of the page table is as long as the context or the KV cache: the pages of a sequence may be any number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    model: str
+    capability: int
+    fp8: bool
+    """Weights and KV cache."""
+
+
+def plan_tasks(capabilities: Sequence[int], models: Sequence[str] | None = None) -> list[Task]:
+    """Of all common models, or of these. Raises ValueError."""
+    unknown = sorted(set(models or ()) - COMMON_SHAPES.keys())
+    if unknown:
+        raise ValueError(f"models {unknown} are not known; give some of {', '.join(COMMON_SHAPES)}")
+    return [
+        Task(model, capability, fp8)
+        for capability in capabilities
+        for model in models or COMMON_SHAPES
+        for fp8 in ((False, True) if capability >= FIRST_E4M3 else (False,))
+    ]
+
+
+def compile_common(tasks: Sequence[Task], folder: Path, jobs: int) -> None:
+    """Into `folder`, in so many processes. Raises what a compilation raises."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as stub:
+        build_stub_libcuda(Path(stub))
+        prepare = partial(prepare_process, folder, Path(stub))
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=prepare) as pool:
+            for task, count in zip(tasks, pool.map(run_task, tasks), strict=True):
+                log.info("kernels compiled: %s sm_%d fp8=%s new=%d", task.model, task.capability, task.fp8, count)
+
+
+def build_stub_libcuda(folder: Path) -> None:
+    """CUDA's library without CUDA, to link launch stubs with and to load them: it has the names and does nothing."""
+    source, header = folder / "stub.c", Path(nvidia.include_dirs[0], "cuda.h").read_text()
+    names = sorted(set(re.findall(r"\b(cu[A-Z]\w*)\s*\(", header)))
+    source.write_text("".join(f"void {name}(void) {{}}\n" for name in names))
+    command = [os.environ.get("CC", "gcc"), "-shared", "-fPIC", "-w", f"-Wl,-soname,{LIBCUDA}"]
+    subprocess.run([*command, "-o", folder / LIBCUDA, source], check=True)
+
+
+def prepare_process(folder: Path, stub: Path) -> None:
+    """For `run_task`. NB: the process is good for nothing else then."""
+    knobs.cache.dir, knobs.compilation.store_binary_only = str(folder), True
+    knobs.nvidia.libcuda_path = str(stub)
+    ctypes.CDLL(str(stub / LIBCUDA), mode=ctypes.RTLD_GLOBAL)
+    nvidia.CudaUtils()
+
+
+def run_task(task: Task) -> int:
+    """How many kernels were not there yet."""
+    compiled: list[str] = []
+    knobs.compilation.listener = lambda *, src, cache_hit, **_: None if cache_hit else compiled.append(src.name)
+    driver.set_active(AbsentGpu(task.capability))
+    launch_all(build_one_layer(COMMON_SHAPES[task.model]), torch.device("meta"), fp8=task.fp8)
+    return len(compiled)
+
+
+class AbsentGpu:
+    """What Triton asks of its driver, up to the launch. Stubs for launching are compiled as the real one does."""
+
+    def __init__(self, capability: int) -> None:
+        self.utils = self
+        self._capability = capability
+
+    def get_current_target(self) -> GPUTarget:
+        return GPUTarget("cuda", self._capability, 32)
+
+    def get_current_device(self) -> int:
+        """One for each target: Triton keeps what it knows of a device."""
+        return self._capability
+
+    def get_current_stream(self, device: int | None = None) -> int:
+        return 0
+
+    def get_device_properties(self, device: int) -> dict[str, int]:
+        return {"max_shared_mem": 1 << 30}
+
+    def load_binary(self, name: str, kernel: bytes, shared: int, device: int) -> tuple[object, int, int, int, int]:
+        """A module, its function, registers, spills and the most threads."""
+        return object(), 0, 0, 0, 1024
+
+    def launcher_cls(self, source: Any, metadata: Any) -> Callable[..., None]:
+        nvidia.CudaLauncher(source, metadata)
+        return lambda *_: None
+
+
+@torch.inference_mode()
+def launch_all(config: ModelConfig, device: torch.device, *, fp8: bool) -> None:
+    """Steps of every kind that a server launches by default, over a model of this shape."""
+    with device:
+        model = Llama(config).to(torch.bfloat16)
+        if fp8:
+            replace_linears(model)
+    model.requires_grad_(False)
+    for positions in (config.max_position_embeddings, UNALIGNED_PAGES * PAGE_SIZE):
+        limits = Limits(positions, MAX_BATCH, 2048, config.vocab_size)
+        runner = GpuRunner(model, limits, MAX_BATCH, PAGE_SIZE, kv_dtype=E4M3 if fp8 else None)
+        for chunks in build_steps():
+            runner.launch(chunks)
+
+
+def build_steps() -> Iterator[list[Chunk]]:
+    """A prompt, decodes of every batch size, both together, and a choice by history."""
+    requests = [build_request(row, Sampling(max_tokens=9)) for row in range(MAX_BATCH)]
+    decodes = [Chunk(request, PROMPT_TOKENS - 1, 1, samples=True) for request in requests]
+    prompt = Chunk(requests[0], 0, PROMPT_TOKENS, samples=True)
+    yield [prompt]
+    yield from (decodes[:count] for count in choose_buckets(MAX_BATCH))
+    yield [*decodes[1:3], prompt]
+    penalized = build_request(0, Sampling(max_tokens=9, presence_penalty=0.5))
+    yield [Chunk(penalized, 0, PROMPT_TOKENS, samples=True)]
+
+
+def build_request(row: int, sampling: Sampling) -> Request:
+    return Request(
+        request_id=str(row),
+        token_ids=[0] * PROMPT_TOKENS,
+        num_prompt_tokens=PROMPT_TOKENS,
+        sampling=sampling,
+        seed=row,
+        state=RequestState.RUNNING,
+        row=row,
+        page_ids=[row],
+    )

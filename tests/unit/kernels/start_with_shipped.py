@@ -1,0 +1,39 @@
+"""Two halves of a start: `compile` as an image's build does, and `start`, which launches the same with what it finds.
+
+Each prints the kernels and launch stubs that it had to compile. Not a test module: `test_shipped.py` runs it in
+processes without the interpreter.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from triton import knobs
+from triton.runtime import build
+from triton.runtime.driver import driver
+
+from pagoda_server.kernels import shipped
+from pagoda_server.runtime import compile_ahead
+from pagoda_server.runtime.common_shapes import COMMON_SHAPES, build_one_layer
+
+
+def main(what: str, folder: Path, own: Path, stub: Path) -> None:
+    compiled: list[str] = []
+    link = build._build
+    build._build = lambda name, *rest: compiled.append(name) or link(name, *rest)
+    if what == "compile":
+        compile_ahead.build_stub_libcuda(stub)
+        compile_ahead.prepare_process(folder, stub)
+    else:
+        shipped.ShippedCache.folder = folder
+        shipped.use_shipped_kernels()
+        compile_ahead.prepare_process(own, stub)
+    knobs.compilation.listener = lambda *, src, cache_hit, **_: cache_hit or compiled.append(src.name)
+    driver.set_active(compile_ahead.AbsentGpu(90))
+    compile_ahead.launch_all(build_one_layer(COMMON_SHAPES["pagoda-tiny"]), torch.device("meta"), fp8=False)
+    print(json.dumps(compiled))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(Path, sys.argv[2:]))

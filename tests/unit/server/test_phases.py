@@ -1,0 +1,52 @@
+"""Where the time of a start went, as the engine tells it and the metrics show it."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from bench.start import Start, read_phases
+from pagoda_server.metrics import ModelLabels, ServerMetrics
+from pagoda_server.phases import Phases, read_process_age_seconds
+from pagoda_server.tally import Tally
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_total_counts_what_no_phase_does() -> None:
+    clock = Clock()
+    phases = Phases(clock, begun_seconds_ago=3.0)
+    with phases.time("load_weights"):
+        clock.now += 2.0
+    clock.now += 0.5
+    phases.end()
+    assert phases.seconds == {"load_code": 3.0, "load_weights": 2.0, "total": 5.5}
+
+
+def test_a_process_knows_its_age() -> None:
+    first = read_process_age_seconds()
+    assert 0.0 < first <= read_process_age_seconds() < 86_400
+
+
+def test_the_page_shows_each_phase_once_the_engine_is_there() -> None:
+    seconds: dict[str, float] = {}
+    metrics = ServerMetrics(ModelLabels("m", "ns", "d"), lambda: None, Tally.build_single(), lambda: seconds)
+    assert read_phases(metrics.render().decode()) == {}
+    seconds |= {"load_weights": 2.0, "total": 5.5}
+    page = metrics.render().decode()
+    assert read_phases(page) == seconds
+    (family,) = (one for one in text_string_to_metric_families(page) if one.name == "pagoda_server_start_seconds")
+    assert {"namespace": "ns", "model_deployment": "d", "model_name": "m", "phase": "total"} in [
+        sample.labels for sample in family.samples
+    ]
+
+
+def test_a_start_is_recorded_with_its_phases() -> None:
+    start = Start(ready_seconds=4.0, first_token_seconds=4.1, phases={"load_weights": 2.0})
+    assert start.list_figures() == {
+        "start to ready": 4.0,
+        "start to first token": 4.1,
+        "start phase load_weights": 2.0,
+    }
