@@ -47,6 +47,8 @@ def build(tmp_path: Path) -> Iterator[Callable[..., BuiltEngine]]:
             **settings,
         )
         built.append(build_engine(config))
+        while built[-1].engine.runner.prepare_next():
+            pass
         return built[-1]
 
     yield build_one

@@ -38,6 +38,7 @@ def test_tokens_and_log_probabilities_are_those_of_one_rank(
 ) -> None:
     expected = answer(build(model, 1, measure_capacity=False), SAMPLINGS)
     divided = build(model, ranks)
+    assert not divided.engine.runner.prepare_next(), "the reference leaves nothing for later"
     found = answer(divided, SAMPLINGS)
     assert tokens_of(found) == tokens_of(expected)
     assert chosen_of(found)[:24] == pytest.approx(chosen_of(expected)[:24], abs=1e-4)
@@ -76,7 +77,7 @@ def mean_distance(first: Answers, second: Answers) -> float:
 def test_all_ranks_have_the_pages_of_one(build: Build) -> None:
     one, two = (build("pagoda-tiny", ranks, measure_capacity=False) for ranks in (1, 2))
     assert one.engine.stats().total_pages == two.engine.stats().total_pages
-    assert one.hello == two.hello
+    assert (one.hello.max_model_len, one.hello.max_num_seqs) == (two.hello.max_model_len, two.hello.max_num_seqs)
 
 
 def test_heads_that_do_not_divide_are_refused_before_a_process_starts(build: Build) -> None:
