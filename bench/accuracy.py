@@ -125,7 +125,7 @@ def score(model: Llama, exchanges: Sequence[Exchange], kv_dtype: torch.dtype | N
         index for end, exchange in zip(ends, exchanges, strict=True) for index in range(end - len(exchange.answer), end)
     ]
     hidden = runner.compute_hidden(batch)[torch.tensor(before) - 1]
-    return torch.log_softmax(model.compute_logits(hidden), dim=-1)
+    return torch.log_softmax(model.compute_logits(hidden).float(), dim=-1)
 
 
 def compare(reference: Tensor, found: Tensor, chosen: Tensor) -> Distance:

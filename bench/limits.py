@@ -15,6 +15,9 @@ class Rates:
     bytes_per_second: float
     bf16_flop_per_second: float
 
+    def __mul__(self, count: int) -> "Rates":
+        return Rates(self.bytes_per_second * count, self.bf16_flop_per_second * count)
+
     def flop_per_second(self, precision: Precision) -> float:
         return self.bf16_flop_per_second * (2 if precision == "fp8" else 1)
 
@@ -31,6 +34,17 @@ GPUS: dict[str, Gpu] = {
 }
 
 
+def name_gpus(count: int, name: str) -> str:
+    return name if count == 1 else f"{count} x {name}"
+
+
+def find_gpu(name: str) -> Gpu | None:
+    """As `name_gpus` writes it; several share all work, and nothing is lost between them."""
+    count, _, single = name.rpartition(" x ")
+    gpu, times = GPUS.get(single), int(count or 1)
+    return gpu and Gpu(rated=gpu.rated * times, measured=gpu.measured * times)
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """In the unit of the figure that it bounds, at the rates of the data sheet and at those measured."""
@@ -41,9 +55,10 @@ class Limit:
 
 def compute_work_limit(gpu: str, model: str, precision: Precision, work: Work) -> Limit | None:
     """Every sequence resident from the start to its end. None for a GPU whose rates are not known."""
-    if gpu not in GPUS:
+    rates = find_gpu(gpu)
+    if rates is None:
         return None
-    shape, rates = SHAPES[model], GPUS[gpu]
+    shape = SHAPES[model]
     rated, measured = (work_seconds(shape, precision, work, each) for each in (rates.rated, rates.measured))
     return Limit(round(work.num_rated_tokens / rated), round(work.num_rated_tokens / measured))
 
@@ -59,10 +74,10 @@ def work_seconds(shape: Shape, precision: Precision, work: Work, rates: Rates) -
 
 
 def compute_decode_limit(gpu: str, model: str, precision: Precision, point: DecodePoint) -> Limit | None:
-    if gpu not in GPUS:
+    rates = find_gpu(gpu)
+    if rates is None:
         return None
     shape = SHAPES[model]
     step_bytes = shape.weight_bytes(precision) + point.batch * point.context * shape.kv_bytes(precision)
-    rates = GPUS[gpu]
     rated, measured = (step_bytes / each.bytes_per_second for each in (rates.rated, rates.measured))
     return Limit(round(point.batch / rated), round(point.batch / measured))

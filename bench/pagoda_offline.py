@@ -1,4 +1,4 @@
-"""Our own engine in one process, without HTTP: W1, pure prefill and pure decode on random weights."""
+"""Our own engine without HTTP, on one GPU or several: W1, pure prefill and pure decode on random weights."""
 
 import argparse
 import os
@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.arguments import SEQUENCE_TOKENS, add_offline_arguments, add_point_arguments, choose_model_len
-from bench.limits import compute_decode_limit
+from bench.limits import compute_decode_limit, name_gpus
 from bench.measurement import Recorder, read_gpu_name
 from bench.offline import check_length, measure_works
 from bench.workload import OUTPUT_RATE, TEMPERATURE, DecodePoint, Work, build_prefill, build_uniform, build_w1
 
 if TYPE_CHECKING:
     from pagoda_server.engine.step import Engine
+    from pagoda_server.runtime.build import BuiltEngine
 
 DECODE_STEPS = 128
 
@@ -31,7 +32,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(flag, action="store_true", help="as of `python -m pagoda_server`")
 
 
-def build_engine(args: argparse.Namespace, max_model_len: int) -> "Engine":
+def build_engine(args: argparse.Namespace, max_model_len: int, tensor_parallel: int = 1) -> "BuiltEngine":
     from pagoda_server.engine.config import EngineConfig
     from pagoda_server.runtime.build import build_engine
 
@@ -40,6 +41,7 @@ def build_engine(args: argparse.Namespace, max_model_len: int) -> "Engine":
         socket=args.folder / "unused.sock",
         max_model_len=max_model_len,
         max_batched_tokens=args.max_batched_tokens,
+        tensor_parallel=tensor_parallel,
         gpu_memory_fraction=0.85,
         prefix_caching=False,
         quantization="fp8" if args.precision == "fp8" else "none",
@@ -47,10 +49,10 @@ def build_engine(args: argparse.Namespace, max_model_len: int) -> "Engine":
         measure_projections=args.measure_projections,
         deterministic=args.deterministic,
     )
-    engine = build_engine(config).engine
-    while engine.runner.prepare_next():
+    built = build_engine(config)
+    while built.engine.runner.prepare_next():
         pass
-    return engine
+    return built
 
 
 def submit(engine: "Engine", work: Work) -> None:
@@ -111,6 +113,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.pagoda_offline", description=__doc__)
     add_point_arguments(add_offline_arguments(parser, precisions=("bf16", "fp8")))
     add_engine_arguments(parser)
+    parser.add_argument("--tensor-parallel", type=int, default=1, help="GPUs to divide the model over (default 1)")
     parser.add_argument("--budget-seconds", type=float, default=20, help="of a decode sample (default %(default)s)")
     parser.add_argument("--note", default="", help="what is special about this engine, kept with the figures")
     args = parser.parse_args(argv)
@@ -119,18 +122,23 @@ def main(argv: list[str] | None = None) -> int:
         model=args.model,
         engine="ours",
         version=read_version(),
-        gpu=read_gpu_name(),
+        gpu=name_gpus(args.tensor_parallel, read_gpu_name()),
         lines=args.lines,
         precision=args.precision,
         note=args.note,
     )
-    engine = build_engine(args, max(args.max_model_len, choose_model_len(args.prefill)))
+    built = build_engine(args, max(args.max_model_len, choose_model_len(args.prefill)), args.tensor_parallel)
+    measure(built.engine, recorder, args)
+    built.close()
+    return 0
+
+
+def measure(engine: "Engine", recorder: Recorder, args: argparse.Namespace) -> None:
     run_work(engine, build_uniform(2, 64, 8))
     works = [*map(build_w1, args.divide), *map(build_prefill, args.prefill)]
     measure_works(recorder, works, partial(run_work, engine), args.repeats)
     for point in args.decode:
         measure_decode(engine, recorder, point, args)
-    return 0
 
 
 def read_version() -> str:

@@ -125,7 +125,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     os.environ["HF_HUB_OFFLINE"] = "1"
     gpu, shape = read_gpu_name(), SHAPES[args.model]
-    engine = build_engine(args, max(args.max_model_len, args.context + 4 * DECODE_STEPS, (args.prefill or 0) + 1))
+    max_model_len = max(args.max_model_len, args.context + 4 * DECODE_STEPS, (args.prefill or 0) + 1)
+    engine = build_engine(args, max_model_len).engine
     if args.prefill is None:
         point = DecodePoint(args.batch, args.context)
         work, run = point.name, prepare_decode(engine, point)

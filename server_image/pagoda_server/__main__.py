@@ -1,4 +1,4 @@
-"""`python -m pagoda_server serve|engine|front|drain|compile`: the only place that reads flags."""
+"""`python -m pagoda_server serve|engine|engine-rank|front|drain|compile`: the only place that reads flags."""
 
 import argparse
 import asyncio
@@ -36,6 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
         _add_engine_flags(command)
     front = commands.add_parser("front", help="one process of the HTTP front; `serve` starts it")
     _add_front_flags(front)
+    rank = commands.add_parser("engine-rank", help="a further rank of a divided model; `engine` starts it")
+    rank.add_argument("--descriptor", type=int, required=True, help="the socket to the engine")
     for command in (serve, front):
         _add_name_flags(command)
     drain = commands.add_parser("drain", help="preStop: tell the gateway to drain, and wait")
@@ -78,7 +80,8 @@ def _add_engine_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-model-len", type=int, help="most tokens of prompt and answer (default: the model's)")
     parser.add_argument("--max-num-seqs", type=int, default=256, help="most requests in a batch (default %(default)s)")
     parser.add_argument("--max-batched-tokens", type=int, default=2048, help="most tokens a step (default %(default)s)")
-    parser.add_argument("--gpu-memory-fraction", type=float, default=0.9, help="share of the GPU (default %(default)s)")
+    parser.add_argument("--tensor-parallel", type=int, default=1, help="GPUs to divide the model over (default 1)")
+    parser.add_argument("--gpu-memory-fraction", type=float, default=0.9, help="of each GPU (default %(default)s)")
     parser.add_argument("--no-prefix-caching", action="store_true", help="never reuse the pages of equal prefixes")
     parser.add_argument(
         "--deterministic", action="store_true", help="the same tokens whatever runs beside a request (GPU; slower)"
@@ -101,6 +104,7 @@ def build_engine_config(args: argparse.Namespace, socket: Path) -> EngineConfig:
         max_model_len=args.max_model_len,
         max_num_seqs=args.max_num_seqs,
         max_batched_tokens=args.max_batched_tokens,
+        tensor_parallel=args.tensor_parallel,
         gpu_memory_fraction=args.gpu_memory_fraction,
         prefix_caching=not args.no_prefix_caching,
         deterministic=args.deterministic,
@@ -153,6 +157,7 @@ def build_engine_command(config: EngineConfig) -> list[str]:
         "--max-model-len": config.max_model_len,
         "--max-num-seqs": config.max_num_seqs,
         "--max-batched-tokens": config.max_batched_tokens,
+        "--tensor-parallel": config.tensor_parallel,
         "--gpu-memory-fraction": config.gpu_memory_fraction,
     }
     command = [sys.executable, "-m", "pagoda_server", "engine"]
@@ -190,8 +195,23 @@ def run_front_alone(args: argparse.Namespace) -> int:
 
 def run_engine_alone(args: argparse.Namespace) -> int:
     from pagoda_server.engine_process import run_engine
+    from pagoda_server.parallel.channel import end_at_once
 
-    run_engine(build_engine_config(args, args.socket))
+    config = build_engine_config(args, args.socket)
+    try:
+        run_engine(config)
+    except Exception:
+        if config.tensor_parallel == 1:
+            raise
+        logging.critical("the engine ended", exc_info=True)
+        end_at_once(1)
+    return 0
+
+
+def run_engine_rank(descriptor: int) -> int:
+    from pagoda_server.parallel.follower import run_follower
+
+    run_follower(descriptor)
     return 0
 
 
@@ -227,6 +247,8 @@ def main(argv: list[str] | None = None) -> int:
                 return run_serve(args)
             case "engine":
                 return run_engine_alone(args)
+            case "engine-rank":
+                return run_engine_rank(args.descriptor)
             case "front":
                 return run_front_alone(args)
             case "compile":

@@ -54,8 +54,10 @@ async def main(
 ) -> None:
     """Build the engine, listen at `config.socket`, serve until cancelled."""
     built = await asyncio.to_thread(build_engine, config, phases)
-    server = EngineServer(built)
-    await server.serve(config.socket, on_ready=on_ready)
+    try:
+        await EngineServer(built).serve(config.socket, on_ready=on_ready)
+    finally:
+        await asyncio.to_thread(built.close)
 
 
 class EngineServer:

@@ -44,6 +44,11 @@ def _surge_or_unavailable(rollout: s.Rollout) -> bool:
     return rollout.max_surge not in (0, "0%") or rollout.max_unavailable not in (0, "0%")
 
 
+def _gpus_agree(spec: s.Spec) -> bool:
+    gpus, ranks = spec.resources.gpus, spec.engine.tensor_parallel
+    return gpus in (None, ranks) or (gpus == 0 and ranks == 1)
+
+
 def _path_has_no_dots(model: s.Model) -> bool:
     return not (model.uri.startswith("pvc://") and ".." in model.uri)
 
@@ -67,6 +72,15 @@ RULES: tuple[Rule, ...] = (
         "!(has(self.replicas) && has(self.autoscaling))",
         "set replicas (a fixed number) or autoscaling, not both: remove spec.replicas, or remove spec.autoscaling",
         lambda o: o.replicas is None or o.autoscaling is None,
+    ),
+    Rule(
+        ("spec",),
+        "!has(self.resources) || !has(self.resources.gpus) || self.resources.gpus == (has(self.engine) && "
+        "has(self.engine.tensorParallel) ? self.engine.tensorParallel : 1) || (self.resources.gpus == 0 && "
+        "!(has(self.engine) && has(self.engine.tensorParallel) && self.engine.tensorParallel > 1))",
+        "resources.gpus must be engine.tensorParallel, the GPUs that the model is divided over: remove resources.gpus, "
+        "or set both to the same number",
+        _gpus_agree,
     ),
     _absent("spec", "tracing", "tracing", "spec.tracing is"),
     _absent("spec", "cost", "cost", "spec.cost is"),
@@ -107,20 +121,8 @@ RULES: tuple[Rule, ...] = (
         lambda o: o.quantization in ("none", "fp8"),
         "engine.quantization other than none and fp8 is",
     ),
-    _later(
-        "spec.engine",
-        "!has(self.tensorParallel) || self.tensorParallel == 1",
-        lambda o: o.tensor_parallel == 1,
-        "engine.tensorParallel above 1 is",
-    ),
     _absent("spec.engine", "speculative", "speculative", "engine.speculative is"),
     _absent("spec.resources", "profile", "profile", "resources.profile is"),
-    _later(
-        "spec.resources",
-        "!has(self.gpus) || self.gpus <= 1",
-        lambda o: o.gpus is None or o.gpus <= 1,
-        "resources.gpus above 1 (it needs engine.tensorParallel) is",
-    ),
     Rule(
         ("spec", "autoscaling"),
         "!has(self.minReplicas) || self.minReplicas <= self.maxReplicas",

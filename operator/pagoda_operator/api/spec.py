@@ -86,7 +86,8 @@ class Engine(ApiModel):
     )
     tensor_parallel: Annotated[int, Field(ge=1, le=64)] = Field(
         default=1,
-        description="GPUs that one model is split over.",
+        description="GPUs of one node that the model is divided over. It must divide the model's attention heads, "
+        "key-value heads and intermediate size.",
     )
     max_num_seqs: Annotated[int, Field(ge=1, le=4096)] | None = Field(
         default=None, description="Most requests that run at once. Absent: the engine chooses."
@@ -104,7 +105,9 @@ class Engine(ApiModel):
 
 class Resources(ApiModel):
     gpus: Annotated[int, Field(ge=0, le=64)] | None = Field(
-        default=None, description="GPUs a replica; 0 runs on the CPU. Absent: 1, but 0 for a bundled:// model."
+        default=None,
+        description="GPUs a replica, as many as engine.tensorParallel; 0 runs on the CPU. Absent: "
+        "engine.tensorParallel, but 0 for a bundled:// model that is not divided.",
     )
     gpu_resource: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$", max_length=128)] = Field(
         default="nvidia.com/gpu", description="The extended resource that the GPUs are asked by."
@@ -297,7 +300,8 @@ class Spec(ApiModel):
         """GPUs a replica, with the default that depends on the model."""
         if self.resources.gpus is not None:
             return self.resources.gpus
-        return 0 if self.model.uri.startswith("bundled://") else 1
+        ranks = self.engine.tensor_parallel
+        return 0 if self.model.uri.startswith("bundled://") and ranks == 1 else ranks
 
     @property
     def fixed_replicas(self) -> int | None:

@@ -129,6 +129,7 @@ def _server_command(mdep: ModelDeployment) -> list[str]:
     command += ["--namespace", mdep.namespace, "--model-deployment", mdep.name]
     command += ["--device", "cuda" if mdep.spec.gpus > 0 else "cpu", "--dtype", engine.dtype]
     command += ["--quantization", engine.quantization, "--kv-cache-dtype", engine.kv_cache_dtype]
+    command += ["--tensor-parallel", str(engine.tensor_parallel)] if engine.tensor_parallel > 1 else []
     for flag, value in (
         ("--max-model-len", engine.max_model_len),
         ("--max-num-seqs", engine.max_num_seqs),

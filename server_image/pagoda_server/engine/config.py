@@ -28,10 +28,12 @@ class EngineConfig:
     max_num_seqs: int = 256
     max_batched_tokens: int = 2048
     """Most tokens of one step, prompts and decodes together."""
+    tensor_parallel: int = 1
+    """Ranks that the model is divided over, each a process with a GPU of its own."""
     gpu_memory_fraction: float = 0.9
-    """Share of the GPU's memory for weights, activations and KV pages together."""
+    """Share of each GPU's memory for weights, activations and KV pages together."""
     kv_cache_bytes: int = 512 * 1024 * 1024
-    """Memory of the KV pages on CPU."""
+    """Memory of the KV pages on CPU, of all ranks together."""
     page_size: int = 64
     prefix_caching: bool = True
     measure_capacity: bool = True
@@ -41,7 +43,7 @@ class EngineConfig:
     """Choose between cuBLAS and our small-batch kernels by timing both at start, on a GPU."""
 
     def __post_init__(self) -> None:
-        for name in ("max_num_seqs", "max_batched_tokens", "kv_cache_bytes", "page_size"):
+        for name in ("max_num_seqs", "max_batched_tokens", "kv_cache_bytes", "page_size", "tensor_parallel"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
         if self.max_model_len is not None and self.max_model_len < 2:
@@ -50,6 +52,12 @@ class EngineConfig:
             )
         if not 0.0 < self.gpu_memory_fraction <= 1.0:
             raise ValueError(f"gpu_memory_fraction is {self.gpu_memory_fraction}; give a value above 0 and at most 1")
+        for name, reason in (
+            ("measure_projections", "our small-batch kernels are for a model on one GPU"),
+            ("deterministic", "the order of a sum over GPUs depends on the batch"),
+        ):
+            if getattr(self, name) and self.tensor_parallel > 1:
+                raise ValueError(f"{name} is on and tensor_parallel is {self.tensor_parallel}: {reason}; leave it off")
         if self.max_batched_tokens < self.max_num_seqs:
             raise ValueError(
                 f"max_batched_tokens is {self.max_batched_tokens}, below max_num_seqs {self.max_num_seqs}: "

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pagoda_server.engine.step import Engine
+from pagoda_server.engine.step import Engine, RunnerBroken
 from pagoda_server.wire import Abort, Delta, Rejected, Stats, Submit
 
 log = logging.getLogger(__name__)
@@ -111,6 +111,8 @@ class EngineLoop:
         """The one boundary: a failed step ends the requests it may have touched; several in a row end the engine."""
         try:
             deltas = step()
+        except RunnerBroken:
+            raise
         except Exception:
             self._failed_steps += 1
             log.exception("step failed: in_a_row=%d", self._failed_steps)
@@ -127,6 +129,8 @@ class EngineLoop:
         self._deliver(self._guard(self._engine.settle))
         try:
             self._is_prepared = not self._engine.runner.prepare_next()
+        except RunnerBroken:
+            raise
         except Exception:
             log.exception("preparing the runner failed; it serves as it is")
             self._is_prepared = True

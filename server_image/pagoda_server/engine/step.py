@@ -25,6 +25,10 @@ Launched = Callable[[], list[Sampled]]
 """Waits for a step: the next token of each of its sampling chunks, in their order."""
 
 
+class RunnerBroken(Exception):
+    """The runner cannot take another step; the engine ends."""
+
+
 class Runner(Protocol):
     """What the engine needs of a device: `pagoda_server.runtime` has one for each kind."""
 
@@ -36,13 +40,15 @@ class Runner(Protocol):
         """Write keys and values of every chunk to its pages and choose a token for each sampling chunk.
 
         Steps are worked on in the order in which they are launched. A chunk may begin at a token that the step before
-        it chooses (`num_in_flight` of its request is 1 then): the device knows it.
+        it chooses (`num_in_flight` of its request is 1 then): the device knows it. Raises `RunnerBroken`, as the result
+        may, when no later step can succeed either.
         """
 
     def prepare_next(self) -> bool:
         """Does a part, a fraction of a second long, of the preparation that was left for after the start.
 
-        False when none is left. No step may be in flight. What it raises costs speed, not answers.
+        False when none is left. No step may be in flight. What it raises costs speed, not answers, unless it is
+        `RunnerBroken`.
         """
 
 

@@ -4,10 +4,11 @@ Anything the engine would compute wrongly is refused here, by name, before weigh
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pagoda_server.model.shard import Shard
 from pagoda_server.quant.checkpoint import Fp8Checkpoint, parse_fp8_checkpoint
 
 SUPPORTED = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
@@ -49,6 +50,8 @@ class ModelConfig:
     eos_token_ids: tuple[int, ...]
     quantization: Fp8Checkpoint | None = None
     """None: the weights are stored in `dtype`."""
+    shard: Shard = Shard()
+    """`num_heads`, `num_kv_heads` and `intermediate_size` are its own; all else is said of the whole model."""
 
 
 def read_model_config(folder: Path) -> ModelConfig:
@@ -57,6 +60,32 @@ def read_model_config(folder: Path) -> ModelConfig:
     generation_path = folder / "generation_config.json"
     generation = json.loads(generation_path.read_text()) if generation_path.exists() else {}
     return parse_model_config(raw, generation)
+
+
+def divide(config: ModelConfig, shard: Shard) -> ModelConfig:
+    """What one rank holds of the decoder.
+
+    Raises `UnsupportedModel` for a model that cannot be divided so.
+    """
+    sizes = {
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.num_kv_heads,
+        "intermediate_size": config.intermediate_size,
+    }
+    for name, value in sizes.items():
+        if value % shard.size:
+            fitting = [size for size in range(1, shard.size) if not any(value % size for value in sizes.values())]
+            raise UnsupportedModel(
+                f"tensor_parallel is {shard.size}, which does not divide the model's {name} {value}; "
+                f"give {' or '.join(map(str, fitting))}"
+            )
+    return replace(
+        config,
+        num_heads=config.num_heads // shard.size,
+        num_kv_heads=config.num_kv_heads // shard.size,
+        intermediate_size=config.intermediate_size // shard.size,
+        shard=shard,
+    )
 
 
 def parse_model_config(raw: dict[str, Any], generation: dict[str, Any]) -> ModelConfig:

@@ -1,6 +1,7 @@
 """The decoder of Llama, Mistral, Qwen2 and Qwen3: one family, told apart by flags of `ModelConfig`.
 
-It knows nothing of pages: attention comes in as a function of (layer, q, k, v).
+It knows nothing of pages: attention comes in as a function of (layer, q, k, v). Nor of who the other ranks are, when it
+is one shard of several: what must be summed or gathered goes through a `Group`.
 """
 
 import math
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pagoda_server.model.config import Llama3Rope, ModelConfig
+from pagoda_server.model.shard import ALONE, Group
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(layer, q [T, heads, head_dim], k and v [T, kv_heads, head_dim]) → [T, heads, head_dim]."""
@@ -53,16 +55,16 @@ def rotate(x: Tensor, rotary: Rotary) -> Tensor:
 class Layer(nn.Module):
     """One block; projections that share an input are one matrix, in fp8 after `quant.fp8.replace_linears`."""
 
-    def __init__(self, config: ModelConfig, index: int) -> None:
+    def __init__(self, config: ModelConfig, index: int, group: Group = ALONE) -> None:
         super().__init__()
-        self.config, self.index = config, index
+        self.config, self.index, self.group = config, index, group
         self.kv_scales = (1.0, 1.0)  # of keys and values, for a cache in fp8
-        hidden, head_dim = config.hidden_size, config.head_dim
+        hidden, head_dim, adds_bias = config.hidden_size, config.head_dim, config.shard.rank == 0
         self.q_size, self.kv_size = config.num_heads * head_dim, config.num_kv_heads * head_dim
         self.qkv = nn.Linear(hidden, self.q_size + 2 * self.kv_size, bias=config.qkv_bias)
-        self.output = nn.Linear(self.q_size, hidden, bias=config.output_bias)
+        self.output = nn.Linear(self.q_size, hidden, bias=config.output_bias and adds_bias)
         self.gate_up = nn.Linear(hidden, 2 * config.intermediate_size, bias=config.mlp_bias)
-        self.down = nn.Linear(config.intermediate_size, hidden, bias=config.mlp_bias)
+        self.down = nn.Linear(config.intermediate_size, hidden, bias=config.mlp_bias and adds_bias)
         self.attention_norm = nn.Parameter(torch.empty(hidden))
         self.mlp_norm = nn.Parameter(torch.empty(hidden))
         if config.qk_norm:
@@ -73,8 +75,7 @@ class Layer(nn.Module):
         """x [T, hidden] → the same shape."""
         x = x + self._attention(rms_norm(x, self.attention_norm, self.config.rms_norm_eps), rotary, attend)
         gate, up = self.gate_up(rms_norm(x, self.mlp_norm, self.config.rms_norm_eps)).chunk(2, dim=-1)
-        down: Tensor = self.down(F.silu(gate) * up)
-        return x + down
+        return x + self.group.sum(self.down(F.silu(gate) * up))
 
     def _attention(self, x: Tensor, rotary: Rotary, attend: Attend) -> Tensor:
         q, k, v = self.qkv(x).split((self.q_size, self.kv_size, self.kv_size), dim=-1)
@@ -83,20 +84,30 @@ class Layer(nn.Module):
             q = rms_norm(q, self.q_norm, self.config.rms_norm_eps)
             k = rms_norm(k, self.k_norm, self.config.rms_norm_eps)
         attended = attend(self.index, rotate(q, rotary), rotate(k, rotary), v)
-        output: Tensor = self.output(attended.flatten(1))
-        return output
+        return self.group.sum(self.output(attended.flatten(1)))
 
 
 class Llama(nn.Module):
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, group: Group = ALONE) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.group = config, group
         self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.hidden_size))
-        self.layers = nn.ModuleList(Layer(config, index) for index in range(config.num_layers))
+        self.layers = nn.ModuleList(Layer(config, index, group) for index in range(config.num_layers))
         self.norm = nn.Parameter(torch.empty(config.hidden_size))
         if not config.tie_word_embeddings:
-            self.lm_head = nn.Parameter(torch.empty(config.vocab_size, config.hidden_size))
+            self.lm_head = nn.Parameter(torch.empty(len(self.head_rows), config.hidden_size))
         self.inverse_frequencies: Tensor | None = None
+
+    @property
+    def head_rows(self) -> range:
+        return self.config.shard.rows_of_head(self.config.vocab_size)
+
+    @property
+    def head(self) -> Tensor:
+        """[rows of this shard, hidden]"""
+        if not self.config.tie_word_embeddings:
+            return self.lm_head
+        return self.embedding[self.head_rows.start : self.head_rows.stop]
 
     def forward(self, input_ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """input_ids and positions [T] int64 → hidden states [T, hidden] after the last norm."""
@@ -106,10 +117,17 @@ class Llama(nn.Module):
             x = layer(x, rotary, attend)
         return rms_norm(x, self.norm, self.config.rms_norm_eps)
 
-    def compute_logits(self, hidden: Tensor) -> Tensor:
-        """[S, hidden] → [S, vocab] float32."""
-        head = self.embedding if self.config.tie_word_embeddings else self.lm_head
-        return F.linear(hidden, head).float()
+    def compute_logits(self, hidden: Tensor, out: Tensor | None = None) -> Tensor:
+        """[S, hidden] → [S, vocab] of the activations' dtype, on every rank the same; `out` holds them if given."""
+        shard, vocab_size = self.config.shard, self.config.vocab_size
+        if shard.size == 1:
+            return torch.matmul(hidden, self.head.t(), out=out)
+        missing = shard.width_of_head(vocab_size) - len(self.head_rows)
+        parts = self.group.gather(F.pad(F.linear(hidden, self.head), (0, missing)))
+        logits = hidden.new_empty((hidden.shape[0], vocab_size)) if out is None else out
+        for columns, part in zip(torch.split(logits, parts.shape[2], dim=1), parts, strict=False):
+            columns.copy_(part[:, : columns.shape[1]])
+        return logits
 
     def _build_rotary(self, positions: Tensor, dtype: torch.dtype) -> Rotary:
         if self.inverse_frequencies is None:

@@ -5,48 +5,44 @@ What the headers say is checked against the config before a weight is read.
 
 import json
 import logging
-import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from pagoda_server.model.config import ModelConfig
 from pagoda_server.model.llama import Layer, Llama
-from pagoda_server.model.read_ahead import Piece, cut, read_ahead
+from pagoda_server.model.read_ahead import cut, read_ahead
 from pagoda_server.model.safetensors_header import BadCheckpoint, StoredTensor, read_header
-from pagoda_server.quant.fp8 import E4M3, Fp8Linear, quantize_rows, replace_linears
+from pagoda_server.model.shard import ALONE, Group, Shard
+from pagoda_server.model.slots import Fp8Slot, PartSlot, Slot, check, is_kept, place
+from pagoda_server.quant.fp8 import Fp8Linear, replace_linears
 
 log = logging.getLogger(__name__)
-BLOCK_ROWS = 512
-WIDE = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 __all__ = ["BadCheckpoint", "load_model"]
 
 
-class Fp8Slot(NamedTuple):
-    """Where a weight is kept in fp8 that the checkpoint does not store so."""
-
-    values: Tensor
-    scales: Tensor
-    """[rows]"""
-
-
-Slot = Tensor | Fp8Slot
-
-
 def load_model(
-    folder: Path, config: ModelConfig, device: torch.device, dtype: torch.dtype, *, fp8: bool = False
+    folder: Path,
+    config: ModelConfig,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    fp8: bool = False,
+    group: Group = ALONE,
 ) -> Llama:
     """The decoder in eval form on `device`; with `fp8` its projections become fp8 as they are read, one by one.
+
+    Of `config.shard` alone: `group` is the ranks that hold the others. In fp8 its values and scales are those of the
+    whole model, as a row has one scale on all ranks.
 
     Raises `BadCheckpoint`, or ValueError for shapes that fp8 cannot have.
     """
     files = find_weight_files(folder)
     with torch.device("meta"):
-        model = Llama(config).to(dtype)
+        model = Llama(config, group).to(dtype)
         if fp8 or config.quantization is not None:
             replace_linears(model)
     allocate(model, device)
@@ -107,11 +103,17 @@ def build_tensor_slots(model: Llama) -> dict[str, Slot]:
     """Checkpoint names to the views of the parameters that they fill."""
     slots: dict[str, Slot] = {"model.embed_tokens.weight": model.embedding.data, "model.norm.weight": model.norm.data}
     if not model.config.tie_word_embeddings:
-        slots["lm_head.weight"] = model.lm_head.data
+        slots["lm_head.weight"] = _keep_rows_of_head(model)
     for index, layer in enumerate(model.layers):
         assert isinstance(layer, Layer)
         slots.update({f"model.layers.{index}.{name}": tensor for name, tensor in _build_layer_slots(layer).items()})
     return slots
+
+
+def _keep_rows_of_head(model: Llama) -> Slot:
+    if model.config.shard.size == 1:
+        return model.lm_head.data
+    return PartSlot(model.lm_head.data, 0, model.head_rows.start, model.config.vocab_size)
 
 
 def _build_kv_scale_slots(config: ModelConfig, scales: Tensor) -> dict[str, Slot]:
@@ -134,21 +136,33 @@ def _build_layer_slots(layer: Layer) -> dict[str, Slot]:
         slots |= {"self_attn.q_norm.weight": layer.q_norm.data, "self_attn.k_norm.weight": layer.k_norm.data}
     qkv_sizes, intermediate = [layer.q_size, layer.kv_size, layer.kv_size], layer.config.intermediate_size
     merged = (
-        (layer.qkv, ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], qkv_sizes),
-        (layer.output, ["self_attn.o_proj"], [layer.config.hidden_size]),
-        (layer.gate_up, ["mlp.gate_proj", "mlp.up_proj"], [intermediate, intermediate]),
-        (layer.down, ["mlp.down_proj"], [layer.config.hidden_size]),
+        (layer.qkv, ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], qkv_sizes, 0),
+        (layer.output, ["self_attn.o_proj"], [layer.config.hidden_size], 1),
+        (layer.gate_up, ["mlp.gate_proj", "mlp.up_proj"], [intermediate, intermediate], 0),
+        (layer.down, ["mlp.down_proj"], [layer.config.hidden_size], 1),
     )
-    for linear, names, sizes in merged:
+    for linear, names, sizes, dimension in merged:
         for kind, parts in _split_parameters(linear, sizes, stored_fp8=layer.config.quantization is not None).items():
-            slots |= {f"{name}.{kind}": part for name, part in zip(names, parts, strict=True)}
+            kept = [_keep_part(part, dimension, layer.config.shard) for part in parts]
+            slots |= {f"{name}.{kind}": part for name, part in zip(names, kept, strict=True)}
     return slots
 
 
-def _split_parameters(linear: nn.Module, sizes: list[int], *, stored_fp8: bool) -> dict[str, list[Slot]]:
+def _keep_part(slot: Tensor | Fp8Slot, dimension: int, shard: Shard) -> Slot:
+    """Of a projection that is divided by rows (0) or columns (1). NB: biases and scales have no columns."""
+    kept = slot.values if isinstance(slot, Fp8Slot) else slot
+    if shard.size == 1 or dimension >= kept.dim():
+        return slot
+    size = kept.shape[dimension]
+    return PartSlot(slot, dimension, shard.rank * size, shard.size * size)
+
+
+def _split_parameters(
+    linear: nn.Module, sizes: list[int], *, stored_fp8: bool
+) -> dict[str, list[Tensor] | list[Fp8Slot]]:
     """A merged projection's parameters by their names, cut into the parts that a checkpoint has."""
     parts = {name: list(torch.split(parameter.data, sizes)) for name, parameter in linear.named_parameters()}
-    slots: dict[str, list[Slot]] = {name: [*tensors] for name, tensors in parts.items()}
+    slots: dict[str, list[Tensor] | list[Fp8Slot]] = {**parts}
     if isinstance(linear, Fp8Linear) and not stored_fp8:
         del slots["weight_scale"]
         slots["weight"] = [Fp8Slot(*pair) for pair in zip(parts["weight"], parts["weight_scale"], strict=True)]
@@ -157,72 +171,22 @@ def _split_parameters(linear: nn.Module, sizes: list[int], *, stored_fp8: bool) 
 
 def _read_weights(tensors: Sequence[StoredTensor], slots: Mapping[str, Slot], device: torch.device) -> None:
     begin = time.perf_counter()
-    for piece, values in read_ahead([piece for tensor in tensors for piece in cut(tensor)], device):
+    pieces = [piece for tensor in tensors for piece in cut(tensor) if is_kept(piece, slots[tensor.name])]
+    for piece, values in read_ahead(pieces, device):
         place(piece, slots[piece.tensor.name], values)
-    seconds, gigabytes = time.perf_counter() - begin, sum(tensor.num_bytes for tensor in tensors) / 1e9
+    seconds, gigabytes = time.perf_counter() - begin, sum(piece.num_bytes for piece in pieces) / 1e9
     log.info("weights read: GB=%.2f seconds=%.2f GB_per_second=%.2f", gigabytes, seconds, gigabytes / seconds)
 
 
-def check(tensor: StoredTensor, slot: Slot) -> None:
-    """Whether the file's tensor can fill the slot, by its shape and type. Raises `BadCheckpoint`."""
-    if isinstance(slot, Tensor) and _is_scale(tensor):
-        if math.prod(tensor.shape) not in (1, slot.numel()):
-            raise BadCheckpoint(
-                f"tensor {tensor.name} has shape {list(tensor.shape)}; supported are one value or {slot.numel()}"
-            )
-        return
-    values = slot.values if isinstance(slot, Fp8Slot) else slot
-    if values.shape != tensor.shape:
-        raise BadCheckpoint(
-            f"tensor {tensor.name} has shape {list(tensor.shape)}; config.json asks for {list(values.shape)}"
-        )
-    accepted = (E4M3,) if isinstance(slot, Tensor) and slot.dtype == E4M3 else WIDE
-    if tensor.dtype not in accepted:
-        names = " or ".join(str(dtype).removeprefix("torch.") for dtype in accepted)
-        raise BadCheckpoint(
-            f"tensor {tensor.name} is {tensor.dtype}; by config.json it is {names}: fetch the model again"
-        )
-
-
-def place(piece: Piece, slot: Slot, values: Tensor) -> None:
-    """The only way of values into the model, some rows at a time, on the device's current stream.
-
-    Widths change, and what the model keeps in fp8 and the file does not is quantized, on the device.
-    """
-    if isinstance(slot, Fp8Slot):
-        _place_quantized(Fp8Slot(*(part[piece.first : piece.last] for part in slot)), values)
-    elif _is_scale(piece.tensor):
-        _place_scale(piece.tensor.name, slot, values)
-    else:
-        rows = slot[piece.first : piece.last] if slot.dim() else slot
-        rows.copy_(values.to(slot.device, non_blocking=True))
-
-
-def _is_scale(tensor: StoredTensor) -> bool:
-    return tensor.name.endswith("_scale")
-
-
-def _place_quantized(slot: Fp8Slot, tensor: Tensor) -> None:
-    """By blocks of rows, so that what is wide for a moment takes memory from no KV page."""
-    blocks = (torch.split(part, BLOCK_ROWS) for part in (slot.values, slot.scales, tensor))
-    for values, scales, wide in zip(*blocks, strict=True):
-        quantized, block_scales = quantize_rows(wide.to(values.device, non_blocking=True))
-        values.copy_(quantized)
-        scales.copy_(block_scales[:, 0])
-
-
-def _place_scale(name: str, slot: Tensor, tensor: Tensor) -> None:
-    """One scale for all rows, or one a row."""
-    wide = tensor.float().flatten()
-    if not bool(((wide > 0) & wide.isfinite()).all()):
-        raise BadCheckpoint(f"tensor {name} holds {wide.min().item()} to {wide.max().item()}; scales are above 0")
-    slot.copy_(wide.expand(slot.numel()).view(slot.shape))
-
-
 def _is_redundant(name: str, config: ModelConfig) -> bool:
-    """Tied heads are not read; `input_scale` is the scale of all tokens, where each has its own here."""
+    """Tied heads are not read; `input_scale` is the scale of all tokens, where each has its own here.
+
+    What is added to a sum of all ranks is the first one's.
+    """
+    has_bias = {"o_proj.bias": config.output_bias, "down_proj.bias": config.mlp_bias}
     return (
         name.endswith("rotary_emb.inv_freq")
+        or (config.shard.rank > 0 and has_bias.get(".".join(name.split(".")[-2:]), False))
         or (name == "lm_head.weight" and config.tie_word_embeddings)
         or (name.endswith("_proj.input_scale") and config.quantization is not None)
     )

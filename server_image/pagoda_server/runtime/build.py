@@ -1,7 +1,12 @@
-"""From settings to an engine ready to step: model, pages, runner, capacity. All that is decided once, at start."""
+"""From settings to an engine ready to step: model, pages, runner, capacity. All that is decided once, at start.
+
+Each rank of a divided model goes the same way: it loads its part, the ranks agree on sizes, each builds its runner.
+"""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -9,15 +14,18 @@ from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.scheduler import Limits
 from pagoda_server.engine.step import Engine, Runner
-from pagoda_server.model.config import ModelConfig, UnsupportedModel, read_model_config
+from pagoda_server.model.config import ModelConfig, UnsupportedModel, divide, read_model_config
 from pagoda_server.model.llama import Llama
 from pagoda_server.model.loader import load_model
+from pagoda_server.model.shard import Shard
+from pagoda_server.parallel.group import join_group, leave_group
+from pagoda_server.parallel.leader import Followers
 from pagoda_server.phases import Phases
 from pagoda_server.quant.fp8 import E4M3
-from pagoda_server.runtime.cache import count_page_bytes
 from pagoda_server.runtime.capacity import measure_capacity
 from pagoda_server.runtime.graphs import choose_buckets
 from pagoda_server.runtime.runner import ModelRunner
+from pagoda_server.runtime.sizes import build_limits, count_pages, fit_model_len
 from pagoda_server.wire import Hello
 
 log = logging.getLogger(__name__)
@@ -28,60 +36,101 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 class BuiltEngine:
     engine: Engine
     hello: Hello
+    close: Callable[[], None] = lambda: None
+    """Ends the other ranks. Call it once the engine steps no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRank:
+    """One rank's part of the model, and how many pages fit beside it."""
+
+    model: Llama
+    kv_dtype: torch.dtype
+    num_pages: int
+
+    def build_runner(self, config: EngineConfig, limits: Limits, num_pages: int, phases: Phases) -> Runner:
+        """NB: on a GPU it captures graphs, which takes all ranks."""
+        return build_runner(
+            self.model,
+            limits,
+            num_pages,
+            config.page_size,
+            phases=phases,
+            kv_dtype=self.kv_dtype,
+            measure_projections=config.measure_projections,
+            deterministic=config.deterministic,
+        )
 
 
 def build_engine(config: EngineConfig, phases: Phases | None = None) -> BuiltEngine:
-    """Raises `UnsupportedModel` or ValueError with the field to change. `phases` are timed, and ended here."""
+    """With the ranks that `config.tensor_parallel` asks for: this process is the first of them.
+
+    Raises `UnsupportedModel` or ValueError with the field to change. `phases` are timed, and ended here.
+    """
     phases = phases or Phases()
+    check_ranks(config)
+    followers = Followers(config)
+
+    def close() -> None:
+        leave_group(orderly=followers.close())
+
+    try:
+        engine, hello = _build_with(followers, config, phases)
+    except BaseException:
+        close()
+        raise
+    return BuiltEngine(engine, hello, close)
+
+
+def check_ranks(config: EngineConfig) -> None:
+    """Before any process is started."""
+    divide(read_model_config(config.model), Shard(0, config.tensor_parallel))
+    present = torch.cuda.device_count()
+    if choose_device(config).type == "cuda" and config.tensor_parallel > present:
+        raise ValueError(f"tensor_parallel is {config.tensor_parallel} but this machine has {present} GPUs; lower it")
+
+
+def load_rank(config: EngineConfig, shard: Shard, store: Path, phases: Phases) -> LoadedRank:
+    """Waits for the other ranks, if there are any: they meet at the file `store`."""
     with phases.time("read_config"):
-        model_config = read_model_config(config.model)
+        model_config = divide(read_model_config(config.model), shard)
     with phases.time("open_device"):
-        device, dtype = choose_device(config), choose_dtype(config, model_config)
+        device, dtype = choose_device(config, shard.rank), choose_dtype(config, model_config)
         refuse_fp8_before_ada(config, model_config, device)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
         torch.zeros(1, device=device)
+        group = join_group(shard, device, dtype, store)
     if config.deterministic and (config.quantization == "fp8" or model_config.quantization is not None):
         raise ValueError(
             "deterministic is set but the weights are fp8, whose product depends on the batch; "
             "serve 16-bit weights with quantization 'none' (an fp8 KV cache is fine), or leave it off"
         )
     with phases.time("load_weights"):
-        model = load_model(config.model, model_config, device, dtype, fp8=config.quantization == "fp8")
-    limits_len = choose_model_len(config, model_config)
+        model = load_model(config.model, model_config, device, dtype, fp8=config.quantization == "fp8", group=group)
     kv_dtype = E4M3 if config.kv_cache_dtype == "fp8" else dtype
-    num_pages = count_pages(config, model_config, device, dtype, kv_dtype)
-    max_model_len = min(limits_len, num_pages * config.page_size)
-    if config.max_model_len is not None and max_model_len < config.max_model_len:
-        raise ValueError(
-            f"max_model_len is {config.max_model_len} but the KV pages hold {max_model_len} tokens; "
-            "lower it, or raise kv_cache_bytes (CPU) or gpu_memory_fraction (GPU)"
-        )
-    limits = Limits(
-        max_model_len=max_model_len,
-        max_num_seqs=config.max_num_seqs,
-        max_num_batched_tokens=config.max_batched_tokens,
-        vocab_size=model_config.vocab_size,
-        eos_token_ids=model_config.eos_token_ids,
-    )
+    return LoadedRank(model, kv_dtype, count_pages(config, model_config, device, dtype, kv_dtype))
+
+
+def _build_with(followers: Followers, config: EngineConfig, phases: Phases) -> tuple[Engine, Hello]:
+    loaded = load_rank(config, Shard(0, config.tensor_parallel), followers.store, phases)
+    num_pages = followers.agree_on_pages(loaded.num_pages)
+    max_model_len = fit_model_len(config, loaded.model.config, num_pages)
+    limits = build_limits(config, loaded.model.config, max_model_len)
+    followers.begin(num_pages, max_model_len)
+    runner = followers.join(loaded.build_runner(config, limits, num_pages, phases), limits.max_num_seqs)
     pool = PagePool(num_pages, config.page_size)
-    runner = build_runner(
-        model,
-        limits,
-        num_pages,
-        config.page_size,
-        kv_dtype=kv_dtype,
-        phases=phases,
-        measure_projections=config.measure_projections,
-        deterministic=config.deterministic,
-    )
     with phases.time("measure_capacity"):
         measured = measure_capacity(runner, limits, pool) if config.measure_capacity else None
     capacity = None if measured is None else measured.tokens_per_second
+    device, dtype = loaded.model.embedding.device, loaded.model.embedding.dtype
     log.info(
-        "engine built: device=%s dtype=%s weights=%s kv_cache=%s pages=%d max_model_len=%d capacity=%s",
+        "engine built: device=%s ranks=%d dtype=%s weights=%s kv_cache=%s pages=%d max_model_len=%d capacity=%s",
         device,
+        config.tensor_parallel,
         dtype,
-        "fp8" if config.quantization == "fp8" or model_config.quantization else dtype,
-        kv_dtype,
+        "fp8" if config.quantization == "fp8" or loaded.model.config.quantization else dtype,
+        loaded.kv_dtype,
         num_pages,
         max_model_len,
         capacity,
@@ -97,14 +146,14 @@ def build_engine(config: EngineConfig, phases: Phases | None = None) -> BuiltEng
     phases.end()
     hello = Hello(
         max_model_len=max_model_len,
-        max_num_seqs=config.max_num_seqs,
-        vocab_size=model_config.vocab_size,
-        eos_token_ids=list(model_config.eos_token_ids),
+        max_num_seqs=limits.max_num_seqs,
+        vocab_size=limits.vocab_size,
+        eos_token_ids=list(limits.eos_token_ids),
         device=device.type,
         dtype=str(dtype).removeprefix("torch."),
         start_seconds=phases.seconds,
     )
-    return BuiltEngine(engine, hello)
+    return engine, hello
 
 
 def build_runner(
@@ -164,13 +213,13 @@ def _build_gpu_runner(
     return runner
 
 
-def choose_device(config: EngineConfig) -> torch.device:
-    name = config.device
+def choose_device(config: EngineConfig, rank: int = 0) -> torch.device:
+    name: str = config.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is 'cuda' but this machine has no CUDA GPU; give 'cpu' or 'auto'")
-    return torch.device(name)
+    return torch.device(name, rank) if name == "cuda" else torch.device(name)
 
 
 def refuse_fp8_before_ada(config: EngineConfig, model: ModelConfig, device: torch.device) -> None:
@@ -198,39 +247,3 @@ def choose_dtype(config: EngineConfig, model: ModelConfig) -> torch.dtype:
     if name not in DTYPES:
         raise UnsupportedModel(f"config.json: dtype is {name!r}; supported are {', '.join(DTYPES)}")
     return DTYPES[name]
-
-
-def choose_model_len(config: EngineConfig, model: ModelConfig) -> int:
-    if config.max_model_len is None:
-        return model.max_position_embeddings
-    if config.max_model_len > model.max_position_embeddings:
-        raise ValueError(
-            f"max_model_len is {config.max_model_len} but the model knows "
-            f"{model.max_position_embeddings} positions; lower it"
-        )
-    return config.max_model_len
-
-
-def count_pages(
-    config: EngineConfig, model: ModelConfig, device: torch.device, dtype: torch.dtype, kv_dtype: torch.dtype
-) -> int:
-    """Pages in the memory left beside weights (already loaded) and activations (estimated)."""
-    page_bytes = count_page_bytes(model, config.page_size, kv_dtype)
-    if device.type == "cpu":
-        budget_bytes = config.kv_cache_bytes
-    else:
-        free_bytes, total_bytes = torch.cuda.mem_get_info(device)
-        unused_share_bytes = int(total_bytes * (1.0 - config.gpu_memory_fraction))
-        budget_bytes = free_bytes - unused_share_bytes - estimate_activation_bytes(config, model, dtype)
-    if budget_bytes < page_bytes:
-        raise ValueError(
-            f"{budget_bytes} bytes are left for KV pages of {page_bytes} bytes each; "
-            "raise kv_cache_bytes (CPU) or gpu_memory_fraction (GPU), or lower max_batched_tokens"
-        )
-    return budget_bytes // page_bytes
-
-
-def estimate_activation_bytes(config: EngineConfig, model: ModelConfig, dtype: torch.dtype) -> int:
-    """A step's peak, generously: the widest activations of all its tokens, and four float32 copies of the logits."""
-    token_bytes = dtype.itemsize * (6 * model.hidden_size + 4 * model.intermediate_size)
-    return config.max_batched_tokens * token_bytes + config.max_num_seqs * model.vocab_size * 16

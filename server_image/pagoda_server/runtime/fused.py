@@ -6,7 +6,6 @@ the KV pages are one kernel, and nothing waits for the host.
 
 from collections.abc import Callable
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -31,11 +30,6 @@ class FusedDecoder:
         frequencies = build_inverse_frequencies(config.head_dim, config.rope_theta, config.rope_scaling)
         self.cos, self.sin = build_rotary_table(frequencies.to(model.embedding.device), max_position)
 
-    @property
-    def head(self) -> Tensor:
-        """[vocab, hidden]"""
-        return self.model.embedding if self.model.config.tie_word_embeddings else self.model.lm_head
-
     def forward(self, input_ids: Tensor, positions: Tensor, slots: Tensor, attend: Attend) -> Tensor:
         """input_ids, positions and slots [T] → hidden states [T, hidden] after the last norm."""
         eps = self.model.config.rms_norm_eps
@@ -45,9 +39,16 @@ class FusedDecoder:
             qkv = ways.qkv.read(stream, layer.attention_norm, eps, layer.qkv)
             q = self._write(layer, qkv, positions, slots, cache)
             ways.output.write(attend(q, cache).flatten(1), layer.output, stream)
+            self._sum(stream)
             x = ways.gate_up.read_gated(stream, layer.mlp_norm, eps, layer.gate_up)
             ways.down.write(x, layer.down, stream)
+            self._sum(stream)
         return stream.norm(self.model.norm, eps)
+
+    def _sum(self, stream: Stream) -> None:
+        """Of a shard, what is pending is one rank's share. NB: ways that add to the total are for a model alone."""
+        if stream.pending is not None:
+            stream.pending = self.model.group.sum(stream.pending)
 
     def _write(self, layer: Layer, qkv: Tensor, positions: Tensor, slots: Tensor, cache: LayerCache) -> Tensor:
         config = self.model.config
@@ -71,5 +72,5 @@ class FusedDecoder:
     def compute_logits(self, hidden: Tensor, out: Tensor | None = None) -> Tensor:
         """[S, hidden] → [S, vocab] of the activations' dtype."""
         if self.linears.otherwise is ALL_INVARIANT:
-            return invariant_linear(hidden, self.head, out=out)
-        return torch.matmul(hidden, self.head.t(), out=out)
+            return invariant_linear(hidden, self.model.head, out=out)
+        return self.model.compute_logits(hidden, out)

@@ -84,7 +84,7 @@ class ModelRunner:
     def forward(self, chunks: Sequence[Chunk]) -> Tensor:
         """Logits [S, vocab] float32 of the chunks that sample, in their order."""
         batch = build_batch(chunks, self.page_size, self.device)
-        return self.model.compute_logits(self.compute_hidden(batch)[batch.sample_indices])
+        return self.model.compute_logits(self.compute_hidden(batch)[batch.sample_indices]).float()
 
     @torch.inference_mode()
     def compute_hidden(self, batch: Batch) -> Tensor:

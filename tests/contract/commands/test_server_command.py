@@ -55,15 +55,18 @@ def test_the_engine_runs_as_the_spec_says(caching: bool) -> None:
         "prefixCaching": caching,
         "quantization": "fp8",
         "kvCacheDtype": "fp8",
+        "tensorParallel": 2,
     }
     config = parse_command(build_command(engine=engine)).engine
     assert (config.max_model_len, config.max_num_seqs, config.max_batched_tokens) == (1024, 8, 512)
     assert config.prefix_caching is caching
-    assert (config.quantization, config.kv_cache_dtype) == ("fp8", "fp8")
+    assert (config.quantization, config.kv_cache_dtype, config.tensor_parallel) == ("fp8", "fp8", 2)
 
 
 def test_the_engine_process_gets_the_settings_of_the_server() -> None:
-    config = parse_command(build_command(engine={"quantization": "fp8", "kvCacheDtype": "fp8", "maxNumSeqs": 3})).engine
+    config = parse_command(
+        build_command(engine={"quantization": "fp8", "kvCacheDtype": "fp8", "tensorParallel": 2})
+    ).engine
     args = build_parser().parse_args(build_engine_command(config)[3:])
     assert build_engine_config(args, args.socket) == config
 

@@ -35,10 +35,11 @@ def parse(name: str = "m", **spec: Any) -> ModelDeployment:
         ({"engine": {"quantization": "awq"}}, "not supported yet"),
         ({"engine": {"quantization": "gptq"}}, "not supported yet"),
         ({"engine": {"kvCacheDtype": "int8"}}, "'auto' or 'fp8'"),
-        ({"engine": {"tensorParallel": 2}}, "not supported yet"),
+        ({"engine": {"tensorParallel": 2}, "resources": {"gpus": 1}}, "resources.gpus must be engine.tensorParallel"),
+        ({"engine": {"tensorParallel": 2}, "resources": {"gpus": 0}}, "set both to the same number"),
         ({"engine": {"speculative": {}}}, "not supported yet"),
         ({"resources": {"profile": "h100"}}, "not supported yet"),
-        ({"resources": {"gpus": 2}}, "not supported yet"),
+        ({"resources": {"gpus": 2}}, "resources.gpus must be engine.tensorParallel"),
         ({"queue": {"fairness": "key"}}, "not supported yet"),
         ({"queue": {"priorities": []}}, "not supported yet"),
         ({"ingress": {"host": "a.b", "gateway": {"name": "g"}}}, "not supported yet"),
@@ -65,3 +66,10 @@ def test_the_model_alone_is_enough() -> None:
     mdep = parse()
     assert (mdep.spec.fixed_replicas, mdep.spec.gpus, mdep.served_model_name) == (1, 1, "m")
     assert parse(model={"uri": "bundled://pagoda-tiny"}).spec.gpus == 0
+
+
+def test_a_divided_model_asks_for_a_gpu_a_rank() -> None:
+    assert parse(engine={"tensorParallel": 4}).spec.gpus == 4
+    assert parse(engine={"tensorParallel": 2}, resources={"gpus": 2}).spec.gpus == 2
+    assert parse(resources={"gpus": 0}).spec.gpus == 0
+    assert parse(model={"uri": "bundled://pagoda-tiny"}, engine={"tensorParallel": 2}).spec.gpus == 2

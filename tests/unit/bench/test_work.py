@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from bench.arguments import choose_model_len
-from bench.limits import GPUS, compute_decode_limit, compute_work_limit
+from bench.limits import GPUS, compute_decode_limit, compute_work_limit, name_gpus
 from bench.model_dir import build_config, build_vocabulary, build_weight_shapes
 from bench.plan import DECODE_POINTS, LOADS, build_jobs
 from bench.shapes import SHAPES, Precision
@@ -117,6 +117,13 @@ def test_fp8_and_rated_limits_are_the_higher_ones(model: str) -> None:
 
     assert limit("fp8") > limit("bf16")
     assert limit("bf16")[0] > limit("bf16")[1] > 0
+
+
+def test_two_gpus_have_twice_the_limit_of_one() -> None:
+    point, name = DecodePoint(64, 1024), "NVIDIA H100 80GB HBM3"
+    one, two = (compute_decode_limit(name_gpus(count, name), "llama-3.1-8b", "bf16", point) for count in (1, 2))
+    assert one is not None and two is not None
+    assert two.rated == pytest.approx(2 * one.rated, abs=1)
 
 
 def test_an_unknown_gpu_has_no_limit() -> None:

@@ -1,5 +1,8 @@
-"""The fast runner chooses the reference's tokens, one step ahead of the host, whatever batch and preemptions."""
+"""The fast runner chooses the reference's tokens, one step ahead of the host, whatever batch, preemptions and ranks."""
 
+import socket
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -7,13 +10,17 @@ import torch
 import transformers
 
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.scheduler import Limits
-from pagoda_server.engine.step import Engine, Runner
+from pagoda_server.engine.scheduler import Chunk, Limits
+from pagoda_server.engine.step import Engine, Launched, Runner
 from pagoda_server.kernels.gemv import GemvTile
 from pagoda_server.kernels.linear import LinearTile, build_linear_scratch
-from pagoda_server.model.config import read_model_config
+from pagoda_server.model.config import divide, read_model_config
 from pagoda_server.model.llama import Llama
 from pagoda_server.model.loader import load_model
+from pagoda_server.model.shard import Shard
+from pagoda_server.parallel.channel import Channel
+from pagoda_server.parallel.leader import ParallelRunner
+from pagoda_server.parallel.messages import Mirror, Step
 from pagoda_server.quant.fp8 import E4M3
 from pagoda_server.runtime.gpu_runner import GpuRunner
 from pagoda_server.runtime.linears import Gemv, LinearPlan, Tiled, Ways
@@ -129,4 +136,97 @@ def test_fp8_weights_and_pages_give_the_references_tokens_and_bear_preemption(tm
     expected, _ = answer(ModelRunner(model, 16, PAGE_SIZE, E4M3), 16, CROWDED)
     found, some = answer(GpuRunner(model, LIMITS, 5, PAGE_SIZE, kv_dtype=E4M3), 5, CROWDED)
     assert some == 1
+    assert tokens_of(found) == tokens_of(expected)
+
+
+VARIED = [
+    (20, Sampling(max_tokens=2, temperature=0.0)),
+    (3, Sampling(max_tokens=3, temperature=0.0, frequency_penalty=0.7, presence_penalty=0.4, repetition_penalty=1.3)),
+    (9, Sampling(max_tokens=3, temperature=0.0, stop_token_ids=(7,), min_tokens=2)),
+]
+"""Penalties and stops held back are for the tokens that a follower hears of last."""
+
+
+class Turns:
+    """Two ranks as threads of this process: one computes until both must meet, as the interpreter is not for two."""
+
+    def __init__(self) -> None:
+        self.turn, self.meeting = threading.Lock(), threading.Barrier(2, timeout=60)
+        self.shares: dict[int, torch.Tensor] = {}
+
+    def exchange(self, rank: int, x: torch.Tensor) -> torch.Tensor:
+        """[2, *x.shape]"""
+        self.shares[rank] = x.clone()
+        self.turn.release()
+        self.meeting.wait()
+        both = torch.stack([self.shares[0], self.shares[1]])
+        self.meeting.wait()
+        self.turn.acquire()
+        return both
+
+
+class TurnGroup:
+    """Implements `Group`."""
+
+    def __init__(self, turns: Turns, rank: int) -> None:
+        self.turns, self.rank = turns, rank
+
+    def sum(self, x: torch.Tensor) -> torch.Tensor:
+        return self.turns.exchange(self.rank, x).sum(0)
+
+    def gather(self, x: torch.Tensor) -> torch.Tensor:
+        return self.turns.exchange(self.rank, x)
+
+
+class TurnRunner:
+    """A rank's own runner, which computes when it is its turn."""
+
+    def __init__(self, runner: Runner, turns: Turns) -> None:
+        self.runner, self.turns = runner, turns
+
+    @property
+    def run_ahead(self) -> int:
+        return self.runner.run_ahead
+
+    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+        with self.turns.turn:
+            return self.runner.launch(chunks)
+
+    def prepare_next(self) -> bool:
+        return self.runner.prepare_next()
+
+
+def follow(runner: Runner, channel: Channel) -> None:
+    mirror = Mirror()
+    try:
+        while True:
+            runner.launch(mirror.follow(channel.receive(Step)))
+    except ConnectionError:
+        channel.close()
+
+
+@pytest.mark.parametrize(("pages", "requests", "preempted"), [(16, VARIED, 0), (5, CROWDED, 1)])
+def test_two_ranks_choose_the_tokens_of_one(
+    pages: int, requests: list[tuple[int, Sampling]], preempted: int, tmp_path: Path
+) -> None:
+    expected, _ = answer(ModelRunner(build_model("llama", tmp_path), 16, PAGE_SIZE), 16, requests)
+    turns, config = Turns(), read_model_config(tmp_path)
+    shards = [
+        load_model(
+            tmp_path,
+            divide(config, Shard(rank, 2)),
+            torch.device("cpu"),
+            torch.float32,
+            group=TurnGroup(turns, rank),
+        )
+        for rank in range(2)
+    ]
+    own, other = (TurnRunner(GpuRunner(shard, LIMITS, pages, PAGE_SIZE), turns) for shard in shards)
+    ours, theirs = (Channel(end) for end in socket.socketpair())
+    follower = threading.Thread(target=follow, args=(other, theirs))
+    follower.start()
+    found, some = answer(ParallelRunner(own, [ours], LIMITS.max_num_seqs), pages, requests)
+    ours.close()
+    follower.join()
+    assert some == preempted
     assert tokens_of(found) == tokens_of(expected)

@@ -1,0 +1,63 @@
+"""A follower's process: one rank of the model, which launches what the leading rank launches and drops the results.
+
+It chooses the same tokens by itself: logits are gathered on all ranks, and noise has no state.
+"""
+
+import logging
+import signal
+import socket
+
+from pagoda_server.model.shard import Shard
+from pagoda_server.parallel.channel import Channel, end_at_once, watch
+from pagoda_server.parallel.messages import Begin, Join, Loaded, Mirror, Step
+from pagoda_server.phases import Phases
+from pagoda_server.runtime.build import LoadedRank, load_rank
+from pagoda_server.runtime.sizes import build_limits
+
+log = logging.getLogger(__name__)
+
+
+def run_follower(descriptor: int) -> None:
+    """Until the leader ends, which ends this process at once, wherever it is; or until a step fails."""
+    channel = Channel(socket.socket(fileno=descriptor))
+    watch({0: channel}, lambda _: end())
+    try:
+        follow(channel)
+    except ConnectionError:
+        end()
+    except Exception:
+        log.critical("rank cannot continue", exc_info=True)
+        end_at_once(1)
+
+
+def follow(channel: Channel) -> None:
+    join, phases = channel.receive(Join), Phases()
+    loaded = load(join, channel, phases)
+    begin = channel.receive(Begin)
+    limits = build_limits(join.config, loaded.model.config, begin.max_model_len)
+    runner, mirror = loaded.build_runner(join.config, limits, begin.num_pages, phases), Mirror()
+    log.info("rank ready: rank=%d", join.rank)
+    while True:
+        step = channel.receive(Step)
+        if step.parts:
+            runner.launch(mirror.follow(step))
+        else:
+            runner.prepare_next()
+
+
+def load(join: Join, channel: Channel, phases: Phases) -> LoadedRank:
+    """Tells the leader how it went, which ends this process if it went wrong."""
+    try:
+        loaded = load_rank(join.config, Shard(join.rank, join.config.tensor_parallel), join.store, phases)
+    except Exception as error:
+        log.exception("rank cannot load: rank=%d", join.rank)
+        channel.send(Loaded(error=str(error)))
+        while True:
+            signal.pause()
+    channel.send(Loaded(num_pages=loaded.num_pages))
+    return loaded
+
+
+def end() -> None:
+    log.info("the leading rank ended, and this one with it")
+    end_at_once(0)

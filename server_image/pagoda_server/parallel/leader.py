@@ -1,0 +1,158 @@
+"""The leading rank's side: it starts the followers, agrees with them on sizes, and tells them each step.
+
+The leader is the engine's own process: it alone has scheduler and sockets. Ranks that are apart by one step would wait
+for each other for ever, so whatever goes wrong on one of them ends them all.
+"""
+
+import logging
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from pagoda_server.engine.config import EngineConfig
+from pagoda_server.engine.scheduler import Chunk
+from pagoda_server.engine.step import Launched, Runner, RunnerBroken, Sampled
+from pagoda_server.parallel.channel import Channel, encode, end_at_once, watch
+from pagoda_server.parallel.messages import Begin, Join, Loaded, Outline, Step
+
+log = logging.getLogger(__name__)
+LOAD_SECONDS = 900.0
+"""How much longer than the leader a follower may take to load its part of the model."""
+END_SECONDS = 10.0
+
+
+class Followers:
+    """Ranks 1 to N - 1, each a process on this machine. None of them when the model is on one rank."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.store = config.socket.with_suffix(".ranks")
+        """The file at which the ranks meet."""
+        self.store.unlink(missing_ok=True)  # of an engine that was killed
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._channels: dict[int, Channel] = {}
+        self._closing = False
+        self._runner: ParallelRunner | None = None
+        for rank in range(1, config.tensor_parallel):
+            self._processes[rank], self._channels[rank] = start_follower()
+            self._channels[rank].send(Join(config, rank, self.store))
+        if self._channels:
+            watch(self._channels, self._end_with)
+
+    @property
+    def process_ids(self) -> list[int]:
+        return [process.pid for process in self._processes.values()]
+
+    def agree_on_pages(self, own: int) -> int:
+        """The fewest that any rank has memory for. Raises RuntimeError with a follower's trouble."""
+        counts = [own]
+        for rank, channel in self._channels.items():
+            loaded = channel.receive(Loaded, LOAD_SECONDS)
+            if loaded.error is not None:
+                raise RuntimeError(f"rank {rank} of {len(self._channels) + 1}: {loaded.error}")
+            counts.append(loaded.num_pages)
+        return min(counts)
+
+    def begin(self, num_pages: int, max_model_len: int) -> None:
+        """They build their runners, which waits for the leader to build its own."""
+        for channel in self._channels.values():
+            channel.send(Begin(num_pages, max_model_len))
+
+    def join(self, runner: Runner, num_rows: int) -> Runner:
+        """The runner of all ranks, `runner` being the leader's own."""
+        if not self._channels:
+            return runner
+        self._runner = ParallelRunner(runner, list(self._channels.values()), num_rows)
+        return self._runner
+
+    def close(self) -> bool:
+        """Ends them, and lets go of the leader's own runner. Whether the ranks were all alive and at the same step."""
+        self._closing = True
+        lost = [rank for rank, process in self._processes.items() if process.poll() is not None]
+        for channel in self._channels.values():
+            channel.close()
+        for process in self._processes.values():
+            end(process)
+        for rank in lost:
+            self._report(rank)
+        self.store.unlink(missing_ok=True)
+        return not lost and self._runner is not None and self._runner.close()
+
+    def _end_with(self, rank: int) -> None:
+        if not self._closing:
+            end(self._processes[rank])
+            self._report(rank)
+            end_at_once(1)
+
+    def _report(self, rank: int) -> None:
+        process = self._processes[rank]
+        log.critical(
+            "a rank ended, and the engine with it: rank=%d pid=%d code=%d", rank, process.pid, process.returncode
+        )
+
+
+def start_follower() -> tuple[subprocess.Popen[bytes], Channel]:
+    own, given = socket.socketpair()
+    with given:
+        command = [sys.executable, "-m", "pagoda_server", "engine-rank", f"--descriptor={given.fileno()}"]
+        process = subprocess.Popen(command, pass_fds=[given.fileno()], start_new_session=True)
+    return process, Channel(own)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Its channel is closed, so it ends by itself; by force after a while."""
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+class ParallelRunner:
+    """Implements `pagoda_server.engine.step.Runner`: a step goes to the followers, then to the leader's own runner."""
+
+    def __init__(self, runner: Runner, followers: Sequence[Channel], num_rows: int) -> None:
+        self._runner = runner
+        self._followers = followers
+        self._outline = Outline(num_rows)
+        self._is_broken = False
+
+    @property
+    def run_ahead(self) -> int:
+        return self._runner.run_ahead
+
+    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+        with self._all_or_none():
+            self._tell(self._outline.describe(chunks))
+            wait = self._runner.launch(chunks)
+
+        def wait_or_break() -> list[Sampled]:
+            with self._all_or_none():
+                return wait()
+
+        return wait_or_break
+
+    def prepare_next(self) -> bool:
+        with self._all_or_none():
+            self._tell(Step([]))
+            return self._runner.prepare_next()
+
+    def _tell(self, step: Step) -> None:
+        frame = encode(step)
+        for follower in self._followers:
+            follower.send_frame(frame)
+
+    def close(self) -> bool:
+        """No step comes after it. False when one had failed."""
+        del self._runner
+        return not self._is_broken
+
+    @contextmanager
+    def _all_or_none(self) -> Iterator[None]:
+        """A step that failed here may have been done elsewhere."""
+        try:
+            yield
+        except Exception as error:
+            self._is_broken = True
+            raise RunnerBroken("the ranks are no longer at the same step") from error

@@ -1,0 +1,98 @@
+"""Tiny models, and engines of one or several ranks around each. The other ranks are real processes."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from pagoda_server.engine.config import EngineConfig
+from pagoda_server.runtime.build import BuiltEngine, build_engine
+from pagoda_server.wire import Sampling, Submit, TokenLogprobs
+
+torch.set_num_threads(1)
+TINY = Path(__file__).parents[3] / "server_image" / "sample_model" / "pagoda-tiny"
+SIZES: dict[str, Any] = {
+    "vocab_size": 199,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 96,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.3,
+    "eos_token_id": None,
+}
+BUILDERS: dict[str, Callable[[], Any]] = {
+    "llama-biased": lambda: transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True)
+    ),
+    "qwen2-tied": lambda: transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**SIZES, tie_word_embeddings=True)),
+    "qwen3": lambda: transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**SIZES, head_dim=32)),
+}
+Answers = dict[str, tuple[list[int], list[TokenLogprobs]]]
+
+
+@pytest.fixture(autouse=True)
+def paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other ranks run what these tests import."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path.endswith("server_image")))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folders = {"pagoda-tiny": TINY}
+    for name, build in BUILDERS.items():
+        torch.manual_seed(7)
+        model, folders[name] = build(), tmp_path_factory.mktemp(name)
+        with torch.no_grad():
+            for parameter, tensor in model.named_parameters():
+                if parameter.endswith("bias"):
+                    tensor.normal_(std=0.3)
+        model.save_pretrained(folders[name])
+    return folders
+
+
+@pytest.fixture
+def build(models: dict[str, Path], tmp_path: Path) -> Iterator[Callable[..., BuiltEngine]]:
+    built: list[BuiltEngine] = []
+
+    def build_one(model: str, ranks: int, **settings: Any) -> BuiltEngine:
+        config = EngineConfig(
+            model=models[model],
+            socket=tmp_path / "engine.sock",
+            device="cpu",
+            dtype="float32",
+            tensor_parallel=ranks,
+            **{"kv_cache_bytes": 16 << 20, "max_num_seqs": 8, "max_batched_tokens": 32, **settings},
+        )
+        built.append(build_engine(config))
+        return built[-1]
+
+    yield build_one
+    for one in built:
+        one.close()
+
+
+@pytest.fixture
+def answer() -> Callable[[BuiltEngine, list[Sampling]], Answers]:
+    """Each request's tokens and log-probabilities; prompts differ in length."""
+
+    def run(built: BuiltEngine, samplings: list[Sampling]) -> Answers:
+        engine, answers = built.engine, {}
+        for index, sampling in enumerate(samplings):
+            prompt = [3 + (7 * index + 11 * position) % 190 for position in range(9 + 13 * index)]
+            assert engine.submit(Submit(str(index), prompt, sampling)) is None
+            answers[str(index)] = ([], [])
+        while engine.has_work:
+            for delta in engine.step():
+                answers[delta.request_id][0].extend(delta.token_ids)
+                answers[delta.request_id][1].extend(delta.logprobs or ())
+        return answers
+
+    return run
