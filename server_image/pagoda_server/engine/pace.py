@@ -10,7 +10,7 @@ because full batches serve everyone sooner.
 from dataclasses import dataclass
 
 PROMPT_SHARE = 0.7
-PROMPT_WEIGHT = 8
+PROMPT_WEIGHT = 16
 LEAST_PROMPT_TOKENS = 128
 """So few cost hardly more than none: until about 180 on Hopper, the weights' bytes take longer than the products."""
 

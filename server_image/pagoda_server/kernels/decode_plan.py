@@ -21,8 +21,8 @@ from pagoda_server.kernels.arguments import check_tensor
 MIN_PIECE_TOKENS = 128
 PROGRAMS_PER_SM = 3
 """Of `decode_attention` that run at once."""
-MAX_WAVES = 4
-PARTS: tl.constexpr = tl.constexpr(12)
+MAX_WAVES = 2
+PARTS: tl.constexpr = tl.constexpr(14)
 """Of the longest context, at most; with the waves 16 candidates."""
 START_PAGES: tl.constexpr = tl.constexpr(1)
 """What it costs to begin a piece, in pages."""
@@ -68,7 +68,7 @@ def build_decode_plan(
     device: torch.device,
     programs_per_sm: int = PROGRAMS_PER_SM,
 ) -> DecodePlan:
-    """Allocates about (max_batch + 200) * heads * head_dim * 4 bytes."""
+    """Allocates about (max_batch + 100) * heads * head_dim * 4 bytes."""
     if not 0 < max_batch <= 4096:
         raise ValueError(f"max_batch is {max_batch}; give 1 to 4096")
     wave_pieces = max(1, programs_per_sm * count_sms(device) // kv_heads)
