@@ -4,11 +4,8 @@ from pathlib import Path
 import pytest
 
 from bench.charts import Curve, build_curve, describe_origin, draw_charts, select_decode
-from bench.kernel_cases import Case
-from bench.kernels import record_row
-from bench.limits import GPUS, Rates, compute_decode_limit, compute_work_limit
-from bench.measurement import NO_MODEL, Recorder, read_lines
-from bench.results import Row, Run, merge, parse_rows, render
+from bench.limits import GPUS, compute_decode_limit, compute_work_limit
+from bench.results import Row, Run, parse_rows
 from bench.roofline import list_points
 from bench.workload import INPUT_RATE, DecodePoint, PrefillPoint, build_prefill
 
@@ -57,24 +54,6 @@ def test_prefill_at_its_limit_lies_on_the_flat_of_the_roof() -> None:
 def test_mixed_work_and_http_have_no_place_in_a_roofline() -> None:
     rows = [replace(DECODE, work=work) for work in ("W1", "HTTP streams=32", "interference 32 streams, 8000 in")]
     assert list_points(rows, ["ours", "vllm"]) == []
-
-
-def test_a_kernels_row_keeps_its_floor_bytes_and_arithmetic(tmp_path: Path) -> None:
-    lines = tmp_path / "lines.jsonl"
-    recorder = Recorder(model=NO_MODEL, engine="ours", version="0.1.0", gpu=GPU, lines=lines, environment="")
-    case = Case("decode", "8B, 32 x 8192", 4.8e9, 9.6e9, lambda: lambda: None)
-    record_row(recorder, case, [0.0019, 0.002, 0.0022], Rates(4e12, 788e12))
-    [row] = merge([], read_lines(lines.read_text().splitlines()))
-    assert (row.work, row.unit, row.ours, row.limit, row.limit_measured) == (
-        "kernel decode 8B, 32 x 8192",
-        "µs",
-        2000.0,
-        1000.0,
-        1200.0,
-    )
-    assert "| 50.0 % |" in render([row, DECODE])
-    [point] = list_points([row], ["ours"])
-    assert (point.intensity, point.tflops) == (2.0, pytest.approx(4.8))
 
 
 def test_charts_are_drawn_from_the_results_alone(tmp_path: Path) -> None:
