@@ -7,12 +7,13 @@ token counts as `PROMPT_WEIGHT` of those who wait for a next one, because then t
 because full batches serve everyone sooner.
 """
 
+import math
 from dataclasses import dataclass
 
 PROMPT_SHARE = 0.7
 PROMPT_WEIGHT = 16
-LEAST_PROMPT_TOKENS = 128
-"""So few cost hardly more than none: until about 180 on Hopper, the weights' bytes take longer than the products."""
+LEAST_PROMPT_TOKENS = 64
+"""So few cost hardly more than none, until a context is very long: the weights' bytes take longer than the products."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +24,21 @@ class StepCost:
     context_token_seconds: float
     """Of each token in the contexts of the requests that decode."""
     prompt_token_seconds: float
+    prompt_pair_seconds: float = 0.0
+    """Of each pair of a prompt's token and one before it, which attention works through."""
 
 
-def limit_prompt_tokens(cost: StepCost, num_context_tokens: int, num_decodes: int, num_prompts: int) -> int:
+def limit_prompt_tokens(
+    cost: StepCost, num_context_tokens: int, num_decodes: int, num_prompts: int, num_done_tokens: int = 0
+) -> int:
     """For a step in which `num_decodes` requests decode, with so many tokens in their contexts together.
 
-    `num_prompts` requests want a first token and could have one.
+    `num_prompts` requests want a first token and could have one; of the first of them so many tokens are done.
     """
     share = max(PROMPT_SHARE, PROMPT_WEIGHT * num_prompts / max(num_decodes, 1))
     decode_seconds = cost.base_seconds + cost.context_token_seconds * num_context_tokens
-    return max(LEAST_PROMPT_TOKENS, int(share * decode_seconds / cost.prompt_token_seconds))
+    seconds, pair_seconds = share * decode_seconds, cost.prompt_pair_seconds
+    # n tokens take n * first + n * n / 2 * pair seconds
+    first_seconds = cost.prompt_token_seconds + pair_seconds * num_done_tokens
+    num_tokens = 2.0 * seconds / (first_seconds + math.sqrt(first_seconds**2 + 2.0 * pair_seconds * seconds))
+    return max(LEAST_PROMPT_TOKENS, int(num_tokens))

@@ -184,9 +184,10 @@ class Engine:
         decodes = [request.num_tokens for request in scheduler.running if request.is_decoding]
         if cost is None or not decodes:
             return scheduler.schedule()
-        num_begun = sum(request.num_pending_tokens > 1 for request in scheduler.running)
-        num_prompts = num_begun + min(len(scheduler.waiting), scheduler.num_free_rows)
-        return scheduler.schedule(limit_prompt_tokens(cost, sum(decodes), len(decodes), num_prompts))
+        begun = [request.num_computed_tokens for request in scheduler.running if request.num_pending_tokens > 1]
+        num_prompts = len(begun) + min(len(scheduler.waiting), scheduler.num_free_rows)
+        num_done_tokens = begun[0] if begun else 0
+        return scheduler.schedule(limit_prompt_tokens(cost, sum(decodes), len(decodes), num_prompts, num_done_tokens))
 
     def _launch(self, chunks: Sequence[Chunk]) -> None:
         self._flights.append(Flight(chunks, self.runner.launch(chunks), self._find_occupancy()))

@@ -1,8 +1,9 @@
 """What this device can serve, measured in a few steps at start: what autoscaling aims by until real load was seen."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pagoda_server.engine.pace import StepCost
 from pagoda_server.engine.pages import PagePool
@@ -13,6 +14,7 @@ from pagoda_server.wire import Sampling
 
 MAX_CONTEXT_TOKENS = 1024
 PREFILL_TOKENS = 256
+LONG_PROMPT_TOKENS = 8192
 ENOUGH_RUNS = 3
 """Of the smallest and the largest batch; the fastest counts."""
 LEAST_SECONDS = 1e-9
@@ -54,10 +56,33 @@ def measure_capacity(
         decode_times, prefill_times = (
             _time_batches(runner, chunks, budget_seconds / 2, clock) for chunks in (decode, prefill)
         )
+        can_afford = 2 * ENOUGH_RUNS * prefill_times[1] < budget_seconds / 2
+        pair_seconds = _measure_pair(runner, limits, requests, pool.page_size, clock) if can_afford else 0.0
     finally:
         for request in requests:
             pool.release(request.page_ids)
-    return _evaluate(decode_times, prefill_times, decode[0].end, prefill[0].num_tokens)
+    measured = _evaluate(decode_times, prefill_times, decode[0].end, prefill[0].num_tokens)
+    return replace(measured, step_cost=replace(measured.step_cost, prompt_pair_seconds=pair_seconds))
+
+
+def _measure_pair(
+    runner: Runner, limits: Limits, requests: Sequence[Request], page_size: int, clock: Callable[[], float]
+) -> float:
+    """Seconds of attention for a pair of tokens: of a chunk at the end of a long prompt, more than at its beginning.
+
+    The prompt lies on the pages of all `requests`. 0 when they hold no long one.
+    """
+    page_ids = [page_id for request in requests for page_id in request.page_ids]
+    num_tokens = min(LONG_PROMPT_TOKENS, limits.max_model_len - 1, len(page_ids) * page_size)
+    count = min(PREFILL_TOKENS, limits.max_num_batched_tokens)
+    if num_tokens < 4 * count:
+        return 0.0
+    prompt = replace(requests[0], token_ids=[0] * num_tokens, num_prompt_tokens=num_tokens, page_ids=page_ids)
+    begin, end = (
+        _time_batches(runner, [Chunk(prompt, start, count, samples=False)], math.inf, clock)[1]
+        for start in (0, num_tokens - count)
+    )
+    return max(end - begin, 0.0) / (count * (num_tokens - count))
 
 
 def _evaluate(decode_times: dict[int, float], prefill_times: dict[int, float], context: int, prompt: int) -> Measured:

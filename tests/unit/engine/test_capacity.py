@@ -14,11 +14,15 @@ from pagoda_server.runtime.capacity import choose_context, measure_capacity
 
 @dataclass
 class Device:
-    """A step takes `step_seconds` and `token_seconds` for each of its tokens; the first one `first_seconds` more."""
+    """A step takes `step_seconds` and `token_seconds` for each of its tokens; the first one `first_seconds` more.
+
+    And `pair_seconds` for each pair of a prompt's token and one before its chunk.
+    """
 
     step_seconds: float
     token_seconds: float
     first_seconds: float = 0.0
+    pair_seconds: float = 0.0
     now: float = 0.0
     batches: list[list[Chunk]] = field(default_factory=list)
 
@@ -26,6 +30,7 @@ class Device:
 
     def launch(self, chunks: Sequence[Chunk]) -> Launched:
         self.now += self.step_seconds + self.token_seconds * sum(chunk.num_tokens for chunk in chunks)
+        self.now += self.pair_seconds * sum(c.start * c.num_tokens for c in chunks if c.num_tokens > 1)
         self.now += 0.0 if self.batches else self.first_seconds
         self.batches.append(list(chunks))
         return list
@@ -52,9 +57,11 @@ def test_it_is_the_mean_of_full_decode_and_prefill_steps() -> None:
 
 
 def test_what_a_step_costs_is_told_apart() -> None:
-    device = Device(step_seconds=0.004, token_seconds=1e-5, first_seconds=30.0)
+    device = Device(step_seconds=0.004, token_seconds=1e-5, first_seconds=30.0, pair_seconds=1e-9)
     measured = measure_capacity(device, build_limits(), PagePool(2000), clock=lambda: device.now)
     assert measured is not None
+    assert device.now - 30.0 <= 1.1
+    assert measured.step_cost.prompt_pair_seconds == pytest.approx(1e-9)
     assert measured.step_cost.base_seconds == pytest.approx(0.004)
     assert measured.step_cost.context_token_seconds == pytest.approx(1e-5 / 1024)
     assert measured.step_cost.prompt_token_seconds == pytest.approx(1e-5)

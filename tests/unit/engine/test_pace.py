@@ -18,13 +18,17 @@ LIMITS = Limits(max_model_len=10_000, max_num_seqs=64, max_num_batched_tokens=81
 class TimedRunner:
     """A device that works on one step after another."""
 
-    def __init__(self, run_ahead: int) -> None:
+    def __init__(self, run_ahead: int, pair_seconds: float) -> None:
         self.run_ahead, self.now, self.busy_until = run_ahead, 0.0, 0.0
+        self.pair_seconds = pair_seconds
 
     def launch(self, chunks: Sequence[Chunk]) -> Launched:
         prompt_tokens = sum(chunk.num_tokens for chunk in chunks if chunk.num_tokens > 1)
         context_tokens = sum(chunk.end for chunk in chunks if chunk.num_tokens == 1)
-        seconds = BASE + PER_CONTEXT_TOKEN * context_tokens + PER_PROMPT_TOKEN * prompt_tokens
+        pairs = sum(chunk.num_tokens * (chunk.start + chunk.num_tokens / 2) for chunk in chunks if chunk.num_tokens > 1)
+        seconds = (
+            BASE + PER_CONTEXT_TOKEN * context_tokens + PER_PROMPT_TOKEN * prompt_tokens + self.pair_seconds * pairs
+        )
         self.busy_until = end = max(self.now, self.busy_until) + seconds
 
         def wait() -> list[tuple[int, None]]:
@@ -35,15 +39,15 @@ class TimedRunner:
 
 
 class Streams:
-    def __init__(self, run_ahead: int) -> None:
-        self.runner = TimedRunner(run_ahead)
+    def __init__(self, run_ahead: int, pair_seconds: float = 0.0) -> None:
+        self.runner = TimedRunner(run_ahead, pair_seconds)
         self.engine = Engine(
             self.runner,
             LIMITS,
             PagePool(2000, 64),
             prefix_caching=False,
             clock=lambda: self.runner.now,
-            step_cost=StepCost(BASE, PER_CONTEXT_TOKEN, PER_PROMPT_TOKEN),
+            step_cost=StepCost(BASE, PER_CONTEXT_TOKEN, PER_PROMPT_TOKEN, pair_seconds),
         )
         self.first_tokens: dict[str, float] = {}
         self.gaps: list[float] = []
@@ -61,9 +65,13 @@ class Streams:
             self.gaps.append(self.runner.now - before)
 
 
+@pytest.mark.parametrize("pair_seconds", [0.0, 3e-9])
 @pytest.mark.parametrize("run_ahead", [0, 1])
-def test_a_long_prompt_does_not_double_the_gap_between_the_tokens_of_others(run_ahead: int) -> None:
-    streams = Streams(run_ahead)
+def test_a_long_prompt_does_not_double_the_gap_between_the_tokens_of_others(
+    run_ahead: int, pair_seconds: float
+) -> None:
+    """Where its tokens cost the same, and where its last ones cost twice as much as its first."""
+    streams = Streams(run_ahead, pair_seconds)
     for index in range(32):
         streams.submit(f"stream {index}", 100, 1000)
     for _ in range(50):
@@ -75,7 +83,8 @@ def test_a_long_prompt_does_not_double_the_gap_between_the_tokens_of_others(run_
     while "long" not in streams.first_tokens:
         streams.step()
     assert max(streams.gaps) < 2 * usual
-    assert streams.runner.now - begin < 3 * 8000 * PER_PROMPT_TOKEN, "and it is not put off for long"
+    alone_seconds = 8000 * PER_PROMPT_TOKEN + 8000**2 / 2 * pair_seconds
+    assert streams.runner.now - begin < 3 * alone_seconds, "and it is not put off for long"
 
 
 def test_a_crowd_of_prompts_is_not_held_back_by_the_first_that_decode() -> None:
