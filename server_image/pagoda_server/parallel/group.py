@@ -36,6 +36,8 @@ ONE_SHOT_DTYPES = (torch.bfloat16, torch.float32)
 def join_group(shard: Shard, device: torch.device, dtype: torch.dtype, store: Path) -> Group:
     """All ranks call it once, with a `store` file that none had used; `device` is this rank's own.
 
+    Once in a process: memory that ranks share is known by a name, which a second group would have too.
+
     It waits for the others. Raises `torch.distributed.DistError` or RuntimeError when they cannot be reached.
     """
     if shard.size == 1:
@@ -44,7 +46,7 @@ def join_group(shard: Shard, device: torch.device, dtype: torch.dtype, store: Pa
     on_gpu = device.type == "cuda"
     dist.init_process_group(
         "nccl" if on_gpu else "gloo",
-        init_method=f"file://{store}",
+        store=dist.FileStore(str(store), shard.size),
         rank=shard.rank,
         world_size=shard.size,
         timeout=PATIENCE,

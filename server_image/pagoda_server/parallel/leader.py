@@ -27,7 +27,7 @@ class Followers:
     """Ranks 1 to N - 1, each a process on this machine. None of them when the model is on one rank."""
 
     def __init__(self, config: EngineConfig) -> None:
-        self.store = config.socket.with_suffix(".ranks")
+        self.store = config.socket.with_suffix(".ranks").absolute()
         """The file at which the ranks meet."""
         self.store.unlink(missing_ok=True)  # of an engine that was killed
         self._processes: dict[int, subprocess.Popen[bytes]] = {}

@@ -59,13 +59,17 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def build(models: dict[str, Path], tmp_path: Path) -> Iterator[Callable[..., BuiltEngine]]:
+def build(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., BuiltEngine]]:
+    """With a socket named as from a command line, by a relative path."""
+    monkeypatch.chdir(tmp_path)
     built: list[BuiltEngine] = []
 
     def build_one(model: str, ranks: int, **settings: Any) -> BuiltEngine:
         config = EngineConfig(
             model=models[model],
-            socket=tmp_path / "engine.sock",
+            socket=Path("engine.sock"),
             device="cpu",
             dtype="float32",
             tensor_parallel=ranks,
