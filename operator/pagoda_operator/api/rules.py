@@ -49,6 +49,12 @@ def _gpus_agree(spec: s.Spec) -> bool:
     return gpus in (None, ranks) or (gpus == 0 and ranks == 1)
 
 
+def _deterministic_can_be(spec: s.Spec) -> bool:
+    engine = spec.engine
+    is_plain = engine.quantization != "fp8" and engine.dtype != "float32"
+    return not engine.deterministic or (is_plain and engine.tensor_parallel == 1 and spec.resources.gpus != 0)
+
+
 def _path_has_no_dots(model: s.Model) -> bool:
     return not (model.uri.startswith("pvc://") and ".." in model.uri)
 
@@ -81,6 +87,17 @@ RULES: tuple[Rule, ...] = (
         "resources.gpus must be engine.tensorParallel, the GPUs that the model is divided over: remove resources.gpus, "
         "or set both to the same number",
         _gpus_agree,
+    ),
+    Rule(
+        ("spec",),
+        "!has(self.engine) || !has(self.engine.deterministic) || !self.engine.deterministic || "
+        "!((has(self.engine.quantization) && self.engine.quantization == 'fp8') || "
+        "(has(self.engine.dtype) && self.engine.dtype == 'float32') || "
+        "(has(self.engine.tensorParallel) && self.engine.tensorParallel > 1) || "
+        "(has(self.resources) && has(self.resources.gpus) && self.resources.gpus == 0))",
+        "engine.deterministic is for 16-bit weights on one GPU: remove it, or remove quantization fp8, dtype float32, "
+        "tensorParallel and gpus 0",
+        _deterministic_can_be,
     ),
     _absent("spec", "tracing", "tracing", "spec.tracing is"),
     _absent("spec", "cost", "cost", "spec.cost is"),

@@ -100,6 +100,11 @@ class Engine(ApiModel):
         description="Share of the GPU's memory for weights and KV cache. Absent: the engine's own, about 0.9.",
     )
     prefix_caching: bool = Field(default=True, description="Reuse the KV pages of prompts that begin alike.")
+    deterministic: bool = Field(
+        default=False,
+        description="The same tokens for the same request and seed, to the bit, whatever runs beside it. Slower; for "
+        "16-bit weights on one GPU.",
+    )
     speculative: Speculative | None = Field(default=None, description="Guess tokens ahead and check them in one step.")
 
 

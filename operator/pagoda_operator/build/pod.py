@@ -137,7 +137,8 @@ def _server_command(mdep: ModelDeployment) -> list[str]:
         ("--gpu-memory-fraction", engine.gpu_memory_fraction),
     ):
         command += [flag, str(value)] if value is not None else []
-    return command + ([] if engine.prefix_caching else ["--no-prefix-caching"])
+    command += [] if engine.prefix_caching else ["--no-prefix-caching"]
+    return command + (["--deterministic"] if engine.deterministic else [])
 
 
 def _server_resources(mdep: ModelDeployment) -> Object:

@@ -46,7 +46,7 @@ def join_group(shard: Shard, device: torch.device, dtype: torch.dtype, store: Pa
     on_gpu = device.type == "cuda"
     dist.init_process_group(
         "nccl" if on_gpu else "gloo",
-        store=dist.FileStore(str(store), shard.size),
+        store=dist.FileStore(str(store), shard.size),  # type: ignore[attr-defined]
         rank=shard.rank,
         world_size=shard.size,
         timeout=PATIENCE,

@@ -46,6 +46,11 @@ def test_the_server_knows_whose_it_is() -> None:
     assert (settings.namespace, settings.model_deployment, settings.served_model_name) == ("team", "chat", "public")
 
 
+def test_deterministic_is_passed_on() -> None:
+    assert parse_command(build_command(engine={"deterministic": True})).engine.deterministic
+    assert not parse_command(build_command()).engine.deterministic
+
+
 @pytest.mark.parametrize("caching", [True, False])
 def test_the_engine_runs_as_the_spec_says(caching: bool) -> None:
     engine = {
