@@ -13,7 +13,7 @@ from pagoda_operator.cluster.apply import apply_object, apply_status, delete_obj
 from pagoda_operator.cluster.client import ApiError, Client
 from pagoda_operator.cluster.events import apply_event
 from pagoda_operator.cluster.read import read_events, read_object
-from pagoda_operator.handlers.observe import read_world
+from pagoda_operator.handlers.observe import read_world, sum_loads
 from pagoda_operator.handlers.queue import Key
 from pagoda_operator.handlers.store import MODEL, Id, Object, Store, id_of
 from pagoda_operator.metrics import Metrics
@@ -132,14 +132,13 @@ def show_model(
 
 
 def _load_figures(ready_pods: int, loads: Mapping[str, Load]) -> dict[str, float | None]:
-    """Sums are known only when every ready pod has told its load."""
-    known = list(loads.values()) if ready_pods and len(loads) == ready_pods else None
-    measured = [c for load in loads.values() if (c := load.capacity_tokens_per_second) is not None]
+    """Known only when every ready pod has told its load, as in the status."""
+    total = sum_loads(ready_pods, loads)
     return {
-        "tokens_per_second": sum(load.tokens_per_second for load in known) if known else None,
-        "demand_tokens_per_second": sum(load.demand_tokens_per_second for load in known) if known else None,
-        "queued_requests": float(sum(load.queued for load in known)) if known else None,
-        "capacity_tokens_per_second": max(measured, default=None),
+        "tokens_per_second": None if total is None else total.tokens_per_second,
+        "capacity_tokens_per_second": None if total is None else total.capacity_tokens_per_second,
+        "demand_tokens_per_second": None if total is None else sum(x.demand_tokens_per_second for x in loads.values()),
+        "queued_requests": None if total is None else float(sum(x.queued for x in loads.values())),
     }
 
 
