@@ -6,14 +6,31 @@ import statistics
 import time
 import tomllib
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.arguments import SEQUENCE_TOKENS, add_offline_arguments, add_point_arguments, choose_model_len
+from bench.arguments import (
+    SEQUENCE_TOKENS,
+    add_offline_arguments,
+    add_point_arguments,
+    argument_of,
+    choose_model_len,
+)
 from bench.limits import compute_decode_limit, name_gpus
 from bench.measurement import Recorder, read_gpu_name
 from bench.offline import check_length, measure_works
-from bench.workload import OUTPUT_RATE, TEMPERATURE, DecodePoint, Work, build_prefill, build_uniform, build_w1
+from bench.workload import (
+    OUTPUT_RATE,
+    TEMPERATURE,
+    DecodePoint,
+    Work,
+    build_closed_loop,
+    build_prefill,
+    build_uniform,
+    build_w1,
+    parse_width,
+)
 
 if TYPE_CHECKING:
     from pagoda_server.engine.step import Engine
@@ -57,21 +74,31 @@ def build_engine(args: argparse.Namespace, max_model_len: int, tensor_parallel: 
 
 def submit(engine: "Engine", work: Work) -> None:
     """Raises RuntimeError when the engine refuses a request."""
+    for index in range(len(work.prompts)):
+        submit_one(engine, work, index)
+
+
+def submit_one(engine: "Engine", work: Work, index: int) -> None:
     from pagoda_server.wire import Sampling, Submit
 
-    for index, (prompt, length) in enumerate(zip(work.prompts, work.output_lengths, strict=True)):
-        sampling = Sampling(max_tokens=length, temperature=TEMPERATURE, ignore_eos=True)
-        refusal = engine.submit(Submit(request_id=str(index), prompt_token_ids=prompt, sampling=sampling))
-        if refusal is not None:
-            raise RuntimeError(f"{work.name}: request {index} was refused: {refusal.message}")
+    sampling = Sampling(max_tokens=work.output_lengths[index], temperature=TEMPERATURE, ignore_eos=True)
+    refusal = engine.submit(Submit(request_id=str(index), prompt_token_ids=work.prompts[index], sampling=sampling))
+    if refusal is not None:
+        raise RuntimeError(f"{work.name}: request {index} was refused: {refusal.message}")
 
 
-def run_work(engine: "Engine", work: Work) -> float:
-    """Seconds. Raises RuntimeError when tokens are missing."""
+def run_work(engine: "Engine", work: Work, streams: int | None = None) -> float:
+    """Seconds, of all at once or of a closed loop of so many streams. Raises RuntimeError when tokens are missing."""
+    waiting = iter(range(len(work.prompts)))
     begin, made = time.perf_counter(), 0
-    submit(engine, work)
+    for index in islice(waiting, streams):
+        submit_one(engine, work, index)
     while engine.has_work:
-        made += sum(len(delta.token_ids) for delta in engine.step())
+        for delta in engine.step():
+            made += len(delta.token_ids)
+            if delta.finish_reason is not None:
+                for index in islice(waiting, 1):
+                    submit_one(engine, work, index)
     seconds = time.perf_counter() - begin
     check_length(work, made)
     return seconds
@@ -113,6 +140,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.pagoda_offline", description=__doc__)
     add_point_arguments(add_offline_arguments(parser, precisions=("bf16", "fp8")))
     add_engine_arguments(parser)
+    parser.add_argument(
+        "--streams",
+        type=argument_of(parse_width),
+        nargs="*",
+        default=[],
+        metavar="STREAMSxREQUESTS",
+        help="closed loops, the work of bench.serving without HTTP",
+    )
     parser.add_argument("--tensor-parallel", type=int, default=1, help="GPUs to divide the model over (default 1)")
     parser.add_argument("--budget-seconds", type=float, default=20, help="of a decode sample (default %(default)s)")
     parser.add_argument("--note", default="", help="what is special about this engine, kept with the figures")
@@ -137,6 +172,10 @@ def measure(engine: "Engine", recorder: Recorder, args: argparse.Namespace) -> N
     run_work(engine, build_uniform(2, 64, 8))
     works = [*map(build_w1, args.divide), *map(build_prefill, args.prefill)]
     measure_works(recorder, works, partial(run_work, engine), args.repeats)
+    for width in args.streams:
+        work = build_closed_loop(width)
+        seconds = [run_work(engine, work, width.streams) for _ in range(args.repeats)]
+        recorder.record(work.name, OUTPUT_RATE, [float(round(work.num_output_tokens / each)) for each in seconds])
     for point in args.decode:
         measure_decode(engine, recorder, point, args)
 

@@ -11,6 +11,7 @@ PREFILL_POINTS = ("32,8192",)
 LOADS = ("1x8", "32x128", "256x1024")
 LARGE = ("llama-3.1-8b", "qwen3-8b")
 SERVED = ("qwen3-0.6b", "llama-3.1-8b")
+CLOSED = ("--divide", "--streams", *LOADS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,10 @@ class Job:
 def build_jobs() -> dict[str, Job]:
     jobs = [*_offline_jobs("vllm"), *_offline_jobs("ours"), *_served_jobs("vllm"), *_served_jobs("ours")]
     jobs += [Job(name=f"start/{model}", model=model, module="start", flags=(), weights=True) for model in SERVED]
+    jobs += [
+        Job(name=f"closed/{model}", model=model, module="pagoda_offline", flags=CLOSED, weights=True)
+        for model in SERVED
+    ]
     jobs += _transformers_jobs()
     return {job.name: job for job in jobs}
 

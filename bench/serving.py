@@ -9,38 +9,23 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.arguments import add_model_arguments
+from bench.arguments import add_model_arguments, argument_of
 from bench.http_load import Load, Report, run_load
 from bench.interference import LongPrompts, build_load, measure_rounds
 from bench.measurement import Recorder, read_gpu_name
 from bench.pagoda_offline import read_version
 from bench.processes import exit_on_sigterm, running
 from bench.vllm_offline import ENVIRONMENT
-from bench.workload import OUTPUT_RATE
+from bench.workload import CLOSED_TOKENS_IN, CLOSED_TOKENS_OUT, OUTPUT_RATE, Width, parse_width
 
 STOP_SECONDS = 30
 POLL_SECONDS = 0.02
 CACHE_VARIABLES = ("VLLM_CACHE_ROOT", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
-TOKENS_IN, TOKENS_OUT = 512, 256
 MAX_MODEL_LEN = "16384"
 INTERFERENCE_ROUNDS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Width:
-    streams: int
-    requests: int
-
-
-def parse_width(text: str) -> Width:
-    streams, _, requests = text.partition("x")
-    if not (streams.isdecimal() and requests.isdecimal() and 1 <= int(streams) <= int(requests)):
-        raise argparse.ArgumentTypeError(f"load is {text!r}: give STREAMSxREQUESTS, such as 32x128")
-    return Width(int(streams), int(requests))
 
 
 def build_command(engine: str, folder: Path, model: str, port: int) -> list[str]:
@@ -83,7 +68,7 @@ def answers(url: str) -> bool:
 
 def record_report(recorder: Recorder, report: Report) -> None:
     work = f"HTTP streams={report.streams}"
-    note = f"{report.requests} requests, {TOKENS_IN} tokens in, {TOKENS_OUT} out"
+    note = f"{report.requests} requests, {CLOSED_TOKENS_IN} tokens in, {CLOSED_TOKENS_OUT} out"
     if report.failed:
         note += f", {report.failed} FAILED: {report.first_error}"
     figures = {
@@ -106,8 +91,8 @@ def measure(recorder: Recorder, url: str, widths: list[Width]) -> None:
             model=recorder.model,
             streams=width.streams,
             requests=width.requests,
-            tokens_in=TOKENS_IN,
-            tokens_out=TOKENS_OUT,
+            tokens_in=CLOSED_TOKENS_IN,
+            tokens_out=CLOSED_TOKENS_OUT,
         )
         record_report(recorder, run_load(load))
 
@@ -134,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("engine", choices=("vllm", "ours"))
     add_model_arguments(parser)
     parser.add_argument("--port", type=int, default=8123)
-    parser.add_argument("--loads", type=parse_width, nargs="+", required=True, metavar="STREAMSxREQUESTS")
+    parser.add_argument("--loads", type=argument_of(parse_width), nargs="+", required=True, metavar="STREAMSxREQUESTS")
     parser.add_argument("--interference", action="store_true", help="measure streams beside long prompts too")
     parser.add_argument("--log", type=Path, default=Path("server.log"), help="of the server (default %(default)s)")
     parser.add_argument("--start-limit-seconds", type=float, default=300)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from random import Random
 
 TEMPERATURE = 0.6
+CLOSED_TOKENS_IN, CLOSED_TOKENS_OUT = 512, 256
+"""Of each request of a closed loop, over HTTP or not."""
 OUTPUT_RATE, INPUT_RATE = "output tokens/s", "input tokens/s"
 RATES = (OUTPUT_RATE, INPUT_RATE)
 """Units of which more is better; of all others less is."""
@@ -107,6 +109,27 @@ def parse_prefill_point(text: str) -> PrefillPoint:
 def build_prefill(point: PrefillPoint) -> Work:
     work = build_uniform(point.batch, point.length - 1, 1)
     return Work(point.name, work.prompts, work.output_lengths, INPUT_RATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Width:
+    """A closed loop: as many requests under way at any time as there are streams, until all are answered."""
+
+    streams: int
+    requests: int
+
+
+def parse_width(text: str) -> Width:
+    """`32x128`. Raises ValueError."""
+    streams, _, requests = text.partition("x")
+    if not (streams.isdecimal() and requests.isdecimal() and 1 <= int(streams) <= int(requests)):
+        raise ValueError(f"load is {text!r}: give STREAMSxREQUESTS, such as 32x128")
+    return Width(int(streams), int(requests))
+
+
+def build_closed_loop(width: Width) -> Work:
+    work = build_uniform(width.requests, CLOSED_TOKENS_IN, CLOSED_TOKENS_OUT)
+    return Work(f"offline streams={width.streams}", work.prompts, work.output_lengths)
 
 
 def parse_pair(text: str) -> tuple[int, int]:
