@@ -81,7 +81,8 @@ def build_plan_call(lengths: list[int]) -> Call:
 
 def list_decode_choices() -> Iterator[Case]:
     """What `choose_pipeline` and PROGRAMS_PER_SM chose from."""
-    choices = [(None, 4), (None, 2), (None, 8), *((Pipeline(*one), 4) for one in ((4, 2), (4, 4), (2, 3), (8, 3)))]
+    choices: list[tuple[Pipeline | None, int]] = [(None, programs) for programs in (PROGRAMS_PER_SM, 2, 4, 8)]
+    choices += [(Pipeline(*one), PROGRAMS_PER_SM) for one in ((4, 2), (4, 4), (2, 3), (8, 3))]
     for shape, lengths in {"1 x 8192": [8192], "32 x 2048": [2048] * 32, "256 x 1024": [1024] * 256}.items():
         for pipeline, programs in choices:
             name = "default" if pipeline is None else f"{pipeline.num_warps}w {pipeline.num_stages}s"

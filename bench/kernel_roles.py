@@ -16,10 +16,24 @@ PATTERNS: tuple[tuple[Role, tuple[str, ...]], ...] = (
     ("attention", ("_decode_kernel", "_merge_kernel", "_plan_kernel", "_prefill_kernel", "flash", "fmha")),
     ("norm, rope, activation", ("_norm_kernel", "_rope_kernel", "_silu_mul", "_quantize_kernel")),
     ("sampler", ("_scan_kernel", "choose_kernel", "_adjust_kernel", "softmax", "topk")),
-    ("projections", ("_gemv_kernel", "_linear_kernel", "gemm", "gemv", "nvjet", "cutlass", "splitk", "xmma")),
+    (
+        "projections",
+        ("_gemv_kernel", "_linear_kernel", "_invariant_kernel", "gemm", "gemv", "nvjet", "cutlass", "splitk", "xmma"),
+    ),
     (
         "copies",
-        ("_prepare_kernel", "_append_kernel", "memcpy", "memset", "copy", "gather", "index", "catarray", "elementwise")
+        (
+            "_prepare_kernel",
+            "_length_kernel",
+            "_append_kernel",
+            "memcpy",
+            "memset",
+            "copy",
+            "gather",
+            "index",
+            "catarray",
+            "elementwise",
+        )
         + ("fillfunctor", "embedding"),
     ),
 )

@@ -144,9 +144,10 @@ def parse_line(text: str, number: int) -> Measurement:
 
 
 def describe_command(argv: list[str]) -> str:
-    """As a person would type it: `--lines` and what stands for it belong to the run, not to the work."""
+    """As a person would type it: where figures and logs go belongs to the run, not to the work."""
     words = ["python3", *argv[1:]]
-    if "--lines" in words:
-        at = words.index("--lines")
-        del words[at : at + 2]
+    for flag in ("--lines", "--log"):
+        if flag in words:
+            at = words.index(flag)
+            del words[at : at + 2]
     return shlex.join(words)

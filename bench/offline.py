@@ -1,10 +1,11 @@
 """What the measurements of every engine in one process share: work is run a few times, and each rate is a sample."""
 
+import statistics
 from collections.abc import Callable, Iterable
 
-from bench.limits import compute_work_limit
+from bench.limits import compute_decode_limit, compute_work_limit
 from bench.measurement import Recorder
-from bench.workload import Work
+from bench.workload import OUTPUT_RATE, DecodePoint, Work
 
 RunWork = Callable[[Work], float]
 """Seconds from the first request to the last token."""
@@ -23,3 +24,10 @@ def check_length(work: Work, num_made_tokens: int) -> None:
         raise RuntimeError(
             f"{work.name} made {num_made_tokens} tokens instead of {work.num_output_tokens}: the rate would be wrong"
         )
+
+
+def record_decode(recorder: Recorder, point: DecodePoint, seconds: list[float]) -> None:
+    """`seconds`: of a step, a sample each."""
+    limit = compute_decode_limit(recorder.gpu, recorder.model, recorder.precision, point)
+    note = f"{statistics.median(seconds) * 1e3:.3f} ms a step"
+    recorder.record(point.name, OUTPUT_RATE, [round(point.batch / each, 1) for each in seconds], limit=limit, note=note)

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import statistics
 import time
 import tomllib
 from functools import partial
@@ -17,9 +16,9 @@ from bench.arguments import (
     argument_of,
     choose_model_len,
 )
-from bench.limits import compute_decode_limit, name_gpus
+from bench.limits import name_gpus
 from bench.measurement import Recorder, read_gpu_name
-from bench.offline import check_length, measure_works
+from bench.offline import check_length, measure_works, record_decode
 from bench.workload import (
     OUTPUT_RATE,
     TEMPERATURE,
@@ -129,13 +128,6 @@ def time_decode(engine: "Engine", point: DecodePoint, budget_seconds: float) -> 
     return seconds
 
 
-def measure_decode(engine: "Engine", recorder: Recorder, point: DecodePoint, args: argparse.Namespace) -> None:
-    seconds = [time_decode(engine, point, args.budget_seconds) for _ in range(args.repeats)]
-    limit = compute_decode_limit(recorder.gpu, recorder.model, recorder.precision, point)
-    note = f"{statistics.median(seconds) * 1e3:.3f} ms a step"
-    recorder.record(point.name, OUTPUT_RATE, [round(point.batch / each, 1) for each in seconds], limit=limit, note=note)
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.pagoda_offline", description=__doc__)
     add_point_arguments(add_offline_arguments(parser, precisions=("bf16", "fp8")))
@@ -177,7 +169,7 @@ def measure(engine: "Engine", recorder: Recorder, args: argparse.Namespace) -> N
         seconds = [run_work(engine, work, width.streams) for _ in range(args.repeats)]
         recorder.record(work.name, OUTPUT_RATE, [float(round(work.num_output_tokens / each)) for each in seconds])
     for point in args.decode:
-        measure_decode(engine, recorder, point, args)
+        record_decode(recorder, point, [time_decode(engine, point, args.budget_seconds) for _ in range(args.repeats)])
 
 
 def read_version() -> str:

@@ -34,9 +34,9 @@ class Job:
 
 def build_jobs() -> dict[str, Job]:
     jobs = [*_offline_jobs("vllm"), *_offline_jobs("ours"), *_served_jobs("vllm"), *_served_jobs("ours")]
-    jobs += [Job(name=f"start/{model}", model=model, module="start", flags=(), weights=True) for model in SERVED]
+    jobs += [Job(name=f"ours-start/{model}", model=model, module="start", flags=(), weights=True) for model in SERVED]
     jobs += [
-        Job(name=f"closed/{model}", model=model, module="pagoda_offline", flags=CLOSED, weights=True)
+        Job(name=f"ours-closed/{model}", model=model, module="pagoda_offline", flags=CLOSED, weights=True)
         for model in SERVED
     ]
     jobs += _transformers_jobs()

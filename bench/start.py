@@ -71,7 +71,7 @@ def read_phases(page: str) -> dict[str, float]:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.start", description=__doc__)
     add_model_arguments(parser)
-    parser.add_argument("--repeats", type=int, default=3, help="starts; the fastest counts (default %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="starts; their median counts (default %(default)s)")
     parser.add_argument("--port", type=int, default=8124)
     parser.add_argument("--log", type=Path, help="keep the last server's log here")
     parser.add_argument("--note", default="", help="kept with the figures")

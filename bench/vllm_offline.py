@@ -5,17 +5,15 @@ A decode rate is the difference of two runs that differ only in the answers' len
 
 import argparse
 import os
-import statistics
 import time
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from bench.arguments import add_offline_arguments, add_point_arguments, choose_model_len
-from bench.limits import compute_decode_limit
 from bench.measurement import Recorder, read_gpu_name
-from bench.offline import check_length, measure_works
-from bench.workload import OUTPUT_RATE, TEMPERATURE, DecodePoint, Work, build_prefill, build_uniform, build_w1
+from bench.offline import check_length, measure_works, record_decode
+from bench.workload import TEMPERATURE, DecodePoint, Work, build_prefill, build_uniform, build_w1
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -74,14 +72,6 @@ def time_decode(llm: "LLM", point: DecodePoint) -> float:
     return (long - short) / (LONG_OUTPUT_TOKENS - SHORT_OUTPUT_TOKENS)
 
 
-def measure_decode(llm: "LLM", recorder: Recorder, point: DecodePoint, repeats: int) -> None:
-    seconds = [time_decode(llm, point) for _ in range(repeats)]
-    limit = compute_decode_limit(recorder.gpu, recorder.model, recorder.precision, point)
-    note = f"{statistics.median(seconds) * 1e3:.3f} ms a step"
-    rates = [float(round(point.batch / each)) for each in seconds]
-    recorder.record(point.name, OUTPUT_RATE, rates, limit=limit, note=note)
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.vllm_offline", description=__doc__)
     args = add_point_arguments(add_offline_arguments(parser, precisions=("bf16", "fp8"))).parse_args(argv)
@@ -101,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     works = [*map(build_w1, args.divide), *map(build_prefill, args.prefill)]
     measure_works(recorder, works, partial(run_work, llm), args.repeats)
     for point in args.decode:
-        measure_decode(llm, recorder, point, args.repeats)
+        record_decode(recorder, point, [time_decode(llm, point) for _ in range(args.repeats)])
     return 0
 
 

@@ -61,7 +61,7 @@ class Reconciler:
         if not self.is_leader():
             return found.requeue_seconds
         try:
-            taken = await self._apply(key, model, found)
+            taken = await self._apply(model, found)
         except ApiError as error:
             if not error.namespace_ends:
                 raise
@@ -72,7 +72,7 @@ class Reconciler:
             return 0.0
         return found.requeue_seconds
 
-    async def _apply(self, key: Key, model: Object, found: Plan) -> tuple[str, ...]:
+    async def _apply(self, model: Object, found: Plan) -> tuple[str, ...]:
         """Gives the names that objects of someone else have; those are left alone."""
         taken = [name for desired in found.objects if (name := await self._apply_object(model, desired))]
         for ref in found.deletions:

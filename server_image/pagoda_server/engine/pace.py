@@ -1,9 +1,9 @@
 """How many prompt tokens a step may take while other requests decode: a prompt must not stop the others' streams.
 
 A step with prompts takes longer than one without, by a time that grows with their tokens. That time is held to a share
-of a step's that only decodes, so the gap between two tokens grows by that share. The share is `PROMPT_SHARE` while few
-wait for their first token, so one long prompt never doubles the gap. In a crowd it is larger: who waits for a first
-token counts as `PROMPT_WEIGHT` of those who wait for a next one, because then the queue is what most people feel, and
+of a step's that only decodes, so the gap between two tokens grows by that share. The share is `PROMPT_SHARE` while one
+request waits for its first token, so one long prompt never doubles the gap. For each more that waits it grows: each
+counts as `PROMPT_WEIGHT` of those who wait for a next token, because in a crowd the queue is what most people feel, and
 because full batches serve everyone sooner.
 """
 
@@ -35,7 +35,7 @@ def limit_prompt_tokens(
 
     `num_prompts` requests want a first token and could have one; of the first of them so many tokens are done.
     """
-    share = max(PROMPT_SHARE, PROMPT_WEIGHT * num_prompts / max(num_decodes, 1))
+    share = max(PROMPT_SHARE, PROMPT_WEIGHT * (num_prompts - 1) / max(num_decodes, 1))
     decode_seconds = cost.base_seconds + cost.context_token_seconds * num_context_tokens
     seconds, pair_seconds = share * decode_seconds, cost.prompt_pair_seconds
     # n tokens take n * first + n * n / 2 * pair seconds

@@ -106,12 +106,7 @@ class Engine:
     def abort(self, request_id: str) -> Delta | None:
         """End a request between steps; None when it already ended."""
         request = self._requests.get(request_id)
-        if request is None:
-            return None
-        self._finish(request, "abort")
-        return Delta(
-            request_id=request_id, token_ids=[], finish_reason="abort", cached_tokens=request.num_cached_tokens
-        )
+        return None if request is None else self._end(request, "abort")
 
     def abort_all(self, prefix: str) -> None:
         """End every request whose id starts with `prefix`."""
@@ -129,17 +124,11 @@ class Engine:
         if chunks := self._schedule():
             self._launch(chunks)
         keep = self.runner.run_ahead if chunks else max(0, len(self._flights) - 1)
-        deltas: list[Delta] = []
-        while len(self._flights) > keep:
-            deltas += self._commit(self._flights.popleft())
-        return deltas
+        return self._commit_until(keep)
 
     def settle(self) -> list[Delta]:
         """Commit all that is in flight: then the device rests."""
-        deltas: list[Delta] = []
-        while self._flights:
-            deltas += self._commit(self._flights.popleft())
-        return deltas
+        return self._commit_until(0)
 
     def stats(self, *, ready: bool = True) -> Stats:
         scheduler = self.scheduler
@@ -195,6 +184,13 @@ class Engine:
             chunk.request.num_computed_tokens = chunk.end
             chunk.request.num_in_flight += chunk.samples
 
+    def _commit_until(self, keep: int) -> list[Delta]:
+        """The oldest in flight, until so many are left."""
+        deltas: list[Delta] = []
+        while len(self._flights) > keep:
+            deltas += self._commit(self._flights.popleft())
+        return deltas
+
     def _commit(self, flight: Flight) -> list[Delta]:
         results = iter(flight.wait())
         deltas: list[Delta] = []
@@ -249,13 +245,12 @@ class Engine:
     def _fail(self, request: Request) -> Delta:
         """Its keys and values cannot be trusted, those of others that the cache shares with it neither."""
         self.scheduler.prefix.forget(request)
-        self._finish(request, "error")
-        return Delta(
-            request_id=request.request_id,
-            token_ids=[],
-            finish_reason="error",
-            cached_tokens=request.num_cached_tokens,
-        )
+        return self._end(request, "error")
+
+    def _end(self, request: Request, reason: FinishReason) -> Delta:
+        """Without another token."""
+        self._finish(request, reason)
+        return Delta(request.request_id, [], finish_reason=reason, cached_tokens=request.num_cached_tokens)
 
     def _finish(self, request: Request, reason: FinishReason) -> None:
         self.scheduler.finish(request, reason)

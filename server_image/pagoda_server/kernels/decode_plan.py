@@ -2,11 +2,11 @@
 
 A piece is a run of pages of one entry, so a lone long context fills the GPU as well as a large batch does, and there
 is no batch size at which splitting stops. Programs run in waves, of as many as the GPU holds at once, and a last wave
-that is nearly empty costs as much as a full one: 32 contexts of 16 pages over 8 heads are two waves of 512 programs, of
-which the second is a third full, in halves, and two full ones in thirds. So a few lengths are tried, and the one is
-taken whose waves end first: equal parts of the longest context, and equal parts of all pages for one to MAX_WAVES
+that is nearly empty costs as much as a full one: 32 contexts of 16 pages over 8 heads are 512 programs in halves, a
+full wave of 396 and one a third full, and 768 in thirds, two nearly full ones. So a few lengths are tried, and the one
+is taken whose waves end first: equal parts of the longest context, and equal parts of all pages for one to MAX_WAVES
 waves. No piece is so short that there were more than the list holds: sum(ceil(pages_b / piece)) <= batch + total /
-piece, which is at most `batch + most pieces`, the grid of the attention kernel.
+piece, which is at most `count_pieces(batch)`, the grid of the attention kernel.
 """
 
 from dataclasses import dataclass

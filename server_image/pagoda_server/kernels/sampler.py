@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pagoda_server.kernels.arguments import FLOATS, check_tensor
 from pagoda_server.kernels.noise import LANE, draw_words, to_gumbel
-from pagoda_server.kernels.sampler_choose import choose_kernel
+from pagoda_server.kernels.sampler_choose import LOG2E, choose_kernel
 
 BLOCK = 4096
 """Tokens of a block: four lanes of noise."""
@@ -24,7 +24,6 @@ PEAK_SPAN = 128
 KEPT_CAPACITY = 8192
 NO_TOKEN = -1
 """The choice of a row whose logits are all NaN or -inf."""
-LOG2E: tl.constexpr = tl.constexpr(1.4426950408889634)
 
 
 @dataclass(frozen=True, slots=True)

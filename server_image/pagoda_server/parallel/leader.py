@@ -40,10 +40,6 @@ class Followers:
         if self._channels:
             watch(self._channels, self._end_with)
 
-    @property
-    def process_ids(self) -> list[int]:
-        return [process.pid for process in self._processes.values()]
-
     def agree_on_pages(self, own: int) -> int:
         """The fewest that any rank has memory for. Raises RuntimeError with a follower's trouble."""
         counts = [own]
@@ -59,7 +55,7 @@ class Followers:
         for channel in self._channels.values():
             channel.send(Begin(num_pages, max_model_len))
 
-    def join(self, runner: Runner, num_rows: int) -> Runner:
+    def wrap_runner(self, runner: Runner, num_rows: int) -> Runner:
         """The runner of all ranks, `runner` being the leader's own."""
         if not self._channels:
             return runner

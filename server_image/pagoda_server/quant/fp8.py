@@ -33,7 +33,7 @@ def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
 def multiply_scaled(
     values: Tensor, scales: Tensor, weight: Tensor, weight_scale: Tensor, bias: Tensor | None
 ) -> Tensor:
-    """values [T, K] e4m3 with scales [T, 1], weight [N, K] e4m3 with weight_scale [N] → [T, N] bf16. On CUDA alone."""
+    """values [T, K] e4m3 with scales [T, 1], weight [N, K] e4m3 with weight_scale [N] → [T, N] bf16. CUDA, meta."""
     product = torch._scaled_mm(
         values,
         weight.t(),
@@ -79,7 +79,7 @@ class Fp8Linear(nn.Module):
         return quantize_tokens(x)
 
     def _is_fast(self, x: Tensor) -> bool:
-        """Tensor cores give 16 bits; who asks for float32 gets float32."""
+        """Tensor cores give 16 bits; who asks for float32 gets float32. NB: the meta device goes the GPU's way."""
         return x.device.type != "cpu" and self.dtype != torch.float32
 
 

@@ -97,15 +97,11 @@ def load_rank(config: EngineConfig, shard: Shard, store: Path, phases: Phases) -
     with phases.time("open_device"):
         device, dtype = choose_device(config, shard.rank), choose_dtype(config, model_config)
         refuse_fp8_before_ada(config, model_config, device)
+        refuse_deterministic_fp8(config, model_config)
         if device.type == "cuda":
             torch.cuda.set_device(device)
         torch.zeros(1, device=device)
         group = join_group(shard, device, dtype, store)
-    if config.deterministic and (config.quantization == "fp8" or model_config.quantization is not None):
-        raise ValueError(
-            "deterministic is set but the weights are fp8, whose product depends on the batch; "
-            "serve 16-bit weights with quantization 'none' (an fp8 KV cache is fine), or leave it off"
-        )
     with phases.time("load_weights"):
         model = load_model(config.model, model_config, device, dtype, fp8=config.quantization == "fp8", group=group)
     kv_dtype = E4M3 if config.kv_cache_dtype == "fp8" else dtype
@@ -118,7 +114,7 @@ def _build_with(followers: Followers, config: EngineConfig, phases: Phases) -> t
     max_model_len = fit_model_len(config, loaded.model.config, num_pages)
     limits = build_limits(config, loaded.model.config, max_model_len)
     followers.begin(num_pages, max_model_len)
-    runner = followers.join(loaded.build_runner(config, limits, num_pages, phases), limits.max_num_seqs)
+    runner = followers.wrap_runner(loaded.build_runner(config, limits, num_pages, phases), limits.max_num_seqs)
     pool = PagePool(num_pages, config.page_size)
     with phases.time("measure_capacity"):
         measured = measure_capacity(runner, limits, pool) if config.measure_capacity else None
@@ -220,6 +216,15 @@ def choose_device(config: EngineConfig, rank: int = 0) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is 'cuda' but this machine has no CUDA GPU; give 'cpu' or 'auto'")
     return torch.device(name, rank) if name == "cuda" else torch.device(name)
+
+
+def refuse_deterministic_fp8(config: EngineConfig, model: ModelConfig) -> None:
+    """The fp8 product depends on the batch."""
+    if config.deterministic and (config.quantization == "fp8" or model.quantization is not None):
+        raise ValueError(
+            "deterministic is set but the weights are fp8, whose product depends on the batch; "
+            "serve 16-bit weights with quantization 'none' (an fp8 KV cache is fine), or leave it off"
+        )
 
 
 def refuse_fp8_before_ada(config: EngineConfig, model: ModelConfig, device: torch.device) -> None:

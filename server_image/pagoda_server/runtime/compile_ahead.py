@@ -25,6 +25,7 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia import driver as nvidia
 from triton.runtime.driver import driver
 
+from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.request import Request, RequestState
 from pagoda_server.engine.scheduler import Chunk, Limits
 from pagoda_server.model.config import ModelConfig
@@ -39,8 +40,8 @@ log = logging.getLogger(__name__)
 LIBCUDA = "libcuda.so.1"
 FIRST_E4M3 = 89
 """The least compute capability, times ten, whose kernels know fp8."""
-MAX_BATCH, PAGE_SIZE = 256, 64
-"""The server's defaults."""
+DEFAULTS = EngineConfig(model=Path(), socket=Path())
+MAX_BATCH, PAGE_SIZE, MAX_TOKENS = DEFAULTS.max_num_seqs, DEFAULTS.page_size, DEFAULTS.max_batched_tokens
 PROMPT_TOKENS = 20
 UNALIGNED_PAGES = 3
 """A row of the page table is as long as the context or the KV cache: the pages of a sequence may be any number."""
@@ -142,7 +143,7 @@ def launch_all(config: ModelConfig, device: torch.device, *, fp8: bool) -> None:
             replace_linears(model)
     model.requires_grad_(False)
     for positions in (config.max_position_embeddings, UNALIGNED_PAGES * PAGE_SIZE):
-        limits = Limits(positions, MAX_BATCH, 2048, config.vocab_size)
+        limits = Limits(positions, MAX_BATCH, MAX_TOKENS, config.vocab_size)
         runner = GpuRunner(model, limits, MAX_BATCH, PAGE_SIZE, kv_dtype=E4M3 if fp8 else None)
         for chunks in build_steps():
             runner.launch(chunks)

@@ -26,10 +26,10 @@ from pagoda_server.runtime.fused import FusedDecoder
 from pagoda_server.runtime.graphs import CudaCapture, Graphs, choose_buckets, choose_first
 from pagoda_server.runtime.linears import ALL_INVARIANT, LinearPlan
 from pagoda_server.runtime.mixed import MOST_CAPTURED, MixedInputs, choose_token_buckets
-from pagoda_server.runtime.readback import Part, copy_back
+from pagoda_server.runtime.readback import SampledBatch, copy_back
 from pagoda_server.runtime.staging import Staging
 
-FIRST_TOKENS = (256, 512, 1024, 2048)
+START_TOKEN_BUCKETS = (256, 512, 1024, 2048)
 """Steps with prompts that are captured at start."""
 MOST_STRETCH = 1.25
 """A step with prompts is bound by its products: what it is padded with costs as much as what it has."""
@@ -63,7 +63,9 @@ class GpuRunner:
         self.state = build_device_state(limits.max_num_seqs, limits.max_model_len, page_size, self.device)
         self.scale = config.head_dim**-0.5
         widest = buckets[-1]
-        self.one_by_one = torch.arange(widest + 1, dtype=torch.int32, device=self.device) if deterministic else None
+        self.unit_cu_seqlens = (
+            torch.arange(widest + 1, dtype=torch.int32, device=self.device) if deterministic else None
+        )
         self.plan = build_decode_plan(
             widest, config.num_heads, config.num_kv_heads, config.head_dim, page_size, self.device
         )
@@ -72,7 +74,8 @@ class GpuRunner:
         self.tokens = torch.zeros(widest, dtype=torch.int32, device=self.device)
         self.scratch = build_sampler_scratch(widest, config.vocab_size, self.device)
         self.staging = Staging(self.device)
-        self.first = torch.zeros(1, dtype=torch.int32, device=self.device)
+        # where decodes begin when there are no prompts
+        self.no_prompts = torch.zeros(1, dtype=torch.int32, device=self.device)
         self.inputs = MixedInputs(limits.max_num_batched_tokens, widest, page_size, self.device)
         capture = CudaCapture() if self.device.type == "cuda" else None
         self.graphs = Graphs(
@@ -83,10 +86,10 @@ class GpuRunner:
             self._run_mixed,
             token_buckets,
             capture,
-            first=[size for size in FIRST_TOKENS if size in token_buckets],
+            first=[size for size in START_TOKEN_BUCKETS if size in token_buckets],
             clear=self.inputs.clear,
             stretch=MOST_STRETCH,
-            captured=MOST_CAPTURED,
+            most_captured=MOST_CAPTURED,
         )
 
     @torch.inference_mode()
@@ -121,16 +124,16 @@ class GpuRunner:
             self.rows[:bucket].copy_(packed)
             self.graphs.run(bucket)
         sampling = [*decodes, *(chunk for chunk in others if chunk.samples)]
-        return self._collect(chunks, Part(sampling, self.logits[: len(sampling)], self.tokens[: len(sampling)]))
+        return self._collect(chunks, SampledBatch(sampling, self.logits[: len(sampling)], self.tokens[: len(sampling)]))
 
     def _decode(self, bucket: int) -> None:
         """From the rows' last tokens to their next ones, in the state. What a graph holds."""
         rows = self.rows[:bucket]
         ids, positions, slots = (torch.empty_like(rows) for _ in range(3))
-        lengths = self._prepare(rows, ids, positions, slots, self.first)
+        lengths = self._prepare(rows, ids, positions, slots, self.no_prompts)
 
         def attend(q: Tensor, cache: LayerCache) -> Tensor:
-            return self._attend_decodes(q, cache, torch.empty_like(q), rows, lengths, self.first)
+            return self._attend_decodes(q, cache, torch.empty_like(q), rows, lengths, self.no_prompts)
 
         hidden = self.decoder.forward(ids, positions, slots, attend)
         self.decoder.compute_logits(hidden, out=self.logits[:bucket])
@@ -159,7 +162,7 @@ class GpuRunner:
         state, lengths = self.state, torch.empty_like(rows)
         pool, table = state.token_pool, state.page_table
         prepare_decode(rows, pool, state.lengths, table, self.page_size, input_ids, positions, slots, lengths, first)
-        if self.one_by_one is None:
+        if self.unit_cu_seqlens is None:
             plan_decode(rows, lengths, self.plan)
         return lengths
 
@@ -167,8 +170,8 @@ class GpuRunner:
         self, q: Tensor, cache: LayerCache, out: Tensor, rows: Tensor, lengths: Tensor, first: Tensor
     ) -> Tensor:
         """Of the rows' tokens, which begin at `first` in q."""
-        if self.one_by_one is not None:
-            starts = self.one_by_one[: rows.shape[0] + 1] + first
+        if self.unit_cu_seqlens is not None:
+            starts = self.unit_cu_seqlens[: rows.shape[0] + 1] + first
             return self._attend_prompts(q, cache, out, rows, starts, lengths)
         k, v, k_scale, v_scale = cache
         paged = (q, k, v, self.state.page_table, self.plan, self.scale, out, k_scale, v_scale)
@@ -187,25 +190,25 @@ class GpuRunner:
         sample(logits, self.state.sampling, rows, positions, self.scratch, tokens)
         append_tokens(tokens, rows, self.state.token_pool, self.state.lengths)
 
-    def _collect(self, chunks: Sequence[Chunk], part: Part) -> Launched:
+    def _collect(self, chunks: Sequence[Chunk], batch: SampledBatch) -> Launched:
         """The copy back, and who it is for."""
-        self.run_ahead = 0 if self._choose_by_history(part) else 1
-        read_tokens, read_logprobs = copy_back(part.tokens), part.begin_logprobs()
+        self.run_ahead = 0 if self._choose_by_history(batch) else 1
+        read_tokens, read_logprobs = copy_back(batch.tokens), batch.begin_logprobs()
 
         def wait() -> list[Sampled]:
-            tokens = dict(zip(map(id, part.chunks), read_tokens().tolist(), strict=True))
+            tokens = dict(zip(map(id, batch.chunks), read_tokens().tolist(), strict=True))
             logprobs = read_logprobs()
             return [(tokens[id(chunk)], logprobs.get(id(chunk))) for chunk in chunks if chunk.samples]
 
         return wait
 
-    def _choose_by_history(self, part: Part) -> bool:
+    def _choose_by_history(self, batch: SampledBatch) -> bool:
         """Chooses again for the rows whose logits depend on the tokens so far, which the host lists; if any do."""
-        members = [(index, chunk) for index, chunk in enumerate(part.chunks) if needs_history(chunk)]
+        members = [(index, chunk) for index, chunk in enumerate(batch.chunks) if needs_history(chunk)]
         if not members:
             return False
         index = torch.tensor([index for index, _ in members], device=self.device)
-        logits = part.logits.index_select(0, index).float()
+        logits = batch.logits.index_select(0, index).float()
         adjust(logits, [chunk for _, chunk in members])
         rows, positions = (
             torch.tensor(values, dtype=torch.int32, device=self.device)
@@ -213,6 +216,6 @@ class GpuRunner:
         )
         tokens = torch.empty_like(rows)
         sample(logits, self.state.sampling, rows, positions, self.scratch, tokens)
-        part.tokens.index_copy_(0, index, tokens)
+        batch.tokens.index_copy_(0, index, tokens)
         self.state.token_pool.index_put_((rows.long(), positions.long()), tokens.clamp(min=0))
         return True

@@ -38,19 +38,19 @@ class Graphs:
         first: Sequence[int],
         clear: Callable[[int], object],
         stretch: float = math.inf,
-        captured: int | None = None,
+        most_captured: int | None = None,
     ) -> None:
         """`run(bucket)` is what is captured, after `clear(bucket)`, which makes its inputs those of nobody.
 
         Without `capture` it is called instead, always. `first`: what is captured at start. A batch runs in a graph of
-        at most `stretch` times its own bucket. Buckets above `captured` are never captured.
+        at most `stretch` times its own bucket. Buckets above `most_captured` are never captured.
         """
         self._run, self._clear = run, clear
         self._buckets = sorted(buckets)
         self._capture = capture
         self._stretch = stretch
         self._first = len(first) if capture else 0
-        small = [bucket for bucket in self._buckets if captured is None or bucket <= captured]
+        small = [bucket for bucket in self._buckets if most_captured is None or bucket <= most_captured]
         rest = [bucket for bucket in small if bucket not in first]
         self._waiting = [*rest, *sorted(first)] if capture else []
         """The next to capture is the last."""

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from pagoda_server.engine.scheduler import Chunk
 from pagoda_server.runtime.device_state import Ints
+from pagoda_server.runtime.staging import align
 
-ALIGNMENT = 4
-"""int32 values in 16 bytes: Triton compiles a kernel anew for a pointer that is aligned otherwise."""
 MOST_CAPTURED = 4096
 """Tokens of a step from which the host is faster than the device anyway."""
 
@@ -50,12 +49,10 @@ class Mixed:
 class MixedInputs:
     def __init__(self, max_tokens: int, max_requests: int, page_size: int, device: torch.device) -> None:
         self._max_requests, self._page_size = max_requests, page_size
-        size = sum(map(align, self._sizes(max_tokens)))
-        self._buffer = torch.full((size,), -1, dtype=torch.int32, device=device)
+        self._buffer = torch.full((self._starts(max_tokens)[-1],), -1, dtype=torch.int32, device=device)
 
     def view(self, bucket: int) -> Mixed:
-        sizes = self._sizes(bucket)
-        starts = [0, *accumulate(map(align, sizes))]
+        starts, sizes = self._starts(bucket), self._sizes(bucket)
         return Mixed(*(self._buffer[start : start + size] for start, size in zip(starts, sizes, strict=False)))
 
     def load(self, packed: Tensor) -> None:
@@ -64,16 +61,10 @@ class MixedInputs:
 
     def clear(self, bucket: int) -> None:
         """A step of nobody."""
-        mixed = self.view(bucket)
-        for tensor in (mixed.slots, mixed.rows, mixed.decode_rows, mixed.sampled_rows):
-            tensor.fill_(-1)
-        for tensor in (mixed.input_ids, mixed.positions, mixed.cu_seqlens, mixed.lengths, mixed.first_decode):
-            tensor.zero_()
-        mixed.sampled.zero_()
+        self.load(torch.from_numpy(self.pack(bucket, (), ())).to(self._buffer.device))
 
     def pack(self, bucket: int, decodes: Sequence[Chunk], prompts: Sequence[Chunk]) -> Ints:
-        sizes = self._sizes(bucket)
-        starts = [0, *accumulate(map(align, sizes))]
+        starts, sizes = self._starts(bucket), self._sizes(bucket)
         packed = np.zeros(starts[-1], np.int32)
         parts = [packed[start : start + size] for start, size in zip(starts, sizes, strict=False)]
         input_ids, positions, slots, cu_seqlens, rows, lengths, decode_rows, first_decode, sampled, sampled_rows = parts
@@ -108,14 +99,14 @@ class MixedInputs:
         slots: Ints = pages[positions // size - first] * size + positions % size
         return slots
 
+    def _starts(self, bucket: int) -> list[int]:
+        """Where each part of `Mixed` begins; after the last, the whole size."""
+        return [0, *accumulate(map(align, self._sizes(bucket)))]
+
     def _sizes(self, bucket: int) -> list[int]:
         """Of `Mixed`, in its order."""
         most = self._max_requests
         return [bucket, bucket, bucket, most + 1, most, most, most, 1, most, most]
-
-
-def align(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def choose_token_buckets(max_tokens: int) -> list[int]:

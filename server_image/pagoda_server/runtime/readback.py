@@ -28,8 +28,8 @@ def copy_back(tensor: Tensor) -> Callable[[], Tensor]:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """What a pass chose: of each of its sampling chunks, the logits [S, vocab] and the token [S]."""
+class SampledBatch:
+    """Of a step's sampling chunks, in one order: the logits [S, vocab] and the tokens [S]."""
 
     chunks: Sequence[Chunk]
     logits: Tensor

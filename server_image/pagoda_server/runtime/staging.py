@@ -27,7 +27,7 @@ class Staging:
 
         Each begins at a multiple of 16 bytes: Triton compiles a kernel anew for a pointer that is aligned otherwise.
         """
-        starts = [0, *np.cumsum([-(-array.size // ALIGNMENT) * ALIGNMENT for array in arrays]).tolist()]
+        starts = [0, *np.cumsum([align(array.size) for array in arrays]).tolist()]
         self._turn = (self._turn + 1) % RING
         if starts[-1] > self._ring[self._turn][0].numel():
             self._ring[self._turn] = self._build(2 * starts[-1])
@@ -41,3 +41,8 @@ class Staging:
         """int32 values: pinned on the host, and on the device."""
         host = torch.empty(capacity, dtype=torch.int32, pin_memory=self._device.type == "cuda")
         return host, torch.empty(capacity, dtype=torch.int32, device=self._device)
+
+
+def align(size: int) -> int:
+    """Up to 16 bytes of int32: Triton compiles a kernel anew for a pointer that is aligned otherwise."""
+    return -(-size // ALIGNMENT) * ALIGNMENT

@@ -80,7 +80,10 @@ def test_all_ranks_have_the_pages_of_one(build: Build) -> None:
     assert (one.hello.max_model_len, one.hello.max_num_seqs) == (two.hello.max_model_len, two.hello.max_num_seqs)
 
 
-def test_heads_that_do_not_divide_are_refused_before_a_process_starts(build: Build) -> None:
+def test_heads_that_do_not_divide_are_refused_before_a_process_starts(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pagoda_server.parallel.leader.start_follower", lambda: pytest.fail("a process was started"))
     with pytest.raises(UnsupportedModel, match="tensor_parallel is 3, which does not divide"):
         build("pagoda-tiny", 3)
 

@@ -102,7 +102,7 @@ def test_a_graph_that_is_much_larger_than_the_batch_is_not_used() -> None:
 def test_large_buckets_need_not_be_captured() -> None:
     recorder = Recorder()
     graphs = Graphs(
-        recorder.ran.append, BUCKETS, recorder.capture, first=[64], clear=recorder.cleared.append, captured=128
+        recorder.ran.append, BUCKETS, recorder.capture, first=[64], clear=recorder.cleared.append, most_captured=128
     )
     graphs.capture_first()
     while graphs.capture_next():
