@@ -65,14 +65,15 @@ class Streams:
             self.gaps.append(self.runner.now - before)
 
 
+@pytest.mark.parametrize("num_streams", [1, 8, 32])
 @pytest.mark.parametrize("pair_seconds", [0.0, 3e-9])
 @pytest.mark.parametrize("run_ahead", [0, 1])
 def test_a_long_prompt_does_not_double_the_gap_between_the_tokens_of_others(
-    run_ahead: int, pair_seconds: float
+    run_ahead: int, pair_seconds: float, num_streams: int
 ) -> None:
     """Where its tokens cost the same, and where its last ones cost twice as much as its first."""
     streams = Streams(run_ahead, pair_seconds)
-    for index in range(32):
+    for index in range(num_streams):
         streams.submit(f"stream {index}", 100, 1000)
     for _ in range(50):
         streams.step()
