@@ -78,6 +78,7 @@ class EngineLoop:
                 if not self._is_prepared and (not self._engine.has_work or self._clock() >= self._prepare_at):
                     self._prepare()
                 self.stats = self._engine.stats()
+            self._settle()  # NB: ranks end together, and not in the middle of a step
         except BaseException as error:
             log.critical("the engine cannot continue", exc_info=True)
             self.failure = error
@@ -124,9 +125,13 @@ class EngineLoop:
         self._failed_steps = 0
         return deltas
 
+    def _settle(self) -> None:
+        if self._engine.num_in_flight:
+            self._deliver(self._guard(self._engine.settle))
+
     def _prepare(self) -> None:
         """A part of what the runner left for later. It goes on without the rest when one fails."""
-        self._deliver(self._guard(self._engine.settle))
+        self._settle()
         try:
             self._is_prepared = not self._engine.runner.prepare_next()
         except RunnerBroken:

@@ -75,8 +75,11 @@ class PagePool:
         self._retained.add(page_id)
 
     def forget(self, page_id: int) -> None:
-        """Free the page when its last owner leaves: its content is not worth keeping."""
+        """Free the page now, or when its last owner leaves: its content is not worth keeping."""
         self._retained.discard(page_id)
+        if page_id in self._cached:
+            del self._cached[page_id]
+            self._free.append(page_id)
 
     def check_integrity(self) -> None:
         """Raises AssertionError when a page is lost or counted twice."""

@@ -79,11 +79,14 @@ class PrefixCache:
                 self._pool.retain(page_id)
 
     def forget(self, request: Request) -> None:
-        """Never again match a page of this running request."""
-        for page_id in request.page_ids:
-            if page_id in self._digests:
-                self._forget(page_id)
-                self._pool.forget(page_id)
+        """Never again match a page of this running request, nor one that was computed from it."""
+        lost = {self._digests[page_id] for page_id in request.page_ids if page_id in self._digests}
+        while more := {digest for digest, page in self._pages.items() if page.parent in lost} - lost:
+            lost |= more
+        for digest in lost:
+            page_id = self._pages[digest].page_id
+            self._forget(page_id)
+            self._pool.forget(page_id)
 
     def _forget(self, page_id: int) -> None:
         del self._pages[self._digests.pop(page_id)]

@@ -7,6 +7,7 @@ always advances and every request ends.
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.prefix import PrefixCache
@@ -62,10 +63,18 @@ class Scheduler:
     def add(self, request: Request) -> None:
         self.waiting.append(request)
 
-    @property
-    def num_free_rows(self) -> int:
-        """How many more requests could run."""
-        return len(self._free_rows)
+    def count_startable(self) -> int:
+        """Waiting requests that have a row and pages for all their tokens now, beside what runs."""
+        pool = self.pool
+        owed = sum(pool.pages_for(request.num_tokens) - len(request.page_ids) for request in self.running)
+        pages = pool.num_free + pool.num_cached - owed
+        count = 0
+        for request in islice(self.waiting, len(self._free_rows)):
+            pages -= pool.pages_for(request.num_tokens)
+            if pages < 0:
+                break
+            count += 1
+        return count
 
     def schedule(self, max_prompt_tokens: int | None = None) -> list[Chunk]:
         """Chunks of at most `max_num_batched_tokens` tokens in all, with pages for each. Empty only without work.

@@ -81,11 +81,18 @@ class Engine:
         self._draw_seed = draw_seed
         self._requests: dict[str, Request] = {}
         self._flights: deque[Flight] = deque()
+        self._made: list[Delta] = []
+        """Of committed steps, kept should the next one fail before they are returned."""
         self._step_cost = step_cost
         self._served = ServedWindow(clock)
         self._capacity = Capacity(clock, measured=capacity_tokens_per_second)
         self._answers = AnswerLength()
         self._prompt_tokens = self._cached_prompt_tokens = self._generation_tokens = self._steps = 0
+
+    @property
+    def num_in_flight(self) -> int:
+        """Steps that were launched and not committed."""
+        return len(self._flights)
 
     @property
     def has_work(self) -> bool:
@@ -114,9 +121,11 @@ class Engine:
             self.abort(request_id)
 
     def abort_running(self) -> list[Delta]:
-        """End every request that a failed step may have touched."""
+        """End every request that a failed step may have touched. With what was committed before it failed."""
         self._flights.clear()
-        return [self._fail(request) for request in list(self.scheduler.running)]
+        for request in self.scheduler.waiting:
+            request.num_in_flight = 0  # preempted while a step that is dropped now chose its next token
+        return [*self._take_made(), *(self._fail(request) for request in list(self.scheduler.running))]
 
     def step(self) -> list[Delta]:
         """Launch one batch, and commit the oldest in flight: at most one new token for each of its requests."""
@@ -174,7 +183,7 @@ class Engine:
         if cost is None or not decodes:
             return scheduler.schedule()
         begun = [request.num_computed_tokens for request in scheduler.running if request.num_pending_tokens > 1]
-        num_prompts = len(begun) + min(len(scheduler.waiting), scheduler.num_free_rows)
+        num_prompts = len(begun) + scheduler.count_startable()
         num_done_tokens = begun[0] if begun else 0
         return scheduler.schedule(limit_prompt_tokens(cost, sum(decodes), len(decodes), num_prompts, num_done_tokens))
 
@@ -186,10 +195,13 @@ class Engine:
 
     def _commit_until(self, keep: int) -> list[Delta]:
         """The oldest in flight, until so many are left."""
-        deltas: list[Delta] = []
         while len(self._flights) > keep:
-            deltas += self._commit(self._flights.popleft())
-        return deltas
+            self._made += self._commit(self._flights.popleft())
+        return self._take_made()
+
+    def _take_made(self) -> list[Delta]:
+        made, self._made = self._made, []
+        return made
 
     def _commit(self, flight: Flight) -> list[Delta]:
         results = iter(flight.wait())

@@ -59,7 +59,8 @@ def read_header(path: Path) -> list[StoredTensor]:
     """
     with path.open("rb") as file:
         raw, data_begin = _read_json(path, file)
-    tensors = sorted((_parse_tensor(path, *item, data_begin) for item in raw), key=lambda tensor: tensor.begin)
+    parsed = (_parse_tensor(path, *item, data_begin) for item in raw)
+    tensors = sorted(parsed, key=lambda tensor: (tensor.begin, tensor.num_bytes))  # NB: empty ones share a beginning
     _check_cover(path, tensors, data_begin)
     return tensors
 

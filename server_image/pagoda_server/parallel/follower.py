@@ -7,6 +7,8 @@ import logging
 import signal
 import socket
 
+import torch.distributed as dist
+
 from pagoda_server.model.shard import Shard
 from pagoda_server.parallel.channel import Channel, end_at_once, watch
 from pagoda_server.parallel.messages import Begin, Join, Loaded, Mirror, Step
@@ -51,6 +53,8 @@ def load(join: Join, channel: Channel, phases: Phases) -> LoadedRank:
         loaded = load_rank(join.config, Shard(join.rank, join.config.tensor_parallel), join.store, phases)
     except Exception as error:
         log.exception("rank cannot load: rank=%d", join.rank)
+        if not dist.is_initialized():
+            raise  # the leader waits for this rank to meet it, and hears of nothing but its end
         channel.send(Loaded(error=str(error)))
         while True:
             signal.pause()

@@ -113,6 +113,7 @@ class ParallelRunner:
         self._followers = followers
         self._outline = Outline(num_rows)
         self._is_broken = False
+        self._num_unread = 0
 
     @property
     def run_ahead(self) -> int:
@@ -122,10 +123,13 @@ class ParallelRunner:
         with self._all_or_none():
             self._tell(self._outline.describe(chunks))
             wait = self._runner.launch(chunks)
+        self._num_unread += 1
 
         def wait_or_break() -> list[Sampled]:
             with self._all_or_none():
-                return wait()
+                sampled = wait()
+            self._num_unread -= 1
+            return sampled
 
         return wait_or_break
 
@@ -140,9 +144,9 @@ class ParallelRunner:
             follower.send_frame(frame)
 
     def close(self) -> bool:
-        """No step comes after it. False when one had failed."""
+        """No step comes after it. False when one had failed, or may still be under way on a rank."""
         del self._runner
-        return not self._is_broken
+        return not self._is_broken and self._num_unread == 0
 
     @contextmanager
     def _all_or_none(self) -> Iterator[None]:

@@ -74,7 +74,9 @@ class MixedInputs:
         num_tokens = ends[-1] if ends else 0
         for chunk, end in zip(prompts, ends, strict=True):
             place = slice(end - chunk.num_tokens, end)
-            input_ids[place] = chunk.request.token_ids[chunk.start : chunk.end]
+            known = chunk.request.token_ids[chunk.start : chunk.end]
+            assert len(known) == chunk.num_tokens, "a prompt has a token that only the device knows"
+            input_ids[place] = known
             positions[place] = np.arange(chunk.start, chunk.end)
             slots[place] = self._find_slots(chunk)
         cu_seqlens[1 : len(ends) + 1] = ends

@@ -34,6 +34,11 @@ def test_tensors_come_in_the_order_of_their_bytes(path: Path) -> None:
     ]
 
 
+def test_an_empty_tensor_begins_where_the_next_one_does(path: Path) -> None:
+    write(path, {"a": A, "b": B, "empty": {"dtype": "F32", "shape": [0, 3], "data_offsets": [8, 8]}})
+    assert [tensor.name for tensor in read_header(path)] == ["a", "empty", "b"]
+
+
 @pytest.mark.parametrize(
     ("header", "message"),
     [

@@ -1,0 +1,121 @@
+"""A step that fails ends what it may have touched, and costs no other request a token."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from pagoda_server.engine.loop import EngineLoop
+from pagoda_server.engine.pages import PagePool
+from pagoda_server.engine.prefix import PrefixCache
+from pagoda_server.engine.request import Request
+from pagoda_server.engine.scheduler import Chunk, Limits, Scheduler
+from pagoda_server.engine.step import Engine, Launched
+from pagoda_server.wire import Delta, Sampling, Submit
+
+PAGE_SIZE = 16
+LIMITS = Limits(max_model_len=1000, max_num_seqs=4, max_num_batched_tokens=512, vocab_size=100)
+
+
+class FailingRunner:
+    """Chooses 5 always; the wait of one step raises. A request with a penalty must not be run ahead of."""
+
+    def __init__(self, failing_step: int) -> None:
+        self.run_ahead, self.steps, self.failing_step = 1, 0, failing_step
+        self.unknown_tokens = 0
+        """Of prompts, that the host was to give and does not know."""
+
+    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+        self.steps += 1
+        step, count = self.steps, sum(chunk.samples for chunk in chunks)
+        for chunk in chunks:
+            if chunk.num_tokens > 1:
+                self.unknown_tokens += max(0, chunk.end - len(chunk.request.token_ids))
+        self.run_ahead = 0 if any(chunk.request.sampling.presence_penalty for chunk in chunks) else 1
+
+        def wait() -> list[tuple[int, None]]:
+            if step == self.failing_step:
+                raise RuntimeError("the device stumbled")
+            return [(5, None)] * count
+
+        return wait
+
+    def prepare_next(self) -> bool:
+        return False
+
+
+def run_loop(engine: Engine, steps: int) -> list[Delta]:
+    deltas: list[Delta] = []
+    loop = EngineLoop(engine, lambda _: None, lambda: None)
+    for _ in range(steps):
+        if engine.has_work:
+            deltas += loop._guard(engine.step)
+    return deltas
+
+
+def reasons_of(deltas: list[Delta]) -> dict[str, str]:
+    return {delta.request_id: delta.finish_reason for delta in deltas if delta.finish_reason is not None}
+
+
+@pytest.mark.parametrize("failing_step", [1, 2, 3, 4])
+def test_one_that_was_preempted_with_a_token_in_flight_begins_anew(failing_step: int) -> None:
+    runner = FailingRunner(failing_step)
+    engine = Engine(runner, LIMITS, PagePool(8, PAGE_SIZE), prefix_caching=False)
+    for name, length in (("a", 63), ("b", 62)):
+        assert engine.submit(Submit(name, [1] * length, Sampling(max_tokens=60))) is None
+    deltas = run_loop(engine, 400)
+    assert not engine.has_work and not runner.unknown_tokens
+    reasons = reasons_of(deltas)
+    assert reasons.keys() == {"a", "b"} and "error" in reasons.values()
+    for name in [name for name, reason in reasons.items() if reason == "length"]:
+        assert sum(len(delta.token_ids) for delta in deltas if delta.request_id == name) == 60
+
+
+def test_what_was_committed_before_the_failure_reaches_its_clients() -> None:
+    engine = Engine(FailingRunner(3), LIMITS, PagePool(80, PAGE_SIZE))
+    assert engine.submit(Submit("ends", [1] * 9, Sampling(max_tokens=2))) is None
+    deltas = run_loop(engine, 2)
+    assert engine.submit(Submit("fails", [1] * 9, Sampling(max_tokens=2, presence_penalty=1.0))) is None
+    deltas += run_loop(engine, 6)
+    assert reasons_of(deltas) == {"ends": "length", "fails": "error"}
+
+
+def build_request(name: str, token_ids: list[int]) -> Request:
+    return Request(
+        request_id=name,
+        token_ids=token_ids,
+        num_prompt_tokens=len(token_ids),
+        sampling=Sampling(max_tokens=5),
+        seed=0,
+    )
+
+
+def test_pages_computed_from_a_forgotten_one_are_forgotten_too() -> None:
+    pool = PagePool(20, 4)
+    prefix = PrefixCache(pool)
+    scheduler = Scheduler(Limits(100, 4, 64, 100), pool, prefix)
+
+    def run(request: Request) -> Request:
+        scheduler.add(request)
+        for chunk in scheduler.schedule():
+            chunk.request.num_computed_tokens = chunk.end
+            prefix.register(chunk.request, chunk.end)
+        return request
+
+    tokens = [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    first = run(build_request("first", tokens))
+    scheduler.finish(first, "stop")
+    broken = run(build_request("broken", [*tokens[:4], 50]))
+    prefix.forget(broken)
+    scheduler.finish(broken, "error")
+    scheduler.check_integrity()
+    run(build_request("anew", [*tokens[:4], 60]))
+    assert len(prefix.match(build_request("last", tokens)).page_ids) == 1
+
+
+def test_a_waiting_request_without_pages_could_not_be_started() -> None:
+    scheduler = Scheduler(LIMITS, pool := PagePool(10, PAGE_SIZE), PrefixCache(pool))
+    for name in "abc":
+        scheduler.add(build_request(name, [1] * 60))
+    assert scheduler.count_startable() == 2
+    scheduler.schedule(max_prompt_tokens=20)
+    assert len(scheduler.running) == 1 and scheduler.count_startable() == 1
