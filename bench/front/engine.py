@@ -47,7 +47,7 @@ class PacedRunner:
 
         return wait
 
-    def prepare_next(self) -> bool:
+    def prepare_next(self, *, idle: bool = True) -> bool:
         return False
 
 

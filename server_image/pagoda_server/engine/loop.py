@@ -133,7 +133,7 @@ class EngineLoop:
         """A part of what the runner left for later. It goes on without the rest when one fails."""
         self._settle()
         try:
-            self._is_prepared = not self._engine.runner.prepare_next()
+            self._is_prepared = not self._engine.runner.prepare_next(idle=not self._engine.has_work)
         except RunnerBroken:
             raise
         except Exception:

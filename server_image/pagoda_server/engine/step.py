@@ -44,11 +44,11 @@ class Runner(Protocol):
         may, when no later step can succeed either.
         """
 
-    def prepare_next(self) -> bool:
+    def prepare_next(self, *, idle: bool = True) -> bool:
         """Does a part, a fraction of a second long, of the preparation that was left for after the start.
 
-        False when none is left. No step may be in flight. What it raises costs speed, not answers, unless it is
-        `RunnerBroken`.
+        Not `idle`, requests wait for it: then only what steps have asked for. False when none is left. No step may be
+        in flight. What it raises costs speed, not answers, unless it is `RunnerBroken`.
         """
 
 

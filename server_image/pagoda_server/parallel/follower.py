@@ -44,7 +44,7 @@ def follow(channel: Channel) -> None:
         if step.parts:
             runner.launch(mirror.follow(step))
         else:
-            runner.prepare_next()
+            runner.prepare_next(idle=step.idle)
 
 
 def load(join: Join, channel: Channel, phases: Phases) -> LoadedRank:

@@ -133,10 +133,10 @@ class ParallelRunner:
 
         return wait_or_break
 
-    def prepare_next(self) -> bool:
+    def prepare_next(self, *, idle: bool = True) -> bool:
         with self._all_or_none():
-            self._tell(Step([]))
-            return self._runner.prepare_next()
+            self._tell(Step([], idle))
+            return self._runner.prepare_next(idle=idle)
 
     def _tell(self, step: Step) -> None:
         frame = encode(step)

@@ -67,6 +67,8 @@ class Step(msgspec.Struct, frozen=True, array_like=True):
     """A launch; without any part, a call of `prepare_next`."""
 
     parts: list[Part]
+    idle: bool = True
+    """Of `prepare_next`."""
 
 
 @dataclass(slots=True)

@@ -99,9 +99,13 @@ class GpuRunner:
         self.graphs.capture_first()
 
     @torch.inference_mode()
-    def prepare_next(self) -> bool:
+    def prepare_next(self, *, idle: bool = True) -> bool:
         """One more graph."""
-        return self.graphs.capture_next() or self.mixed_graphs.capture_next()
+        kinds = (self.graphs, self.mixed_graphs)
+        graphs = max(kinds, key=lambda graphs: (graphs.most_asked, not graphs.is_complete))
+        if idle or graphs.most_asked:
+            graphs.capture_next()
+        return not all(graphs.is_complete for graphs in kinds)
 
     @torch.inference_mode()
     def launch(self, chunks: Sequence[Chunk]) -> Launched:

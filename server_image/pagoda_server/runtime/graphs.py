@@ -1,12 +1,14 @@
 """Steps captured as CUDA graphs, one for each size of a ladder; a batch runs in the next larger captured one.
 
 They share one pool of memory and are captured from the largest down, so that the smaller fit into what is there. A
-server answers as soon as it has a coarse ladder; the rungs between are captured when the device has a moment.
+server answers as soon as it has a coarse ladder; the rungs between are captured when the device has a moment, those
+that batches ask for first.
 """
 
 import contextlib
 import gc
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -54,11 +56,25 @@ class Graphs:
         rest = [bucket for bucket in small if bucket not in first]
         self._waiting = [*rest, *sorted(first)] if capture else []
         """The next to capture is the last."""
+        self._asked: Counter[int] = Counter()
+        """How many batches would have run in a bucket that is not captured."""
         self._replays: dict[int, Callable[[], None]] = {}
+
+    @property
+    def is_complete(self) -> bool:
+        """None is left to capture."""
+        return not self._waiting
+
+    @property
+    def most_asked(self) -> int:
+        """How many batches asked for the next to be captured."""
+        return max((self._asked[bucket] for bucket in self._waiting), default=0)
 
     def bucket_for(self, batch: int) -> int:
         """The next larger that is captured; of all, if none is near. 0 for an empty batch."""
         own = next(size for size in (0, *self._buckets) if size >= batch)
+        if own and own not in self._replays:
+            self._asked[own] += 1
         captured = [size for size in self._replays if own <= size <= own * self._stretch]
         return min(captured, default=own) if batch else 0
 
@@ -73,16 +89,19 @@ class Graphs:
         for _ in range(self._first):
             self.capture_next()
 
-    def capture_next(self) -> bool:
-        """False when all are captured. Nothing may be in flight on the device. A failed bucket is not tried again."""
+    def capture_next(self) -> None:
+        """The one that most batches asked for. Nothing may be in flight on the device. A failed one is not tried again.
+
+        Without `capture` there is none.
+        """
         if self._capture is None or not self._waiting:
-            return False
-        bucket = self._waiting.pop()
+            return
+        bucket = max(reversed(self._waiting), key=lambda waiting: self._asked[waiting])
+        self._waiting.remove(bucket)
         self._clear(bucket)
         for _ in range(WARM_UPS):
             self._run(bucket)
         self._replays[bucket] = self._capture(lambda: self._run(bucket))
-        return bool(self._waiting)
 
 
 class CudaCapture:

@@ -113,5 +113,5 @@ class ModelRunner:
         sampled = sample_rows(self.forward(chunks), [build_row(chunk.request) for chunk in chunks if chunk.samples])
         return lambda: sampled
 
-    def prepare_next(self) -> bool:
+    def prepare_next(self, *, idle: bool = True) -> bool:
         return False

@@ -138,7 +138,7 @@ class SteadyRunner:
         sampled: list[Sampled] = [(1, None)] * sum(chunk.samples for chunk in chunks)
         return lambda: sampled
 
-    def prepare_next(self) -> bool:
+    def prepare_next(self, *, idle: bool = True) -> bool:
         return False
 
 

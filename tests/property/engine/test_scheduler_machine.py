@@ -35,7 +35,7 @@ class FakeRunner:
         sampled = [(self._choose(chunk), None) for chunk in chunks if self._write(chunk) and chunk.samples]
         return lambda: self._tell(sampled)
 
-    def prepare_next(self) -> bool:
+    def prepare_next(self, *, idle: bool = True) -> bool:
         assert self.unknown == 0, "a step is in flight"
         return True
 

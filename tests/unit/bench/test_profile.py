@@ -120,7 +120,7 @@ class RecordingRunner:
         self.steps.append([chunk.num_tokens for chunk in chunks])
         return lambda: [(0, None) for chunk in chunks if chunk.samples]
 
-    def prepare_next(self) -> bool:
+    def prepare_next(self, *, idle: bool = True) -> bool:
         return False
 
 

@@ -35,7 +35,7 @@ class Device:
         self.batches.append(list(chunks))
         return list
 
-    def prepare_next(self) -> bool:
+    def prepare_next(self, *, idle: bool = True) -> bool:
         return False
 
     def rate(self, num_tokens: int) -> float:

@@ -39,7 +39,7 @@ class FailingRunner:
 
         return wait
 
-    def prepare_next(self) -> bool:
+    def prepare_next(self, *, idle: bool = True) -> bool:
         return False
 
 

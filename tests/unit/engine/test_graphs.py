@@ -49,10 +49,26 @@ def test_the_rest_follows_one_by_one_from_the_largest_down() -> None:
     graphs = recorder.build(BUCKETS)
     graphs.capture_first()
     begun = len(recorder.captured)
-    while graphs.capture_next():
-        pass
+    while not graphs.is_complete:
+        graphs.capture_next()
     assert recorder.captured[begun:] == [size for size in reversed(BUCKETS) if size not in choose_first(BUCKETS)]
-    assert not graphs.capture_next() and sorted(recorder.captured) == BUCKETS
+    graphs.capture_next()
+    assert sorted(recorder.captured) == BUCKETS, "and none twice"
+
+
+def test_what_batches_ask_for_is_captured_first() -> None:
+    recorder = Recorder()
+    graphs = recorder.build(BUCKETS)
+    graphs.capture_first()
+    assert graphs.most_asked == 0
+    for batch in (20, 70, 70, 64, 250):
+        graphs.bucket_for(batch)
+    assert graphs.most_asked == 2
+    begun = len(recorder.captured)
+    for _ in range(4):
+        graphs.capture_next()
+    assert recorder.captured[begun:] == [80, 24, 240, 224]
+    assert graphs.most_asked == 0
 
 
 def test_a_batch_runs_in_the_next_larger_captured_graph() -> None:
@@ -62,8 +78,8 @@ def test_a_batch_runs_in_the_next_larger_captured_graph() -> None:
     assert [graphs.bucket_for(batch) for batch in (0, 1, 2, 5, 16, 17, 65, 256)] == [0, 1, 4, 16, 16, 64, 256, 256]
     graphs.run(64)
     assert recorder.replayed == [64]
-    while graphs.capture_next():
-        pass
+    while not graphs.is_complete:
+        graphs.capture_next()
     assert [graphs.bucket_for(batch) for batch in (2, 5, 17, 65)] == [2, 8, 24, 80]
 
 
@@ -71,7 +87,8 @@ def test_without_a_capture_every_bucket_runs_as_it_is() -> None:
     ran: list[int] = []
     graphs = Graphs(ran.append, BUCKETS, None, first=choose_first(BUCKETS), clear=ran.append)
     graphs.capture_first()
-    assert not graphs.capture_next()
+    graphs.capture_next()
+    assert graphs.is_complete
     graphs.run(graphs.bucket_for(17))
     assert ran == [24]
 
@@ -83,7 +100,8 @@ def test_a_bucket_whose_capture_failed_is_served_by_the_next_larger_one() -> Non
     with pytest.raises(RuntimeError, match="out of memory"):
         graphs.capture_next()
     assert graphs.bucket_for(230) == 256
-    assert graphs.capture_next() and recorder.captured[-1] == 224
+    graphs.capture_next()
+    assert recorder.captured[-1] == 224
 
 
 def test_inputs_are_those_of_nobody_before_a_capture() -> None:
@@ -105,7 +123,7 @@ def test_large_buckets_need_not_be_captured() -> None:
         recorder.ran.append, BUCKETS, recorder.capture, first=[64], clear=recorder.cleared.append, most_captured=128
     )
     graphs.capture_first()
-    while graphs.capture_next():
-        pass
+    while not graphs.is_complete:
+        graphs.capture_next()
     assert max(recorder.captured) == 128
     assert graphs.bucket_for(200) == 208

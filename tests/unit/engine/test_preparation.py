@@ -24,6 +24,7 @@ class PreparingRunner:
     def __init__(self, parts: int, *, fails: bool = False) -> None:
         self.parts, self.fails = parts, fails
         self.in_flight = 0
+        self.idle: list[bool] = []
         self.prepared = threading.Event()
 
     def launch(self, chunks: Sequence[Chunk]) -> Launched:
@@ -35,8 +36,9 @@ class PreparingRunner:
 
         return wait
 
-    def prepare_next(self) -> bool:
+    def prepare_next(self, *, idle: bool = True) -> bool:
         assert self.in_flight == 0
+        self.idle.append(idle)
         self.parts -= 1
         if self.parts > 0:
             return True
@@ -71,7 +73,7 @@ def test_an_idle_engine_prepares_at_once() -> None:
     runner = PreparingRunner(parts=20)
     served = Served(runner)
     served.loop.start()
-    assert runner.prepared.wait(10)
+    assert runner.prepared.wait(10) and all(runner.idle)
     served.loop.stop()
 
 
@@ -82,7 +84,7 @@ def test_a_busy_engine_prepares_between_steps_and_loses_no_token(fails: bool) ->
     served.ask(max_tokens=40)
     served.loop.start()
     assert served.finished.wait(10) and runner.prepared.is_set()
-    assert len(served.tokens) == 40
+    assert len(served.tokens) == 40 and not all(runner.idle)
     served.loop.stop()
     assert served.loop.failure is None
     assert runner.parts == 0, "nothing is prepared after the last or a failed part"

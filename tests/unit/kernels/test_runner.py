@@ -192,8 +192,8 @@ class TurnRunner:
         with self.turns.turn:
             return self.runner.launch(chunks)
 
-    def prepare_next(self) -> bool:
-        return self.runner.prepare_next()
+    def prepare_next(self, *, idle: bool = True) -> bool:
+        return self.runner.prepare_next(idle=idle)
 
 
 def follow(runner: Runner, channel: Channel) -> None:
