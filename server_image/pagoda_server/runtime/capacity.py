@@ -77,7 +77,8 @@ def _measure_pair(
     count = min(PREFILL_TOKENS, limits.max_num_batched_tokens)
     if num_tokens < 4 * count:
         return 0.0
-    prompt = replace(requests[0], token_ids=[0] * num_tokens, num_prompt_tokens=num_tokens, page_ids=page_ids)
+    held = page_ids[: -(-num_tokens // page_size)]
+    prompt = replace(requests[0], token_ids=[0] * num_tokens, num_prompt_tokens=num_tokens, page_ids=held)
     begin, end = (
         _time_batches(runner, [Chunk(prompt, start, count, samples=False)], math.inf, clock)[1]
         for start in (0, num_tokens - count)
