@@ -16,6 +16,8 @@ from aiohttp import web
 
 CTRL_C, CTRL_D, LEFT, UP = b"\x03", b"\x04", b"\x1b[D", b"\x1b[A"
 PROMPT = b"you>"
+KEY_SECONDS = 0.3
+"""As a hand is slow: a signal in the moment between two waits of Python's own line editor is seen at the next key."""
 PROGRAM = """
 import asyncio, fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -180,8 +182,10 @@ async def test_ctrl_c_in_an_answer_stops_the_answer_only(model, chat) -> None:
 async def test_ctrl_c_throws_a_typed_line_away_and_at_an_empty_prompt_ends(model, chat) -> None:
     chat.terminal.type(b"not this")
     await chat.terminal.until(b"not this")
+    await asyncio.sleep(KEY_SECONDS)
     chat.terminal.type(CTRL_C)
     await chat.terminal.until(PROMPT)
+    await asyncio.sleep(KEY_SECONDS)
     chat.terminal.type(CTRL_C)
     assert await chat.ended()
     assert model.asked.empty()
