@@ -178,11 +178,14 @@ class Engine:
         return 1.0 if scheduler.waiting else len(scheduler.running) / self._limits.max_num_seqs
 
     def _schedule(self) -> list[Chunk]:
+        """Limited where prompts and decodes meet."""
         scheduler, cost = self.scheduler, self._step_cost
-        decodes = [request.num_tokens for request in scheduler.running if request.is_decoding]
-        if cost is None or not decodes:
-            return scheduler.schedule()
         begun = [request.num_computed_tokens for request in scheduler.running if request.num_pending_tokens > 1]
+        if cost is None or not (begun or scheduler.waiting):
+            return scheduler.schedule()
+        decodes = [request.num_tokens for request in scheduler.running if request.is_decoding]
+        if not decodes:
+            return scheduler.schedule()
         num_prompts = len(begun) + scheduler.count_startable()
         num_done_tokens = begun[0] if begun else 0
         return scheduler.schedule(limit_prompt_tokens(cost, sum(decodes), len(decodes), num_prompts, num_done_tokens))

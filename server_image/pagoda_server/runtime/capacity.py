@@ -57,27 +57,26 @@ def measure_capacity(
             _time_batches(runner, chunks, budget_seconds / 2, clock) for chunks in (decode, prefill)
         )
         can_afford = 2 * ENOUGH_RUNS * prefill_times[1] < budget_seconds / 2
-        pair_seconds = _measure_pair(runner, limits, requests, pool.page_size, clock) if can_afford else 0.0
+        pair_seconds = _measure_pair(runner, limits, pool, requests, clock) if can_afford else 0.0
     finally:
         for request in requests:
             pool.release(request.page_ids)
-    measured = _evaluate(decode_times, prefill_times, decode[0].end, prefill[0].num_tokens)
-    return replace(measured, step_cost=replace(measured.step_cost, prompt_pair_seconds=pair_seconds))
+    return _evaluate(decode_times, prefill_times, decode[0].end, prefill[0].num_tokens, pair_seconds)
 
 
 def _measure_pair(
-    runner: Runner, limits: Limits, requests: Sequence[Request], page_size: int, clock: Callable[[], float]
+    runner: Runner, limits: Limits, pool: PagePool, requests: Sequence[Request], clock: Callable[[], float]
 ) -> float:
     """Seconds of attention for a pair of tokens: of a chunk at the end of a long prompt, more than at its beginning.
 
     The prompt lies on the pages of all `requests`. 0 when they hold no long one.
     """
     page_ids = [page_id for request in requests for page_id in request.page_ids]
-    num_tokens = min(LONG_PROMPT_TOKENS, limits.max_model_len - 1, len(page_ids) * page_size)
+    num_tokens = min(LONG_PROMPT_TOKENS, limits.max_model_len - 1, len(page_ids) * pool.page_size)
     count = min(PREFILL_TOKENS, limits.max_num_batched_tokens)
     if num_tokens < 4 * count:
         return 0.0
-    held = page_ids[: -(-num_tokens // page_size)]
+    held = page_ids[: pool.pages_for(num_tokens)]
     prompt = replace(requests[0], token_ids=[0] * num_tokens, num_prompt_tokens=num_tokens, page_ids=held)
     begin, end = (
         _time_batches(runner, [Chunk(prompt, start, count, samples=False)], math.inf, clock)[1]
@@ -86,14 +85,16 @@ def _measure_pair(
     return max(end - begin, 0.0) / (count * (num_tokens - count))
 
 
-def _evaluate(decode_times: dict[int, float], prefill_times: dict[int, float], context: int, prompt: int) -> Measured:
+def _evaluate(
+    decode_times: dict[int, float], prefill_times: dict[int, float], context: int, prompt: int, pair_seconds: float
+) -> Measured:
     """Of batches of 1-token chunks after `context` tokens, and of chunks of `prompt` tokens."""
     sequences, prompts = max(decode_times), max(prefill_times)
     decode_rate = sequences / decode_times[sequences]
     prefill_rate = prompts * prompt / prefill_times[prompts]
     base_seconds, sequence_seconds = _fit_line(decode_times)
     _, prompt_seconds = _fit_line(prefill_times)
-    cost = StepCost(base_seconds, sequence_seconds / context, prompt_seconds / prompt)
+    cost = StepCost(base_seconds, sequence_seconds / context, prompt_seconds / prompt, pair_seconds)
     return Measured(2.0 / (1.0 / decode_rate + 1.0 / prefill_rate), cost)
 
 

@@ -5,7 +5,8 @@ prompts are in it, their tokens and those of the requests that decode go through
 weights are read once, and attention is a launch for each kind. It decides nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -33,6 +34,9 @@ START_TOKEN_BUCKETS = (256, 512, 1024, 2048)
 """Steps with prompts that are captured at start."""
 MOST_STRETCH = 1.25
 """A step with prompts is bound by its products: what it is padded with costs as much as what it has."""
+
+AttendInto = Callable[[Tensor, LayerCache, Tensor], Tensor]
+"""q [T, heads, head_dim] → the same shape, written to the tensor given last, at some of its tokens."""
 
 
 class GpuRunner:
@@ -134,10 +138,10 @@ class GpuRunner:
         """From the rows' last tokens to their next ones, in the state. What a graph holds."""
         rows = self.rows[:bucket]
         ids, positions, slots = (torch.empty_like(rows) for _ in range(3))
-        lengths = self._prepare(rows, ids, positions, slots, self.no_prompts)
+        lengths, attend_decodes = self._prepare(rows, ids, positions, slots, self.no_prompts)
 
         def attend(q: Tensor, cache: LayerCache) -> Tensor:
-            return self._attend_decodes(q, cache, torch.empty_like(q), rows, lengths, self.no_prompts)
+            return attend_decodes(q, cache, torch.empty_like(q))
 
         hidden = self.decoder.forward(ids, positions, slots, attend)
         self.decoder.compute_logits(hidden, out=self.logits[:bucket])
@@ -146,14 +150,14 @@ class GpuRunner:
     def _run_mixed(self, bucket: int) -> None:
         """The same for a step with prompts, from `self.inputs`."""
         mixed, state = self.inputs.view(bucket), self.state
-        context_lengths = self._prepare(
+        _, attend_decodes = self._prepare(
             mixed.decode_rows, mixed.input_ids, mixed.positions, mixed.slots, mixed.first_decode
         )
 
         def attend(q: Tensor, cache: LayerCache) -> Tensor:
             out = torch.empty_like(q)
             self._attend_prompts(q, cache, out, mixed.rows, mixed.cu_seqlens, mixed.lengths)
-            return self._attend_decodes(q, cache, out, mixed.decode_rows, context_lengths, mixed.first_decode)
+            return attend_decodes(q, cache, out)
 
         hidden = self.decoder.forward(mixed.input_ids, mixed.positions, mixed.slots, attend)
         set_lengths(mixed.rows, mixed.lengths, state.lengths)
@@ -161,25 +165,24 @@ class GpuRunner:
         self.decoder.compute_logits(hidden.index_select(0, mixed.sampled), out=self.logits[: rows.shape[0]])
         self._choose(rows, state.lengths.index_select(0, rows.clamp(min=0)))
 
-    def _prepare(self, rows: Tensor, input_ids: Tensor, positions: Tensor, slots: Tensor, first: Tensor) -> Tensor:
-        """Writes the inputs of decodes from `first` on and plans their attention; returns their contexts' lengths."""
+    def _prepare(
+        self, rows: Tensor, input_ids: Tensor, positions: Tensor, slots: Tensor, first: Tensor
+    ) -> tuple[Tensor, AttendInto]:
+        """Writes the inputs of decodes from `first` on; returns their contexts' lengths, and their attention."""
         state, lengths = self.state, torch.empty_like(rows)
         pool, table = state.token_pool, state.page_table
         prepare_decode(rows, pool, state.lengths, table, self.page_size, input_ids, positions, slots, lengths, first)
-        if self.unit_cu_seqlens is None:
-            plan_decode(rows, lengths, self.plan)
-        return lengths
-
-    def _attend_decodes(
-        self, q: Tensor, cache: LayerCache, out: Tensor, rows: Tensor, lengths: Tensor, first: Tensor
-    ) -> Tensor:
-        """Of the rows' tokens, which begin at `first` in q."""
         if self.unit_cu_seqlens is not None:
             starts = self.unit_cu_seqlens[: rows.shape[0] + 1] + first
-            return self._attend_prompts(q, cache, out, rows, starts, lengths)
+            return lengths, partial(self._attend_prompts, rows=rows, cu_seqlens=starts, lengths=lengths)
+        plan_decode(rows, lengths, self.plan)
+        return lengths, partial(self._attend_decodes, batch=rows.shape[0], first=first)
+
+    def _attend_decodes(self, q: Tensor, cache: LayerCache, out: Tensor, *, batch: int, first: Tensor) -> Tensor:
+        """Of the `batch` tokens that begin at `first` in q."""
         k, v, k_scale, v_scale = cache
         paged = (q, k, v, self.state.page_table, self.plan, self.scale, out, k_scale, v_scale)
-        return decode_attention(*paged, batch=rows.shape[0], first=first)
+        return decode_attention(*paged, batch=batch, first=first)
 
     def _attend_prompts(
         self, q: Tensor, cache: LayerCache, out: Tensor, rows: Tensor, cu_seqlens: Tensor, lengths: Tensor
