@@ -115,9 +115,13 @@ MAX_FRAME_BYTES = 64 * 1024 * 1024
 _encoder = msgspec.msgpack.Encoder()
 
 
-def encode_frame(message: ToEngine | FromEngine) -> bytes:
-    body = _encoder.encode(message)
+def frame(body: bytes) -> bytes:
+    """A 4-byte big-endian length, then the body."""
     return len(body).to_bytes(4, "big") + body
+
+
+def encode_frame(message: ToEngine | FromEngine) -> bytes:
+    return frame(_encoder.encode(message))
 
 
 def decode_to_engine(body: bytes) -> ToEngine:

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from pagoda_server.wire import frame
+
 T = TypeVar("T", bound=msgspec.Struct)
 _encoder = msgspec.msgpack.Encoder(enc_hook=os.fspath)
 
@@ -59,8 +61,7 @@ class Channel:
 
 def encode(message: msgspec.Struct) -> bytes:
     """The frame of a message, for many to be sent."""
-    body = _encoder.encode(message)
-    return len(body).to_bytes(4, "big") + body
+    return frame(_encoder.encode(message))
 
 
 def watch(channels: Mapping[int, Channel], on_end: Callable[[int], None]) -> None:
