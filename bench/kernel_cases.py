@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
 from pagoda_server.kernels.sampler import SamplingTable, build_sampler_scratch, sample
 
 DEVICE = torch.device("cuda")
-BF16 = torch.bfloat16
+BF16, E4M3 = torch.bfloat16, torch.float8_e4m3fn
 PAGE_SIZE = 64
 VOCAB = 151_936
 MODELS = {"8B": (32, 8, 128), "Qwen3-0.6B": (16, 8, 128), "Llama-1B": (32, 8, 64)}
@@ -46,14 +47,14 @@ class Pages:
     lengths: Tensor
 
 
-def build_pages(lengths: list[int], kv_heads: int, head_dim: int) -> Pages:
+def build_pages(lengths: list[int], kv_heads: int, head_dim: int, dtype: torch.dtype = BF16) -> Pages:
     """Pages in random order."""
     used = [-(-length // PAGE_SIZE) for length in lengths]
     shape = (sum(used), PAGE_SIZE, kv_heads, head_dim)
     table = torch.zeros((len(lengths), max(used)), dtype=torch.int32, device=DEVICE)
     for row, pages in enumerate(torch.split(torch.randperm(sum(used), device=DEVICE).int(), used)):
         table[row, : len(pages)] = pages
-    k, v = (torch.randn(shape, dtype=BF16, device=DEVICE) for _ in range(2))
+    k, v = (torch.randn(shape, dtype=BF16, device=DEVICE).to(dtype) for _ in range(2))
     return Pages(k, v, table, place(range(len(lengths))), place(lengths))
 
 
@@ -71,6 +72,7 @@ def list_decode() -> Iterator[Case]:
     for model, (heads, kv_heads, head_dim) in MODELS.items():
         for shape, lengths in batches.items():
             yield describe_decode(f"{model}, {shape}", lengths, heads, kv_heads, head_dim)
+            yield describe_decode(f"{model} fp8, {shape}", lengths, heads, kv_heads, head_dim, dtype=E4M3)
     yield Case("plan", "256 entries", 256 * 4, 0.0, lambda: build_plan_call(mixed))
 
 
@@ -82,11 +84,13 @@ def build_plan_call(lengths: list[int]) -> Call:
 def list_decode_choices() -> Iterator[Case]:
     """What `choose_pipeline` and PROGRAMS_PER_SM chose from."""
     choices: list[tuple[Pipeline | None, int]] = [(None, programs) for programs in (PROGRAMS_PER_SM, 2, 4, 8)]
-    choices += [(Pipeline(*one), PROGRAMS_PER_SM) for one in ((4, 2), (4, 4), (2, 3), (8, 3))]
-    for shape, lengths in {"1 x 8192": [8192], "32 x 2048": [2048] * 32, "256 x 1024": [1024] * 256}.items():
+    choices += [(Pipeline(*one), PROGRAMS_PER_SM) for one in ((4, 2), (4, 3), (4, 4), (2, 3), (8, 3))]
+    shapes = {"1 x 8192": [8192], "32 x 2048": [2048] * 32, "256 x 1024": [1024] * 256}
+    for (shape, lengths), dtype in product(shapes.items(), (BF16, E4M3)):
         for pipeline, programs in choices:
             name = "default" if pipeline is None else f"{pipeline.num_warps}w {pipeline.num_stages}s"
-            yield describe_decode(f"8B, {shape}, {name}, {programs} an SM", lengths, *MODELS["8B"], pipeline, programs)
+            name = f"8B {'fp8' if dtype == E4M3 else 'bf16'}, {shape}, {name}, {programs} an SM"
+            yield describe_decode(name, lengths, *MODELS["8B"], pipeline, programs, dtype)
 
 
 def describe_decode(
@@ -97,16 +101,19 @@ def describe_decode(
     head_dim: int,
     pipeline: Pipeline | None = None,
     programs: int = PROGRAMS_PER_SM,
+    dtype: torch.dtype = BF16,
 ) -> Case:
+    """`dtype`: of the cache."""
+
     def build() -> Call:
-        pages = build_pages(lengths, kv_heads, head_dim)
+        pages = build_pages(lengths, kv_heads, head_dim, dtype)
         q = torch.randn((len(lengths), heads, head_dim), dtype=BF16, device=DEVICE)
         plan = build_decode_plan(len(lengths), heads, kv_heads, head_dim, PAGE_SIZE, DEVICE, programs)
         plan_decode(pages.rows, pages.lengths, plan)
         out, scale = torch.empty_like(q), head_dim**-0.5
         return lambda: decode_attention(q, pages.k, pages.v, pages.table, plan, scale, out, pipeline=pipeline)
 
-    moved = 4 * sum(lengths) * kv_heads * head_dim + 4 * len(lengths) * heads * head_dim
+    moved = 2 * dtype.itemsize * sum(lengths) * kv_heads * head_dim + 4 * len(lengths) * heads * head_dim
     return Case("decode", shape, moved, 4.0 * sum(lengths) * heads * head_dim, build)
 
 

@@ -27,16 +27,16 @@ def list_linears() -> Iterator[Case]:
             "gate_up": (2 * size, hidden), "down": (hidden, size),
         }  # fmt: skip
         for site, shape in sites.items():
-            for tokens in (1, 4, 8, 16):
+            for tokens in (1, 4, 16, 64):
                 for way in list_ways(tokens):
                     yield describe_linear(model, site, shape, tokens, way)
 
 
 def list_ways(tokens: int) -> list[Way]:
     if tokens == 1:
-        return [TORCH, *(Gemv(tile) for tile in gemv.list_tiles(DEVICE))]
+        return [TORCH, *(Gemv(tile) for tile in gemv.TILES)]
     scratch = linear.build_linear_scratch(max(2 * sizes[1] for sizes in SIZES.values()), DEVICE)
-    return [TORCH, *(Tiled(tile, scratch) for tile in linear.list_tiles(DEVICE, BF16.itemsize))]
+    return [TORCH, *(Tiled(tile, scratch) for tile in linear.list_tiles(DEVICE, BF16))]
 
 
 def describe_linear(model: str, site: str, shape: tuple[int, int], tokens: int, way: Way) -> Case:

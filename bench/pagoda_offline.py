@@ -44,7 +44,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-model-len", type=int, default=SEQUENCE_TOKENS, help="of a sequence, at least (default %(default)s)"
     )
-    for flag in ("--measure-projections", "--deterministic"):
+    for flag in ("--no-measure-projections", "--deterministic"):
         parser.add_argument(flag, action="store_true", help="as of `python -m pagoda_server`")
 
 
@@ -62,7 +62,7 @@ def build_engine(args: argparse.Namespace, max_model_len: int, tensor_parallel: 
         prefix_caching=False,
         quantization="fp8" if args.precision == "fp8" else "none",
         kv_cache_dtype="fp8" if args.precision == "fp8" else "auto",
-        measure_projections=args.measure_projections,
+        measure_projections=not args.no_measure_projections,
         deterministic=args.deterministic,
     )
     built = build_engine(config)

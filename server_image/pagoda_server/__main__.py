@@ -87,9 +87,9 @@ def _add_engine_flags(parser: argparse.ArgumentParser) -> None:
         "--deterministic", action="store_true", help="the same tokens whatever runs beside a request (GPU; slower)"
     )
     parser.add_argument(
-        "--measure-projections",
+        "--no-measure-projections",
         action="store_true",
-        help="choose between cuBLAS and our small-batch kernels by timing both at start (not yet proven on a GPU)",
+        help="leave all projections to cuBLAS, and do not time our small-batch kernels beside it at start",
     )
 
 
@@ -108,7 +108,7 @@ def build_engine_config(args: argparse.Namespace, socket: Path) -> EngineConfig:
         gpu_memory_fraction=args.gpu_memory_fraction,
         prefix_caching=not args.no_prefix_caching,
         deterministic=args.deterministic,
-        measure_projections=args.measure_projections,
+        measure_projections=not args.no_measure_projections,
     )
 
 
@@ -167,7 +167,7 @@ def build_engine_command(config: EngineConfig) -> list[str]:
     switches = {
         "--no-prefix-caching": not config.prefix_caching,
         "--deterministic": config.deterministic,
-        "--measure-projections": config.measure_projections,
+        "--no-measure-projections": not config.measure_projections,
     }
     return command + [switch for switch, is_on in switches.items() if is_on]
 

@@ -1,7 +1,6 @@
 """Projections of small batches on a GPU at the shapes of real models, against float32; the choice at start."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,8 @@ from pagoda_server.kernels import gemv, linear
 from pagoda_server.model import llama
 from pagoda_server.model.config import read_model_config
 from pagoda_server.model.loader import load_model
-from pagoda_server.runtime.linears import ALL_TORCH
+from pagoda_server.quant.fp8 import E4M3, quantize_rows
+from pagoda_server.runtime.linears import FP8, TORCH
 from pagoda_server.runtime.measure_linears import measure_linears
 
 pytestmark = pytest.mark.gpu
@@ -64,7 +64,7 @@ def silu_mul(gate_up: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("tile", gemv.list_tiles(DEVICE))
+@pytest.mark.parametrize("tile", gemv.TILES)
 @pytest.mark.parametrize(("columns", "size"), WEIGHTS)
 def test_gemv(columns: int, size: int, tile: gemv.GemvTile, dtype: torch.dtype) -> None:
     x, weight, norm = draw(1, size, dtype=dtype), draw(columns, size, dtype=dtype), draw(size, dtype=dtype)
@@ -77,7 +77,7 @@ def test_gemv(columns: int, size: int, tile: gemv.GemvTile, dtype: torch.dtype) 
     assert measure_error(gemv.gemv(x, weight, tile, bias=bias, residual=residual), total) < MAX_ERROR
 
 
-@pytest.mark.parametrize("tile", gemv.list_tiles(DEVICE))
+@pytest.mark.parametrize("tile", gemv.TILES)
 @pytest.mark.parametrize(("columns", "size"), GATED)
 def test_gated_gemv_with_a_norm(columns: int, size: int, tile: gemv.GemvTile) -> None:
     x, weight, norm = draw(1, size), draw(columns, size), draw(size)
@@ -86,8 +86,8 @@ def test_gated_gemv_with_a_norm(columns: int, size: int, tile: gemv.GemvTile) ->
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("tile", linear.list_tiles(DEVICE, 2))
-@pytest.mark.parametrize("tokens", [2, 7, 16])
+@pytest.mark.parametrize("tile", linear.list_tiles(DEVICE, torch.bfloat16))
+@pytest.mark.parametrize("tokens", [2, 7, 16, 50])
 @pytest.mark.parametrize(("columns", "size"), WEIGHTS)
 def test_linear(
     columns: int, size: int, tokens: int, tile: linear.LinearTile, dtype: torch.dtype, scratch: linear.LinearScratch
@@ -100,8 +100,8 @@ def test_linear(
     assert measure_error(linear.linear(x, weight, tile, scratch, bias=bias, residual=residual), total) < MAX_ERROR
 
 
-@pytest.mark.parametrize("tile", linear.list_tiles(DEVICE, 2))
-@pytest.mark.parametrize("tokens", [2, 16])
+@pytest.mark.parametrize("tile", linear.list_tiles(DEVICE, torch.bfloat16))
+@pytest.mark.parametrize("tokens", [2, 16, 64])
 @pytest.mark.parametrize(("columns", "size"), GATED)
 def test_gated_linear(
     columns: int, size: int, tokens: int, tile: linear.LinearTile, scratch: linear.LinearScratch
@@ -121,7 +121,7 @@ def capture(call: Callable[[], object]) -> torch.cuda.CUDAGraph:
     return graph
 
 
-@pytest.mark.parametrize("tile", linear.list_tiles(DEVICE, 2))
+@pytest.mark.parametrize("tile", linear.list_tiles(DEVICE, torch.bfloat16))
 def test_split_sums_repeat_to_the_bit_in_graphs_that_share_their_scratch(
     tile: linear.LinearTile, scratch: linear.LinearScratch
 ) -> None:
@@ -144,31 +144,23 @@ def test_split_sums_repeat_to_the_bit_in_graphs_that_share_their_scratch(
     assert not bool(scratch.arrived.any())
 
 
-@pytest.mark.skipif(torch.cuda.get_device_capability() < (9, 0), reason="needs a Hopper GPU")
-@pytest.mark.parametrize("tile", gemv.EARLY_TILES)
-@pytest.mark.parametrize(("hidden", "size"), [(1024, 3072), (4096, 14336)])
-def test_early_starts_read_only_what_is_written(hidden: int, size: int, tile: gemv.GemvTile) -> None:
-    """Layers that read and grow one stream in place, in a graph: to the bit what they give one after the other."""
-    weights = [(draw(2 * size, hidden), draw(hidden, size), draw(hidden)) for _ in range(6)]
-    start, total = draw(1, hidden), draw(1, hidden)
-
-    def step(tile: gemv.GemvTile) -> None:
-        total.copy_(start)
-        for gate_up, down, norm in weights:
-            gemv.gemv(gemv.gemv(total, gate_up, tile, norm=norm, eps=1e-6, gated=True), down, tile, residual=total)
-
-    step(replace(tile, early=False))
-    expected = total.clone()
-    graph = capture(lambda: step(tile))
-    for _ in range(ROUNDS):
-        total.zero_()
-        graph.replay()
-        assert torch.equal(total, expected)
+@pytest.mark.parametrize("tile", linear.list_tiles(DEVICE, E4M3))
+@pytest.mark.parametrize("tokens", [1, 16, 33, 64])
+@pytest.mark.parametrize(("columns", "size"), [*WEIGHTS, *GATED])
+def test_fp8_linear(
+    columns: int, size: int, tokens: int, tile: linear.LinearTile, scratch: linear.LinearScratch
+) -> None:
+    (values, scales), (weight, weight_scale) = quantize_rows(draw(tokens, size)), quantize_rows(draw(columns, size))
+    bias = draw(columns)
+    expected = F.linear(values.float() * scales, weight.float() * weight_scale, bias.float())
+    scaled = (values, scales, weight, weight_scale[:, 0].contiguous(), tile, scratch)
+    assert measure_error(linear.linear_fp8(*scaled, bias=bias, dtype=torch.bfloat16), expected) < MAX_ERROR
 
 
-def test_choice_at_start_covers_small_batches_and_checks_every_kernel() -> None:
-    """Each candidate is compared with cuBLAS on the way; the plan holds the sizes that were asked for."""
-    model = load_model(MODEL, read_model_config(MODEL), DEVICE, torch.bfloat16)
-    plan = measure_linears(model, [1, 2, 4, 8, 16, 24])
-    assert list(plan.ways) == [1, 2, 4, 8, 16]
-    assert plan.ways_for(24) is ALL_TORCH
+@pytest.mark.parametrize("fp8", [False, True])
+def test_choice_at_start_covers_small_batches_and_checks_every_kernel(fp8: bool) -> None:
+    """Each candidate is compared with cuBLAS on the way."""
+    model = load_model(MODEL, read_model_config(MODEL), DEVICE, torch.bfloat16, fp8=fp8)
+    plan = measure_linears(model, 256)
+    assert plan is not None and list(plan.ways) == [1, 16, 64]
+    assert plan.ways_for(65).qkv is (FP8 if fp8 else TORCH)

@@ -39,8 +39,8 @@ class EngineConfig:
     measure_capacity: bool = True
     deterministic: bool = False
     """A request's tokens are the same whatever runs beside it, on a GPU in 16 bits. Slower."""
-    measure_projections: bool = False
-    """Choose between cuBLAS and our small-batch kernels by timing both at start, on a GPU."""
+    measure_projections: bool = True
+    """Choose between cuBLAS and our small-batch kernels by timing both at start, on one GPU, if not `deterministic`."""
 
     def __post_init__(self) -> None:
         for name in ("max_num_seqs", "max_batched_tokens", "kv_cache_bytes", "page_size", "tensor_parallel"):
@@ -52,12 +52,11 @@ class EngineConfig:
             )
         if not 0.0 < self.gpu_memory_fraction <= 1.0:
             raise ValueError(f"gpu_memory_fraction is {self.gpu_memory_fraction}; give a value above 0 and at most 1")
-        for name, reason in (
-            ("measure_projections", "our small-batch kernels are for a model on one GPU"),
-            ("deterministic", "the order of a sum over GPUs depends on the batch"),
-        ):
-            if getattr(self, name) and self.tensor_parallel > 1:
-                raise ValueError(f"{name} is on and tensor_parallel is {self.tensor_parallel}: {reason}; leave it off")
+        if self.deterministic and self.tensor_parallel > 1:
+            raise ValueError(
+                f"deterministic is on and tensor_parallel is {self.tensor_parallel}: "
+                "the order of a sum over GPUs depends on the batch; leave it off"
+            )
         if self.max_batched_tokens < self.max_num_seqs:
             raise ValueError(
                 f"max_batched_tokens is {self.max_batched_tokens}, below max_num_seqs {self.max_num_seqs}: "

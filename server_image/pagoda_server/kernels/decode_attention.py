@@ -5,6 +5,11 @@ head; its `group` query heads fill the rows of the tensor-core tile (at least 16
 load, loads without a mask but for the context's last page. Softmax is online and in base 2 (Milakov and Gimelshein,
 "Online normalizer calculation for softmax", 2018); pieces are merged by their log-sum-exp (flash-decoding, Dao et al.,
 2023). An entry that is one piece is written at once, without the merge.
+
+A cache of e4m3 is computed in fp16, which holds all its numbers and which one instruction makes of two of them; to
+bf16 it would take four slow ones. Its values are read four at a time, as the bytes of int32 words: tensor cores want
+the tokens of a value side by side, where memory has its dimensions, and would pick them byte by byte. So the output is
+summed in four parts, of every fourth dimension.
 """
 
 from dataclasses import dataclass
@@ -14,11 +19,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from pagoda_server.kernels.arguments import FLOATS, check_caches, check_tensor, count_group
+from pagoda_server.kernels.arguments import E4M3, FLOATS, check_caches, check_tensor, count_group
 from pagoda_server.kernels.decode_plan import PIECE_FIELDS, DecodePlan
 
 LOG2E = 1.4426950408889634
 MAX_GROUP = 16
+LARGEST_FP16: tl.constexpr = tl.constexpr(65504.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +34,11 @@ class Pipeline:
 
 
 def choose_pipeline(head_dim: int, dtype: torch.dtype, cache_dtype: torch.dtype) -> Pipeline:
-    """For sm_90: three programs an SM at head_dim 128 in 16 bits, each with two pages of keys and values on the way.
-
-    Four warps have no registers for the conversion of a tile of 8 bits.
-    """
-    return Pipeline(8 if cache_dtype.itemsize == 1 else 4, num_stages=3 if head_dim * dtype.itemsize <= 256 else 2)
+    """For sm_90: three programs an SM at head_dim 128, each with two pages of keys and values on the way, or of 8 bits
+    three."""
+    if cache_dtype.itemsize == 1:
+        return Pipeline(4, num_stages=4 if head_dim <= 128 else 3)
+    return Pipeline(4, num_stages=3 if head_dim * dtype.itemsize <= 256 else 2)
 
 
 def decode_attention(
@@ -76,12 +82,14 @@ def decode_attention(
     check_tensor("out", out, q.shape, (q.dtype,))
     block_d = triton.next_power_of_2(head_dim)
     pipeline = choose_pipeline(block_d, q.dtype, k_cache.dtype) if pipeline is None else pipeline
+    is_split = k_cache.dtype == E4M3 and q.dtype != torch.float32
     _decode_kernel[(kv_heads, plan.count_pieces(batch))](
-        q, k_cache, v_cache, page_table, plan.pieces, out, plan.partial, plan.partial_lse,
-        plan.pieces if first is None else first, page_table.shape[1], scale * k_scale * LOG2E, v_scale,
+        q, k_cache, v_cache.view(torch.int32) if is_split else v_cache, page_table, plan.pieces, out,
+        plan.partial, plan.partial_lse, plan.pieces if first is None else first,
+        page_table.shape[1], scale * k_scale * LOG2E, v_scale,
         GROUP=group, KV_HEADS=kv_heads, HEAD_DIM=head_dim, PAGE_SIZE=page_size,
-        BLOCK_H=max(16, triton.next_power_of_2(group)), BLOCK_D=block_d, FIRST=first is not None,
-        num_warps=pipeline.num_warps, num_stages=pipeline.num_stages,
+        BLOCK_H=max(16, triton.next_power_of_2(group)), BLOCK_D=block_d, V_PARTS=4 if is_split else 1,
+        FIRST=first is not None, num_warps=pipeline.num_warps, num_stages=pipeline.num_stages,
     )  # fmt: skip
     _merge_kernel[(num_heads, batch)](
         plan.partial, plan.partial_lse, plan.starts, out, plan.starts if first is None else first,
@@ -91,30 +99,72 @@ def decode_attention(
 
 
 @triton.jit
+def _load_page(
+    ptr, page, num_tokens, STRIDE: tl.constexpr, SIZE: tl.constexpr, PAGE_SIZE: tl.constexpr, BLOCK: tl.constexpr,
+    WHOLE: tl.constexpr,
+):  # fmt: skip
+    """[PAGE_SIZE, BLOCK]: SIZE elements of each token, of all tokens if WHOLE, else of the first `num_tokens`."""
+    tokens, columns = tl.arange(0, PAGE_SIZE)[:, None], tl.arange(0, BLOCK)[None, :]
+    ptr += page.to(tl.int64) * (PAGE_SIZE * STRIDE) + (tokens * STRIDE + columns)
+    if WHOLE and BLOCK == SIZE:
+        elements = tl.load(ptr)
+    else:
+        # Stale values past the length may be NaN, and 0 * NaN is NaN: they are never read.
+        elements = tl.load(ptr, mask=(tokens < num_tokens) & (columns < SIZE), other=0.0)
+    return elements
+
+
+@triton.jit
+def _take_byte(words, INDEX: tl.constexpr):
+    """Of each int32, as an e4m3 number. NB: fp16 holds every one of them, and there is an instruction for it."""
+    return (words >> (8 * INDEX)).to(tl.int8).to(tl.float8e4nv, bitcast=True).to(tl.float16)
+
+
+@triton.jit
+def _begin_sums(BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr, PARTS: tl.constexpr):
+    zeros = tl.zeros([BLOCK_H, BLOCK_D // PARTS], tl.float32)
+    return (zeros,) if PARTS == 1 else (zeros, zeros, zeros, zeros)
+
+
+@triton.jit
+def _join_sums(sums, BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr):
+    """[BLOCK_H, BLOCK_D]."""
+    if len(sums) == 1:
+        joined = sums[0]
+    else:
+        joined = tl.reshape(tl.join(tl.join(sums[0], sums[2]), tl.join(sums[1], sums[3])), [BLOCK_H, BLOCK_D])
+    return joined
+
+
+@triton.jit
 def _attend_page(
-    q, k_ptr, v_ptr, page, num_tokens, scale_log2, m, denom, acc,
+    q, k_ptr, v_ptr, page, num_tokens, scale_log2, m, denom, sums,
     STRIDE: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE_SIZE: tl.constexpr, BLOCK_D: tl.constexpr, WHOLE: tl.constexpr,
 ):  # fmt: skip
     """The page's keys and values join the running softmax: all if WHOLE, else the first `num_tokens`."""
-    tokens = tl.arange(0, PAGE_SIZE)
-    dims = tl.arange(0, BLOCK_D)
-    base = page.to(tl.int64) * (PAGE_SIZE * STRIDE)
-    MASKED: tl.constexpr = (not WHOLE) or BLOCK_D != HEAD_DIM
-    # Stale values past the length may be NaN, and 0 * NaN is NaN: they are never read.
-    valid = (tokens < num_tokens)[:, None] & (dims < HEAD_DIM)[None, :]
-    offsets = tokens[:, None] * STRIDE + dims[None, :]
-    k_ptr += base + offsets
-    v_ptr += base + offsets
-    k = (tl.load(k_ptr, mask=valid, other=0.0) if MASKED else tl.load(k_ptr)).to(q.dtype)
-    v = (tl.load(v_ptr, mask=valid, other=0.0) if MASKED else tl.load(v_ptr)).to(q.dtype)
+    PARTS: tl.constexpr = len(sums)
+    k = _load_page(k_ptr, page, num_tokens, STRIDE, HEAD_DIM, PAGE_SIZE, BLOCK_D, WHOLE).to(q.dtype)
+    v = _load_page(
+        v_ptr, page, num_tokens, STRIDE // PARTS, HEAD_DIM // PARTS, PAGE_SIZE, BLOCK_D // PARTS, WHOLE
+    )  # fmt: skip
     scores = tl.dot(q, tl.trans(k), input_precision="ieee")
     if not WHOLE:
-        scores = tl.where((tokens < num_tokens)[None, :], scores, float("-inf"))
+        scores = tl.where((tl.arange(0, PAGE_SIZE) < num_tokens)[None, :], scores, float("-inf"))
     new_m = tl.maximum(m, tl.max(scores, 1) * scale_log2)
     p = tl.exp2(scores * scale_log2 - new_m[:, None])  # scaled here it is one fused instruction
     alpha = tl.exp2(m - new_m)
-    acc = tl.dot(p.to(q.dtype), v, acc * alpha[:, None], input_precision="ieee")
-    return new_m, denom * alpha + tl.sum(p, 1), acc
+    denom = denom * alpha + tl.sum(p, 1)
+    p, alpha = p.to(q.dtype), alpha[:, None]
+    if PARTS == 1:
+        sums = (tl.dot(p, v.to(p.dtype), sums[0] * alpha, input_precision="ieee"),)
+    else:
+        sums = (
+            tl.dot(p, _take_byte(v, 0), sums[0] * alpha),
+            tl.dot(p, _take_byte(v, 1), sums[1] * alpha),
+            tl.dot(p, _take_byte(v, 2), sums[2] * alpha),
+            tl.dot(p, _take_byte(v, 3), sums[3] * alpha),
+        )
+    return new_m, denom, sums
 
 
 @triton.jit
@@ -122,7 +172,7 @@ def _decode_kernel(
     q_ptr, k_ptr, v_ptr, table_ptr, pieces_ptr, out_ptr, partial_ptr, lse_ptr, first_ptr,
     max_pages, scale_log2, v_scale,
     GROUP: tl.constexpr, KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE_SIZE: tl.constexpr,
-    BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr, FIRST: tl.constexpr,
+    BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr, V_PARTS: tl.constexpr, FIRST: tl.constexpr,
 ):  # fmt: skip
     """Grid (kv_heads, pieces): heads of a page lie side by side in memory, so they run side by side."""
     head, piece = tl.program_id(0), tl.program_id(1)
@@ -134,7 +184,7 @@ def _decode_kernel(
     num_pieces, length = tl.load(pieces_ptr + 3), tl.load(pieces_ptr + 5)
     table_ptr += tl.load(pieces_ptr + 4).to(tl.int64) * max_pages
     k_ptr += head * HEAD_DIM
-    v_ptr += head * HEAD_DIM
+    v_ptr += head * (HEAD_DIM // V_PARTS)
 
     STRIDE: tl.constexpr = KV_HEADS * HEAD_DIM
     heads, dims = tl.arange(0, BLOCK_H), tl.arange(0, BLOCK_D)
@@ -144,27 +194,29 @@ def _decode_kernel(
     if FIRST:
         token += tl.load(first_ptr)
     q = tl.load(q_ptr + token * (GROUP * STRIDE) + offsets, mask=valid, other=0.0)
+    if V_PARTS > 1:
+        q = tl.minimum(tl.maximum(q, -LARGEST_FP16), LARGEST_FP16).to(tl.float16)
 
     m = tl.full([BLOCK_H], float("-inf"), tl.float32)
     denom = tl.zeros([BLOCK_H], tl.float32)
-    acc = tl.zeros([BLOCK_H, BLOCK_D], tl.float32)
+    sums = _begin_sums(BLOCK_H, BLOCK_D, V_PARTS)
     whole = tl.minimum(last, length // PAGE_SIZE)
     # The page after this one is looked up in the turn before: loads of keys wait for no load of the same turn, so
     # the compiler can start them `num_stages` ahead.
     page = tl.load(table_ptr + first)
     for index in range(first, whole):
         next_page = tl.load(table_ptr + index + 1, mask=index + 1 < last, other=0)
-        m, denom, acc = _attend_page(
-            q, k_ptr, v_ptr, page, PAGE_SIZE, scale_log2, m, denom, acc, STRIDE, HEAD_DIM, PAGE_SIZE, BLOCK_D, True
+        m, denom, sums = _attend_page(
+            q, k_ptr, v_ptr, page, PAGE_SIZE, scale_log2, m, denom, sums, STRIDE, HEAD_DIM, PAGE_SIZE, BLOCK_D, True
         )
         page = next_page
     if whole < last:
-        m, denom, acc = _attend_page(
-            q, k_ptr, v_ptr, page, length - whole * PAGE_SIZE, scale_log2, m, denom, acc,
+        m, denom, sums = _attend_page(
+            q, k_ptr, v_ptr, page, length - whole * PAGE_SIZE, scale_log2, m, denom, sums,
             STRIDE, HEAD_DIM, PAGE_SIZE, BLOCK_D, False,
         )  # fmt: skip
 
-    acc = acc / denom[:, None] * v_scale
+    acc = _join_sums(sums, BLOCK_H, BLOCK_D) / denom[:, None] * v_scale
     if num_pieces == 1:
         tl.store(out_ptr + token * (GROUP * STRIDE) + offsets, acc, mask=valid)
     else:

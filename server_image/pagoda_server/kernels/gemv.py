@@ -8,7 +8,6 @@ row, so it multiplies the product: the weight's stream does not wait for a pass 
 
 from dataclasses import dataclass
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -25,21 +24,10 @@ class GemvTile:
     values: int = 1024
     num_warps: int = 4
     num_stages: int = 3
-    early: bool = False
-    """From Hopper on: starts while the kernel before it ends, and fetches its weight until then (CUDA's programmatic
-    dependent launch). All else is read and written after that kernel's end."""
 
 
-TILES = (GemvTile(2, 1024), GemvTile(4, 1024), GemvTile(8, 512))
-EARLY_TILES = (GemvTile(2, 1024, early=True), GemvTile(4, 1024, early=True))
-"""To choose from by measuring (`list_tiles`)."""
-LINE: tl.constexpr = tl.constexpr(64)
-"""16-bit values of a line of the cache."""
-
-
-def list_tiles(device: torch.device) -> list[GemvTile]:
-    """Those that this GPU knows."""
-    return [*TILES, *(EARLY_TILES if torch.cuda.get_device_capability(device) >= (9, 0) else ())]
+TILES = (GemvTile(4, 1024), GemvTile(8, 512))
+"""To choose from by measuring."""
 
 
 def gemv(
@@ -66,37 +54,19 @@ def gemv(
     _gemv_kernel[(triton.cdiv(columns, tile.rows),)](
         x, weight, x if bias is None else bias, x if norm is None else norm, out, eps, columns, x.shape[1],
         BIAS=bias is not None, NORM=norm is not None, GATED=gated, ADD=residual is not None,
-        EARLY=tile.early, ROWS=tile.rows, VALUES=tile.values, STAGES=num_stages, num_warps=tile.num_warps,
-        **({"launch_pdl": True} if tile.early else {}),
+        ROWS=tile.rows, VALUES=tile.values, STAGES=num_stages, num_warps=tile.num_warps,
     )  # fmt: skip
     return out
-
-
-@triton.jit
-def _fetch_rows(weight_ptr, rows, size, VALUES: tl.constexpr):
-    """Into the second-level cache, one line a thread at a time."""
-    lines = tl.arange(0, VALUES // LINE) * LINE
-    for start in range(0, size, VALUES):
-        places = rows[:, None].to(tl.int64) * size + tl.minimum(start + lines, size - 1)[None, :]
-        tl.inline_asm_elementwise(
-            "prefetch.global.L2 [$1]; mov.b32 $0, 0;", "=r,l", [weight_ptr + places], tl.int32, is_pure=False, pack=1
-        )
 
 
 @triton.jit
 def _gemv_kernel(
     x_ptr, weight_ptr, bias_ptr, norm_ptr, out_ptr, eps, num_columns, size,
     BIAS: tl.constexpr, NORM: tl.constexpr, GATED: tl.constexpr, ADD: tl.constexpr,
-    EARLY: tl.constexpr, ROWS: tl.constexpr, VALUES: tl.constexpr, STAGES: tl.constexpr,
+    ROWS: tl.constexpr, VALUES: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     columns = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     valid = columns < num_columns
-    if EARLY:
-        tl.extra.cuda.gdc_launch_dependents()
-        _fetch_rows(weight_ptr, tl.minimum(columns, num_columns - 1), size, VALUES)
-        if GATED:
-            _fetch_rows(weight_ptr, num_columns + tl.minimum(columns, num_columns - 1), size, VALUES)
-        tl.extra.cuda.gdc_wait()  # from here on, what kernels before this one wrote can be read
     values = tl.arange(0, VALUES)
     up_ptr = weight_ptr + (num_columns + columns)[:, None].to(tl.int64) * size + values[None, :]
     weight_ptr += columns[:, None].to(tl.int64) * size + values[None, :]

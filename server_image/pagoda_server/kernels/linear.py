@@ -1,9 +1,9 @@
-"""y = x · weightᵀ for up to 16 rows x on tensor cores, split along K, with silu · up or the residual's sum after it.
+"""y = x · weightᵀ for up to 64 rows x on tensor cores, split along K, with silu · up or the residual's sum after it.
 
-Memory-bound: the weight streams once. It is the left operand (its rows fill the tile's many rows), x padded to 16 the
-right one. A weight of few rows does not fill the GPU, so each row is cut into `splits` parts, one a program; each
-leaves its sum in scratch, and the program that arrives last adds the parts in their order. So the result is the same
-whoever is last, and no second launch is needed.
+Memory-bound: the weight streams once. It is the left operand (its rows fill the tile's many rows), x padded to 16 or
+64 the right one. In fp8 both stay so up to the tensor cores, and the sum is scaled. A weight of few rows does not fill
+the GPU, so each row is cut into `splits` parts, one a program; each leaves its sum in scratch, and the program that
+arrives last adds the parts in their order. So the result is the same whoever is last, and no second launch is needed.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from pagoda_server.kernels.arguments import E4M3, check_tensor
 from pagoda_server.kernels.decode_plan import count_sms
 from pagoda_server.kernels.projection import check_projection, make_out, round_output, store_output
 
-MAX_ROWS = 16
+LEAST_ROWS, MAX_ROWS = 16, 64
+"""Of x: what the tile is padded to."""
 MAX_SPLITS = 16
 
 
@@ -36,6 +38,7 @@ class LinearTile:
 
 
 TILES = (LinearTile(64, 128, num_stages=4), LinearTile(32, 256, num_stages=3, programs=3))
+FP8_TILES = (LinearTile(64, 256, num_stages=4), LinearTile(64, 128, num_stages=6))
 """To choose from by measuring."""
 
 
@@ -50,16 +53,19 @@ class LinearScratch:
     num_sms: int
 
 
-def list_tiles(device: torch.device, itemsize: int) -> list[LinearTile]:
-    """Those of `TILES` that this GPU's shared memory holds; the driver keeps 1 KiB of it."""
+def list_tiles(device: torch.device, dtype: torch.dtype) -> list[LinearTile]:
+    """Those that this GPU's shared memory holds; the driver keeps 1 KiB of it."""
+    tiles = FP8_TILES if dtype == E4M3 else TILES
+    if device.type != "cuda":
+        return list(tiles)
     shared_bytes = torch.cuda.get_device_properties(device).shared_memory_per_multiprocessor - 1024
-    return [tile for tile in TILES if tile.count_shared_bytes(itemsize) <= shared_bytes]
+    return [tile for tile in tiles if tile.count_shared_bytes(dtype.itemsize) <= shared_bytes]
 
 
 def build_linear_scratch(widest: int, device: torch.device) -> LinearScratch:
-    """For `TILES` and weights of at most `widest` rows: about 64 bytes for each, or for 192 an SM if they are fewer."""
+    """For all tiles and weights of at most `widest` rows: 256 bytes for each, or for 128 an SM if they are fewer."""
     num_sms = count_sms(device)
-    rows = max(widest, num_sms * max(tile.programs * tile.rows for tile in TILES))
+    rows = max(widest, num_sms * max(tile.programs * tile.rows for tile in (*TILES, *FP8_TILES)))
     return LinearScratch(
         partial=torch.empty(MAX_ROWS * rows, dtype=torch.float32, device=device),
         arrived=torch.zeros(triton.cdiv(widest, 16), dtype=torch.int32, device=device),
@@ -89,24 +95,71 @@ def linear(
     residual: Tensor | None = None,
     gated: bool = False,
 ) -> Tensor:
-    """x [M, K] of at most 16 rows, weight [N, K] → [M, N]. In bf16, fp16 or fp32, all of one dtype.
+    """x [M, K] of at most 64 rows, weight [N, K] → [M, N]. In bf16, fp16 or fp32, all of one dtype.
 
     `residual` [M, N]: y is added to it in place and it is returned. `gated`: the weight holds gates, then ups;
     [M, N / 2] comes back, silu(gate) * up.
     """
     columns = check_projection(x, weight, bias, residual, gated, MAX_ROWS)
-    width, size = weight.shape
     out = make_out(x, columns, residual)
+    _launch(x, weight, None, out, tile, scratch, bias, gated=gated, add=residual is not None)
+    return out
+
+
+def linear_fp8(
+    values: Tensor,
+    scales: Tensor,
+    weight: Tensor,
+    weight_scale: Tensor,
+    tile: LinearTile,
+    scratch: LinearScratch,
+    *,
+    bias: Tensor | None = None,
+    dtype: torch.dtype,
+) -> Tensor:
+    """values [M, K] e4m3 of at most 64 rows with scales [M, 1], weight [N, K] e4m3 with weight_scale [N] → [M, N].
+
+    `dtype`: of y and of the bias.
+    """
+    check_tensor("values", values, (None, None), (E4M3,))
+    rows, width = values.shape[0], weight.shape[0]
+    if not 0 < rows <= MAX_ROWS:
+        raise ValueError(f"values has {rows} rows; give 1 to {MAX_ROWS}")
+    check_tensor("scales", scales, (rows, 1), (torch.float32,))
+    check_tensor("weight", weight, (None, values.shape[1]), (E4M3,))
+    check_tensor("weight_scale", weight_scale, (width,), (torch.float32,))
+    if bias is not None:
+        check_tensor("bias", bias, (width,), (dtype,))
+    out = torch.empty((rows, width), dtype=dtype, device=values.device)
+    _launch(values, weight, (scales, weight_scale), out, tile, scratch, bias, gated=False, add=False)
+    return out
+
+
+def _launch(
+    x: Tensor,
+    weight: Tensor,
+    scales: tuple[Tensor, Tensor] | None,
+    out: Tensor,
+    tile: LinearTile,
+    scratch: LinearScratch,
+    bias: Tensor | None,
+    *,
+    gated: bool,
+    add: bool,
+) -> None:
+    (width, size), columns = weight.shape, out.shape[1]
+    tokens = LEAST_ROWS if x.shape[0] <= LEAST_ROWS else MAX_ROWS
     splits, part = choose_splits(width, size, tile, scratch.num_sms)
     blocks = triton.cdiv(columns, tile.rows)
-    if splits * MAX_ROWS * width > scratch.partial.numel() or blocks > scratch.arrived.numel():
+    if splits * tokens * width > scratch.partial.numel() or blocks > scratch.arrived.numel():
         raise ValueError(f"weight has {width} rows in {splits} parts; build a scratch for as many")
+    x_scales, weight_scales = (x, x) if scales is None else scales
     _linear_kernel[(blocks, splits)](
-        x, weight, x if bias is None else bias, out, scratch.partial, scratch.arrived, x.shape[0], columns, size, part,
-        BIAS=bias is not None, GATED=gated, ADD=residual is not None, SPLIT=splits > 1,
-        ROWS=tile.rows, VALUES=tile.values, TOKENS=MAX_ROWS, num_warps=tile.num_warps, num_stages=tile.num_stages,
+        x, weight, x_scales, weight_scales, x if bias is None else bias, out, scratch.partial, scratch.arrived,
+        x.shape[0], columns, size, part,
+        BIAS=bias is not None, GATED=gated, ADD=add, SPLIT=splits > 1, SCALED=scales is not None,
+        ROWS=tile.rows, VALUES=tile.values, TOKENS=tokens, num_warps=tile.num_warps, num_stages=tile.num_stages,
     )  # fmt: skip
-    return out
 
 
 @triton.jit
@@ -130,8 +183,9 @@ def _sum_parts(partial_ptr, offsets, mask, count, stride, ROWS: tl.constexpr, TO
 
 @triton.jit(do_not_specialize=["num_tokens"])
 def _linear_kernel(
-    x_ptr, weight_ptr, bias_ptr, out_ptr, partial_ptr, arrived_ptr, num_tokens, num_columns, size, part,
-    BIAS: tl.constexpr, GATED: tl.constexpr, ADD: tl.constexpr, SPLIT: tl.constexpr,
+    x_ptr, weight_ptr, x_scales_ptr, weight_scales_ptr, bias_ptr, out_ptr, partial_ptr, arrived_ptr,
+    num_tokens, num_columns, size, part,
+    BIAS: tl.constexpr, GATED: tl.constexpr, ADD: tl.constexpr, SPLIT: tl.constexpr, SCALED: tl.constexpr,
     ROWS: tl.constexpr, VALUES: tl.constexpr, TOKENS: tl.constexpr,
 ):  # fmt: skip
     """Grid (blocks of columns, parts of K)."""
@@ -167,6 +221,9 @@ def _linear_kernel(
         if GATED:
             up = _sum_parts(partial_ptr + num_columns, offsets, mask, count, TOKENS * width, ROWS, TOKENS)
 
+    if SCALED:
+        y *= tl.load(weight_scales_ptr + columns, mask=valid, other=0.0)[:, None]
+        y *= tl.load(x_scales_ptr + tokens, mask=present, other=0.0)[None, :]
     dtype: tl.constexpr = out_ptr.dtype.element_ty
     narrow = round_output(y, bias_ptr, columns, valid, dtype, BIAS)
     narrow_up = narrow

@@ -23,7 +23,6 @@ from pagoda_server.parallel.leader import Followers
 from pagoda_server.phases import Phases
 from pagoda_server.quant.fp8 import E4M3
 from pagoda_server.runtime.capacity import measure_capacity
-from pagoda_server.runtime.graphs import choose_buckets
 from pagoda_server.runtime.runner import ModelRunner
 from pagoda_server.runtime.sizes import build_limits, count_pages, fit_model_len
 from pagoda_server.wire import Hello
@@ -57,7 +56,7 @@ class LoadedRank:
             config.page_size,
             phases=phases,
             kv_dtype=self.kv_dtype,
-            measure_projections=config.measure_projections,
+            measure_projections=config.measure_projections and config.tensor_parallel == 1,
             deterministic=config.deterministic,
         )
 
@@ -200,7 +199,8 @@ def _build_gpu_runner(
         from pagoda_server.runtime.measure_linears import measure_linears
 
         use_shipped_kernels()
-        linears = measure_linears(model, choose_buckets(limits.max_num_seqs)) if measure_projections else None
+        is_measured = measure_projections and not deterministic
+        linears = measure_linears(model, limits.max_num_seqs) if is_measured else None
         runner = GpuRunner(
             model, limits, num_pages, page_size, kv_dtype=kv_dtype, linears=linears, deterministic=deterministic
         )

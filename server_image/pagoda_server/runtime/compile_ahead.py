@@ -34,6 +34,7 @@ from pagoda_server.quant.fp8 import E4M3, replace_linears
 from pagoda_server.runtime.common_shapes import COMMON_SHAPES, build_one_layer
 from pagoda_server.runtime.gpu_runner import GpuRunner
 from pagoda_server.runtime.graphs import choose_buckets
+from pagoda_server.runtime.measure_linears import launch_candidates
 from pagoda_server.wire import Sampling
 
 log = logging.getLogger(__name__)
@@ -142,6 +143,7 @@ def launch_all(config: ModelConfig, device: torch.device, *, fp8: bool) -> None:
         if fp8:
             replace_linears(model)
     model.requires_grad_(False)
+    launch_candidates(model, MAX_BATCH)
     for positions in (config.max_position_embeddings, UNALIGNED_PAGES * PAGE_SIZE):
         limits = Limits(positions, MAX_BATCH, MAX_TOKENS, config.vocab_size)
         runner = GpuRunner(model, limits, MAX_BATCH, PAGE_SIZE, kv_dtype=E4M3 if fp8 else None)

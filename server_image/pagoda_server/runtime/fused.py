@@ -14,19 +14,21 @@ from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
 from pagoda_server.model.llama import Layer, Llama, build_inverse_frequencies
 from pagoda_server.quant.fp8 import Fp8Linear
 from pagoda_server.runtime.cache import LayerCache
-from pagoda_server.runtime.linears import ALL_FP8, ALL_INVARIANT, LinearPlan, Stream
+from pagoda_server.runtime.linears import ALL_FP8, ALL_INVARIANT, ALL_TORCH, LinearPlan, Stream
 
 Attend = Callable[[Tensor, LayerCache], Tensor]
 """q [T, heads, head_dim] → [T, heads, head_dim]."""
 
 
 class FusedDecoder:
-    def __init__(self, model: Llama, caches: list[LayerCache], max_position: int, linears: LinearPlan) -> None:
-        """`linears`: for projections of plain weights; fp8 has one way of its own."""
+    def __init__(
+        self, model: Llama, caches: list[LayerCache], max_position: int, linears: LinearPlan | None = None
+    ) -> None:
+        """`linears`: None: all projections are cuBLAS's."""
         config = model.config
         self.model, self.caches = model, caches
         has_fp8 = any(isinstance(module, Fp8Linear) for module in model.modules())
-        self.linears = LinearPlan(otherwise=ALL_FP8) if has_fp8 else linears
+        self.linears = linears or LinearPlan(otherwise=ALL_FP8 if has_fp8 else ALL_TORCH)
         frequencies = build_inverse_frequencies(config.head_dim, config.rope_theta, config.rope_scaling)
         self.cos, self.sin = build_rotary_table(frequencies.to(model.embedding.device), max_position)
 

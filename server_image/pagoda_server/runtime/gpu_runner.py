@@ -63,7 +63,7 @@ class GpuRunner:
         buckets = choose_buckets(limits.max_num_seqs)
         if deterministic:
             linears = LinearPlan(otherwise=ALL_INVARIANT)
-        self.decoder = FusedDecoder(model, caches, limits.max_model_len, linears or LinearPlan())
+        self.decoder = FusedDecoder(model, caches, limits.max_model_len, linears)
         self.state = build_device_state(limits.max_num_seqs, limits.max_model_len, page_size, self.device)
         self.scale = config.head_dim**-0.5
         widest = buckets[-1]

@@ -6,16 +6,21 @@ not add to it itself leaves the sum to the next norm. Which way is fastest is me
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pagoda_server.kernels.activation import silu_mul, silu_mul_fp8
+from pagoda_server.kernels.fp8 import quantize_tokens
 from pagoda_server.kernels.gemv import GemvTile, gemv
 from pagoda_server.kernels.invariant_linear import invariant_linear
-from pagoda_server.kernels.linear import LinearScratch, LinearTile, linear
+from pagoda_server.kernels.linear import LinearScratch, LinearTile, linear, linear_fp8
 from pagoda_server.kernels.norm import add_rms_norm, add_rms_norm_fp8, rms_norm, rms_norm_fp8
+from pagoda_server.quant.fp8 import Fp8Linear
+
+Quantized = tuple[Tensor, Tensor]
+"""e4m3 values [T, K] and a scale a token [T, 1]."""
 
 
 @dataclass(slots=True)
@@ -50,6 +55,10 @@ class Way(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def adds(self) -> bool:
+        """Whether `write` adds to the stream's total itself. NB: of a shard the total is not known yet."""
+
     def read(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
         """The projection of the stream's norm."""
 
@@ -67,6 +76,7 @@ class Separate:
     name: str
     project: Callable[[Tensor, Tensor, Tensor | None], Tensor]
     """x [T, K], weight [N, K] and bias [N] → [T, N]."""
+    adds: ClassVar[bool] = False
 
     def read(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
         return self.project(stream.norm(norm, eps), projection.weight, projection.bias)
@@ -79,23 +89,40 @@ class Separate:
         stream.pending = self.project(x, projection.weight, projection.bias)
 
 
+def multiply_fp8(x: Tensor | Quantized, projection: Fp8Linear) -> Tensor:
+    """cuBLAS's product."""
+    product: Tensor = projection(x)
+    return product
+
+
+def multiply_tiled_fp8(
+    x: Tensor | Quantized, projection: Fp8Linear, tile: LinearTile, scratch: LinearScratch
+) -> Tensor:
+    """For up to 64 tokens, where cuBLAS has no tile that is narrow enough."""
+    values, scales = quantize_tokens(x) if isinstance(x, Tensor) else x
+    scaled = (values, scales, projection.weight, projection.weight_scale, tile, scratch)
+    return linear_fp8(*scaled, bias=projection.bias, dtype=projection.dtype)
+
+
 @dataclass(frozen=True, slots=True)
 class Fp8:
-    """For `Fp8Linear` and any number of tokens: the kernels around a product quantize what goes into it."""
+    """For `Fp8Linear`: the kernels around a product quantize what goes into it."""
 
-    name: str = "fp8"
+    name: str
+    multiply: Callable[[Tensor | Quantized, Any], Tensor]
+    """Of x [T, K], or of what it is quantized, and an `Fp8Linear`."""
+    adds: ClassVar[bool] = False
 
     def read(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Module) -> Tensor:
-        product: Tensor = projection(stream.norm_fp8(norm, eps))
-        return product
+        return self.multiply(stream.norm_fp8(norm, eps), projection)
 
     def read_gated(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Module) -> Any:
-        """Values and scales, for `write`."""
+        """Quantized, for `write`."""
         return silu_mul_fp8(self.read(stream, norm, eps, projection))
 
-    def write(self, x: Tensor | tuple[Tensor, Tensor], projection: nn.Module, stream: Stream) -> None:
+    def write(self, x: Tensor | Quantized, projection: nn.Module, stream: Stream) -> None:
         stream.settle()
-        stream.pending = projection(x)
+        stream.pending = self.multiply(x, projection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +130,11 @@ class Gemv:
     """One token: norm, product and activation, or product and sum, in one launch."""
 
     tile: GemvTile
+    adds: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
-        return f"gemv {self.tile.rows}x{self.tile.values}{' early' if self.tile.early else ''}"
+        return f"gemv {self.tile.rows}x{self.tile.values}"
 
     def read(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
         return gemv(stream.settle(), projection.weight, self.tile, bias=projection.bias, norm=norm, eps=eps)
@@ -121,10 +149,11 @@ class Gemv:
 
 @dataclass(frozen=True, slots=True)
 class Tiled:
-    """Up to 16 tokens: product and activation, or product and sum, in one launch; the norm is its own."""
+    """Up to 64 tokens: product and activation, or product and sum, in one launch; the norm is its own."""
 
     tile: LinearTile
     scratch: LinearScratch = field(repr=False, compare=False)
+    adds: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -143,7 +172,7 @@ class Tiled:
         linear(x, projection.weight, self.tile, self.scratch, bias=projection.bias, residual=total)
 
 
-TORCH, INVARIANT, FP8 = Separate("torch", F.linear), Separate("invariant", invariant_linear), Fp8()
+TORCH, INVARIANT, FP8 = Separate("torch", F.linear), Separate("invariant", invariant_linear), Fp8("fp8", multiply_fp8)
 
 
 @dataclass(frozen=True, slots=True)

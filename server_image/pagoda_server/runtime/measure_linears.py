@@ -10,20 +10,36 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 
 import torch
 from torch import Tensor, nn
 
 from pagoda_server.kernels import gemv, linear
 from pagoda_server.model.llama import Layer, Llama
+from pagoda_server.quant.fp8 import E4M3, Fp8Linear
 from pagoda_server.runtime.graphs import no_collection
-from pagoda_server.runtime.linears import ALL_TORCH, TORCH, Gemv, LinearPlan, Stream, Tiled, Way, Ways
+from pagoda_server.runtime.linears import (
+    FP8,
+    TORCH,
+    Fp8,
+    Gemv,
+    LinearPlan,
+    Quantized,
+    Stream,
+    Tiled,
+    Way,
+    Ways,
+    multiply_tiled_fp8,
+)
 
 log = logging.getLogger(__name__)
 Timer = Callable[[Sequence[Callable[[], object]]], float]
 """Seconds of one of the calls, which run one after the other."""
 WRITERS = {"gate_up": "output", "qkv": "down"}
-"""Whose sum a reading projection finds in the stream. Writers are chosen first."""
+"""Whose sum a reading projection finds in the stream."""
+SITES = (*WRITERS.values(), *WRITERS)
+"""Writers are chosen first."""
 MIN_GAIN = 0.03
 """cuBLAS stays where ours is not faster by this share: it is noise, and choices should not change between starts."""
 MAX_ERROR = 0.02
@@ -32,46 +48,74 @@ MIN_CALLS = 16
 REPLAYS = 3
 
 
-def measure_linears(model: Llama, buckets: Sequence[int]) -> LinearPlan:
-    """For the batch sizes that our kernels know. On a CPU, or with weights of another kind, all is torch's."""
-    layers = [layer for layer in model.layers if isinstance(layer, Layer)]
-    if model.embedding.device.type != "cuda" or not all(has_plain_weights(layer) for layer in layers):
-        return LinearPlan()
-    one, several = list_ways(layers)
-    sizes = [size for size in buckets if size <= linear.MAX_ROWS]
+def measure_linears(model: Llama, max_batch: int) -> LinearPlan | None:
+    """For the batch sizes that our kernels know. None on a CPU, and where layers differ in kind: all is cuBLAS's."""
+    found = find_candidates(model)
+    if found is None or model.embedding.device.type != "cuda":
+        return None
     with torch.inference_mode(), no_collection():
-        candidates = {size: one if size == 1 else several for size in sizes}
-        return LinearPlan({size: choose_ways(layers, size, candidates[size], time_in_graph) for size in sizes})
+        ways = {size: choose_ways(found, size, time_in_graph) for size in choose_sizes(max_batch)}
+    return LinearPlan(ways, otherwise=Ways(*[found.usual] * 4))
 
 
-def has_plain_weights(layer: Layer) -> bool:
-    dtype = layer.attention_norm.dtype
-    projections = (layer.qkv, layer.output, layer.gate_up, layer.down)
-    return all(type(one) is nn.Linear and one.weight.dtype == dtype for one in projections)
+def launch_candidates(model: Llama, max_batch: int) -> None:
+    """All that a measurement would time, once, for `compile_ahead`."""
+    found = find_candidates(model)
+    if found is None:
+        return
+    for size, site in product(choose_sizes(max_batch), SITES):
+        for way in found.ways_for(size):
+            Trial(site, found.layers[:1], size, pends=False).list_calls(way)[0]()
 
 
-def list_ways(layers: Sequence[Layer]) -> tuple[list[Way], list[Way]]:
-    """Of one token; of several."""
+def choose_sizes(max_batch: int) -> list[int]:
+    """One token, and what fills either tile; a batch between two goes by the larger."""
+    return sorted({min(size, max_batch) for size in (1, linear.LEAST_ROWS, linear.MAX_ROWS)})
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    layers: Sequence[Layer]
+    usual: Way
+    """By cuBLAS."""
+    one: Sequence[Way]
+    """For one token."""
+    several: Sequence[Way]
+
+    def ways_for(self, num_tokens: int) -> Sequence[Way]:
+        return self.one if num_tokens == 1 else self.several
+
+
+def find_candidates(model: Llama) -> Candidates | None:
+    """For projections that are all plain or all fp8."""
+    layers = [layer for layer in model.layers if isinstance(layer, Layer)]
     like = layers[0].attention_norm
-    scratch = linear.build_linear_scratch(max(widest_of(layer) for layer in layers), like.device)
-    tiles = linear.list_tiles(like.device, like.element_size())
-    return [Gemv(tile) for tile in gemv.list_tiles(like.device)], [Tiled(tile, scratch) for tile in tiles]
+    projections = [getattr(layer, site) for layer in layers for site in SITES]
+    scratch = linear.build_linear_scratch(max(one.weight.shape[0] for one in projections), like.device)
+    if all(isinstance(one, Fp8Linear) for one in projections):
+        tiles = linear.list_tiles(like.device, E4M3)
+        fp8 = [
+            Fp8(f"fp8 tiled {tile.rows}x{tile.values}", partial(multiply_tiled_fp8, tile=tile, scratch=scratch))
+            for tile in tiles
+        ]
+        return Candidates(layers, FP8, fp8, fp8)
+    if all(type(one) is nn.Linear and one.weight.dtype == like.dtype for one in projections):
+        tiled = [Tiled(tile, scratch) for tile in linear.list_tiles(like.device, like.dtype)]
+        return Candidates(layers, TORCH, [Gemv(tile) for tile in gemv.TILES], tiled)
+    return None
 
 
-def widest_of(layer: Layer) -> int:
-    return max(one.out_features for one in (layer.qkv, layer.output, layer.gate_up, layer.down))
-
-
-def choose_ways(layers: Sequence[Layer], num_tokens: int, candidates: Sequence[Way], time: Timer) -> Ways:
+def choose_ways(found: Candidates, num_tokens: int, time: Timer) -> Ways:
     """Raises RuntimeError when a candidate fails or is wrong."""
-    chosen = ALL_TORCH
-    for site in (*WRITERS.values(), *WRITERS):
-        pends = getattr(chosen, WRITERS[site]) is TORCH if site in WRITERS else False
-        trial = Trial(site, layers, num_tokens, pends)
+    usual, candidates = found.usual, found.ways_for(num_tokens)
+    chosen = Ways(*[usual] * 4)
+    for site in SITES:
+        pends = site in WRITERS and not getattr(chosen, WRITERS[site]).adds
+        trial = Trial(site, found.layers, num_tokens, pends)
         for way in candidates:
-            trial.check(way)
-        seconds = {way: time(trial.list_calls(way)) for way in (TORCH, *candidates)}
-        fastest = choose_fastest(seconds)
+            trial.check(way, usual)
+        seconds = {way: time(trial.list_calls(way)) for way in (usual, *candidates)}
+        fastest = choose_fastest(seconds, usual)
         micros = ", ".join(f"{way.name} {taken * 1e6:.1f}" for way, taken in seconds.items())
         log.info(
             "projection measured: %s tokens=%d chosen=%s microseconds=[%s]", site, num_tokens, fastest.name, micros
@@ -80,10 +124,10 @@ def choose_ways(layers: Sequence[Layer], num_tokens: int, candidates: Sequence[W
     return chosen
 
 
-def choose_fastest(seconds: Mapping[Way, float]) -> Way:
-    """cuBLAS, unless another is clearly faster."""
+def choose_fastest(seconds: Mapping[Way, float], usual: Way) -> Way:
+    """The usual one, unless another is clearly faster."""
     fastest = min(seconds, key=lambda way: seconds[way])
-    return fastest if seconds[fastest] < seconds[TORCH] * (1.0 - MIN_GAIN) else TORCH
+    return fastest if seconds[fastest] < seconds[usual] * (1.0 - MIN_GAIN) else usual
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +144,14 @@ class Trial:
         x, totals = self._draw()
         return [partial(self._run, way, layer, x, totals) for layer in self.layers]
 
-    def check(self, way: Way) -> None:
+    def check(self, way: Way, usual: Way) -> None:
         x, totals = self._draw()
         try:
-            expected, found = (self._compute(one, x, totals.clone()) for one in (TORCH, way))
+            expected, found = (self._compute(one, x, totals.clone()) for one in (usual, way))
         except Exception as error:
             raise RuntimeError(f"{self._describe(way)} fails: {error}") from error
         if not bool((found - expected).norm() <= MAX_ERROR * expected.norm()):
-            raise RuntimeError(f"{self._describe(way)} differs from torch by more than {MAX_ERROR:.0%}")
+            raise RuntimeError(f"{self._describe(way)} differs from {usual.name} by more than {MAX_ERROR:.0%}")
 
     def _describe(self, way: Way) -> str:
         return f"projection {self.site} {list(self._projection.weight.shape)} of {self.num_tokens} tokens by {way.name}"
@@ -120,7 +164,7 @@ class Trial:
     def _draw(self) -> tuple[Tensor, Tensor]:
         """What a writer multiplies, [T, size]; the stream's total and what is pending, [2, T, hidden]."""
         like = self.layers[0].attention_norm
-        x = like.new_empty((self.num_tokens, self._projection.in_features)).normal_()
+        x = like.new_empty((self.num_tokens, self._projection.weight.shape[1])).normal_()
         totals = like.new_empty((2, self.num_tokens, like.shape[0])).normal_()
         if self.site not in WRITERS:
             totals *= self._projection(x).std()  # or an error would be lost in the sum
@@ -128,9 +172,12 @@ class Trial:
 
     def _compute(self, way: Way, x: Tensor, totals: Tensor) -> Tensor:
         result = self._run(way, self.layers[0], x, totals)
+        if isinstance(result, tuple):
+            values, scales = result
+            return values.float() * scales
         return (result.settle() if isinstance(result, Stream) else result).float()
 
-    def _run(self, way: Way, layer: Layer, x: Tensor, totals: Tensor) -> Tensor | Stream:
+    def _run(self, way: Way, layer: Layer, x: Tensor, totals: Tensor) -> Tensor | Quantized | Stream:
         stream, eps = Stream(totals[0], totals[1] if self.pends else None), layer.config.rms_norm_eps
         match self.site:
             case "qkv":

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from pagoda_server.kernels.gemv import GemvTile, gemv
 from pagoda_server.kernels.invariant_linear import invariant_linear
-from pagoda_server.kernels.linear import LinearTile, build_linear_scratch, choose_splits, linear
+from pagoda_server.kernels.linear import LinearTile, build_linear_scratch, choose_splits, linear, linear_fp8
 from pagoda_server.model import llama
+from pagoda_server.quant.fp8 import quantize_rows
 
 EPS = 1e-5
 EXACT = {"rtol": 1e-4, "atol": 1e-5}
@@ -45,13 +46,23 @@ def test_invariant_product_is_torchs(rows: int, columns: int, size: int, bias: b
     torch.testing.assert_close(invariant_linear(x[-1:], weight, vector), invariant_linear(x, weight, vector)[-1:])
 
 
-@pytest.mark.parametrize("rows", [1, 2, 5, 16])
+@pytest.mark.parametrize("rows", [1, 2, 5, 16, 33])
 @pytest.mark.parametrize(("columns", "size"), [(33, 100), (16, 32), (7, 300), (1, 1)])
 def test_product_is_torchs(rows: int, columns: int, size: int, device: torch.device) -> None:
     x, weight = draw(rows, size, device=device), draw(columns, size, device=device)
     bias = draw(columns, device=device)
     torch.testing.assert_close(project(x, weight), F.linear(x, weight), **EXACT)
     torch.testing.assert_close(project(x, weight, bias=bias), F.linear(x, weight, bias), **EXACT)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 17, 64])
+@pytest.mark.parametrize(("columns", "size"), [(33, 160), (16, 32), (7, 1600)])
+def test_fp8_product_is_that_of_the_rounded_numbers(rows: int, columns: int, size: int, device: torch.device) -> None:
+    (values, scales), (weight, weight_scale) = (quantize_rows(draw(n, size, device=device)) for n in (rows, columns))
+    bias = draw(columns, device=device)
+    expected = F.linear(values.float() * scales, weight.float() * weight_scale, bias)
+    scaled = (values, scales, weight, weight_scale[:, 0].contiguous(), TILE, build_linear_scratch(columns, device))
+    torch.testing.assert_close(linear_fp8(*scaled, bias=bias, dtype=torch.float32), expected, **EXACT)
 
 
 @pytest.mark.parametrize("rows", [1, 3])

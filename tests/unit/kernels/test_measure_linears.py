@@ -1,6 +1,8 @@
 """A way is chosen where it is measured to be faster, and a kernel that fails or is wrong is never hidden."""
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -10,12 +12,13 @@ from torch import Tensor, nn
 from pagoda_server.kernels.gemv import GemvTile
 from pagoda_server.kernels.linear import LinearTile, build_linear_scratch
 from pagoda_server.model.config import ModelConfig
-from pagoda_server.model.llama import Layer
-from pagoda_server.runtime.linears import ALL_TORCH, TORCH, Gemv, LinearPlan, Separate, Stream, Tiled, Way, Ways
-from pagoda_server.runtime.measure_linears import choose_ways, has_plain_weights
+from pagoda_server.model.llama import Layer, Llama
+from pagoda_server.quant.fp8 import Fp8Linear, quantize_rows, replace_linears
+from pagoda_server.runtime.linears import ALL_TORCH, FP8, TORCH, Gemv, LinearPlan, Separate, Stream, Tiled, Way, Ways
+from pagoda_server.runtime.measure_linears import Candidates, choose_sizes, choose_ways, find_candidates
 
 CONFIG = ModelConfig(
-    architecture="Qwen2ForCausalLM", vocab_size=50, hidden_size=32, intermediate_size=40, num_layers=2, num_heads=2,
+    architecture="Qwen2ForCausalLM", vocab_size=50, hidden_size=32, intermediate_size=48, num_layers=2, num_heads=2,
     num_kv_heads=1, head_dim=16, rms_norm_eps=1e-5, max_position_embeddings=64, rope_theta=1e4, rope_scaling=None,
     tie_word_embeddings=True, qkv_bias=True, output_bias=False, mlp_bias=False, qk_norm=False, dtype="float32",
     eos_token_ids=(),
@@ -56,7 +59,7 @@ def test_each_projection_gets_its_fastest_way(layers: list[Layer], num_tokens: i
     first, second = candidates = build_ways(num_tokens, device)
     times = [(2.0, 1.0, 3.0), (2.0, 1.99, 3.0), (2.0, 3.0, 1.0), (1.0, 2.0, 2.0)]  # output, down, gate_up, qkv
     clock = Clock(*(time for site in times for time in site))
-    chosen = choose_ways(layers, num_tokens, candidates, clock)
+    chosen = choose_ways(Candidates(layers, TORCH, candidates, candidates), num_tokens, clock)
     assert chosen == Ways(output=first, down=TORCH, gate_up=second, qkv=TORCH), "a gain of 0.5 % is noise"
     assert not clock.seconds
 
@@ -77,7 +80,7 @@ class Broken(Separate):
 )
 def test_a_kernel_that_fails_or_is_wrong_ends_the_start(layers: list[Layer], way: Way, complaint: str) -> None:
     with pytest.raises(RuntimeError, match=rf"projection output \[32, 32\] of 2 tokens {complaint}"):
-        choose_ways(layers, 2, [way], Clock(1.0, 0.1))
+        choose_ways(Candidates(layers, TORCH, [], [way]), 2, Clock(1.0, 0.1))
 
 
 def test_a_pass_takes_the_ways_of_the_next_size(device: torch.device) -> None:
@@ -108,7 +111,33 @@ def test_every_way_leaves_the_same_stream(
         torch.testing.assert_close(run(way), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_quantised_weights_stay_with_their_own_product(layers: list[Layer]) -> None:
-    assert has_plain_weights(layers[0])
-    layers[0].down = layers[0].down.half()
-    assert not has_plain_weights(layers[0])
+def find(layers: list[Layer]) -> Candidates | None:
+    return find_candidates(cast(Llama, SimpleNamespace(layers=layers)))
+
+
+def test_layers_of_two_kinds_stay_with_cublas(layers: list[Layer]) -> None:
+    found = find(layers)
+    assert found is not None and found.usual is TORCH
+    replace_linears(layers[0])
+    assert find(layers) is None
+
+
+@pytest.mark.parametrize("num_tokens", [1, 5])
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
+def test_fp8_has_tiles_of_its_own(layers: list[Layer], num_tokens: int, device: torch.device) -> None:
+    for layer in layers:
+        replace_linears(layer.to(device))
+        for module in layer.modules():
+            if isinstance(module, Fp8Linear):
+                values, scales = quantize_rows(torch.randn(module.weight.shape, device=device))
+                module.weight.copy_(values)
+                module.weight_scale.copy_(scales[:, 0])
+    found = find(layers)
+    assert found is not None and found.usual is FP8
+    tiled = found.ways_for(num_tokens)[0]
+    times = [1.0, 0.5, 2.0] * 4
+    assert choose_ways(found, num_tokens, Clock(*times)) == Ways(tiled, tiled, tiled, tiled)
+
+
+def test_measured_sizes_are_no_larger_than_a_batch() -> None:
+    assert [choose_sizes(most) for most in (1, 8, 40, 256)] == [[1], [1, 8], [1, 16, 40], [1, 16, 64]]

@@ -141,7 +141,6 @@ def test_what_cannot_be_divided_is_refused_with_the_fix(
     [
         ({"tensor_parallel": 0}, "tensor_parallel is 0; give at least 1"),
         ({"tensor_parallel": 2, "deterministic": True}, "deterministic is on and tensor_parallel is 2"),
-        ({"tensor_parallel": 2, "measure_projections": True}, "measure_projections is on and tensor_parallel is 2"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(fields: dict[str, Any], message: str) -> None:
