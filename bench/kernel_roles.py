@@ -13,7 +13,7 @@ Role = Literal["projections", "attention", "norm, rope, activation", "logits", "
 ROLES: tuple[Role, ...] = get_args(Role)
 
 PATTERNS: tuple[tuple[Role, tuple[str, ...]], ...] = (
-    ("attention", ("_decode_kernel", "_merge_kernel", "_plan_kernel", "_prefill_kernel", "flash", "fmha")),
+    ("attention", ("_decode_kernel", "_plan_kernel", "_prefill_kernel", "flash", "fmha")),
     ("norm, rope, activation", ("_norm_kernel", "_rope_kernel", "_silu_mul", "_quantize_kernel")),
     ("sampler", ("_scan_kernel", "choose_kernel", "_adjust_kernel", "softmax", "topk")),
     (

@@ -3,8 +3,8 @@
 Memory-bound: every key and value is read once. One program takes one piece of a context (`decode_plan.py`) and one KV
 head; its `group` query heads fill the rows of the tensor-core tile (at least 16). A tile is a page: one page-table
 load, loads without a mask but for the context's last page. Softmax is online and in base 2 (Milakov and Gimelshein,
-"Online normalizer calculation for softmax", 2018); pieces are merged by their log-sum-exp (flash-decoding, Dao et al.,
-2023). An entry that is one piece is written at once, without the merge.
+"Online normalizer calculation for softmax", 2018); the program whose piece is done last merges all of the entry by
+their log-sum-exp (flash-decoding, Dao et al., 2023). An entry that is one piece is written at once.
 
 A cache of e4m3 is computed in fp16, which holds all its numbers and which one instruction makes of two of them; to
 bf16 it would take four slow ones. Its values are read four at a time, as the bytes of int32 words: tensor cores want
@@ -20,10 +20,13 @@ import triton.language as tl
 from torch import Tensor
 
 from pagoda_server.kernels.arguments import E4M3, FLOATS, check_caches, check_tensor, count_group
+from pagoda_server.kernels.arrive import arrive
 from pagoda_server.kernels.decode_plan import PIECE_FIELDS, DecodePlan
 
 LOG2E = 1.4426950408889634
 MAX_GROUP = 16
+MERGED_VALUES = 4096
+"""Of pieces that are merged at a time: 32 registers of each thread."""
 LARGEST_FP16: tl.constexpr = tl.constexpr(65504.0)
 
 
@@ -35,9 +38,9 @@ class Pipeline:
 
 def choose_pipeline(head_dim: int, dtype: torch.dtype, cache_dtype: torch.dtype) -> Pipeline:
     """For sm_90: three programs an SM at head_dim 128, each with two pages of keys and values on the way, or of 8 bits
-    three."""
+    three. A part of 64 dimensions of 8 bits is two tiles of a tensor core: more warps would do the same work twice."""
     if cache_dtype.itemsize == 1:
-        return Pipeline(4, num_stages=4 if head_dim <= 128 else 3)
+        return Pipeline(4 if head_dim > 64 else 2, num_stages=4 if head_dim <= 128 else 3)
     return Pipeline(4, num_stages=3 if head_dim * dtype.itemsize <= 256 else 2)
 
 
@@ -83,17 +86,14 @@ def decode_attention(
     block_d = triton.next_power_of_2(head_dim)
     pipeline = choose_pipeline(block_d, q.dtype, k_cache.dtype) if pipeline is None else pipeline
     is_split = k_cache.dtype == E4M3 and q.dtype != torch.float32
+    merged = max(1, MERGED_VALUES // (triton.next_power_of_2(group) * block_d))
     _decode_kernel[(kv_heads, plan.count_pieces(batch))](
         q, k_cache, v_cache.view(torch.int32) if is_split else v_cache, page_table, plan.pieces, out,
-        plan.partial, plan.partial_lse, plan.pieces if first is None else first,
+        plan.starts, plan.partial, plan.partial_lse, plan.arrived, plan.pieces if first is None else first,
         page_table.shape[1], scale * k_scale * LOG2E, v_scale,
         GROUP=group, KV_HEADS=kv_heads, HEAD_DIM=head_dim, PAGE_SIZE=page_size,
-        BLOCK_H=max(16, triton.next_power_of_2(group)), BLOCK_D=block_d, V_PARTS=4 if is_split else 1,
+        BLOCK_H=max(16, triton.next_power_of_2(group)), BLOCK_D=block_d, V_PARTS=4 if is_split else 1, MERGED=merged,
         FIRST=first is not None, num_warps=pipeline.num_warps, num_stages=pipeline.num_stages,
-    )  # fmt: skip
-    _merge_kernel[(num_heads, batch)](
-        plan.partial, plan.partial_lse, plan.starts, out, plan.starts if first is None else first,
-        NUM_HEADS=num_heads, HEAD_DIM=head_dim, BLOCK_D=block_d, BLOCK_PIECES=16, FIRST=first is not None, num_warps=2,
     )  # fmt: skip
     return out
 
@@ -169,10 +169,11 @@ def _attend_page(
 
 @triton.jit
 def _decode_kernel(
-    q_ptr, k_ptr, v_ptr, table_ptr, pieces_ptr, out_ptr, partial_ptr, lse_ptr, first_ptr,
+    q_ptr, k_ptr, v_ptr, table_ptr, pieces_ptr, out_ptr, starts_ptr, partial_ptr, lse_ptr, arrived_ptr, first_ptr,
     max_pages, scale_log2, v_scale,
     GROUP: tl.constexpr, KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE_SIZE: tl.constexpr,
-    BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr, V_PARTS: tl.constexpr, FIRST: tl.constexpr,
+    BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr, V_PARTS: tl.constexpr, MERGED: tl.constexpr,
+    FIRST: tl.constexpr,
 ):  # fmt: skip
     """Grid (kv_heads, pieces): heads of a page lie side by side in memory, so they run side by side."""
     head, piece = tl.program_id(0), tl.program_id(1)
@@ -223,38 +224,43 @@ def _decode_kernel(
         tl.store(partial_ptr + piece.to(tl.int64) * (GROUP * STRIDE) + offsets, acc, mask=valid)
         lse_offsets = piece * (GROUP * KV_HEADS) + head * GROUP + heads
         tl.store(lse_ptr + lse_offsets, m + tl.log2(denom), mask=heads < GROUP)
+        if arrive(arrived_ptr + entry * KV_HEADS + head, num_pieces):
+            first_piece = tl.load(starts_ptr + entry)
+            out_ptr += token * (GROUP * STRIDE) + head * (GROUP * HEAD_DIM)
+            _merge_pieces(
+                partial_ptr + head * (GROUP * HEAD_DIM), lse_ptr + head * GROUP, out_ptr, first_piece, num_pieces,
+                GROUP, KV_HEADS, HEAD_DIM, BLOCK_D, MERGED,
+            )  # fmt: skip
 
 
 @triton.jit
-def _merge_kernel(
-    partial_ptr, lse_ptr, starts_ptr, out_ptr, first_ptr,
-    NUM_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_PIECES: tl.constexpr,
-    FIRST: tl.constexpr,
+def _merge_pieces(
+    partial_ptr, lse_ptr, out_ptr, first, count,
+    GROUP: tl.constexpr, KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr, MERGED: tl.constexpr,
 ):  # fmt: skip
-    """Grid (heads, batch). Entries of no piece or one have nothing to merge."""
-    head, entry = tl.program_id(0), tl.program_id(1)
-    first = tl.load(starts_ptr + entry)
-    last = tl.load(starts_ptr + entry + 1)
-    if last - first <= 1:
-        return
-    dims = tl.arange(0, BLOCK_D)
+    """Of an entry's heads of one KV head, in the order of the pieces, MERGED at a time."""
+    BLOCK_G: tl.constexpr = triton.next_power_of_2(GROUP)
+    heads, dims = tl.arange(0, BLOCK_G), tl.arange(0, BLOCK_D)
+    inside = (heads < GROUP)[:, None] & (dims < HEAD_DIM)[None, :]
+    offsets = heads[:, None] * HEAD_DIM + dims[None, :]
     # Finite, so that a piece which saw nothing (-inf) weighs 0 and never gives -inf - -inf.
-    m = -1.0e30
-    total = 0.0
-    acc = tl.zeros([BLOCK_D], tl.float32)
-    for start in range(first, last, BLOCK_PIECES):
-        piece = start + tl.arange(0, BLOCK_PIECES)
-        lse = tl.load(lse_ptr + piece * NUM_HEADS + head, mask=piece < last, other=float("-inf"))
-        offsets = (piece[:, None] * NUM_HEADS + head) * HEAD_DIM + dims[None, :]
-        valid = (piece < last)[:, None] & (dims < HEAD_DIM)[None, :]
-        values = tl.load(partial_ptr + offsets.to(tl.int64), mask=valid, other=0.0)
+    m = tl.full([BLOCK_G], -1.0e30, tl.float32)
+    total = tl.zeros([BLOCK_G], tl.float32)
+    acc = tl.zeros([BLOCK_G, BLOCK_D], tl.float32)
+    for start in range(0, count, MERGED):
+        index = start + tl.arange(0, MERGED)
+        is_piece, row = index < count, (first + index).to(tl.int64) * (GROUP * KV_HEADS)
+        lse_ptrs = lse_ptr + row[:, None] + heads[None, :]
+        lse = tl.load(lse_ptrs, mask=is_piece[:, None] & (heads < GROUP)[None, :], other=0.0, cache_modifier=".cg")
+        lse = tl.where(is_piece[:, None], lse, float("-inf"))
+        values = tl.load(
+            partial_ptr + row[:, None, None] * HEAD_DIM + offsets[None, :, :],
+            mask=is_piece[:, None, None] & inside[None, :, :], other=0.0, cache_modifier=".cg",
+        )  # fmt: skip
         new_m = tl.maximum(m, tl.max(lse, 0))
-        weights = tl.exp2(lse - new_m)
+        weights = tl.exp2(lse - new_m[None, :])
         alpha = tl.exp2(m - new_m)
-        acc = acc * alpha + tl.sum(values * weights[:, None], 0)
+        acc = acc * alpha[:, None] + tl.sum(values * weights[:, :, None], 0)
         total = total * alpha + tl.sum(weights, 0)
         m = new_m
-    token = entry.to(tl.int64)
-    if FIRST:
-        token += tl.load(first_ptr)
-    tl.store(out_ptr + (token * NUM_HEADS + head) * HEAD_DIM + dims, acc / total, mask=dims < HEAD_DIM)
+    tl.store(out_ptr + offsets, acc / total[:, None], mask=inside)

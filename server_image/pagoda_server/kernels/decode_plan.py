@@ -44,6 +44,8 @@ class DecodePlan:
     """[capacity, heads, head_dim] float32: each piece's attention, normalised."""
     partial_lse: Tensor
     """[capacity, heads] float32: base-2 logarithm of each piece's sum of exponentials."""
+    arrived: Tensor
+    """[max_batch, kv_heads] int32: pieces of an entry that are in `partial`; 0 between launches."""
     wave_pieces: int
     """How many run at once."""
     page_size: int
@@ -78,6 +80,7 @@ def build_decode_plan(
         starts=torch.zeros(max_batch + 1, dtype=torch.int32, device=device),
         partial=torch.empty((capacity, num_heads, head_dim), dtype=torch.float32, device=device),
         partial_lse=torch.empty((capacity, num_heads), dtype=torch.float32, device=device),
+        arrived=torch.zeros((max_batch, kv_heads), dtype=torch.int32, device=device),
         wave_pieces=wave_pieces,
         page_size=page_size,
     )

@@ -15,7 +15,6 @@ KERNELS = {
     "activation._silu_mul_kernel",
     "adjust._adjust_kernel",
     "decode_attention._decode_kernel",
-    "decode_attention._merge_kernel",
     "decode_plan._plan_kernel",
     "fp8._quantize_kernel",
     "gemv._gemv_kernel",
