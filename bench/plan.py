@@ -11,7 +11,8 @@ PREFILL_POINTS = ("32,8192",)
 LOADS = ("1x8", "32x128", "256x1024")
 LARGE = ("llama-3.1-8b", "qwen3-8b")
 SERVED = ("qwen3-0.6b", "llama-3.1-8b")
-CLOSED = ("--divide", "--streams", *LOADS)
+CLOSED = ("--divide", "--streams", *LOADS, "--max-batched-tokens", "2048")
+"""The step that a server takes at most by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The last of several programs to finish adds up what all have left: no second launch, and no order but the given one."""
+"""The last of several programs adds up what all have left: no second launch, and no order but the given one."""
 
 import triton
 import triton.language as tl
