@@ -19,6 +19,7 @@ from pagoda_server.kernels.fp8 import build_quantized, store_quantized
 from pagoda_server.kernels.norm import choose_num_warps, round_norm
 
 MOST_TOKENS = 512
+"""Of one sum. Programs start in their order and wait for their like alone, so that no rank need hold all at once."""
 SIGNAL_BYTES = 8
 ALIGNMENT = 128
 MOST_COUNTED: tl.constexpr = tl.constexpr(1 << 62)
@@ -42,8 +43,8 @@ class Exchange:
     """Memory of each rank that all have mapped: signals, then two buffers for shares, which take turns.
 
     With two, one meeting a sum is enough. A rank writes to a buffer again two sums later, after its kernel of the sum
-    between has ended: so all others have begun that kernel, hence ended the one before it, which read the buffer. This
-    wants that no two sums in a row use the same buffer, across graphs and whatever else runs between them.
+    between has ended: so all others have begun that kernel, hence ended the one before it, which read the buffer. No
+    two sums in a row may use the same buffer, across graphs and whatever else runs between them, all in one stream.
     """
 
     def __init__(self, memory: Tensor, addresses: Sequence[int], rank: int) -> None:

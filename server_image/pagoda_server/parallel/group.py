@@ -125,8 +125,7 @@ def build_exchange(size: int, rank: int, device: torch.device) -> "Exchange":
     assert world is not None
     memory = symmetric_memory.empty(count_bytes(size, ONE_SHOT_BYTES // size), dtype=torch.uint8, device=device)
     mapped = symmetric_memory.rendezvous(memory, world.group_name).buffer_ptrs
-    inside = (
-        memory.data_ptr() - mapped[rank]
-    )  # torch allocates it within a larger block, on all ranks at the same place
+    # torch allocates it within a larger block, on all ranks at the same place
+    inside = memory.data_ptr() - mapped[rank]
     memory.zero_()
     return Exchange(memory, [address + inside for address in mapped], rank)

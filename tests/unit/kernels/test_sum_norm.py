@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pagoda_server.kernels.norm import add_rms_norm, add_rms_norm_fp8
 from pagoda_server.kernels.sum_norm import MOST_TOKENS, Exchange, Shares, count_bytes, sum_rms_norm, sum_rms_norm_fp8
+from pagoda_server.parallel.group import TorchGroup
+from pagoda_server.quant.fp8 import replace_linears
+from pagoda_server.runtime.linears import FP8, INVARIANT, TORCH, Stream, Way
 
 SCRIPT = Path(__file__).with_name("sum_norm_on_rank.py")
 EPS = 1e-5
@@ -66,6 +69,52 @@ def test_in_fp8_it_is_the_norm_in_fp8(dtype: torch.dtype, device: torch.device) 
     values, scales = sum_rms_norm_fp8(shares[0], residual, weight, EPS)
     assert torch.equal(residual, expected) and torch.equal(scales, normed[1])
     assert torch.equal(values.view(torch.uint8), normed[0].view(torch.uint8))
+
+
+class ExchangeGroup(TorchGroup):
+    """One rank, whose sums must all be of the kernel."""
+
+    def __init__(self, share_bytes: int, device: torch.device) -> None:
+        super().__init__(1)
+        self.exchange = open_exchanges(1, share_bytes, device)[0]
+
+    def shares(self, like: Tensor, index: int) -> Shares | None:
+        return self.exchange.shares(like, index)
+
+
+def build_projection(way: Way, bias: bool, device: torch.device) -> nn.Module:
+    projection: nn.Module = nn.Linear(48, 64, bias=bias, device=device)
+    if way is FP8:
+        holder = nn.Sequential(projection)
+        replace_linears(holder)
+        projection = holder[0].to(device)
+        projection.weight.copy_(torch.randn(64, 48))
+        projection.weight_scale.fill_(0.1)
+    return projection
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("way", [TORCH, INVARIANT, FP8], ids=lambda way: way.name)
+@torch.inference_mode()
+def test_a_projection_writes_its_share_in_place_and_the_norm_adds_it(
+    way: Way, bias: bool, device: torch.device
+) -> None:
+    group, total, weight = ExchangeGroup(4096, device), torch.randn((3, 64), device=device), torch.rand(64).to(device)
+    divided, alone = Stream(total.clone(), group=group), Stream(total.clone())
+    places = []
+    for _ in range(2):
+        x, projection = torch.randn((3, 48), device=device), build_projection(way, bias, device)
+        for stream in (divided, alone):
+            way.write(x, projection, stream)  # type: ignore[arg-type]
+        assert isinstance(divided.pending, Shares) and isinstance(alone.pending, Tensor)
+        assert torch.equal(divided.pending.own, alone.pending)
+        places.append(divided.pending.own.data_ptr())
+        if way is FP8:
+            found, expected = divided.norm_fp8(weight, EPS)[0].float(), alone.norm_fp8(weight, EPS)[0].float()
+        else:
+            found, expected = divided.norm(weight, EPS), alone.norm(weight, EPS)
+        assert torch.equal(found, expected) and torch.equal(divided.total, alone.total)
+    assert len(set(places)) == 2
 
 
 def test_two_sums_in_a_row_have_different_places_and_large_ones_none(device: torch.device) -> None:
