@@ -56,6 +56,9 @@ class Cost:
     num_bytes: float
     flop: float
 
+    def __truediv__(self, count: int) -> "Cost":
+        return Cost(self.num_bytes / count, self.flop / count)
+
 
 def find_role(name: str) -> Role:
     lowered = name.lower()

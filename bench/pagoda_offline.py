@@ -44,11 +44,12 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-model-len", type=int, default=SEQUENCE_TOKENS, help="of a sequence, at least (default %(default)s)"
     )
+    parser.add_argument("--tensor-parallel", type=int, default=1, help="GPUs to divide the model over (default 1)")
     for flag in ("--no-measure-projections", "--deterministic"):
         parser.add_argument(flag, action="store_true", help="as of `python -m pagoda_server`")
 
 
-def build_engine(args: argparse.Namespace, max_model_len: int, tensor_parallel: int = 1) -> "BuiltEngine":
+def build_engine(args: argparse.Namespace, max_model_len: int) -> "BuiltEngine":
     from pagoda_server.engine.config import EngineConfig
     from pagoda_server.runtime.build import build_engine
 
@@ -57,7 +58,7 @@ def build_engine(args: argparse.Namespace, max_model_len: int, tensor_parallel: 
         socket=args.folder / "unused.sock",
         max_model_len=max_model_len,
         max_batched_tokens=args.max_batched_tokens,
-        tensor_parallel=tensor_parallel,
+        tensor_parallel=args.tensor_parallel,
         gpu_memory_fraction=0.85,
         prefix_caching=False,
         quantization="fp8" if args.precision == "fp8" else "none",
@@ -140,7 +141,6 @@ def main(argv: list[str] | None = None) -> int:
         metavar="STREAMSxREQUESTS",
         help="closed loops, the work of bench.serving without HTTP",
     )
-    parser.add_argument("--tensor-parallel", type=int, default=1, help="GPUs to divide the model over (default 1)")
     parser.add_argument("--budget-seconds", type=float, default=20, help="of a decode sample (default %(default)s)")
     parser.add_argument("--note", default="", help="what is special about this engine, kept with the figures")
     args = parser.parse_args(argv)
@@ -154,7 +154,7 @@ def main(argv: list[str] | None = None) -> int:
         precision=args.precision,
         note=args.note,
     )
-    built = build_engine(args, max(args.max_model_len, choose_model_len(args.prefill)), args.tensor_parallel)
+    built = build_engine(args, max(args.max_model_len, choose_model_len(args.prefill)))
     measure(built.engine, recorder, args)
     built.close()
     return 0

@@ -2,7 +2,8 @@
 
 A few steps are profiled by torch.profiler (CUPTI sees every kernel, also those within a CUDA graph) and averaged. Bytes
 are those that a role must move at least; their rate and its share are of what a large copy reaches on this GPU. As
-profiling costs time, the step's wall time is measured before it, without.
+profiling costs time, the step's wall time is measured before it, without. With `--tensor-parallel N` it is the first of
+the GPUs: bytes and arithmetic are the model's divided by N, and a kernel's time is also that of waiting for the others.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bench.arguments import add_shape_arguments
 from bench.kernel_roles import KernelEvent, compute_decode_costs, compute_prefill_costs
-from bench.limits import GPUS, Rates
+from bench.limits import GPUS, Rates, name_gpus
 from bench.measurement import describe_environment, read_gpu_name
 from bench.pagoda_offline import DECODE_STEPS, add_engine_arguments, begin_decode, build_engine, submit
 from bench.profile_table import render_profile, summarise
@@ -126,7 +127,8 @@ def main(argv: list[str] | None = None) -> int:
     os.environ["HF_HUB_OFFLINE"] = "1"
     gpu, shape = read_gpu_name(), SHAPES[args.model]
     max_model_len = max(args.max_model_len, args.context + 4 * DECODE_STEPS, (args.prefill or 0) + 1)
-    engine = build_engine(args, max_model_len).engine
+    built = build_engine(args, max_model_len)
+    engine = built.engine
     if args.prefill is None:
         point = DecodePoint(args.batch, args.context)
         work, run = point.name, prepare_decode(engine, point)
@@ -138,8 +140,10 @@ def main(argv: list[str] | None = None) -> int:
     wall_seconds = time_steps(run, args.steps)
     profile = summarise(profile_steps(run, args.steps), args.steps)
     rates = GPUS[gpu].measured if gpu in GPUS else None
-    print_header(args, work, gpu, rates)
-    print(render_profile(profile, costs, rates))
+    engine.settle()
+    built.close()
+    print_header(args, work, name_gpus(args.tensor_parallel, gpu), rates)
+    print(render_profile(profile, {role: cost / args.tensor_parallel for role, cost in costs.items()}, rates))
     print(f"wall time of a step, not profiled: {wall_seconds * 1e6:.1f} µs")
     return 0
 

@@ -40,7 +40,7 @@ class EngineConfig:
     deterministic: bool = False
     """A request's tokens are the same whatever runs beside it, on a GPU in 16 bits. Slower."""
     measure_projections: bool = True
-    """Choose between cuBLAS and our small-batch kernels by timing both at start, on one GPU, if not `deterministic`."""
+    """Choose between cuBLAS and our small-batch kernels by timing both at start, on a GPU, if not `deterministic`."""
 
     def __post_init__(self) -> None:
         for name in ("max_num_seqs", "max_batched_tokens", "kv_cache_bytes", "page_size", "tensor_parallel"):

@@ -117,10 +117,11 @@ def linear_fp8(
     *,
     bias: Tensor | None = None,
     dtype: torch.dtype,
+    out: Tensor | None = None,
 ) -> Tensor:
     """values [M, K] e4m3 of at most 64 rows with scales [M, 1], weight [N, K] e4m3 with weight_scale [N] → [M, N].
 
-    `dtype`: of y and of the bias.
+    `dtype`: of y, of the bias and of `out`, where y goes if it is given.
     """
     check_tensor("values", values, (None, None), (E4M3,))
     rows, width = values.shape[0], weight.shape[0]
@@ -131,7 +132,8 @@ def linear_fp8(
     check_tensor("weight_scale", weight_scale, (width,), (torch.float32,))
     if bias is not None:
         check_tensor("bias", bias, (width,), (dtype,))
-    out = torch.empty((rows, width), dtype=dtype, device=values.device)
+    out = torch.empty((rows, width), dtype=dtype, device=values.device) if out is None else out
+    check_tensor("out", out, (rows, width), (dtype,))
     _launch(values, weight, (scales, weight_scale), out, tile, scratch, bias, gated=False, add=False)
     return out
 

@@ -63,8 +63,13 @@ def _launch(
         _norm_kernel[(num_tokens,)](
             x, residual, weight, out, out if scales is None else scales, eps,
             HIDDEN=hidden, BLOCK=block, ADD=add, QUANTIZE=scales is not None,
-            num_warps=min(16, max(4, block // 512)),
+            num_warps=choose_num_warps(block),
         )  # fmt: skip
+
+
+def choose_num_warps(block: int) -> int:
+    """Of a program that holds a row of so many values."""
+    return min(16, max(4, block // 512))
 
 
 @triton.jit

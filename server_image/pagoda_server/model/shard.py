@@ -5,9 +5,12 @@ with fewer heads and a narrower MLP; embedding and norms are whole on every rank
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from pagoda_server.kernels.sum_norm import Shares  # Triton compiles for a GPU, or is absent
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,12 @@ class Group(Protocol):
     def sum(self, x: Tensor) -> Tensor:
         """The sum of every rank's x, the same bits on each. It may be x itself, which is lost."""
 
+    def shares(self, like: Tensor, index: int) -> "Shares | None":
+        """Where the ranks write what is to be summed to a tensor like this, by `kernels.sum_norm`. None: use `sum`.
+
+        `index`: of the sum within a pass, which has an even number of them; no two in a row get the same place.
+        """
+
     def gather(self, x: Tensor) -> Tensor:
         """x [S, N] → [size, S, N]: every rank's, in their order."""
 
@@ -41,6 +50,9 @@ class Alone:
 
     def sum(self, x: Tensor) -> Tensor:
         return x
+
+    def shares(self, like: Tensor, index: int) -> None:
+        return None
 
     def gather(self, x: Tensor) -> Tensor:
         return x[None]

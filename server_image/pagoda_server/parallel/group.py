@@ -1,9 +1,8 @@
 """The ranks of one model as `model.shard.Group`: torch.distributed (NCCL on GPUs, gloo on CPU), and one-shot sums.
 
 A decode step of a divided model sums twice a layer, a few hundred KiB each time, and NCCL's latency would be most of
-it. One-shot: every rank writes its share into memory that the others see, and each reads all and sums for itself, in
-the order of the ranks. All can be captured in a CUDA graph. NVLink multicast is never used: not every machine with
-NVLink lets a process have it.
+it. One-shot: every rank writes its share into memory that the others see, and `kernels.sum_norm` reads them all. All
+can be captured in a CUDA graph. NVLink multicast is never used: not every machine with NVLink lets a process have it.
 """
 
 import gc
@@ -11,12 +10,16 @@ import logging
 import os
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from pagoda_server.model.shard import ALONE, Group, Shard
+
+if TYPE_CHECKING:
+    from pagoda_server.kernels.sum_norm import Exchange, Shares  # Triton compiles for a GPU, or is absent
 
 log = logging.getLogger(__name__)
 ENVIRONMENT = {
@@ -30,10 +33,9 @@ PATIENCE = timedelta(minutes=5)
 """For a rank that is late: it compiles kernels, or its file cache is cold."""
 ONE_SHOT_BYTES = 2 * 1024 * 1024
 """Divided by the number of ranks: the largest sum in one shot. Each rank reads that from every other."""
-ONE_SHOT_DTYPES = (torch.bfloat16, torch.float32)
 
 
-def join_group(shard: Shard, device: torch.device, dtype: torch.dtype, store: Path) -> Group:
+def join_group(shard: Shard, device: torch.device, store: Path) -> Group:
     """All ranks call it once, with a `store` file that none had used; `device` is this rank's own.
 
     Once in a process: memory that ranks share is known by a name, which a second group would have too.
@@ -54,7 +56,7 @@ def join_group(shard: Shard, device: torch.device, dtype: torch.dtype, store: Pa
     )
     group = TorchGroup(shard.size)
     group.sum(torch.ones(1, device=device))  # connects now, and takes its memory before pages are counted
-    return OneShotGroup.build(group, device, dtype) if on_gpu else group
+    return OneShotGroup.build(group, shard.rank, device) if on_gpu else group
 
 
 def leave_group(*, orderly: bool) -> None:
@@ -77,6 +79,9 @@ class TorchGroup:
         dist.all_reduce(x)
         return x
 
+    def shares(self, like: Tensor, index: int) -> "Shares | None":
+        return None
+
     def gather(self, x: Tensor) -> Tensor:
         parts = x.new_empty((self.size * x.shape[0], x.shape[1]))
         if x.numel():  # a step of prompts that go on has no logits
@@ -84,47 +89,43 @@ class TorchGroup:
         return parts.view(self.size, *x.shape)
 
 
-class OneShotGroup:
-    """Implements `Group`: sums of at most `buffer`'s size by one kernel, all else by `otherwise`."""
+class OneShotGroup(TorchGroup):
+    """And small sums that a norm follows by one kernel."""
 
-    def __init__(self, otherwise: TorchGroup, buffer: Tensor, name: str) -> None:
-        """`buffer` [N]: memory of the ranks of process group `name` that all have mapped."""
-        self._otherwise, self._buffer, self._name = otherwise, buffer, name
+    def __init__(self, size: int, exchange: "Exchange") -> None:
+        super().__init__(size)
+        self._exchange = exchange
 
     @classmethod
-    def build(cls, otherwise: TorchGroup, device: torch.device, dtype: torch.dtype) -> Group:
+    def build(cls, otherwise: TorchGroup, rank: int, device: torch.device) -> Group:
         """`otherwise` itself on all ranks, and a line in the log, where GPUs cannot map each other's memory."""
         group, works = None, torch.ones(1, device=device)
         try:
-            group = cls._build(otherwise, device, dtype)
+            group = cls(otherwise.size, build_exchange(otherwise.size, rank, device))
         except Exception as error:
             log.warning("one-shot sums are off, NCCL does all: error=%s", error)
             works.zero_()
+        # NB: after it, every rank's signals are zero
         if int(otherwise.sum(works)) < otherwise.size or group is None:
             log.info("one-shot sums are off: not every rank can do them")
             return otherwise
-        log.info("one-shot sums are on: most_bytes=%d", group._buffer.nbytes)
+        log.info("one-shot sums are on: most_bytes=%d", ONE_SHOT_BYTES // otherwise.size)
         return group
 
-    @classmethod
-    def _build(cls, otherwise: TorchGroup, device: torch.device, dtype: torch.dtype) -> "OneShotGroup":
-        import torch.distributed._symmetric_memory as symmetric_memory
+    def shares(self, like: Tensor, index: int) -> "Shares | None":
+        return self._exchange.shares(like, index)
 
-        if dtype not in ONE_SHOT_DTYPES:
-            raise ValueError(f"dtype is {dtype}; one-shot sums are of bfloat16 and float32")
-        world = dist.group.WORLD
-        assert world is not None
-        size = ONE_SHOT_BYTES // otherwise.size // dtype.itemsize
-        buffer = symmetric_memory.empty(size, dtype=dtype, device=device)
-        symmetric_memory.rendezvous(buffer, world.group_name)
-        return cls(otherwise, buffer, world.group_name)
 
-    def sum(self, x: Tensor) -> Tensor:
-        if x.numel() > self._buffer.numel() or x.dtype != self._buffer.dtype or x.nbytes % 16:
-            return self._otherwise.sum(x)
-        buffer = self._buffer[: x.numel()].view(x.shape)
-        total: Tensor = torch.ops.symm_mem.one_shot_all_reduce_copy(buffer, x.contiguous(), "sum", self._name)
-        return total
+def build_exchange(size: int, rank: int, device: torch.device) -> "Exchange":
+    import torch.distributed._symmetric_memory as symmetric_memory
 
-    def gather(self, x: Tensor) -> Tensor:
-        return self._otherwise.gather(x)
+    from pagoda_server.kernels.sum_norm import Exchange, count_bytes
+
+    world = dist.group.WORLD
+    assert world is not None
+    memory = symmetric_memory.empty(count_bytes(size, ONE_SHOT_BYTES // size), dtype=torch.uint8, device=device)
+    mapped = symmetric_memory.rendezvous(memory, world.group_name).buffer_ptrs
+    # torch allocates it within a larger block, on all ranks at the same place
+    inside = memory.data_ptr() - mapped[rank]
+    memory.zero_()
+    return Exchange(memory, [address + inside for address in mapped], rank)

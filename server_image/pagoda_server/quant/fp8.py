@@ -31,7 +31,12 @@ def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def multiply_scaled(
-    values: Tensor, scales: Tensor, weight: Tensor, weight_scale: Tensor, bias: Tensor | None
+    values: Tensor,
+    scales: Tensor,
+    weight: Tensor,
+    weight_scale: Tensor,
+    bias: Tensor | None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """values [T, K] e4m3 with scales [T, 1], weight [N, K] e4m3 with weight_scale [N] → [T, N] bf16. CUDA, meta."""
     product = torch._scaled_mm(
@@ -41,9 +46,10 @@ def multiply_scaled(
         scale_b=weight_scale[None, :],
         out_dtype=torch.bfloat16,
         use_fast_accum=True,
+        out=out,
     )
     # NB: not an epilogue of the product: cuBLAS knows no such algorithm for few tokens and long rows.
-    return product if bias is None else product + bias.to(torch.bfloat16)
+    return product if bias is None else torch.add(product, bias.to(torch.bfloat16), out=out)
 
 
 class Fp8Linear(nn.Module):
@@ -63,13 +69,20 @@ class Fp8Linear(nn.Module):
         self.bias = bias
         self.dtype = dtype
 
-    def forward(self, x: Tensor | tuple[Tensor, Tensor]) -> Tensor:
-        """x [T, K], or what it is quantized: values [T, K] and scales [T, 1] → [T, N] of the activations' dtype."""
+    def forward(self, x: Tensor | tuple[Tensor, Tensor], out: Tensor | None = None) -> Tensor:
+        """x [T, K], or what it is quantized: values [T, K] and scales [T, 1] → [T, N] of the activations' dtype.
+
+        `out` holds it if given.
+        """
         values, scales = self._quantize(x) if isinstance(x, Tensor) else x
         if self._is_fast(values):
-            return multiply_scaled(values, scales, self.weight, self.weight_scale, self.bias).to(self.dtype)
-        product = F.linear(values.float(), self.weight.float()) * scales * self.weight_scale
-        return (product if self.bias is None else product + self.bias).to(self.dtype)
+            place = out if self.dtype == torch.bfloat16 else None
+            product = multiply_scaled(values, scales, self.weight, self.weight_scale, self.bias, place)
+        else:
+            product = F.linear(values.float(), self.weight.float()) * scales * self.weight_scale
+            product = product if self.bias is None else product + self.bias
+        product = product.to(self.dtype)
+        return product if out is None or out is product else out.copy_(product)
 
     def _quantize(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if not self._is_fast(x):

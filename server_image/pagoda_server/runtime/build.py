@@ -56,7 +56,7 @@ class LoadedRank:
             config.page_size,
             phases=phases,
             kv_dtype=self.kv_dtype,
-            measure_projections=config.measure_projections and config.tensor_parallel == 1,
+            measure_projections=config.measure_projections,
             deterministic=config.deterministic,
         )
 
@@ -100,7 +100,7 @@ def load_rank(config: EngineConfig, shard: Shard, store: Path, phases: Phases) -
         if device.type == "cuda":
             torch.cuda.set_device(device)
         torch.zeros(1, device=device)
-        group = join_group(shard, device, dtype, store)
+        group = join_group(shard, device, store)
     with phases.time("load_weights"):
         model = load_model(config.model, model_config, device, dtype, fp8=config.quantization == "fp8", group=group)
     kv_dtype = E4M3 if config.kv_cache_dtype == "fp8" else dtype

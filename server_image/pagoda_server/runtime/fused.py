@@ -1,7 +1,7 @@
 """The decoder of `model/llama.py` on our kernels: the same weights, fewer passes over memory.
 
-The sum of the residual stream is fused into the norm after it, query and key norms, rotary embedding and the write to
-the KV pages are one kernel, and nothing waits for the host.
+The sum of the residual stream, and of a shard that over the ranks, is fused into the norm after it, query and key
+norms, rotary embedding and the write to the KV pages are one kernel, and nothing waits for the host.
 """
 
 from collections.abc import Callable
@@ -35,22 +35,16 @@ class FusedDecoder:
     def forward(self, input_ids: Tensor, positions: Tensor, slots: Tensor, attend: Attend) -> Tensor:
         """input_ids, positions and slots [T] → hidden states [T, hidden] after the last norm."""
         eps = self.model.config.rms_norm_eps
-        stream, ways = Stream(F.embedding(input_ids, self.model.embedding)), self.linears.ways_for(input_ids.shape[0])
+        stream = Stream(F.embedding(input_ids, self.model.embedding), group=self.model.group)
+        ways = self.linears.ways_for(input_ids.shape[0])
         for layer, cache in zip(self.model.layers, self.caches, strict=True):
             assert isinstance(layer, Layer)
             qkv = ways.qkv.read(stream, layer.attention_norm, eps, layer.qkv)
             q = self._write(layer, qkv, positions, slots, cache)
             ways.output.write(attend(q, cache).flatten(1), layer.output, stream)
-            self._sum(stream)
             x = ways.gate_up.read_gated(stream, layer.mlp_norm, eps, layer.gate_up)
             ways.down.write(x, layer.down, stream)
-            self._sum(stream)
         return stream.norm(self.model.norm, eps)
-
-    def _sum(self, stream: Stream) -> None:
-        """Of a shard, what is pending is one rank's share. NB: ways that add to the total are for a model alone."""
-        if stream.pending is not None:
-            stream.pending = self.model.group.sum(stream.pending)
 
     def _write(self, layer: Layer, qkv: Tensor, positions: Tensor, slots: Tensor, cache: LayerCache) -> Tensor:
         config = self.model.config

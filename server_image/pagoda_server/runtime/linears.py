@@ -1,13 +1,15 @@
 """The projections of a decoder, each by one of several ways: cuBLAS, or at small batches our kernels.
 
 Ways differ in how much they do in one launch. What is between two projections is the residual stream: a way that does
-not add to it itself leaves the sum to the next norm. Which way is fastest is measured (`measure_linears.py`).
+not add to it itself leaves the sum to the next norm. Which way is fastest is measured (`measure_linears.py`). Of a
+shard, what a projection adds is one rank's share; the stream sums those of all, so ways that add are for a model alone.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -17,6 +19,8 @@ from pagoda_server.kernels.gemv import GemvTile, gemv
 from pagoda_server.kernels.invariant_linear import invariant_linear
 from pagoda_server.kernels.linear import LinearScratch, LinearTile, linear, linear_fp8
 from pagoda_server.kernels.norm import add_rms_norm, add_rms_norm_fp8, rms_norm, rms_norm_fp8
+from pagoda_server.kernels.sum_norm import Shares, sum_rms_norm, sum_rms_norm_fp8
+from pagoda_server.model.shard import ALONE, Group
 from pagoda_server.quant.fp8 import Fp8Linear
 
 Quantized = tuple[Tensor, Tensor]
@@ -28,12 +32,17 @@ class Stream:
     """The residual stream [T, hidden] of a pass."""
 
     total: Tensor
-    pending: Tensor | None = None
+    pending: Tensor | Shares | None = None
     """[T, hidden]: belongs to the total and is not added yet."""
+    group: Group = ALONE
+    num_sums: int = 0
+    """Over the ranks, in this pass."""
 
     def norm(self, weight: Tensor, eps: float) -> Tensor:
         """Of the whole stream, which adds what is pending."""
         pending, self.pending = self.pending, None
+        if isinstance(pending, Shares):
+            return sum_rms_norm(pending, self.total, weight, eps)
         return rms_norm(self.total, weight, eps) if pending is None else add_rms_norm(pending, self.total, weight, eps)
 
     def norm_fp8(self, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -41,14 +50,25 @@ class Stream:
         pending, self.pending = self.pending, None
         if pending is None:
             return rms_norm_fp8(self.total, weight, eps)
+        if isinstance(pending, Shares):
+            return sum_rms_norm_fp8(pending, self.total, weight, eps)
         return add_rms_norm_fp8(pending, self.total, weight, eps)
 
     def settle(self) -> Tensor:
         """The total with nothing pending."""
+        assert not isinstance(self.pending, Shares), "a sum over the ranks is added by the norm after it"
         if self.pending is not None:
             self.total.add_(self.pending)
             self.pending = None
         return self.total
+
+    def add(self, project: Callable[[Tensor | None], Tensor]) -> None:
+        """What `project` gives, over all ranks, is pending. It writes to the tensor that it is given, if any."""
+        self.settle()
+        shares = self.group.shares(self.total, self.num_sums)
+        self.num_sums += 1
+        share = project(None if shares is None else shares.own)
+        self.pending = self.group.sum(share) if shares is None else shares
 
 
 class Way(Protocol):
@@ -74,34 +94,33 @@ class Separate:
     """The product alone, with the norm and the activation as kernels around it. For any number of tokens."""
 
     name: str
-    project: Callable[[Tensor, Tensor, Tensor | None], Tensor]
-    """x [T, K], weight [N, K] and bias [N] → [T, N]."""
+    project: Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
+    """x [T, K], weight [N, K] and bias [N] → [T, N], in the tensor given last if there is one."""
     adds: ClassVar[bool] = False
 
     def read(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
-        return self.project(stream.norm(norm, eps), projection.weight, projection.bias)
+        return self.project(stream.norm(norm, eps), projection.weight, projection.bias, None)
 
     def read_gated(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
         return silu_mul(self.read(stream, norm, eps, projection))
 
     def write(self, x: Tensor, projection: nn.Linear, stream: Stream) -> None:
-        stream.settle()
-        stream.pending = self.project(x, projection.weight, projection.bias)
+        stream.add(lambda out: self.project(x, projection.weight, projection.bias, out))
 
 
-def multiply_fp8(x: Tensor | Quantized, projection: Fp8Linear) -> Tensor:
+def multiply_fp8(x: Tensor | Quantized, projection: Fp8Linear, out: Tensor | None) -> Tensor:
     """cuBLAS's product."""
-    product: Tensor = projection(x)
+    product: Tensor = projection(x, out)
     return product
 
 
 def multiply_tiled_fp8(
-    x: Tensor | Quantized, projection: Fp8Linear, tile: LinearTile, scratch: LinearScratch
+    x: Tensor | Quantized, projection: Fp8Linear, out: Tensor | None, tile: LinearTile, scratch: LinearScratch
 ) -> Tensor:
     """For up to 64 tokens, where cuBLAS has no tile that is narrow enough."""
     values, scales = quantize_tokens(x) if isinstance(x, Tensor) else x
     scaled = (values, scales, projection.weight, projection.weight_scale, tile, scratch)
-    return linear_fp8(*scaled, bias=projection.bias, dtype=projection.dtype)
+    return linear_fp8(*scaled, bias=projection.bias, dtype=projection.dtype, out=out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +128,19 @@ class Fp8:
     """For `Fp8Linear`: the kernels around a product quantize what goes into it."""
 
     name: str
-    multiply: Callable[[Tensor | Quantized, Any], Tensor]
-    """Of x [T, K], or of what it is quantized, and an `Fp8Linear`."""
+    multiply: Callable[[Tensor | Quantized, Any, Tensor | None], Tensor]
+    """Of x [T, K], or of what it is quantized, and an `Fp8Linear`; in the tensor given last if there is one."""
     adds: ClassVar[bool] = False
 
     def read(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Module) -> Tensor:
-        return self.multiply(stream.norm_fp8(norm, eps), projection)
+        return self.multiply(stream.norm_fp8(norm, eps), projection, None)
 
     def read_gated(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Module) -> Any:
         """Quantized, for `write`."""
         return silu_mul_fp8(self.read(stream, norm, eps, projection))
 
     def write(self, x: Tensor | Quantized, projection: nn.Module, stream: Stream) -> None:
-        stream.settle()
-        stream.pending = self.multiply(x, projection)
+        stream.add(lambda out: self.multiply(x, projection, out))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +190,15 @@ class Tiled:
         linear(x, projection.weight, self.tile, self.scratch, bias=projection.bias, residual=total)
 
 
-TORCH, INVARIANT, FP8 = Separate("torch", F.linear), Separate("invariant", invariant_linear), Fp8("fp8", multiply_fp8)
+def torch_linear(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None) -> Tensor:
+    """`F.linear`, which is not made to be given where to write."""
+    if out is None:
+        return F.linear(x, weight, bias)
+    return torch.mm(x, weight.t(), out=out) if bias is None else torch.addmm(bias, x, weight.t(), out=out)
+
+
+TORCH, INVARIANT = Separate("torch", torch_linear), Separate("invariant", invariant_linear)
+FP8 = Fp8("fp8", multiply_fp8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from pagoda_server.kernels import gemv, linear
 from pagoda_server.model.llama import Layer, Llama
+from pagoda_server.model.shard import ALONE
 from pagoda_server.quant.fp8 import E4M3, Fp8Linear
 from pagoda_server.runtime.graphs import no_collection
 from pagoda_server.runtime.linears import (
@@ -49,7 +50,7 @@ REPLAYS = 3
 
 
 def measure_linears(model: Llama, max_batch: int) -> LinearPlan | None:
-    """For the batch sizes that our kernels know. None on a CPU, and where layers differ in kind: all is cuBLAS's."""
+    """For the batch sizes that our kernels know. None where there are none: all is cuBLAS's."""
     found = find_candidates(model)
     if found is None or model.embedding.device.type != "cuda":
         return None
@@ -87,7 +88,7 @@ class Candidates:
 
 
 def find_candidates(model: Llama) -> Candidates | None:
-    """For projections that are all plain or all fp8."""
+    """For projections that are all fp8, or all plain and of a model alone: our ways for those add to the stream."""
     layers = [layer for layer in model.layers if isinstance(layer, Layer)]
     like = layers[0].attention_norm
     projections = [getattr(layer, site) for layer in layers for site in SITES]
@@ -99,7 +100,7 @@ def find_candidates(model: Llama) -> Candidates | None:
             for tile in tiles
         ]
         return Candidates(layers, FP8, fp8, fp8)
-    if all(type(one) is nn.Linear and one.weight.dtype == like.dtype for one in projections):
+    if model.group is ALONE and all(type(one) is nn.Linear and one.weight.dtype == like.dtype for one in projections):
         tiled = [Tiled(tile, scratch) for tile in linear.list_tiles(like.device, like.dtype)]
         return Candidates(layers, TORCH, [Gemv(tile) for tile in gemv.TILES], tiled)
     return None

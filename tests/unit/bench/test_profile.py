@@ -36,7 +36,7 @@ def test_our_kernels_and_cublas_have_roles() -> None:
         "_gemv_kernel": "projections", "_linear_kernel": "projections", CUBLAS: "projections",
         "void cutlass::device_kernel<flashinfer>(int)": "attention", 
         "_prefill_kernel": "attention", "_silu_mul_fp8_kernel": "norm, rope, activation",
-        "_quantize_kernel": "norm, rope, activation",
+        "_quantize_kernel": "norm, rope, activation", "_sum_norm_kernel": "norm, rope, activation",
         "choose_kernel": "sampler", "_append_kernel": "copies", "Memcpy HtoD (Pinned -> Device)": "copies",
         COPY: "copies", "mystery": "other",
     }  # fmt: skip
@@ -75,6 +75,7 @@ def test_roles_move_the_weights_the_context_and_the_head() -> None:
     assert costs["attention"].num_bytes == 32 * 1024 * 131_072
     assert costs["logits"].num_bytes == 4096 * 128_256 * 2
     assert costs["projections"].num_bytes + costs["logits"].num_bytes == shape.weight_bytes("bf16")
+    assert (costs["logits"] / 2).num_bytes == 4096 * 128_256
     assert compute_decode_costs(shape, "fp8", 32, 1024)["projections"].num_bytes == shape.body_parameters
 
 

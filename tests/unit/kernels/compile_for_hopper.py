@@ -30,6 +30,7 @@ from pagoda_server.kernels import (
     prepare,
     rope_write,
     sampler,
+    sum_norm,
 )
 from pagoda_server.kernels.decode_attention import decode_attention
 from pagoda_server.kernels.decode_plan import build_decode_plan, plan_decode
@@ -69,6 +70,7 @@ def stop_after_compiling(run: Callable[..., object]) -> Callable[..., object]:
             "shared_bytes": compiled.metadata.shared,
             "stack_bytes": measure_stack_bytes(compiled.asm["cubin"]),
             "wgmma": "wgmma" in compiled.asm["ptx"],
+            "reads_others": "ld.global.cg.v4.b32" in compiled.asm["ptx"],
             "streams": re.search(r"cp\.async\.cg.*, 0x10|ld\.global\.v4\.b32", compiled.asm["ptx"]) is not None,
         }
         print(json.dumps(record), flush=True)
@@ -116,6 +118,18 @@ def compile_attention(
     rope_write.rope_write(qkv, ints(TOKENS), ints(TOKENS), table, table, k_cache, v_cache, heads, *norms)
 
 
+def compile_sums(dtype: torch.dtype) -> None:
+    """Of two and of three ranks."""
+    residual, weight = torch.zeros((TOKENS, 4096), dtype=dtype), torch.zeros(4096, dtype=dtype)
+    for ranks in (2, 3):
+        memory = torch.zeros(sum_norm.count_bytes(ranks, residual.nbytes) + 128, dtype=torch.uint8)
+        memory = memory[-memory.data_ptr() % 128 :]
+        shares = sum_norm.Exchange(memory, [memory.data_ptr()] * ranks, 0).shares(residual, 0)
+        assert shares is not None
+        sum_norm.sum_rms_norm(shares, residual, weight, 1e-6)
+        sum_norm.sum_rms_norm_fp8(shares, residual, weight, 1e-6)
+
+
 def compile_rest(dtype: torch.dtype) -> None:
     x, weight = torch.zeros((TOKENS, 4096), dtype=dtype), torch.zeros(4096, dtype=dtype)
     norm.rms_norm(x, weight, 1e-6)
@@ -144,4 +158,5 @@ if __name__ == "__main__":
         compile_attention(*shape)
         compile_attention(*shape, torch.float8_e4m3fn)
     compile_projections(torch.bfloat16)
+    compile_sums(torch.bfloat16)
     compile_rest(torch.bfloat16)

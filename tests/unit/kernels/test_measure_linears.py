@@ -13,6 +13,7 @@ from pagoda_server.kernels.gemv import GemvTile
 from pagoda_server.kernels.linear import LinearTile, build_linear_scratch
 from pagoda_server.model.config import ModelConfig
 from pagoda_server.model.llama import Layer, Llama
+from pagoda_server.model.shard import ALONE
 from pagoda_server.quant.fp8 import Fp8Linear, quantize_rows, replace_linears
 from pagoda_server.runtime.linears import ALL_TORCH, FP8, TORCH, Gemv, LinearPlan, Separate, Stream, Tiled, Way, Ways
 from pagoda_server.runtime.measure_linears import Candidates, choose_sizes, choose_ways, find_candidates
@@ -112,7 +113,7 @@ def test_every_way_leaves_the_same_stream(
 
 
 def find(layers: list[Layer]) -> Candidates | None:
-    return find_candidates(cast(Llama, SimpleNamespace(layers=layers)))
+    return find_candidates(cast(Llama, SimpleNamespace(layers=layers, group=ALONE)))
 
 
 def test_layers_of_two_kinds_stay_with_cublas(layers: list[Layer]) -> None:
