@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from pagoda_server.kernels.arrival import arrive
 from pagoda_server.kernels.decode_plan import count_sms
 from pagoda_server.kernels.projection import check_projection, make_out, round_output, store_output
 
@@ -110,18 +111,8 @@ def linear(
 
 
 @triton.jit
-def _arrive(arrived_ptr):
-    """Whether all other programs of this block have stored their parts. Leaves the counter at 0 for the next launch."""
-    tl.debug_barrier()  # all threads have stored, before the one that counts the program in
-    is_last = tl.atomic_add(arrived_ptr, 1, sem="acq_rel") == tl.num_programs(1) - 1
-    tl.debug_barrier()
-    tl.store(arrived_ptr, 0, mask=is_last)
-    return is_last
-
-
-@triton.jit
 def _sum_parts(partial_ptr, offsets, mask, count, stride, ROWS: tl.constexpr, TOKENS: tl.constexpr):
-    """In the order of the parts. Past the first-level cache, which does not see what other SMs have written."""
+    """In the order of the parts."""
     total = tl.zeros([ROWS, TOKENS], tl.float32)
     for index in range(count):
         total += tl.load(partial_ptr + index * stride + offsets, mask=mask, other=0.0, cache_modifier=".cg")
@@ -160,7 +151,7 @@ def _linear_kernel(
         tl.store(own_ptr + offsets, y, mask=mask)
         if GATED:
             tl.store(own_ptr + num_columns + offsets, up, mask=mask)
-        is_last = _arrive(arrived_ptr + tl.program_id(0))
+        is_last = arrive(arrived_ptr + tl.program_id(0), tl.num_programs(1))
         mask = mask & is_last
         count = tl.where(is_last, tl.num_programs(1), 0)
         y = _sum_parts(partial_ptr, offsets, mask, count, TOKENS * width, ROWS, TOKENS)

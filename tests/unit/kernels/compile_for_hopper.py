@@ -105,7 +105,8 @@ def compile_attention(
     plan_decode(ints(BATCH), ints(BATCH), plan)
     decode_attention(*paged, plan, 0.1)
     decode_attention(*paged, plan, 0.1, batch=BATCH, first=ints(1))
-    prefill_attention.prefill_attention(*paged, ints(BATCH), ints(BATCH + 1), ints(BATCH), 0.1)
+    for scratch in (None, prefill_attention.build_prefill_scratch(head_dim, dtype, CPU)):
+        prefill_attention.prefill_attention(*paged, ints(BATCH), ints(BATCH + 1), ints(BATCH), 0.1, scratch=scratch)
     qkv = torch.zeros((TOKENS, (heads + 2 * kv_heads) * head_dim), dtype=dtype)
     table = torch.zeros((99, head_dim // 2))
     norms = torch.zeros(head_dim, dtype=dtype), torch.zeros(head_dim, dtype=dtype)
