@@ -116,7 +116,7 @@ def list_prefill() -> Iterator[Case]:
         "64 x 128": ([128] * 64, [128] * 64), "1 x 2048 after 8192": ([2048], [10240]),
         "8 x 32 after 2048": ([32] * 8, [2080] * 8),
     }  # fmt: skip
-    tiles = [None, Tiles(128, 128, 8, 2), Tiles(64, 64, 4, 3), Tiles(128, 64, 4, 3)]
+    tiles = [None, Tiles(128, 64, 8, 3), Tiles(128, 128, 8, 2), Tiles(64, 64, 4, 3), Tiles(128, 64, 4, 3)]
     for shape, (counts, lengths) in batches.items():
         for tile in tiles:
             yield describe_prefill(shape, counts, lengths, tile)
@@ -137,9 +137,9 @@ def count_visible(counts: list[int], lengths: list[int]) -> int:
 
 
 @cache
-def share_scratch(head_dim: int, tiles: Tiles | None) -> PrefillScratch:
+def share_scratch(head_dim: int) -> PrefillScratch:
     """As an engine does: its parts stay in the L2 cache."""
-    return build_prefill_scratch(head_dim, BF16, DEVICE, tiles)
+    return build_prefill_scratch(head_dim, DEVICE)
 
 
 def describe_prefill(
@@ -156,7 +156,7 @@ def describe_prefill(
         q = torch.randn((sum(counts), heads, head_dim), dtype=BF16, device=DEVICE)
         batch, contexts = F.pad(pages.rows, (0, padding), value=-1), F.pad(pages.lengths, (0, padding))
         out, scale = torch.empty_like(q), head_dim**-0.5
-        scratch = share_scratch(head_dim, tiles) if split else None
+        scratch = share_scratch(head_dim) if split else None
         paged = (q, pages.k, pages.v, pages.table, batch, cu_seqlens, contexts)
         return lambda: prefill_attention(*paged, scale, out, tiles=tiles, scratch=scratch)
 

@@ -103,9 +103,14 @@ def test_decode_attention(batch: int, longest: int, heads: int, kv_heads: int, h
     assert bool((out[cache.lengths == 0] == 7.0).all()), "a padding entry was written"
 
 
-@pytest.mark.parametrize("tiles", [None, Tiles(128, 128, 8, 2), Tiles(64, 64, 4, 3)])
+@pytest.mark.parametrize(
+    "tiles",
+    [None, Tiles(128, 64, 8, 3), Tiles(128, 128, 8, 2), Tiles(64, 64, 4, 3), Tiles(64, 32, 4, 3, tma=True)],
+)
 @pytest.mark.parametrize(("heads", "kv_heads", "head_dim"), MODELS[:6])
 def test_prefill_attention(heads: int, kv_heads: int, head_dim: int, tiles: Tiles | None) -> None:
+    if tiles and tiles.tma and (head_dim == 96 or torch.cuda.get_device_capability() < (9, 0)):
+        pytest.skip("needs a GPU with TMA and a head_dim that is a power of two")
     counts, lengths = [1, 5, 129, 0, 2000, 300, 64, 1], [1328, 18, 463, 50, 2000, 9000, 64, 1]
     cache = Cache(lengths, kv_heads, head_dim)
     starts = [sum(counts[:index]) for index in range(len(counts) + 1)]
@@ -147,7 +152,7 @@ def test_prefill_attention_whose_tiles_are_split(
     q = torch.randn((-(-starts[-1] // 64) * 64, heads, head_dim), dtype=BF16, device=DEVICE)
     cu_seqlens = torch.tensor(starts + starts[-1:] * padding, dtype=torch.int32, device=DEVICE)
     rows, contexts = F.pad(cache.rows, (0, padding), value=-1), F.pad(cache.lengths, (0, padding))
-    scratch, out = build_prefill_scratch(head_dim, BF16, DEVICE), torch.full_like(q, 7.0)
+    scratch, out = build_prefill_scratch(head_dim, DEVICE), torch.full_like(q, 7.0)
     scratch.partial.fill_(torch.nan)
     scale, paged = head_dim**-0.5, (q, k, v, cache.page_table, rows, cu_seqlens, contexts)
     graph = capture(lambda: prefill_attention(*paged, scale, out, scratch=scratch))

@@ -4,7 +4,8 @@ Compute-bound: flash attention 2 (Dao, 2023) over pages. A tile's BLOCK_M rows a
 Packing the group always, and not only for short inputs, costs nothing at length (keys are read once per BLOCK_M rows
 either way) and wins elsewhere: a 32-token chunk of a group of 4 is one full tile instead of four quarter-full ones,
 and a tile of fewer tokens wastes less on the diagonal. Keys that all rows see run without a mask, the diagonal with
-one. The sequence of a tile is found from `cu_seqlens` by the tile itself: sequence i's tiles begin at
+one. The former come by the tensor memory accelerator (TMA) where the GPU has one: the program computes no addresses.
+The sequence of a tile is found from `cu_seqlens` by the tile itself: sequence i's tiles begin at
 `cu_seqlens[i] // tokens_per_tile + i`, so no map is made and the grid depends on shapes alone.
 
 A few tokens after a long context are too few tiles to fill the GPU, each a long walk over its keys. So where a launch
@@ -19,6 +20,9 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton import knobs
+from triton.runtime.driver import driver
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 from pagoda_server.kernels.arguments import FLOATS, check_caches, check_tensor, count_group
 from pagoda_server.kernels.arrival import arrive
@@ -26,6 +30,9 @@ from pagoda_server.kernels.decode_plan import count_sms
 
 LOG2E = 1.4426950408889634
 MAX_GROUP = 32
+MAX_BLOCK_M = 128
+FIRST_TMA = 90
+"""The least compute capability, times ten."""
 SEARCH_BLOCK: tl.constexpr = tl.constexpr(256)
 PROGRAMS_PER_SM = 2
 """That are wanted; below that, tiles are split."""
@@ -42,6 +49,7 @@ class Tiles:
     block_n: int
     num_warps: int
     num_stages: int
+    tma: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +64,22 @@ class PrefillScratch:
     """That fill the GPU."""
 
 
-def choose_tiles(head_dim: int, dtype: torch.dtype) -> Tiles:
-    """For sm_90: 228 KiB of shared memory hold the queries and `num_stages` tiles of keys and values."""
+def has_tma() -> bool:
+    """Of the GPU that kernels are compiled for, which need not be here."""
+    if knobs.runtime.interpret:
+        return False
+    target = driver.active.get_current_target()
+    return bool(target.backend == "cuda" and target.arch >= FIRST_TMA)
+
+
+def choose_tiles(k_cache: Tensor, dtype: torch.dtype) -> Tiles:
+    """For sm_90: 228 KiB of shared memory hold the queries and `num_stages` tiles of keys and values.
+
+    With TMA two programs of half the rows are faster than one, without it slower.
+    """
+    page_size, _, head_dim = k_cache.shape[1:]
+    if has_tma() and k_cache.dtype.itemsize == 2 and head_dim in (64, 128) and page_size % 64 == 0:
+        return Tiles(block_m=64, block_n=64, num_warps=4, num_stages=3, tma=True)
     if dtype == torch.float32:
         return Tiles(block_m=32, block_n=32, num_warps=4, num_stages=1)
     if head_dim <= 128:
@@ -65,13 +87,10 @@ def choose_tiles(head_dim: int, dtype: torch.dtype) -> Tiles:
     return Tiles(block_m=128, block_n=64, num_warps=8, num_stages=2)
 
 
-def build_prefill_scratch(
-    head_dim: int, dtype: torch.dtype, device: torch.device, tiles: Tiles | None = None
-) -> PrefillScratch:
-    """For activations of `dtype`: 35 MB for head_dim 128 in 16 bits on a GPU of 132 SMs, twice that for 256."""
-    tiles = choose_tiles(head_dim, dtype) if tiles is None else tiles
+def build_prefill_scratch(head_dim: int, device: torch.device) -> PrefillScratch:
+    """For tiles of at most MAX_BLOCK_M rows: on a GPU of 132 SMs 35 MB for head_dim 128, twice that for 256."""
     num_programs = PROGRAMS_PER_SM * count_sms(device)
-    floats = 2 * num_programs * count_part_floats(tiles, head_dim)
+    floats = 2 * num_programs * count_part_floats(MAX_BLOCK_M, head_dim)
     return PrefillScratch(
         partial=torch.empty(floats, dtype=torch.float32, device=device),
         arrived=torch.zeros(num_programs, dtype=torch.int32, device=device),
@@ -79,8 +98,8 @@ def build_prefill_scratch(
     )
 
 
-def count_part_floats(tiles: Tiles, head_dim: int) -> int:
-    return tiles.block_m * (int(triton.next_power_of_2(head_dim)) + 2)
+def count_part_floats(block_m: int, head_dim: int) -> int:
+    return block_m * (int(triton.next_power_of_2(head_dim)) + 2)
 
 
 def choose_splits(num_tiles: int, kv_heads: int, num_programs: int) -> tuple[int, int]:
@@ -125,9 +144,12 @@ def prefill_attention(
     check_tensor("rows", rows, (batch,), (torch.int32,))
     check_tensor("cu_seqlens", cu_seqlens, (batch + 1,), (torch.int32,))
     check_tensor("lengths", lengths, (batch,), (torch.int32,))
-    tiles = choose_tiles(head_dim, q.dtype) if tiles is None else tiles
+    tiles = choose_tiles(k_cache, q.dtype) if tiles is None else tiles
+    block_d = triton.next_power_of_2(head_dim)
     if max(tiles.block_n, page_size) % min(tiles.block_n, page_size) or tiles.block_n > 2 * page_size:
         raise ValueError(f"block_n is {tiles.block_n}; give a divisor of the page size {page_size}, or twice it")
+    if tiles.tma and (tiles.block_n > page_size or head_dim != block_d):
+        raise ValueError(f"tma is set: give a block_n of at most {page_size} and a head_dim that is a power of two")
     if scale <= 0.0 or k_scale <= 0.0:
         raise ValueError(f"scale is {scale} and k_scale {k_scale}; give positive numbers")
     out = torch.empty_like(q) if out is None else out
@@ -138,17 +160,24 @@ def prefill_attention(
     if scratch is not None:
         splits, most = choose_splits(triton.cdiv(num_tokens, tokens_per_tile), kv_heads, scratch.num_programs)
         split_tiles = min(most, num_tiles)
-        if split_tiles * splits * kv_heads * count_part_floats(tiles, head_dim) > scratch.partial.numel():
+        if split_tiles * splits * kv_heads * count_part_floats(tiles.block_m, head_dim) > scratch.partial.numel():
             raise ValueError(f"scratch has {scratch.partial.numel()} floats; build one for {tiles}")
+    k_tiles, v_tiles = (view_as_tiles(cache, tiles) if tiles.tma else cache for cache in (k_cache, v_cache))
     _prefill_kernel[(kv_heads, num_tiles + split_tiles * (splits - 1))](
-        q, k_cache, v_cache, page_table, rows, cu_seqlens, lengths, out,
+        q, k_cache, v_cache, k_tiles, v_tiles, page_table, rows, cu_seqlens, lengths, out,
         out if scratch is None else scratch.partial, lengths if scratch is None else scratch.arrived,
         batch, page_table.shape[1], splits, split_tiles, scale * k_scale * LOG2E, v_scale,
         GROUP=group, KV_HEADS=kv_heads, HEAD_DIM=head_dim, PAGE_SIZE=page_size, BLOCK_Q=tokens_per_tile,
-        BLOCK_M=tiles.block_m, BLOCK_N=tiles.block_n, BLOCK_D=triton.next_power_of_2(head_dim),
-        SPLIT=scratch is not None, num_warps=tiles.num_warps, num_stages=tiles.num_stages,
+        BLOCK_M=tiles.block_m, BLOCK_N=tiles.block_n, BLOCK_D=block_d,
+        SPLIT=scratch is not None, TMA=tiles.tma, num_warps=tiles.num_warps, num_stages=tiles.num_stages,
     )  # fmt: skip
     return out
+
+
+def view_as_tiles(cache: Tensor, tiles: Tiles) -> TensorDescriptor:
+    """[pages * page_size, kv_heads * head_dim], by tiles of keys of one head. Two microseconds of the host."""
+    head_dim = cache.shape[3]
+    return TensorDescriptor.from_tensor(cache.view(-1, cache.shape[2] * head_dim), [tiles.block_n, head_dim])
 
 
 @triton.jit
@@ -201,9 +230,9 @@ def _locate_keys(first, second, tile, STRIDE: tl.constexpr, PAGE_SIZE: tl.conste
 
 @triton.jit
 def _attend_tiles(
-    q, positions, k_ptr, v_ptr, table_ptr, first, last, length, scale_log2, m, denom, acc,
+    q, positions, k_ptr, v_ptr, k_tiles, v_tiles, column, table_ptr, first, last, length, scale_log2, m, denom, acc,
     STRIDE: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE_SIZE: tl.constexpr,
-    BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, DIAGONAL: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, DIAGONAL: tl.constexpr, TMA: tl.constexpr,
 ):  # fmt: skip
     """Key tiles first..last join the running softmax; on the DIAGONAL each row sees keys up to its own position."""
     tokens, dims = tl.arange(0, BLOCK_N), tl.arange(0, BLOCK_D)
@@ -212,9 +241,13 @@ def _attend_tiles(
     page, second_page = _find_pages(table_ptr, first, length, PAGE_SIZE, BLOCK_N)
     for tile in range(first, last):
         offsets = _locate_keys(page, second_page, tile, STRIDE, PAGE_SIZE, BLOCK_N)[:, None] + dims[None, :]
+        row = page * PAGE_SIZE + tile * BLOCK_N % PAGE_SIZE
         page, second_page = _find_pages(table_ptr, tile + 1, length, PAGE_SIZE, BLOCK_N)
         keys = tile * BLOCK_N + tokens
-        if DIAGONAL or BLOCK_D != HEAD_DIM:
+        if TMA and not DIAGONAL:
+            k = k_tiles.load([row, column])
+            v = v_tiles.load([row, column])
+        elif DIAGONAL or BLOCK_D != HEAD_DIM:
             # Stale values past the length may be NaN, and 0 * NaN is NaN: they are never read.
             valid = (keys < length)[:, None] & (dims < HEAD_DIM)[None, :]
             k = tl.load(k_ptr + offsets, mask=valid, other=0.0).to(q.dtype)
@@ -264,10 +297,11 @@ def _merge_parts(parts_ptr, count, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr)
 
 @triton.jit(do_not_specialize=["batch", "splits", "split_tiles"])
 def _prefill_kernel(
-    q_ptr, k_ptr, v_ptr, table_ptr, rows_ptr, cu_ptr, lengths_ptr, out_ptr, partial_ptr, arrived_ptr,
+    q_ptr, k_ptr, v_ptr, k_tiles, v_tiles, table_ptr, rows_ptr, cu_ptr, lengths_ptr, out_ptr, partial_ptr, arrived_ptr,
     batch, max_pages, splits, split_tiles, scale_log2, v_scale,
     GROUP: tl.constexpr, KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE_SIZE: tl.constexpr,
-    BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, SPLIT: tl.constexpr,
+    BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
+    SPLIT: tl.constexpr, TMA: tl.constexpr,
 ):  # fmt: skip
     """Grid (kv_heads, tiles, the first `split_tiles` of them `splits` times)."""
     head = tl.program_id(0)
@@ -310,12 +344,14 @@ def _prefill_kernel(
     denom = tl.zeros([BLOCK_M], tl.float32)
     acc = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
     m, denom, acc = _attend_tiles(
-        q, positions, k_ptr, v_ptr, table_ptr, first, tl.minimum(seen_by_all, last), length, scale_log2, m, denom, acc,
-        STRIDE, HEAD_DIM, PAGE_SIZE, BLOCK_N, BLOCK_D, False,
+        q, positions, k_ptr, v_ptr, k_tiles, v_tiles, head * HEAD_DIM, table_ptr,
+        first, tl.minimum(seen_by_all, last), length, scale_log2, m, denom, acc,
+        STRIDE, HEAD_DIM, PAGE_SIZE, BLOCK_N, BLOCK_D, False, TMA,
     )  # fmt: skip
     m, denom, acc = _attend_tiles(
-        q, positions, k_ptr, v_ptr, table_ptr, tl.maximum(seen_by_all, first), last, length, scale_log2, m, denom, acc,
-        STRIDE, HEAD_DIM, PAGE_SIZE, BLOCK_N, BLOCK_D, True,
+        q, positions, k_ptr, v_ptr, k_tiles, v_tiles, head * HEAD_DIM, table_ptr,
+        tl.maximum(seen_by_all, first), last, length, scale_log2, m, denom, acc,
+        STRIDE, HEAD_DIM, PAGE_SIZE, BLOCK_N, BLOCK_D, True, TMA,
     )  # fmt: skip
     if count == 1:
         tl.store(out_ptr + base + offsets, acc / denom[:, None] * v_scale, mask=valid)

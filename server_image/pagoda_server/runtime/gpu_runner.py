@@ -74,8 +74,7 @@ class GpuRunner:
             widest, config.num_heads, config.num_kv_heads, config.head_dim, page_size, self.device
         )
         # which tiles are split depends on the batch
-        dtype = model.embedding.dtype
-        self.prefill_scratch = None if deterministic else build_prefill_scratch(config.head_dim, dtype, self.device)
+        self.prefill_scratch = None if deterministic else build_prefill_scratch(config.head_dim, self.device)
         self.rows = torch.full((widest,), -1, dtype=torch.int32, device=self.device)
         self.logits = model.embedding.new_empty((widest, config.vocab_size))
         self.tokens = torch.zeros(widest, dtype=torch.int32, device=self.device)

@@ -69,6 +69,7 @@ def stop_after_compiling(run: Callable[..., object]) -> Callable[..., object]:
             "shared_bytes": compiled.metadata.shared,
             "stack_bytes": measure_stack_bytes(compiled.asm["cubin"]),
             "wgmma": "wgmma" in compiled.asm["ptx"],
+            "tma": "cp.async.bulk.tensor" in compiled.asm["ptx"],
             "streams": re.search(r"cp\.async\.cg.*, 0x10|ld\.global\.v4\.b32", compiled.asm["ptx"]) is not None,
         }
         print(json.dumps(record), flush=True)
@@ -105,7 +106,7 @@ def compile_attention(
     plan_decode(ints(BATCH), ints(BATCH), plan)
     decode_attention(*paged, plan, 0.1)
     decode_attention(*paged, plan, 0.1, batch=BATCH, first=ints(1))
-    for scratch in (None, prefill_attention.build_prefill_scratch(head_dim, dtype, CPU)):
+    for scratch in (None, prefill_attention.build_prefill_scratch(head_dim, CPU)):
         prefill_attention.prefill_attention(*paged, ints(BATCH), ints(BATCH + 1), ints(BATCH), 0.1, scratch=scratch)
     qkv = torch.zeros((TOKENS, (heads + 2 * kv_heads) * head_dim), dtype=dtype)
     table = torch.zeros((99, head_dim // 2))

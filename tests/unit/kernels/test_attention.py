@@ -140,9 +140,9 @@ def attend_prompts(
     return prefill_attention(*paged, scale, out, tiles=tiles, scratch=scratch)
 
 
-def build_scratch(head_dim: int, tiles: Tiles, num_programs: int, device: torch.device) -> PrefillScratch:
+def build_scratch(head_dim: int, num_programs: int, device: torch.device) -> PrefillScratch:
     """For a GPU that so many programs fill."""
-    scratch = build_prefill_scratch(head_dim, torch.float32, device, tiles)
+    scratch = build_prefill_scratch(head_dim, device)
     scratch.partial.fill_(torch.nan)
     return replace(scratch, num_programs=num_programs)
 
@@ -169,7 +169,7 @@ def test_tiles_whose_keys_are_shared_are_the_same_attention(
     cache = build_cache(lengths, kv_heads, head_dim, device)
     starts = [sum(counts[:index]) for index in range(len(counts) + 1)]
     q = torch.randn((starts[-1] + 3, heads, head_dim), device=device)
-    scratch = build_scratch(head_dim, tiles, num_programs, device)
+    scratch = build_scratch(head_dim, num_programs, device)
     found, again = (attend_prompts(q, cache, starts, tiles, scratch, padding=4) for _ in range(2))
     active = [entry for entry, count in enumerate(counts) if count]
     expected = attend_plainly(q[: starts[-1]], cache, [counts[entry] for entry in active], active)
@@ -179,11 +179,23 @@ def test_tiles_whose_keys_are_shared_are_the_same_attention(
     assert not scratch.partial.isnan().all(), "nothing was shared"
 
 
+def test_keys_that_come_by_tma_are_the_same_keys(device: torch.device) -> None:
+    """And after them the diagonal's, which do not."""
+    cache = build_cache([700, 90, 40], 2, 32, device)
+    q = torch.randn((47, 4, 32), device=device)
+    scratch = build_scratch(32, 64, device)
+    expected = attend_plainly(q, cache, [20, 17, 10], [0, 1, 2])
+    found = attend_prompts(q, cache, [0, 20, 37, 47], Tiles(64, 16, 4, 1, tma=True), scratch)
+    torch.testing.assert_close(found, expected, **SCALE_TOLERANCE)
+    with pytest.raises(ValueError, match="block_n of at most 16"):
+        attend_prompts(q, cache, [0, 20, 37, 47], Tiles(64, 32, 4, 1, tma=True), None)
+
+
 def test_contexts_too_short_to_share_give_the_bits_of_no_scratch(device: torch.device) -> None:
     tiles, starts = Tiles(32, 16, 4, 1), [0, 1, 21, 30]
     cache = build_cache([240, 33, 9], 2, 16, device)
     q = torch.randn((30, 4, 16), device=device)
-    scratch = build_scratch(16, tiles, 64, device)
+    scratch = build_scratch(16, 64, device)
     found = attend_prompts(q, cache, starts, tiles, scratch)
     assert torch.equal(found, attend_prompts(q, cache, starts, tiles, None))
     assert bool(scratch.partial.isnan().all())
@@ -211,6 +223,6 @@ def test_what_does_not_fit_is_refused_by_name(device: torch.device) -> None:
     with pytest.raises(ValueError, match=r"k_cache is torch.float32; give torch.float16"):
         decode_attention(q.half(), cache.k, cache.v, cache.page_table, plan, 1.0)
     with pytest.raises(ValueError, match="floats; build one for Tiles"):
-        scratch = build_prefill_scratch(16, torch.float32, device)
+        scratch = build_prefill_scratch(16, device)
         small = replace(scratch, partial=scratch.partial[:1000])
         attend_prompts(q, cache, [0, 1], Tiles(32, 16, 4, 1), small)
