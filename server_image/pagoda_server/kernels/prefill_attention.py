@@ -133,7 +133,8 @@ def prefill_attention(
     `k_scale` and `v_scale` multiply what they hold. page_table [rows, max_pages] int32, rows [B] int32, cu_seqlens
     [B + 1] int32 where each sequence's queries start, lengths [B] int32 tokens of the context, its new ones last.
     Tokens before cu_seqlens[0] and past cu_seqlens[B], and sequences without new tokens or of length 0, read and write
-    nothing. Without `scratch` no tile is split: a token's bits then do not depend on how many there are.
+    nothing. NB: only the first T sequences have programs, so where B > T those without new tokens come last. Without
+    `scratch` no tile is split, and what a token gets does not depend on T.
     """
     num_tokens, num_heads, head_dim = q.shape
     batch = rows.shape[0]
@@ -155,7 +156,7 @@ def prefill_attention(
     out = torch.empty_like(q) if out is None else out
     check_tensor("out", out, q.shape, (q.dtype,))
     tokens_per_tile = tiles.block_m // group
-    num_tiles = num_tokens // tokens_per_tile + batch
+    num_tiles = num_tokens // tokens_per_tile + min(batch, num_tokens)
     splits, split_tiles = 1, 0
     if scratch is not None:
         splits, most = choose_splits(triton.cdiv(num_tokens, tokens_per_tile), kv_heads, scratch.num_programs)
@@ -182,11 +183,11 @@ def view_as_tiles(cache: Tensor, tiles: Tiles) -> TensorDescriptor:
 
 @triton.jit
 def _place_program(splits, split_tiles):
-    """(tile, part) of this program: first those that share tiles. Last tiles first: of a sequence they are longest."""
+    """(tile, part) of this program: those that share tiles come first, then last tiles, which are the longest."""
     program, num_parts = tl.program_id(1), split_tiles * splits
     num_tiles = tl.num_programs(1) - num_parts + split_tiles
     shares = program < num_parts
-    tile = tl.where(shares, split_tiles - 1 - program // splits, num_tiles - 1 - (program - num_parts))
+    tile = tl.where(shares, program // splits, num_tiles - 1 - (program - num_parts))
     return tile, tl.where(shares, program % splits, 0)
 
 
