@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import product
 
 import torch
@@ -13,7 +13,7 @@ from pagoda_server.kernels.activation import silu_mul
 from pagoda_server.kernels.decode_attention import Pipeline, decode_attention
 from pagoda_server.kernels.decode_plan import PROGRAMS_PER_SM, build_decode_plan, plan_decode
 from pagoda_server.kernels.norm import add_rms_norm, rms_norm
-from pagoda_server.kernels.prefill_attention import Tiles, prefill_attention
+from pagoda_server.kernels.prefill_attention import PrefillScratch, Tiles, build_prefill_scratch, prefill_attention
 from pagoda_server.kernels.prepare import append_tokens, prepare_decode
 from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
 from pagoda_server.kernels.sampler import SamplingTable, build_sampler_scratch, sample
@@ -123,12 +123,18 @@ def list_prefill() -> Iterator[Case]:
         "64 x 128": ([128] * 64, [128] * 64), "1 x 2048 after 8192": ([2048], [10240]),
         "8 x 32 after 2048": ([32] * 8, [2080] * 8),
     }  # fmt: skip
-    tiles = [None, Tiles(128, 128, 8, 2), Tiles(64, 64, 4, 3), Tiles(128, 64, 4, 3)]
+    tiles = [None, Tiles(128, 64, 8, 3), Tiles(128, 128, 8, 2), Tiles(64, 64, 4, 3), Tiles(128, 64, 4, 3)]
     for shape, (counts, lengths) in batches.items():
         for tile in tiles:
             yield describe_prefill(shape, counts, lengths, tile)
         if counts == lengths and len(counts) == 1:
             yield describe_dense(shape, counts[0])
+    for count in (64, 128, 256):
+        shape = f"1 x {count} after 8000"
+        for tile in tiles:
+            yield describe_prefill(shape, [count], [8000 + count], tile)
+        yield describe_prefill(f"{shape}, 256 rows", [count], [8000 + count], None, rows=256)
+        yield describe_prefill(f"{shape}, not split", [count], [8000 + count], None, split=False)
 
 
 def count_visible(counts: list[int], lengths: list[int]) -> int:
@@ -137,17 +143,29 @@ def count_visible(counts: list[int], lengths: list[int]) -> int:
     return sum(count * (length - count) + count * (count + 1) // 2 for count, length in pairs)
 
 
-def describe_prefill(shape: str, counts: list[int], lengths: list[int], tiles: Tiles | None) -> Case:
+@cache
+def share_scratch(head_dim: int) -> PrefillScratch:
+    """As an engine does: its parts stay in the L2 cache."""
+    return build_prefill_scratch(head_dim, DEVICE)
+
+
+def describe_prefill(
+    shape: str, counts: list[int], lengths: list[int], tiles: Tiles | None, *, rows: int = 0, split: bool = True
+) -> Case:
+    """`rows`: of the batch, those of nobody included, as the engine's graphs have them."""
     heads, kv_heads, head_dim = MODELS["8B"]
+    padding = max(0, rows - len(counts))
 
     def build() -> Call:
         pages = build_pages(lengths, kv_heads, head_dim)
-        cu_seqlens = place([sum(counts[:index]) for index in range(len(counts) + 1)])
+        starts = [sum(counts[:index]) for index in range(len(counts) + 1)]
+        cu_seqlens = place(starts + starts[-1:] * padding)
         q = torch.randn((sum(counts), heads, head_dim), dtype=BF16, device=DEVICE)
+        batch, contexts = F.pad(pages.rows, (0, padding), value=-1), F.pad(pages.lengths, (0, padding))
         out, scale = torch.empty_like(q), head_dim**-0.5
-        return lambda: prefill_attention(
-            q, pages.k, pages.v, pages.table, pages.rows, cu_seqlens, pages.lengths, scale, out, tiles=tiles
-        )
+        scratch = share_scratch(head_dim) if split else None
+        paged = (q, pages.k, pages.v, pages.table, batch, cu_seqlens, contexts)
+        return lambda: prefill_attention(*paged, scale, out, tiles=tiles, scratch=scratch)
 
     name = "default" if tiles is None else f"{tiles.block_m}x{tiles.block_n}, {tiles.num_warps}w, {tiles.num_stages}s"
     moved = 4 * sum(lengths) * kv_heads * head_dim + 4 * sum(counts) * heads * head_dim

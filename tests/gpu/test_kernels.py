@@ -15,10 +15,11 @@ from pagoda_server.kernels.activation import silu_mul
 from pagoda_server.kernels.decode_attention import decode_attention
 from pagoda_server.kernels.decode_plan import DecodePlan, build_decode_plan, plan_decode
 from pagoda_server.kernels.norm import add_rms_norm, rms_norm
-from pagoda_server.kernels.prefill_attention import Tiles, prefill_attention
+from pagoda_server.kernels.prefill_attention import Tiles, build_prefill_scratch, prefill_attention
 from pagoda_server.kernels.prepare import append_tokens, prepare_decode
 from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
 from pagoda_server.model import llama
+from pagoda_server.quant.fp8 import E4M3
 from pagoda_server.runtime.attention import attend_pages
 
 pytestmark = pytest.mark.gpu
@@ -102,9 +103,14 @@ def test_decode_attention(batch: int, longest: int, heads: int, kv_heads: int, h
     assert bool((out[cache.lengths == 0] == 7.0).all()), "a padding entry was written"
 
 
-@pytest.mark.parametrize("tiles", [None, Tiles(128, 128, 8, 2), Tiles(64, 64, 4, 3)])
+@pytest.mark.parametrize(
+    "tiles",
+    [None, Tiles(128, 64, 8, 3), Tiles(128, 128, 8, 2), Tiles(64, 64, 4, 3), Tiles(64, 32, 4, 3, tma=True)],
+)
 @pytest.mark.parametrize(("heads", "kv_heads", "head_dim"), MODELS[:6])
 def test_prefill_attention(heads: int, kv_heads: int, head_dim: int, tiles: Tiles | None) -> None:
+    if tiles and tiles.tma and (head_dim == 96 or torch.cuda.get_device_capability() < (9, 0)):
+        pytest.skip("needs a GPU with TMA and a head_dim that is a power of two")
     counts, lengths = [1, 5, 129, 0, 2000, 300, 64, 1], [1328, 18, 463, 50, 2000, 9000, 64, 1]
     cache = Cache(lengths, kv_heads, head_dim)
     starts = [sum(counts[:index]) for index in range(len(counts) + 1)]
@@ -119,6 +125,47 @@ def test_prefill_attention(heads: int, kv_heads: int, head_dim: int, tiles: Tile
         if end > start:
             assert measure_error(out[start:end], expected[start:end]) < ATTENTION_ERROR
     assert bool((out[starts[-1] :] == 7.0).all()), "tokens past the batch were written"
+
+
+PROMPTS_AFTER_CONTEXTS = [
+    ([128], [8128]),
+    ([1], [9000]),
+    ([64], [70]),
+    ([3, 0, 17, 100, 1], [4000, 0, 3000, 101, 6000]),
+    ([1] * 60, [2000, 9, 700, 1, 64] * 12),
+    ([7] * 20, [5000, 600] * 10),
+]
+"""New tokens and lengths."""
+
+
+@pytest.mark.parametrize(("counts", "lengths"), PROMPTS_AFTER_CONTEXTS)
+@pytest.mark.parametrize("dtype", [BF16, E4M3])
+@pytest.mark.parametrize(("heads", "kv_heads", "head_dim"), MODELS)
+def test_prefill_attention_whose_tiles_are_split(
+    heads: int, kv_heads: int, head_dim: int, dtype: torch.dtype, counts: list[int], lengths: list[int]
+) -> None:
+    """In a batch of 256 rows, most of nobody; the same bits from a graph, again and again."""
+    cache, padding = Cache(lengths, kv_heads, head_dim), 256 - len(counts)
+    k, v = cache.k.to(dtype), cache.v.to(dtype)
+    cache.k, cache.v = k.to(BF16), v.to(BF16)
+    starts = [sum(counts[:index]) for index in range(len(counts) + 1)]
+    q = torch.randn((-(-starts[-1] // 64) * 64, heads, head_dim), dtype=BF16, device=DEVICE)
+    cu_seqlens = torch.tensor(starts + starts[-1:] * padding, dtype=torch.int32, device=DEVICE)
+    rows, contexts = F.pad(cache.rows, (0, padding), value=-1), F.pad(cache.lengths, (0, padding))
+    scratch, out = build_prefill_scratch(head_dim, DEVICE), torch.full_like(q, 7.0)
+    scratch.partial.fill_(torch.nan)
+    scale, paged = head_dim**-0.5, (q, k, v, cache.page_table, rows, cu_seqlens, contexts)
+    graph = capture(lambda: prefill_attention(*paged, scale, out, scratch=scratch))
+    found = []
+    for _ in range(5):
+        out[: starts[-1]] = torch.nan
+        graph.replay()
+        found.append(out.clone())
+    expected = cache.attend(q[: starts[-1]], counts)
+    assert measure_error(found[0][: starts[-1]], expected) < ATTENTION_ERROR
+    assert bool((out[starts[-1] :] == 7.0).all()), "tokens past the batch were written"
+    assert all(torch.equal(found[0], one) for one in found[1:])
+    assert not scratch.arrived.any()
 
 
 @pytest.mark.parametrize("attend", ["decode", "prefill"])

@@ -20,14 +20,14 @@ import triton.language as tl
 from torch import Tensor
 
 from pagoda_server.kernels.arguments import E4M3, FLOATS, check_caches, check_tensor, count_group
-from pagoda_server.kernels.arrive import arrive
+from pagoda_server.kernels.arrival import arrive
 from pagoda_server.kernels.decode_plan import PIECE_FIELDS, DecodePlan
+from pagoda_server.kernels.fp8 import to_fp16
 
 LOG2E = 1.4426950408889634
 MAX_GROUP = 16
 MERGED_VALUES = 4096
 """Of pieces that are merged at a time: 32 registers of each thread."""
-LARGEST_FP16: tl.constexpr = tl.constexpr(65504.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def _load_page(
 
 @triton.jit
 def _take_byte(words, INDEX: tl.constexpr):
-    """Of each int32, as an e4m3 number. NB: fp16 holds every one of them, and there is an instruction for it."""
+    """Of each int32, an e4m3 number as fp16."""
     return (words >> (8 * INDEX)).to(tl.int8).to(tl.float8e4nv, bitcast=True).to(tl.float16)
 
 
@@ -196,7 +196,7 @@ def _decode_kernel(
         token += tl.load(first_ptr)
     q = tl.load(q_ptr + token * (GROUP * STRIDE) + offsets, mask=valid, other=0.0)
     if V_PARTS > 1:
-        q = tl.minimum(tl.maximum(q, -LARGEST_FP16), LARGEST_FP16).to(tl.float16)
+        q = to_fp16(q)
 
     m = tl.full([BLOCK_H], float("-inf"), tl.float32)
     denom = tl.zeros([BLOCK_H], tl.float32)

@@ -12,6 +12,7 @@ from torch import Tensor
 from pagoda_server.kernels.arguments import E4M3, FLOATS, check_tensor
 
 LARGEST: tl.constexpr = tl.constexpr(448.0)
+LARGEST_FP16: tl.constexpr = tl.constexpr(65504.0)
 SMALLEST_SCALE: tl.constexpr = tl.constexpr(2.0**-100)
 
 
@@ -43,6 +44,12 @@ def build_quantized(
 def saturate(wide):
     """Float32 to e4m3."""
     return tl.minimum(tl.maximum(wide, -LARGEST), LARGEST).to(tl.float8e4nv)
+
+
+@triton.jit
+def to_fp16(x):
+    """What is too large becomes the largest. fp16 holds all e4m3 numbers, and one instruction makes two of them."""
+    return tl.minimum(tl.maximum(x, -LARGEST_FP16), LARGEST_FP16).to(tl.float16)
 
 
 @triton.jit

@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from pagoda_server.kernels.arguments import E4M3, check_tensor
-from pagoda_server.kernels.arrive import arrive
+from pagoda_server.kernels.arrival import arrive
 from pagoda_server.kernels.decode_plan import count_sms
 from pagoda_server.kernels.projection import check_projection, make_out, round_output, store_output
 
@@ -167,7 +167,7 @@ def _launch(
 
 @triton.jit
 def _sum_parts(partial_ptr, offsets, mask, count, stride, ROWS: tl.constexpr, TOKENS: tl.constexpr):
-    """In the order of the parts. Past the first-level cache, which does not see what other SMs have written."""
+    """In the order of the parts."""
     total = tl.zeros([ROWS, TOKENS], tl.float32)
     for index in range(count):
         total += tl.load(partial_ptr + index * stride + offsets, mask=mask, other=0.0, cache_modifier=".cg")

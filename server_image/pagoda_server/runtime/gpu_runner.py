@@ -16,7 +16,7 @@ from pagoda_server.engine.scheduler import Chunk, Limits
 from pagoda_server.engine.step import Launched, Sampled
 from pagoda_server.kernels.decode_attention import decode_attention
 from pagoda_server.kernels.decode_plan import build_decode_plan, plan_decode
-from pagoda_server.kernels.prefill_attention import prefill_attention
+from pagoda_server.kernels.prefill_attention import build_prefill_scratch, prefill_attention
 from pagoda_server.kernels.prepare import append_tokens, prepare_decode, set_lengths
 from pagoda_server.kernels.sampler import build_sampler_scratch, sample
 from pagoda_server.model.llama import Llama
@@ -73,6 +73,8 @@ class GpuRunner:
         self.plan = build_decode_plan(
             widest, config.num_heads, config.num_kv_heads, config.head_dim, page_size, self.device
         )
+        # which tiles are split depends on the batch
+        self.prefill_scratch = None if deterministic else build_prefill_scratch(config.head_dim, self.device)
         self.rows = torch.full((widest,), -1, dtype=torch.int32, device=self.device)
         self.logits = model.embedding.new_empty((widest, config.vocab_size))
         self.tokens = torch.zeros(widest, dtype=torch.int32, device=self.device)
@@ -189,7 +191,7 @@ class GpuRunner:
     ) -> Tensor:
         k, v, k_scale, v_scale = cache
         paged = (q, k, v, self.state.page_table, rows, cu_seqlens, lengths)
-        return prefill_attention(*paged, self.scale, out, k_scale, v_scale)
+        return prefill_attention(*paged, self.scale, out, k_scale, v_scale, scratch=self.prefill_scratch)
 
     def _choose(self, rows: Tensor, positions: Tensor) -> None:
         """By the logits, for each of rows [S]. `positions`: where the new tokens belong, so how many there are."""

@@ -71,6 +71,7 @@ def stop_after_compiling(run: Callable[..., object]) -> Callable[..., object]:
             "stack_bytes": measure_stack_bytes(compiled.asm["cubin"]),
             "wgmma": "wgmma" in compiled.asm["ptx"],
             "reads_others": "ld.global.cg.v4.b32" in compiled.asm["ptx"],
+            "tma": "cp.async.bulk.tensor" in compiled.asm["ptx"],
             "streams": re.search(r"cp\.async\.cg.*, 0x10|ld\.global\.v4\.b32", compiled.asm["ptx"]) is not None,
         }
         print(json.dumps(record), flush=True)
@@ -111,7 +112,8 @@ def compile_attention(
     plan_decode(ints(BATCH), ints(BATCH), plan)
     decode_attention(*paged, plan, 0.1)
     decode_attention(*paged, plan, 0.1, batch=BATCH, first=ints(1))
-    prefill_attention.prefill_attention(*paged, ints(BATCH), ints(BATCH + 1), ints(BATCH), 0.1)
+    for scratch in (None, prefill_attention.build_prefill_scratch(head_dim, CPU)):
+        prefill_attention.prefill_attention(*paged, ints(BATCH), ints(BATCH + 1), ints(BATCH), 0.1, scratch=scratch)
     qkv = torch.zeros((TOKENS, (heads + 2 * kv_heads) * head_dim), dtype=dtype)
     table = torch.zeros((99, head_dim // 2))
     norms = torch.zeros(head_dim, dtype=dtype), torch.zeros(head_dim, dtype=dtype)

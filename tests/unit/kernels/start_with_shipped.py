@@ -31,7 +31,7 @@ def main(what: str, folder: Path, own: Path, stub: Path) -> None:
         compile_ahead.prepare_process(own, stub)
     knobs.compilation.listener = lambda *, src, cache_hit, **_: cache_hit or compiled.append(src.name)
     driver.set_active(compile_ahead.AbsentGpu(90))
-    compile_ahead.launch_all(build_one_layer(COMMON_SHAPES["pagoda-tiny"]), torch.device("meta"), fp8=False)
+    compile_ahead.launch_all(build_one_layer(COMMON_SHAPES["Qwen3-0.6B"]), torch.device("meta"), fp8=False)
     print(json.dumps(compiled))
 
 
