@@ -26,8 +26,7 @@ from pagoda_server.kernels.fp8 import to_fp16
 
 LOG2E = 1.4426950408889634
 MAX_GROUP = 16
-MERGED_VALUES = 4096
-"""Of pieces that are merged at a time: 32 registers of each thread."""
+MERGED: tl.constexpr = tl.constexpr(8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +85,12 @@ def decode_attention(
     block_d = triton.next_power_of_2(head_dim)
     pipeline = choose_pipeline(block_d, q.dtype, k_cache.dtype) if pipeline is None else pipeline
     is_split = k_cache.dtype == E4M3 and q.dtype != torch.float32
-    merged = max(1, MERGED_VALUES // (triton.next_power_of_2(group) * block_d))
     _decode_kernel[(kv_heads, plan.count_pieces(batch))](
         q, k_cache, v_cache.view(torch.int32) if is_split else v_cache, page_table, plan.pieces, out,
         plan.starts, plan.partial, plan.partial_lse, plan.arrived, plan.pieces if first is None else first,
         page_table.shape[1], scale * k_scale * LOG2E, v_scale,
         GROUP=group, KV_HEADS=kv_heads, HEAD_DIM=head_dim, PAGE_SIZE=page_size,
-        BLOCK_H=max(16, triton.next_power_of_2(group)), BLOCK_D=block_d, V_PARTS=4 if is_split else 1, MERGED=merged,
+        BLOCK_H=max(16, triton.next_power_of_2(group)), BLOCK_D=block_d, V_PARTS=4 if is_split else 1,
         FIRST=first is not None, num_warps=pipeline.num_warps, num_stages=pipeline.num_stages,
     )  # fmt: skip
     return out
@@ -172,8 +170,7 @@ def _decode_kernel(
     q_ptr, k_ptr, v_ptr, table_ptr, pieces_ptr, out_ptr, starts_ptr, partial_ptr, lse_ptr, arrived_ptr, first_ptr,
     max_pages, scale_log2, v_scale,
     GROUP: tl.constexpr, KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE_SIZE: tl.constexpr,
-    BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr, V_PARTS: tl.constexpr, MERGED: tl.constexpr,
-    FIRST: tl.constexpr,
+    BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr, V_PARTS: tl.constexpr, FIRST: tl.constexpr,
 ):  # fmt: skip
     """Grid (kv_heads, pieces): heads of a page lie side by side in memory, so they run side by side."""
     head, piece = tl.program_id(0), tl.program_id(1)
@@ -229,16 +226,16 @@ def _decode_kernel(
             out_ptr += token * (GROUP * STRIDE) + head * (GROUP * HEAD_DIM)
             _merge_pieces(
                 partial_ptr + head * (GROUP * HEAD_DIM), lse_ptr + head * GROUP, out_ptr, first_piece, num_pieces,
-                GROUP, KV_HEADS, HEAD_DIM, BLOCK_D, MERGED,
+                GROUP, KV_HEADS, HEAD_DIM, BLOCK_D,
             )  # fmt: skip
 
 
 @triton.jit
 def _merge_pieces(
     partial_ptr, lse_ptr, out_ptr, first, count,
-    GROUP: tl.constexpr, KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr, MERGED: tl.constexpr,
+    GROUP: tl.constexpr, KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
-    """Of an entry's heads of one KV head, in the order of the pieces, MERGED at a time."""
+    """Of an entry's heads of one KV head, in the order of the pieces; the loads of MERGED are under way at once."""
     BLOCK_G: tl.constexpr = triton.next_power_of_2(GROUP)
     heads, dims = tl.arange(0, BLOCK_G), tl.arange(0, BLOCK_D)
     inside = (heads < GROUP)[:, None] & (dims < HEAD_DIM)[None, :]
@@ -248,19 +245,17 @@ def _merge_pieces(
     total = tl.zeros([BLOCK_G], tl.float32)
     acc = tl.zeros([BLOCK_G, BLOCK_D], tl.float32)
     for start in range(0, count, MERGED):
-        index = start + tl.arange(0, MERGED)
-        is_piece, row = index < count, (first + index).to(tl.int64) * (GROUP * KV_HEADS)
-        lse_ptrs = lse_ptr + row[:, None] + heads[None, :]
-        lse = tl.load(lse_ptrs, mask=is_piece[:, None] & (heads < GROUP)[None, :], other=0.0, cache_modifier=".cg")
-        lse = tl.where(is_piece[:, None], lse, float("-inf"))
-        values = tl.load(
-            partial_ptr + row[:, None, None] * HEAD_DIM + offsets[None, :, :],
-            mask=is_piece[:, None, None] & inside[None, :, :], other=0.0, cache_modifier=".cg",
-        )  # fmt: skip
-        new_m = tl.maximum(m, tl.max(lse, 0))
-        weights = tl.exp2(lse - new_m[None, :])
-        alpha = tl.exp2(m - new_m)
-        acc = acc * alpha[:, None] + tl.sum(values * weights[:, :, None], 0)
-        total = total * alpha + tl.sum(weights, 0)
-        m = new_m
+        for step in tl.static_range(MERGED):
+            is_piece = start + step < count
+            row = (first + start + step).to(tl.int64) * (GROUP * KV_HEADS)
+            lse = tl.load(lse_ptr + row + heads, mask=is_piece & (heads < GROUP), other=0.0, cache_modifier=".cg")
+            lse = tl.where(is_piece, lse, float("-inf"))
+            values = tl.load(
+                partial_ptr + row * HEAD_DIM + offsets, mask=is_piece & inside, other=0.0, cache_modifier=".cg"
+            )
+            new_m = tl.maximum(m, lse)
+            weight, alpha = tl.exp2(lse - new_m), tl.exp2(m - new_m)
+            acc = acc * alpha[:, None] + values * weight[:, None]
+            total = total * alpha + weight
+            m = new_m
     tl.store(out_ptr + offsets, acc / total[:, None], mask=inside)

@@ -1,4 +1,4 @@
-"""y = x · weightᵀ for up to 64 rows x on tensor cores, split along K, with silu · up or the residual's sum after it.
+"""y = x · weightᵀ for up to 64 rows x on tensor cores, split along K, with silu · up after it.
 
 Memory-bound: the weight streams once. It is the left operand (its rows fill the tile's many rows), x padded to 16 or
 64 the right one. In fp8 both stay so up to the tensor cores, and the sum is scaled. A weight of few rows does not fill
@@ -16,7 +16,7 @@ from torch import Tensor
 from pagoda_server.kernels.arguments import E4M3, check_tensor
 from pagoda_server.kernels.arrival import arrive
 from pagoda_server.kernels.decode_plan import count_sms
-from pagoda_server.kernels.projection import check_projection, make_out, round_output, store_output
+from pagoda_server.kernels.projection import check_projection, round_output, store_output
 
 LEAST_ROWS, MAX_ROWS = 16, 64
 """Of x: what the tile is padded to."""
@@ -93,17 +93,17 @@ def linear(
     scratch: LinearScratch,
     *,
     bias: Tensor | None = None,
-    residual: Tensor | None = None,
     gated: bool = False,
+    out: Tensor | None = None,
 ) -> Tensor:
     """x [M, K] of at most 64 rows, weight [N, K] → [M, N]. In bf16, fp16 or fp32, all of one dtype.
 
-    `residual` [M, N]: y is added to it in place and it is returned. `gated`: the weight holds gates, then ups;
-    [M, N / 2] comes back, silu(gate) * up.
+    `gated`: the weight holds gates, then ups; [M, N / 2] comes back, silu(gate) * up. `out`: where y goes if given.
     """
-    columns = check_projection(x, weight, bias, residual, gated, MAX_ROWS)
-    out = make_out(x, columns, residual)
-    _launch(x, weight, None, out, tile, scratch, bias, gated=gated, add=residual is not None)
+    columns = check_projection(x, weight, bias, None, gated, MAX_ROWS)
+    out = x.new_empty((x.shape[0], columns)) if out is None else out
+    check_tensor("out", out, (x.shape[0], columns), (x.dtype,))
+    _launch(x, weight, None, out, tile, scratch, bias, gated=gated)
     return out
 
 
@@ -134,7 +134,7 @@ def linear_fp8(
         check_tensor("bias", bias, (width,), (dtype,))
     out = torch.empty((rows, width), dtype=dtype, device=values.device) if out is None else out
     check_tensor("out", out, (rows, width), (dtype,))
-    _launch(values, weight, (scales, weight_scale), out, tile, scratch, bias, gated=False, add=False)
+    _launch(values, weight, (scales, weight_scale), out, tile, scratch, bias, gated=False)
     return out
 
 
@@ -148,7 +148,6 @@ def _launch(
     bias: Tensor | None,
     *,
     gated: bool,
-    add: bool,
 ) -> None:
     (width, size), columns = weight.shape, out.shape[1]
     tokens = LEAST_ROWS if x.shape[0] <= LEAST_ROWS else MAX_ROWS
@@ -160,7 +159,7 @@ def _launch(
     _linear_kernel[(blocks, splits)](
         x, weight, x_scales, weight_scales, x if bias is None else bias, out, scratch.partial, scratch.arrived,
         x.shape[0], columns, size, part,
-        BIAS=bias is not None, GATED=gated, ADD=add, SPLIT=splits > 1, SCALED=scales is not None,
+        BIAS=bias is not None, GATED=gated, SPLIT=splits > 1, SCALED=scales is not None,
         ROWS=tile.rows, VALUES=tile.values, TOKENS=tokens, num_warps=tile.num_warps, num_stages=tile.num_stages,
     )  # fmt: skip
 
@@ -178,7 +177,7 @@ def _sum_parts(partial_ptr, offsets, mask, count, stride, ROWS: tl.constexpr, TO
 def _linear_kernel(
     x_ptr, weight_ptr, x_scales_ptr, weight_scales_ptr, bias_ptr, out_ptr, partial_ptr, arrived_ptr,
     num_tokens, num_columns, size, part,
-    BIAS: tl.constexpr, GATED: tl.constexpr, ADD: tl.constexpr, SPLIT: tl.constexpr, SCALED: tl.constexpr,
+    BIAS: tl.constexpr, GATED: tl.constexpr, SPLIT: tl.constexpr, SCALED: tl.constexpr,
     ROWS: tl.constexpr, VALUES: tl.constexpr, TOKENS: tl.constexpr,
 ):  # fmt: skip
     """Grid (blocks of columns, parts of K)."""
@@ -222,4 +221,4 @@ def _linear_kernel(
     narrow_up = narrow
     if GATED:
         narrow_up = round_output(up, bias_ptr, num_columns + columns, valid, dtype, BIAS)
-    store_output(narrow, narrow_up, out_ptr, tokens[None, :] * num_columns + columns[:, None], mask, GATED, ADD)
+    store_output(narrow, narrow_up, out_ptr, tokens[None, :] * num_columns + columns[:, None], mask, GATED, False)

@@ -119,13 +119,16 @@ def _launch(
 
 @triton.jit
 def _announce(signals, RANK: tl.constexpr, RANKS: tl.constexpr, RANK_BLOCK: tl.constexpr):
-    """To the same program of each other rank, that this one is here: what ran before it has written its share."""
+    """To the same program of each other rank, that this one is here: what ran before it has written its share.
+
+    Relaxed: the end of the kernel that wrote it has made it visible, and a fence would wait for nothing else.
+    """
     ranks = tl.arange(0, RANK_BLOCK)
     places = tl.zeros([RANK_BLOCK], tl.int64)
     for rank in tl.static_range(RANKS):
         places = tl.where(ranks == rank, signals[rank], places)
     places = places.to(tl.pointer_type(tl.int64)) + tl.program_id(0) * RANKS + RANK
-    tl.atomic_add(places, 1, mask=(ranks < RANKS) & (ranks != RANK), sem="release", scope="sys")
+    tl.atomic_add(places, 1, mask=(ranks < RANKS) & (ranks != RANK), sem="relaxed", scope="sys")
 
 
 @triton.jit

@@ -167,11 +167,11 @@ class Gemv:
 
 @dataclass(frozen=True, slots=True)
 class Tiled:
-    """Up to 64 tokens: product and activation, or product and sum, in one launch; the norm is its own."""
+    """Up to 64 tokens: product and activation in one launch; the norm is its own."""
 
     tile: LinearTile
     scratch: LinearScratch = field(repr=False, compare=False)
-    adds: ClassVar[bool] = True
+    adds: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -186,8 +186,8 @@ class Tiled:
         return linear(x, projection.weight, self.tile, self.scratch, bias=projection.bias, gated=True)
 
     def write(self, x: Tensor, projection: nn.Linear, stream: Stream) -> None:
-        total = stream.settle()
-        linear(x, projection.weight, self.tile, self.scratch, bias=projection.bias, residual=total)
+        weight, bias = projection.weight, projection.bias
+        stream.add(lambda out: linear(x, weight, self.tile, self.scratch, bias=bias, out=out))
 
 
 def torch_linear(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None) -> Tensor:

@@ -88,7 +88,7 @@ class Candidates:
 
 
 def find_candidates(model: Llama) -> Candidates | None:
-    """For projections that are all fp8, or all plain and of a model alone: our ways for those add to the stream."""
+    """For projections that are all plain or all fp8. A shard's cannot add to the stream themselves, as gemv does."""
     layers = [layer for layer in model.layers if isinstance(layer, Layer)]
     like = layers[0].attention_norm
     projections = [getattr(layer, site) for layer in layers for site in SITES]
@@ -100,9 +100,10 @@ def find_candidates(model: Llama) -> Candidates | None:
             for tile in tiles
         ]
         return Candidates(layers, FP8, fp8, fp8)
-    if model.group is ALONE and all(type(one) is nn.Linear and one.weight.dtype == like.dtype for one in projections):
+    if all(type(one) is nn.Linear and one.weight.dtype == like.dtype for one in projections):
         tiled = [Tiled(tile, scratch) for tile in linear.list_tiles(like.device, like.dtype)]
-        return Candidates(layers, TORCH, [Gemv(tile) for tile in gemv.TILES], tiled)
+        one = [Gemv(tile) for tile in gemv.TILES] if model.group is ALONE else tiled
+        return Candidates(layers, TORCH, one, tiled)
     return None
 
 
