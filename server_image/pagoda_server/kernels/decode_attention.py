@@ -36,10 +36,12 @@ class Pipeline:
 
 
 def choose_pipeline(head_dim: int, dtype: torch.dtype, cache_dtype: torch.dtype) -> Pipeline:
-    """For sm_90: three programs an SM at head_dim 128, each with two pages of keys and values on the way, or of 8 bits
-    three. A part of 64 dimensions of 8 bits is two tiles of a tensor core: more warps would do the same work twice."""
+    """For sm_90: three programs an SM at head_dim 128, each with two pages of keys and values on the way.
+
+    A part of 64 dimensions of 8 bits is two tiles of a tensor core: more warps would do the same work twice.
+    """
     if cache_dtype.itemsize == 1:
-        return Pipeline(4 if head_dim > 64 else 2, num_stages=4 if head_dim <= 128 else 3)
+        return Pipeline(4 if head_dim > 64 else 2, num_stages=3)
     return Pipeline(4, num_stages=3 if head_dim * dtype.itemsize <= 256 else 2)
 
 
