@@ -2,7 +2,7 @@
 
 A table of what is fast where would be wrong on the next GPU or model, and would hide that a kernel lost. Calls go over
 the weights of all layers in turn, in a CUDA graph, so the caches are as cold as in life. It takes about a second, and
-longer where Triton compiles first. A way that fails or computes something else than cuBLAS ends the start, by name.
+longer where Triton compiles first. A way that fails or computes something else than cuBLAS is left out, with an error.
 """
 
 import logging
@@ -108,15 +108,14 @@ def find_candidates(model: Llama) -> Candidates | None:
 
 
 def choose_ways(found: Candidates, num_tokens: int, time: Timer) -> Ways:
-    """Raises RuntimeError when a candidate fails or is wrong."""
-    usual, candidates = found.usual, found.ways_for(num_tokens)
+    """What fails or is wrong is never chosen."""
+    usual = found.usual
     chosen = Ways(*[usual] * 4)
     for site in SITES:
         pends = site in WRITERS and not getattr(chosen, WRITERS[site]).adds
         trial = Trial(site, found.layers, num_tokens, pends)
-        for way in candidates:
-            trial.check(way, usual)
-        seconds = {way: time(trial.list_calls(way)) for way in (usual, *candidates)}
+        right = [way for way in found.ways_for(num_tokens) if trial.is_right(way, usual)]
+        seconds = {way: time(trial.list_calls(way)) for way in (usual, *right)}
         fastest = choose_fastest(seconds, usual)
         micros = ", ".join(f"{way.name} {taken * 1e6:.1f}" for way, taken in seconds.items())
         log.info(
@@ -146,14 +145,17 @@ class Trial:
         x, totals = self._draw()
         return [partial(self._run, way, layer, x, totals) for layer in self.layers]
 
-    def check(self, way: Way, usual: Way) -> None:
+    def is_right(self, way: Way, usual: Way) -> bool:
         x, totals = self._draw()
         try:
             expected, found = (self._compute(one, x, totals.clone()) for one in (usual, way))
         except Exception as error:
-            raise RuntimeError(f"{self._describe(way)} fails: {error}") from error
-        if not bool((found - expected).norm() <= MAX_ERROR * expected.norm()):
-            raise RuntimeError(f"{self._describe(way)} differs from {usual.name} by more than {MAX_ERROR:.0%}")
+            log.error("%s fails, and is left out: error=%s", self._describe(way), error)
+            return False
+        is_near = bool((found - expected).norm() <= MAX_ERROR * expected.norm())
+        if not is_near:
+            log.error("%s differs from %s by more than %s, and is left out", self._describe(way), usual.name, MAX_ERROR)
+        return is_near
 
     def _describe(self, way: Way) -> str:
         return f"projection {self.site} {list(self._projection.weight.shape)} of {self.num_tokens} tokens by {way.name}"
