@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pagoda_server.kernels.activation import silu_mul
+from pagoda_server.kernels.arguments import E4M3
 from pagoda_server.kernels.decode_attention import Pipeline, decode_attention
 from pagoda_server.kernels.decode_plan import PROGRAMS_PER_SM, build_decode_plan, plan_decode
 from pagoda_server.kernels.norm import add_rms_norm, rms_norm
@@ -19,7 +20,7 @@ from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
 from pagoda_server.kernels.sampler import SamplingTable, build_sampler_scratch, sample
 
 DEVICE = torch.device("cuda")
-BF16, E4M3 = torch.bfloat16, torch.float8_e4m3fn
+BF16 = torch.bfloat16
 PAGE_SIZE = 64
 VOCAB = 151_936
 MODELS = {"8B": (32, 8, 128), "Qwen3-0.6B": (16, 8, 128), "Llama-1B": (32, 8, 64)}

@@ -16,7 +16,7 @@ from pagoda_server.model import llama
 from pagoda_server.model.config import read_model_config
 from pagoda_server.model.loader import load_model
 from pagoda_server.quant.fp8 import E4M3, quantize_rows
-from pagoda_server.runtime.linears import FP8, TORCH
+from pagoda_server.runtime.linears import ALL_FP8, ALL_TORCH
 from pagoda_server.runtime.measure_linears import measure_linears
 
 pytestmark = pytest.mark.gpu
@@ -163,5 +163,5 @@ def test_choice_at_start_covers_small_batches_and_checks_every_kernel(
     model = load_model(MODEL, read_model_config(MODEL), DEVICE, torch.bfloat16, fp8=fp8)
     plan = measure_linears(model, 256)
     assert plan is not None and list(plan.ways) == [1, 16, 64]
-    assert plan.ways_for(65).qkv is (FP8 if fp8 else TORCH)
+    assert plan.ways_for(65) is (ALL_FP8 if fp8 else ALL_TORCH)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]

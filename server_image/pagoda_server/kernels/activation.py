@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from pagoda_server.kernels.arguments import FLOATS, check_tensor
+from pagoda_server.kernels.arguments import FLOATS, check_tensor, choose_num_warps
 from pagoda_server.kernels.fp8 import build_quantized, store_quantized
 
 BLOCK = 1024
@@ -27,7 +27,7 @@ def silu_mul_fp8(gate_up: Tensor) -> tuple[Tensor, Tensor]:
     block = triton.next_power_of_2(size)
     if num_tokens:
         _silu_mul_fp8_kernel[(num_tokens,)](
-            gate_up, out, scales, SIZE=size, BLOCK=block, num_warps=min(32, max(4, block // 512))
+            gate_up, out, scales, SIZE=size, BLOCK=block, num_warps=choose_num_warps(block, most=32)
         )
     return out, scales
 

@@ -1,4 +1,4 @@
-"""Checks of what launchers are given: a kernel with a wrong pointer does not fail, it corrupts."""
+"""What launchers share, most of all checks: a kernel with a wrong pointer does not fail, it corrupts."""
 
 from collections.abc import Sequence
 
@@ -41,3 +41,8 @@ def count_group(num_heads: int, kv_heads: int, limit: int) -> int:
             f"q has {num_heads} heads over {kv_heads} of the cache; give a multiple, at most {limit} times"
         )
     return group
+
+
+def choose_num_warps(block: int, most: int = 16) -> int:
+    """Of a program that holds a row of so many values."""
+    return min(most, max(4, block // 512))

@@ -27,6 +27,7 @@ from pagoda_server.kernels.fp8 import to_fp16
 LOG2E = 1.4426950408889634
 MAX_GROUP = 16
 MERGED: tl.constexpr = tl.constexpr(8)
+"""Pieces whose loads are under way at once when they are merged."""
 
 
 @dataclass(frozen=True, slots=True)

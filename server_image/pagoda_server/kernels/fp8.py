@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from pagoda_server.kernels.arguments import E4M3, FLOATS, check_tensor
+from pagoda_server.kernels.arguments import E4M3, FLOATS, check_tensor, choose_num_warps
 
 LARGEST: tl.constexpr = tl.constexpr(448.0)
 LARGEST_FP16: tl.constexpr = tl.constexpr(65504.0)
@@ -23,9 +23,7 @@ def quantize_tokens(x: Tensor, out: Tensor | None = None, scales: Tensor | None 
     out, scales = build_quantized(num_tokens, hidden, x.device, out, scales)
     block = triton.next_power_of_2(hidden)
     if num_tokens:
-        _quantize_kernel[(num_tokens,)](
-            x, out, scales, HIDDEN=hidden, BLOCK=block, num_warps=min(16, max(4, block // 512))
-        )
+        _quantize_kernel[(num_tokens,)](x, out, scales, HIDDEN=hidden, BLOCK=block, num_warps=choose_num_warps(block))
     return out, scales
 
 

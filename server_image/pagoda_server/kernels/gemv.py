@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from pagoda_server.kernels.arguments import check_tensor
-from pagoda_server.kernels.projection import check_projection, make_out, round_output, store_output
+from pagoda_server.kernels.projection import check_projection, round_output, store_output
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,14 @@ def gemv(
     `norm` [K]: x is first normed (RMS, `eps`) and multiplied by it. `residual` [1, N]: y is added to it in place and it
     is returned. `gated`: the weight holds gates, then ups; [1, N / 2] comes back, silu(gate) * up.
     """
-    columns = check_projection(x, weight, bias, residual, gated, 1)
+    columns = check_projection(x, weight, bias, gated, 1)
     if norm is not None:
         check_tensor("norm", norm, (x.shape[1],), (x.dtype,))
-    out = make_out(x, columns, residual)
+    if residual is not None:
+        if gated:
+            raise ValueError("residual is given and gated is set; give one of them")
+        check_tensor("residual", residual, (1, columns), (x.dtype,))
+    out = x.new_empty((1, columns)) if residual is None else residual
     num_stages = min(tile.num_stages, triton.cdiv(x.shape[1], tile.values))  # more would only take memory
     _gemv_kernel[(triton.cdiv(columns, tile.rows),)](
         x, weight, x if bias is None else bias, x if norm is None else norm, out, eps, columns, x.shape[1],

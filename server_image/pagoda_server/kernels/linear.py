@@ -100,11 +100,8 @@ def linear(
 
     `gated`: the weight holds gates, then ups; [M, N / 2] comes back, silu(gate) * up. `out`: where y goes if given.
     """
-    columns = check_projection(x, weight, bias, None, gated, MAX_ROWS)
-    out = x.new_empty((x.shape[0], columns)) if out is None else out
-    check_tensor("out", out, (x.shape[0], columns), (x.dtype,))
-    _launch(x, weight, None, out, tile, scratch, bias, gated=gated)
-    return out
+    columns = check_projection(x, weight, bias, gated, MAX_ROWS)
+    return _launch(x, weight, None, tile, scratch, bias, columns, x.dtype, out)
 
 
 def linear_fp8(
@@ -132,24 +129,24 @@ def linear_fp8(
     check_tensor("weight_scale", weight_scale, (width,), (torch.float32,))
     if bias is not None:
         check_tensor("bias", bias, (width,), (dtype,))
-    out = torch.empty((rows, width), dtype=dtype, device=values.device) if out is None else out
-    check_tensor("out", out, (rows, width), (dtype,))
-    _launch(values, weight, (scales, weight_scale), out, tile, scratch, bias, gated=False)
-    return out
+    return _launch(values, weight, (scales, weight_scale), tile, scratch, bias, width, dtype, out)
 
 
 def _launch(
     x: Tensor,
     weight: Tensor,
     scales: tuple[Tensor, Tensor] | None,
-    out: Tensor,
     tile: LinearTile,
     scratch: LinearScratch,
     bias: Tensor | None,
-    *,
-    gated: bool,
-) -> None:
-    (width, size), columns = weight.shape, out.shape[1]
+    columns: int,
+    dtype: torch.dtype,
+    out: Tensor | None,
+) -> Tensor:
+    """`columns`: those that come out, half of the weight's rows if it is gated."""
+    width, size = weight.shape
+    out = torch.empty((x.shape[0], columns), dtype=dtype, device=x.device) if out is None else out
+    check_tensor("out", out, (x.shape[0], columns), (dtype,))
     tokens = LEAST_ROWS if x.shape[0] <= LEAST_ROWS else MAX_ROWS
     splits, part = choose_splits(width, size, tile, scratch.num_sms)
     blocks = triton.cdiv(columns, tile.rows)
@@ -159,9 +156,10 @@ def _launch(
     _linear_kernel[(blocks, splits)](
         x, weight, x_scales, weight_scales, x if bias is None else bias, out, scratch.partial, scratch.arrived,
         x.shape[0], columns, size, part,
-        BIAS=bias is not None, GATED=gated, SPLIT=splits > 1, SCALED=scales is not None,
+        BIAS=bias is not None, GATED=columns < width, SPLIT=splits > 1, SCALED=scales is not None,
         ROWS=tile.rows, VALUES=tile.values, TOKENS=tokens, num_warps=tile.num_warps, num_stages=tile.num_stages,
     )  # fmt: skip
+    return out
 
 
 @triton.jit

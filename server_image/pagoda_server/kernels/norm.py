@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from pagoda_server.kernels.arguments import FLOATS, check_tensor
+from pagoda_server.kernels.arguments import FLOATS, check_tensor, choose_num_warps
 from pagoda_server.kernels.fp8 import build_quantized, store_quantized
 
 
@@ -65,11 +65,6 @@ def _launch(
             HIDDEN=hidden, BLOCK=block, ADD=add, QUANTIZE=scales is not None,
             num_warps=choose_num_warps(block),
         )  # fmt: skip
-
-
-def choose_num_warps(block: int) -> int:
-    """Of a program that holds a row of so many values."""
-    return min(16, max(4, block // 512))
 
 
 @triton.jit

@@ -4,7 +4,6 @@ Rounds as the passes that it saves would: y to the dtype; then silu(gate) * up a
 the residual to the dtype again.
 """
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -13,10 +12,8 @@ from pagoda_server.kernels.activation import round_silu_mul
 from pagoda_server.kernels.arguments import FLOATS, check_tensor
 
 
-def check_projection(
-    x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, gated: bool, max_rows: int
-) -> int:
-    """x [M, K], weight [N, K], bias [N], residual [M, N]; returns the columns that come out, half of N if gated."""
+def check_projection(x: Tensor, weight: Tensor, bias: Tensor | None, gated: bool, max_rows: int) -> int:
+    """x [M, K], weight [N, K], bias [N]; returns the columns that come out, half of N if gated."""
     check_tensor("x", x, (None, None), FLOATS)
     check_tensor("weight", weight, (None, x.shape[1]), (x.dtype,))
     if not 0 < x.shape[0] <= max_rows:
@@ -24,16 +21,9 @@ def check_projection(
     width = weight.shape[0]
     if bias is not None:
         check_tensor("bias", bias, (width,), (x.dtype,))
-    if gated and (width % 2 or residual is not None):
-        raise ValueError(f"weight has {width} rows; a gated one has an even number, gates then ups, and no residual")
-    if residual is not None:
-        check_tensor("residual", residual, (x.shape[0], width), (x.dtype,))
+    if gated and width % 2:
+        raise ValueError(f"weight has {width} rows; a gated one has an even number, gates then ups")
     return width // 2 if gated else width
-
-
-def make_out(x: Tensor, columns: int, residual: Tensor | None) -> Tensor:
-    """Where y goes: into the residual, which grows by it, or into a fresh [M, columns]."""
-    return torch.empty((x.shape[0], columns), dtype=x.dtype, device=x.device) if residual is None else residual
 
 
 @triton.jit

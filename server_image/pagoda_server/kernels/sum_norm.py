@@ -14,9 +14,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from pagoda_server.kernels.arguments import FLOATS, check_tensor
+from pagoda_server.kernels.arguments import FLOATS, check_tensor, choose_num_warps
 from pagoda_server.kernels.fp8 import build_quantized, store_quantized
-from pagoda_server.kernels.norm import choose_num_warps, round_norm
+from pagoda_server.kernels.norm import round_norm
 
 MOST_TOKENS = 512
 """Of one sum. Programs start in their order and wait for their like alone, so that no rank need hold all at once."""

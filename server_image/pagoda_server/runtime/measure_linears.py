@@ -21,8 +21,8 @@ from pagoda_server.model.shard import ALONE
 from pagoda_server.quant.fp8 import E4M3, Fp8Linear
 from pagoda_server.runtime.graphs import no_collection
 from pagoda_server.runtime.linears import (
-    FP8,
-    TORCH,
+    ALL_FP8,
+    ALL_TORCH,
     Fp8,
     Gemv,
     LinearPlan,
@@ -56,7 +56,7 @@ def measure_linears(model: Llama, max_batch: int) -> LinearPlan | None:
         return None
     with torch.inference_mode(), no_collection():
         ways = {size: choose_ways(found, size, time_in_graph) for size in choose_sizes(max_batch)}
-    return LinearPlan(ways, otherwise=Ways(*[found.usual] * 4))
+    return LinearPlan(ways, otherwise=found.usual)
 
 
 def launch_candidates(model: Llama, max_batch: int) -> None:
@@ -77,7 +77,7 @@ def choose_sizes(max_batch: int) -> list[int]:
 @dataclass(frozen=True, slots=True)
 class Candidates:
     layers: Sequence[Layer]
-    usual: Way
+    usual: Ways
     """By cuBLAS."""
     one: Sequence[Way]
     """For one token."""
@@ -99,19 +99,19 @@ def find_candidates(model: Llama) -> Candidates | None:
             Fp8(f"fp8 tiled {tile.rows}x{tile.values}", partial(multiply_tiled_fp8, tile=tile, scratch=scratch))
             for tile in tiles
         ]
-        return Candidates(layers, FP8, fp8, fp8)
+        return Candidates(layers, ALL_FP8, fp8, fp8)
     if all(type(one) is nn.Linear and one.weight.dtype == like.dtype for one in projections):
         tiled = [Tiled(tile, scratch) for tile in linear.list_tiles(like.device, like.dtype)]
         one = [Gemv(tile) for tile in gemv.TILES] if model.group is ALONE else tiled
-        return Candidates(layers, TORCH, one, tiled)
+        return Candidates(layers, ALL_TORCH, one, tiled)
     return None
 
 
 def choose_ways(found: Candidates, num_tokens: int, time: Timer) -> Ways:
     """What fails or is wrong is never chosen."""
-    usual = found.usual
-    chosen = Ways(*[usual] * 4)
+    chosen = found.usual
     for site in SITES:
+        usual: Way = getattr(found.usual, site)
         pends = site in WRITERS and not getattr(chosen, WRITERS[site]).adds
         trial = Trial(site, found.layers, num_tokens, pends)
         right = [way for way in found.ways_for(num_tokens) if trial.is_right(way, usual)]

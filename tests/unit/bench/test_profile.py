@@ -34,7 +34,7 @@ def lay_out(names: list[str], micros: float = 2.0, gap: float = 1.0) -> list[Ker
 def test_our_kernels_and_cublas_have_roles() -> None:
     names = {
         "_gemv_kernel": "projections", "_linear_kernel": "projections", CUBLAS: "projections",
-        "void cutlass::device_kernel<flashinfer>(int)": "attention", 
+        "void cutlass::device_kernel<flashinfer>(int)": "attention",
         "_prefill_kernel": "attention", "_silu_mul_fp8_kernel": "norm, rope, activation",
         "_quantize_kernel": "norm, rope, activation", "_sum_norm_kernel": "norm, rope, activation",
         "choose_kernel": "sampler", "_append_kernel": "copies", "Memcpy HtoD (Pinned -> Device)": "copies",
