@@ -18,6 +18,7 @@ from pagoda_server.kernels.prefill_attention import PrefillScratch, Tiles, build
 from pagoda_server.kernels.prepare import append_tokens, prepare_decode
 from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
 from pagoda_server.kernels.sampler import SamplingTable, build_sampler_scratch, sample
+from pagoda_server.kernels.sum_norm import MOST_TOKENS, Exchange, count_bytes, count_signal_bytes, sum_rms_norm
 
 DEVICE = torch.device("cuda")
 BF16 = torch.bfloat16
@@ -196,6 +197,10 @@ def list_layers() -> Iterator[Case]:
         yield Case(
             "add+norm", f"{tokens} x {hidden}", 8 * tokens * hidden, 0, partial(build_norm, tokens, hidden, True)
         )
+        if tokens <= MOST_TOKENS:
+            for ranks in (2, 8):
+                moved, build = 2 * (ranks + 3) * tokens * hidden, partial(build_sum_norm, tokens, hidden, ranks)
+                yield Case("sum+norm", f"{tokens} x {hidden}, {ranks} ranks in one memory", moved, 0, build)
         yield Case("silu*up", f"{tokens} x {size}", 6 * tokens * size, 0, partial(build_silu, tokens, size))
         yield Case("rope+write", f"{tokens} x {width}", 4 * tokens * width, 0, partial(build_rope, tokens, False))
         yield Case("rope+write", f"{tokens}, q/k norm", 4 * tokens * width, 0, partial(build_rope, tokens, True))
@@ -207,6 +212,18 @@ def build_norm(tokens: int, hidden: int, add: bool) -> Call:
     if add:
         return lambda: add_rms_norm(x, residual, weight, 1e-6, out)
     return lambda: rms_norm(x, weight, 1e-6, out)
+
+
+def build_sum_norm(tokens: int, hidden: int, ranks: int) -> Call:
+    """What it costs by itself: all shares are in this GPU's memory, and the other ranks have long been here."""
+    share_bytes = 2 * tokens * hidden
+    memory = torch.zeros((ranks, count_bytes(ranks, share_bytes)), dtype=torch.uint8, device=DEVICE)
+    addresses = [one.data_ptr() for one in memory]
+    memory[0, : count_signal_bytes(ranks)].view(torch.int64).view(-1, ranks)[:, 1:] = 1 << 40
+    shares = Exchange(memory[0], addresses, rank=0).shares(torch.empty((tokens, hidden), dtype=BF16, device=DEVICE), 0)
+    assert shares is not None
+    residual, weight = (torch.randn(shape, dtype=BF16, device=DEVICE) for shape in ((tokens, hidden), (hidden,)))
+    return lambda: sum_rms_norm(shares, residual, weight, 1e-6)
 
 
 def build_silu(tokens: int, size: int) -> Call:

@@ -3,15 +3,20 @@
 Bytes are those of the weight alone; the norm, activation or sum that a way does around the product is in its time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import product
+from typing import Any
 
 import torch
 from torch import nn
 
 from bench.kernel_cases import BF16, DEVICE, Call, Case
-from pagoda_server.kernels import gemv, linear
-from pagoda_server.runtime.linears import TORCH, Gemv, Stream, Tiled, Way
+from pagoda_server.kernels.arguments import E4M3
+from pagoda_server.kernels.linear import build_linear_scratch
+from pagoda_server.quant.fp8 import Fp8Linear, quantize_rows
+from pagoda_server.runtime.linears import FP8, TORCH, Stream, Way
+from pagoda_server.runtime.measure_linears import list_ways
 
 SIZES = {"Qwen3-0.6B": (1024, 3072, 16, 8, 128), "Llama-1B": (2048, 8192, 32, 8, 64)}
 SIZES |= {"Llama-8B": (4096, 14336, 32, 8, 128), "Qwen3-8B": (4096, 12288, 32, 8, 128)}
@@ -20,34 +25,42 @@ EPS = 1e-6
 
 
 def list_linears() -> Iterator[Case]:
+    yield from _list_cases(SIZES, BF16, TORCH)
+
+
+def list_fp8_linears() -> Iterator[Case]:
+    """NB: quantizing what goes in is in the time, where no kernel before the product would do it."""
+    yield from _list_cases(("Llama-8B", "Qwen3-8B"), E4M3, FP8)
+
+
+def _list_cases(models: Iterable[str], dtype: torch.dtype, usual: Way) -> Iterator[Case]:
     """Shapes are those of the weight, [rows, size]."""
-    for model, (hidden, size, heads, kv_heads, head_dim) in SIZES.items():
+    scratch = build_linear_scratch(max(2 * sizes[1] for sizes in SIZES.values()), DEVICE)
+    for model in models:
+        hidden, size, heads, kv_heads, head_dim = SIZES[model]
         sites = {
             "qkv": ((heads + 2 * kv_heads) * head_dim, hidden), "output": (hidden, heads * head_dim),
             "gate_up": (2 * size, hidden), "down": (hidden, size),
         }  # fmt: skip
-        for site, shape in sites.items():
-            for tokens in (1, 4, 16, 64):
-                for way in list_ways(tokens):
-                    yield describe_linear(model, site, shape, tokens, way)
+        for (site, shape), tokens in product(sites.items(), (1, 4, 16, 64)):
+            for way in (usual, *list_ways(tokens, dtype, DEVICE, scratch)):
+                yield describe_linear(model, site, shape, tokens, way, dtype)
 
 
-def list_ways(tokens: int) -> list[Way]:
-    if tokens == 1:
-        return [TORCH, *(Gemv(tile) for tile in gemv.TILES)]
-    scratch = linear.build_linear_scratch(max(2 * sizes[1] for sizes in SIZES.values()), DEVICE)
-    return [TORCH, *(Tiled(tile, scratch) for tile in linear.list_tiles(DEVICE, BF16))]
-
-
-def describe_linear(model: str, site: str, shape: tuple[int, int], tokens: int, way: Way) -> Case:
+def describe_linear(
+    model: str, site: str, shape: tuple[int, int], tokens: int, way: Way, dtype: torch.dtype = BF16
+) -> Case:
+    """`dtype`: of the weight."""
     rows, size = shape
     name = f"{model} {site}, {tokens}, {way.name}"
-    build = partial(build_linear, site, rows, size, tokens, way)
-    return Case("linear", name, 2 * rows * size, 2.0 * tokens * rows * size, build)
+    build = partial(build_linear, site, rows, size, tokens, way, dtype)
+    return Case("linear", name, dtype.itemsize * rows * size, 2.0 * tokens * rows * size, build)
 
 
-def build_linear(site: str, rows: int, size: int, tokens: int, way: Way) -> Call:
-    projection = nn.Linear(size, rows, bias=False, device=DEVICE, dtype=BF16).requires_grad_(False)
+def build_linear(site: str, rows: int, size: int, tokens: int, way: Way, dtype: torch.dtype) -> Call:
+    projection: Any = nn.Linear(size, rows, bias=False, device=DEVICE, dtype=BF16).requires_grad_(False)
+    if dtype == E4M3:
+        projection = quantize(projection)
     x, norm = (torch.randn(shape, device=DEVICE, dtype=BF16) for shape in ((tokens, size), (size,)))
     total = torch.randn((tokens, rows), device=DEVICE, dtype=BF16)
     if site == "qkv":
@@ -55,3 +68,12 @@ def build_linear(site: str, rows: int, size: int, tokens: int, way: Way) -> Call
     if site == "gate_up":
         return lambda: way.read_gated(Stream(x), norm, EPS, projection)
     return lambda: way.write(x, projection, Stream(total))
+
+
+def quantize(projection: nn.Linear) -> Fp8Linear:
+    weight, scales = quantize_rows(projection.weight)
+    with DEVICE:
+        quantized = Fp8Linear(projection.in_features, projection.out_features, None, BF16)
+    quantized.weight.copy_(weight)
+    quantized.weight_scale.copy_(scales.squeeze(-1))
+    return quantized

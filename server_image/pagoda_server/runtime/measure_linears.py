@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pagoda_server.kernels import gemv, linear
 from pagoda_server.model.llama import Layer, Llama
-from pagoda_server.model.shard import ALONE
+from pagoda_server.model.shard import ALONE, Group
 from pagoda_server.quant.fp8 import E4M3, Fp8Linear
 from pagoda_server.runtime.graphs import no_collection
 from pagoda_server.runtime.linears import (
@@ -88,23 +88,34 @@ class Candidates:
 
 
 def find_candidates(model: Llama) -> Candidates | None:
-    """For projections that are all plain or all fp8. A shard's cannot add to the stream themselves, as gemv does."""
+    """For projections that are all plain or all fp8."""
     layers = [layer for layer in model.layers if isinstance(layer, Layer)]
     like = layers[0].attention_norm
     projections = [getattr(layer, site) for layer in layers for site in SITES]
-    scratch = linear.build_linear_scratch(max(one.weight.shape[0] for one in projections), like.device)
     if all(isinstance(one, Fp8Linear) for one in projections):
-        tiles = linear.list_tiles(like.device, E4M3)
-        fp8 = [
+        usual, dtype = ALL_FP8, E4M3
+    elif all(type(one) is nn.Linear and one.weight.dtype == like.dtype for one in projections):
+        usual, dtype = ALL_TORCH, like.dtype
+    else:
+        return None
+    scratch = linear.build_linear_scratch(max(one.weight.shape[0] for one in projections), like.device)
+    one, several = (list_ways(size, dtype, like.device, scratch, model.group) for size in (1, linear.MAX_ROWS))
+    return Candidates(layers, usual, one, several)
+
+
+def list_ways(
+    num_tokens: int, dtype: torch.dtype, device: torch.device, scratch: linear.LinearScratch, group: Group = ALONE
+) -> list[Way]:
+    """Our own, for so many tokens and weights of this dtype. A shard's cannot add to the stream, as gemv does."""
+    tiles = linear.list_tiles(device, dtype)
+    if dtype == E4M3:
+        return [
             Fp8(f"fp8 tiled {tile.rows}x{tile.values}", partial(multiply_tiled_fp8, tile=tile, scratch=scratch))
             for tile in tiles
         ]
-        return Candidates(layers, ALL_FP8, fp8, fp8)
-    if all(type(one) is nn.Linear and one.weight.dtype == like.dtype for one in projections):
-        tiled = [Tiled(tile, scratch) for tile in linear.list_tiles(like.device, like.dtype)]
-        one = [Gemv(tile) for tile in gemv.TILES] if model.group is ALONE else tiled
-        return Candidates(layers, ALL_TORCH, one, tiled)
-    return None
+    if num_tokens == 1 and group is ALONE:
+        return [Gemv(tile) for tile in gemv.TILES]
+    return [Tiled(tile, scratch) for tile in tiles]
 
 
 def choose_ways(found: Candidates, num_tokens: int, time: Timer) -> Ways:

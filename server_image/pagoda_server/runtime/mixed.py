@@ -22,7 +22,7 @@ MOST_CAPTURED = 4096
 
 @dataclass(frozen=True, slots=True)
 class Mixed:
-    """On the device, int32. R is the most requests that run."""
+    """On the device, int32. R is the most requests that run, or N where it is less: each has a token at least."""
 
     input_ids: Tensor
     """[N]; of the decodes the device knows better, here and in the next two."""
@@ -107,7 +107,7 @@ class MixedInputs:
 
     def _sizes(self, bucket: int) -> list[int]:
         """Of `Mixed`, in its order."""
-        most = self._max_requests
+        most = min(self._max_requests, bucket)
         return [bucket, bucket, bucket, most + 1, most, most, most, 1, most, most]
 
 
