@@ -72,7 +72,6 @@ class Followers:
             end(process)
         for rank in lost:
             self._report(rank)
-        self.store.unlink(missing_ok=True)
         return not lost and self._runner is not None and self._runner.close()
 
     def _end_with(self, rank: int) -> None:

@@ -72,6 +72,8 @@ def build_engine(config: EngineConfig, phases: Phases | None = None) -> BuiltEng
 
     def close() -> None:
         leave_group(orderly=followers.close())
+        # NB: not before, for NCCL's monitor reads it once a second and waits for minutes for a file that is gone
+        followers.store.unlink(missing_ok=True)
 
     try:
         engine, hello = _build_with(followers, config, phases)

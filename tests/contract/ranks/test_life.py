@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pagoda_server.parallel.group import leave_group
+from pagoda_server.runtime.build import BuiltEngine
 from pagoda_server.wire import Deltas, FromEngine, Hello, Sampling, Submit, decode_from_engine, encode_frame
 
 LIMIT_SECONDS = 60
@@ -106,3 +108,18 @@ async def test_a_number_that_does_not_divide_the_heads_ends_it_with_the_fix(run:
         assert await engine.process.wait() != 0
         assert "tensor_parallel is 3, which does not divide the model's num_attention_heads 8" in engine.log
         assert engine.log.count("rank=") == 0
+
+
+def test_the_file_at_which_ranks_met_outlives_their_group(
+    build: Callable[..., BuiltEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NCCL's monitor reads it until the end; were it gone, the engine would wait minutes for it before it ends."""
+    existed: list[bool] = []
+
+    def leave(*, orderly: bool) -> None:
+        existed.append(Path("engine.ranks").exists())
+        leave_group(orderly=orderly)
+
+    monkeypatch.setattr("pagoda_server.runtime.build.leave_group", leave)
+    build("pagoda-tiny", 2, measure_capacity=False).close()
+    assert existed == [True] and not Path("engine.ranks").exists()
