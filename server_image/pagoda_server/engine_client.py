@@ -11,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 
 from pagoda_server.wire import (
-    MAX_FRAME_BYTES,
     Abort,
     Delta,
     Deltas,
@@ -23,6 +22,7 @@ from pagoda_server.wire import (
     ToEngine,
     decode_from_engine,
     encode_frame,
+    read_frame,
 )
 
 
@@ -35,13 +35,6 @@ class RequestRejected(Exception):
         super().__init__(message)
         self.message = message
         self.param = param
-
-
-async def read_frame(reader: asyncio.StreamReader) -> bytes:
-    size = int.from_bytes(await reader.readexactly(4), "big")
-    if size > MAX_FRAME_BYTES:
-        raise EngineGone(f"the engine announced a frame of {size} bytes, above {MAX_FRAME_BYTES}")
-    return await reader.readexactly(size)
 
 
 class Generation:

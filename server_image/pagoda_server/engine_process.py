@@ -31,6 +31,7 @@ from pagoda_server.wire import (
     ToEngine,
     decode_to_engine,
     encode_frame,
+    read_frame,
 )
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class EngineServer:
             self._send(name, self._hello)
             self._send(name, self._engine.stats)
             while True:
-                self._receive(name, await read_frame(reader))
+                self._receive(name, decode_to_engine(await read_frame(reader)))
         except (asyncio.IncompleteReadError, ConnectionError):
             log.info("connection closed: connection=%s", name)
         except (ValueError, msgspec.MsgspecError) as error:
@@ -160,11 +161,3 @@ class EngineServer:
             await asyncio.sleep(STATS_SECONDS)
             for name in list(self._writers):
                 self._send(name, self._engine.stats)
-
-
-async def read_frame(reader: asyncio.StreamReader) -> ToEngine:
-    """Raises ValueError for a frame over the limit, IncompleteReadError at the end of the stream."""
-    length = int.from_bytes(await reader.readexactly(4), "big")
-    if length > MAX_FRAME_BYTES:
-        raise ValueError(f"a frame of {length} bytes; at most {MAX_FRAME_BYTES} are read")
-    return decode_to_engine(await reader.readexactly(length))

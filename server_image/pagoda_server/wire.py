@@ -5,6 +5,7 @@ sent once a token (`Delta`) is an array without names: at 26,000 tokens a second
 Nothing here may import torch or aiohttp: both processes load it.
 """
 
+import asyncio
 from typing import Literal
 
 import msgspec
@@ -118,6 +119,14 @@ _encoder = msgspec.msgpack.Encoder()
 def frame(body: bytes) -> bytes:
     """A 4-byte big-endian length, then the body."""
     return len(body).to_bytes(4, "big") + body
+
+
+async def read_frame(reader: asyncio.StreamReader) -> bytes:
+    """The next body. Raises ValueError for one over the limit, IncompleteReadError at the end of the stream."""
+    length = int.from_bytes(await reader.readexactly(4), "big")
+    if length > MAX_FRAME_BYTES:
+        raise ValueError(f"a frame of {length} bytes; at most {MAX_FRAME_BYTES} are read")
+    return await reader.readexactly(length)
 
 
 def encode_frame(message: ToEngine | FromEngine) -> bytes:

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from pagoda_operator.cluster.aggregation import (
+from pagoda_operator.cluster.client import ApiError, Client
+from pagoda_operator.metrics_api.aggregation import (
     read_front_proxy,
     read_secret,
     register,
@@ -19,7 +20,6 @@ from pagoda_operator.cluster.aggregation import (
     unregister,
     write_secret,
 )
-from pagoda_operator.cluster.client import ApiError, Client
 from pagoda_operator.metrics_api.certificates import Bundle, build_bundle, needs_renewal
 from pagoda_operator.metrics_api.server import ReadDemand, Trust, build_app, build_ssl_context
 from pagoda_operator.settings import Settings

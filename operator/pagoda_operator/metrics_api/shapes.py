@@ -5,6 +5,7 @@ from typing import Any
 
 GROUP = "custom.metrics.k8s.io"
 VERSIONS = ("v1beta2", "v1beta1")
+"""The preferred one first."""
 METRIC = "demand_tokens_per_second"
 RESOURCE = "modeldeployments.pagoda.dev"
 MODEL_VERSION = "pagoda.dev/v1alpha1"

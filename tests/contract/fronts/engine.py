@@ -5,8 +5,7 @@ import contextlib
 import signal
 import sys
 
-from pagoda_server.engine_client import read_frame
-from pagoda_server.wire import Abort, Delta, Deltas, Hello, Stats, Submit, decode_to_engine, encode_frame
+from pagoda_server.wire import Abort, Delta, Deltas, Hello, Stats, Submit, decode_to_engine, encode_frame, read_frame
 
 STATS = Stats(True, 1, 2, 30, 100.0, 250.0, "observed", 5, 3, 10, 4, 50, 20, 60, 70)
 

@@ -16,11 +16,22 @@ from tokenizers import Tokenizer as RawTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from pagoda_server.engine.config import EngineConfig
-from pagoda_server.engine_client import EngineClient, read_frame
+from pagoda_server.engine_client import EngineClient
 from pagoda_server.http.app import Server
 from pagoda_server.settings import Settings
 from pagoda_server.text.tokenizer import Tokenizer, read_tokenizer
-from pagoda_server.wire import Abort, Delta, Deltas, Hello, Stats, Submit, TokenLogprobs, decode_to_engine, encode_frame
+from pagoda_server.wire import (
+    Abort,
+    Delta,
+    Deltas,
+    Hello,
+    Stats,
+    Submit,
+    TokenLogprobs,
+    decode_to_engine,
+    encode_frame,
+    read_frame,
+)
 
 TEMPLATE = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}\n{% endfor %}"
 TEMPLATE += "{% if add_generation_prompt %}<|assistant|>{% endif %}"

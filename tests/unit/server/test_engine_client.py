@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pagoda_server.engine_client import EngineClient, EngineGone, RequestRejected, read_frame
+from pagoda_server.engine_client import EngineClient, EngineGone, RequestRejected
 from pagoda_server.wire import (
     Abort,
     Delta,
@@ -22,6 +22,7 @@ from pagoda_server.wire import (
     ToEngine,
     decode_to_engine,
     encode_frame,
+    read_frame,
 )
 
 STATS = Stats(True, 1, 2, 30, 100.0, 250.0, "observed", 5, 3, 10, 4, 50, 20, 60, 70)

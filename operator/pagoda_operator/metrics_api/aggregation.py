@@ -18,10 +18,8 @@ from pagoda_operator.cluster.kinds import (
     SECRET,
     Object,
 )
+from pagoda_operator.metrics_api.shapes import GROUP, VERSIONS
 from pagoda_operator.plan import project
-
-GROUP = "custom.metrics.k8s.io"
-VERSIONS = ("v1beta1", "v1beta2")
 
 
 async def read_front_proxy(client: Client) -> tuple[str, tuple[str, ...]]:
@@ -76,7 +74,7 @@ def build_api_service(version: str, ca_pem: bytes, *, service: str, namespace: s
         "group": GROUP,
         "version": version,
         "groupPriorityMinimum": 100,
-        "versionPriority": VERSIONS.index(version) + 100,
+        "versionPriority": 100 + len(VERSIONS) - 1 - VERSIONS.index(version),
         "service": {"name": service, "namespace": namespace, "port": 443},
         "caBundle": base64.b64encode(ca_pem).decode(),
     }
