@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
+from bench.clocks import ClockWatch
 from bench.limits import Limit
 from bench.shapes import Precision
 
@@ -43,6 +44,8 @@ class Measurement:
     """That it must do."""
     environment: str = ""
     """Versions of what the engine stands on."""
+    clocks: str = ""
+    """The GPU's, since the figure before this one."""
     note: str = ""
 
 
@@ -82,6 +85,7 @@ class Recorder:
     lines: Path | None
     """Appended to. None: standard output."""
     environment: str = field(default_factory=describe_environment)
+    clocks: ClockWatch = field(default_factory=ClockWatch)
     precision: Precision = "bf16"
     note: str = ""
 
@@ -113,6 +117,7 @@ class Recorder:
             num_bytes=num_bytes,
             flop=flop,
             environment=self.environment,
+            clocks=self.clocks.take(),
             note="; ".join(filter(None, (self.note, note))),
         )
         write_line(measurement, self.lines)

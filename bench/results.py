@@ -25,6 +25,7 @@ class Run:
     command: str
     samples: list[float]
     environment: str = ""
+    clocks: str = ""
     note: str = ""
 
 
@@ -78,6 +79,7 @@ def add_figure(row: Row, measurement: Measurement) -> Row:
         command=measurement.command,
         samples=measurement.samples,
         environment=measurement.environment,
+        clocks=measurement.clocks,
         note=measurement.note,
     )
     figures: dict[str, Any] = {measurement.engine: measurement.value}
@@ -206,7 +208,6 @@ def render_runs(rows: Sequence[Row]) -> str:
             if run := row.runs.get(engine):
                 head = f"- {run.date}, {engine} {run.version} ({run.environment}): `{run.command}`"
                 notes = lines.setdefault((engine, head), [])
-                note = f"  - {row.work}: {run.note}"
-                if run.note and note not in notes:
-                    notes.append(note)
+                told = (run.note, "" if row.model == NO_MODEL else run.clocks)
+                notes += [note for text in told if text and (note := f"  - {row.work}: {text}") not in notes]
     return "\n".join("\n".join([head, *notes]) for (_, head), notes in lines.items())

@@ -118,6 +118,12 @@ def test_the_table_shows_every_column_and_the_command() -> None:
     assert text.count("`python3 -m bench.vllm_offline`") == 2
 
 
+def test_a_run_is_listed_with_its_notes_and_the_gpus_clock() -> None:
+    clocks, note = "1,605 MHz, 698 W, at the power limit 67% of the time", "two runs"
+    text = render(merge([], [measured(note=note, clocks=clocks), measured(unit="s", note=note, work="W1")]))
+    assert text.count(f"  - W1: {clocks}\n") == text.count(f"  - W1: {note}\n") == 1
+
+
 def test_a_command_is_kept_without_the_place_of_its_lines() -> None:
     argv = ["/venv/bin/python3", "-m", "bench.serving", "ours", "--lines", "/tmp/x", "--loads", "1x8"]
     assert describe_command(argv) == "python3 -m bench.serving ours --loads 1x8"
