@@ -23,7 +23,7 @@ LIMIT_SECONDS = 180
 
 @pytest.fixture(autouse=True)
 def paths(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "server_image"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "server_image"), prepend=os.pathsep)
 
 
 def answer(ranks: int, dtype: str, *more: str) -> list[dict[str, Any]]:
