@@ -1,4 +1,4 @@
-"""Projections of small batches for `kernels.py`: every way of `runtime/linears.py` at the shapes of four models.
+"""Projections for `kernels.py`: every way of `runtime/linears.py` at the shapes of four models, up to a full batch.
 
 Bytes are those of the weight alone; the norm, activation or sum that a way does around the product is in its time.
 """
@@ -13,7 +13,7 @@ from torch import nn
 
 from bench.kernel_cases import BF16, DEVICE, Call, Case
 from pagoda_server.kernels.arguments import E4M3
-from pagoda_server.kernels.linear import build_linear_scratch
+from pagoda_server.kernels.linear import MAX_ROWS, build_linear_scratch
 from pagoda_server.quant.fp8 import Fp8Linear, quantize_rows
 from pagoda_server.runtime.linears import FP8, TORCH, Stream, Way
 from pagoda_server.runtime.measure_linears import list_ways
@@ -42,8 +42,9 @@ def _list_cases(models: Iterable[str], dtype: torch.dtype, usual: Way) -> Iterat
             "qkv": ((heads + 2 * kv_heads) * head_dim, hidden), "output": (hidden, heads * head_dim),
             "gate_up": (2 * size, hidden), "down": (hidden, size),
         }  # fmt: skip
-        for (site, shape), tokens in product(sites.items(), (1, 4, 16, 64)):
-            for way in (usual, *list_ways(tokens, dtype, DEVICE, scratch)):
+        for (site, shape), tokens in product(sites.items(), (1, 4, 16, 64, 128, 256)):
+            own = list_ways(tokens, dtype, DEVICE, scratch) if tokens <= MAX_ROWS else []
+            for way in (usual, *own):
                 yield describe_linear(model, site, shape, tokens, way, dtype)
 
 
