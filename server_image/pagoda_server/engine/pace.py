@@ -13,7 +13,9 @@ from dataclasses import dataclass
 PROMPT_SHARE = 0.7
 PROMPT_WEIGHT = 16
 LEAST_PROMPT_TOKENS = 64
-"""So few cost hardly more than none, until a context is very long: the weights' bytes take longer than the products."""
+"""So few cost hardly more than none but for attention: the weights' bytes take longer than the products."""
+FEWEST_PROMPT_TOKENS = 16
+"""After a context so long that attention costs a token more than all else. Fewer are less than a tile of its kernel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,9 @@ def limit_prompt_tokens(
     share = max(PROMPT_SHARE, PROMPT_WEIGHT * (num_prompts - 1) / max(num_decodes, 1))
     decode_seconds = cost.base_seconds + cost.context_token_seconds * num_context_tokens
     seconds, pair_seconds = share * decode_seconds, cost.prompt_pair_seconds
+    attention_seconds = pair_seconds * num_done_tokens
     # n tokens take n * first + n * n / 2 * pair seconds
-    first_seconds = cost.prompt_token_seconds + pair_seconds * num_done_tokens
+    first_seconds = cost.prompt_token_seconds + attention_seconds
     num_tokens = 2.0 * seconds / (first_seconds + math.sqrt(first_seconds**2 + 2.0 * pair_seconds * seconds))
-    return max(LEAST_PROMPT_TOKENS, int(num_tokens))
+    least = LEAST_PROMPT_TOKENS if attention_seconds <= cost.prompt_token_seconds else FEWEST_PROMPT_TOKENS
+    return max(least, int(num_tokens))
