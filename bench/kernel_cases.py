@@ -125,7 +125,9 @@ def list_prefill() -> Iterator[Case]:
         "64 x 128": ([128] * 64, [128] * 64), "1 x 2048 after 8192": ([2048], [10240]),
         "8 x 32 after 2048": ([32] * 8, [2080] * 8),
     }  # fmt: skip
-    tiles = [None, Tiles(128, 64, 8, 3), Tiles(128, 128, 8, 2), Tiles(64, 64, 4, 3), Tiles(128, 64, 4, 3)]
+    tiles = [None, Tiles(128, 64, 8, 3), Tiles(128, 128, 8, 2), Tiles(64, 64, 4, 3), Tiles(128, 64, 8, 3, tma=True)]
+    # Twice the rows read keys and values half as often; with so few registers two such programs share an SM.
+    tiles += [Tiles(128, size, 8, stages, tma=True, max_registers=128) for size, stages in ((32, 3), (64, 2))]
     for shape, (counts, lengths) in batches.items():
         for tile in tiles:
             yield describe_prefill(shape, counts, lengths, tile)
@@ -169,11 +171,17 @@ def describe_prefill(
         paged = (q, pages.k, pages.v, pages.table, batch, cu_seqlens, contexts)
         return lambda: prefill_attention(*paged, scale, out, tiles=tiles, scratch=scratch)
 
-    name = "default" if tiles is None else f"{tiles.block_m}x{tiles.block_n}, {tiles.num_warps}w, {tiles.num_stages}s"
+    name = "default" if tiles is None else name_tiles(tiles)
     moved = 4 * sum(lengths) * kv_heads * head_dim + 4 * sum(counts) * heads * head_dim
     return Case(
         "prefill", f"{shape}, tiles {name}", moved, 4.0 * count_visible(counts, lengths) * heads * head_dim, build
     )
+
+
+def name_tiles(tiles: Tiles) -> str:
+    name = f"{tiles.block_m}x{tiles.block_n}, {tiles.num_warps}w, {tiles.num_stages}s"
+    registers = "" if tiles.max_registers is None else f", {tiles.max_registers} registers"
+    return f"{name}{', TMA' if tiles.tma else ''}{registers}"
 
 
 def describe_dense(shape: str, tokens: int) -> Case:

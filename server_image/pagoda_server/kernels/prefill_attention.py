@@ -51,6 +51,8 @@ class Tiles:
     num_warps: int
     num_stages: int
     tma: bool = False
+    max_registers: int | None = None
+    """Of a thread: with fewer, more programs share an SM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,8 @@ def prefill_attention(
         batch, page_table.shape[1], splits, split_tiles, scale * k_scale * LOG2E, v_scale,
         GROUP=group, KV_HEADS=kv_heads, HEAD_DIM=head_dim, PAGE_SIZE=page_size, BLOCK_Q=tokens_per_tile,
         BLOCK_M=tiles.block_m, BLOCK_N=tiles.block_n, BLOCK_D=block_d,
-        SPLIT=scratch is not None, TMA=tiles.tma, num_warps=tiles.num_warps, num_stages=tiles.num_stages,
+        SPLIT=scratch is not None, TMA=tiles.tma,
+        num_warps=tiles.num_warps, num_stages=tiles.num_stages, maxnreg=tiles.max_registers,
     )  # fmt: skip
     return out
 
