@@ -1,7 +1,7 @@
 """Times each GPU kernel beside the time its bytes or its arithmetic must take on this card.
 
-python -m bench.kernels [--only decode decode-choices prefill layers linears linears-fp8 sampler prepare]
-    [--bandwidth 4.3] [--tflops 788] [--lines FILE]
+python -m bench.kernels [--only decode decode-choices prefill layers linears linears-fp8 linear-choices sampler
+    prepare] [--bandwidth 4.3] [--tflops 788] [--lines FILE]
 
 Calls are captured in a CUDA graph, as the engine runs them, over input sets that rotate through more memory than the
 L2 cache holds. The time is the median of several replays, divided by the calls in one. The floor is the larger of
@@ -18,12 +18,17 @@ import torch
 from bench.kernel_cases import CASES as KERNEL_CASES
 from bench.kernel_cases import Case
 from bench.limits import GPUS, Limit, Rates
-from bench.linear_cases import list_fp8_linears, list_linears
+from bench.linear_cases import list_fp8_linears, list_linear_choices, list_linears
 from bench.measurement import NO_MODEL, Recorder, read_gpu_name
 from bench.pagoda_offline import read_version
 from pagoda_server.runtime.measure_linears import time_replay
 
-CASES = {**KERNEL_CASES, "linears": list_linears, "linears-fp8": list_fp8_linears}
+CASES = {
+    **KERNEL_CASES,
+    "linears": list_linears,
+    "linears-fp8": list_fp8_linears,
+    "linear-choices": list_linear_choices,
+}
 
 ROTATION_BYTES = 200_000_000
 MAX_INPUT_SETS = 48

@@ -4,6 +4,7 @@ Bytes are those of the weight alone; the norm, activation or sum that a way does
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -13,15 +14,17 @@ from torch import nn
 
 from bench.kernel_cases import BF16, DEVICE, Call, Case
 from pagoda_server.kernels.arguments import E4M3
-from pagoda_server.kernels.linear import MAX_ROWS, build_linear_scratch
+from pagoda_server.kernels.linear import MAX_ROWS, TILES, LinearTile, build_linear_scratch
 from pagoda_server.quant.fp8 import Fp8Linear, quantize_rows
-from pagoda_server.runtime.linears import FP8, TORCH, Stream, Way
+from pagoda_server.runtime.linears import FP8, TORCH, Stream, Tiled, Way
 from pagoda_server.runtime.measure_linears import list_ways
 
 SIZES = {"Qwen3-0.6B": (1024, 3072, 16, 8, 128), "Llama-1B": (2048, 8192, 32, 8, 64)}
 SIZES |= {"Llama-8B": (4096, 14336, 32, 8, 128), "Qwen3-8B": (4096, 12288, 32, 8, 128)}
 """Hidden, intermediate, query heads, KV heads, head_dim."""
 EPS = 1e-6
+WIDEST = 65_536
+"""Rows that scratch is for: of all weights, and of the widest tile on every SM."""
 
 
 def list_linears() -> Iterator[Case]:
@@ -33,16 +36,33 @@ def list_fp8_linears() -> Iterator[Case]:
     yield from _list_cases(("Llama-8B", "Qwen3-8B"), E4M3, FP8)
 
 
+def list_linear_choices() -> Iterator[Case]:
+    """What `kernels.linear.TILES` was chosen from, and others for 64 tokens.
+
+    With them four stages of 64 x 128 leave room for one program an SM, where two are wanted. Wider tiles read x less.
+    """
+    tiles = [*TILES, *(LinearTile(*one) for one in ((64, 128, 4, 3), (64, 64, 4, 4), (64, 64, 4, 5)))]
+    tiles += [LinearTile(*one) for one in ((128, 64, 4, 4), (128, 64, 8, 4), (128, 128, 8, 2))]
+    scratch = build_linear_scratch(WIDEST, DEVICE)
+    for (site, shape), tokens, tile in product(list_sites("Llama-8B").items(), (16, 64), tiles):
+        way = Tiled(tile, scratch)
+        case = describe_linear("Llama-8B", site, shape, tokens, way)
+        yield replace(case, shape=f"{case.shape} {tile.num_warps}w {tile.num_stages}s {tile.programs} an SM")
+
+
+def list_sites(model: str) -> dict[str, tuple[int, int]]:
+    """The weight's [rows, size] of each projection."""
+    hidden, size, heads, kv_heads, head_dim = SIZES[model]
+    return {
+        "qkv": ((heads + 2 * kv_heads) * head_dim, hidden), "output": (hidden, heads * head_dim),
+        "gate_up": (2 * size, hidden), "down": (hidden, size),
+    }  # fmt: skip
+
+
 def _list_cases(models: Iterable[str], dtype: torch.dtype, usual: Way) -> Iterator[Case]:
-    """Shapes are those of the weight, [rows, size]."""
-    scratch = build_linear_scratch(max(2 * sizes[1] for sizes in SIZES.values()), DEVICE)
+    scratch = build_linear_scratch(WIDEST, DEVICE)
     for model in models:
-        hidden, size, heads, kv_heads, head_dim = SIZES[model]
-        sites = {
-            "qkv": ((heads + 2 * kv_heads) * head_dim, hidden), "output": (hidden, heads * head_dim),
-            "gate_up": (2 * size, hidden), "down": (hidden, size),
-        }  # fmt: skip
-        for (site, shape), tokens in product(sites.items(), (1, 4, 16, 64, 128, 256)):
+        for (site, shape), tokens in product(list_sites(model).items(), (1, 4, 16, 64, 128, 256)):
             own = list_ways(tokens, dtype, DEVICE, scratch) if tokens <= MAX_ROWS else []
             for way in (usual, *own):
                 yield describe_linear(model, site, shape, tokens, way, dtype)

@@ -30,6 +30,8 @@ ATTENTION_ERROR = 1e-2
 """Norm of the error over the norm of the result, of each query and head: bfloat16 rounds at 4e-3."""
 MODELS = [(32, 8, 128), (16, 8, 128), (8, 8, 64), (64, 8, 128), (14, 2, 64), (12, 4, 96), (16, 1, 256)]
 """Query heads, KV heads, head_dim."""
+TILES = [Tiles(128, 64, 8, 3), Tiles(128, 128, 8, 2), Tiles(64, 64, 4, 3)]
+TILES += [Tiles(64, 32, 4, 3, tma=True), Tiles(128, 32, 8, 3, tma=True, max_registers=128)]
 
 
 @pytest.fixture(autouse=True)
@@ -103,10 +105,7 @@ def test_decode_attention(batch: int, longest: int, heads: int, kv_heads: int, h
     assert bool((out[cache.lengths == 0] == 7.0).all()), "a padding entry was written"
 
 
-@pytest.mark.parametrize(
-    "tiles",
-    [None, Tiles(128, 64, 8, 3), Tiles(128, 128, 8, 2), Tiles(64, 64, 4, 3), Tiles(64, 32, 4, 3, tma=True)],
-)
+@pytest.mark.parametrize("tiles", [None, *TILES])
 @pytest.mark.parametrize(("heads", "kv_heads", "head_dim"), MODELS[:6])
 def test_prefill_attention(heads: int, kv_heads: int, head_dim: int, tiles: Tiles | None) -> None:
     if tiles and tiles.tma and (head_dim == 96 or torch.cuda.get_device_capability() < (9, 0)):
