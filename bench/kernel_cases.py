@@ -85,7 +85,7 @@ def build_plan_call(lengths: list[int]) -> Call:
 
 def list_decode_choices() -> Iterator[Case]:
     """What `choose_pipeline` and PROGRAMS_PER_SM chose from."""
-    choices: list[tuple[Pipeline | None, int]] = [(None, programs) for programs in (PROGRAMS_PER_SM, 2, 4, 8)]
+    choices: list[tuple[Pipeline | None, int]] = [(None, programs) for programs in (PROGRAMS_PER_SM, 2, 4, 5, 6, 8)]
     choices += [(Pipeline(*one), PROGRAMS_PER_SM) for one in ((4, 2), (4, 3), (4, 4), (4, 6), (2, 3), (2, 4), (8, 3))]
     shapes = {"1 x 8192": [8192], "32 x 2048": [2048] * 32, "32 x 8192": [8192] * 32, "256 x 1024": [1024] * 256}
     for model, (shape, lengths), dtype in product(("8B", "Llama-1B"), shapes.items(), (BF16, E4M3)):
