@@ -37,6 +37,12 @@ GATED = [(6144, 1024), (16384, 2048), (28672, 4096), (24576, 4096), (9728, 896)]
 MAX_ERROR = 6e-3
 """Norm of the error over the norm of the result, of each token: bfloat16 rounds at 4e-3, once or twice."""
 ROUNDS = 200
+SIZES = (linear.LEAST_ROWS, linear.MAX_ROWS)
+TILES, FP8_TILES = (
+    list(dict.fromkeys(tile for size in SIZES for tile in linear.list_tiles(size, DEVICE, dtype)))
+    for dtype in (torch.bfloat16, E4M3)
+)
+"""Each for as many tokens as either knows."""
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +92,7 @@ def test_gated_gemv_with_a_norm(columns: int, size: int, tile: gemv.GemvTile) ->
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("tile", linear.list_tiles(DEVICE, torch.bfloat16))
+@pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize("tokens", [2, 7, 16, 50])
 @pytest.mark.parametrize(("columns", "size"), WEIGHTS)
 def test_linear(
@@ -98,7 +104,7 @@ def test_linear(
     assert measure_error(linear.linear(x, weight, tile, scratch, bias=bias), product) < MAX_ERROR
 
 
-@pytest.mark.parametrize("tile", linear.list_tiles(DEVICE, torch.bfloat16))
+@pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize("tokens", [2, 16, 64])
 @pytest.mark.parametrize(("columns", "size"), GATED)
 def test_gated_linear(
@@ -119,7 +125,7 @@ def capture(call: Callable[[], object]) -> torch.cuda.CUDAGraph:
     return graph
 
 
-@pytest.mark.parametrize("tile", linear.list_tiles(DEVICE, torch.bfloat16))
+@pytest.mark.parametrize("tile", TILES)
 def test_split_sums_repeat_to_the_bit_in_graphs_that_share_their_scratch(
     tile: linear.LinearTile, scratch: linear.LinearScratch
 ) -> None:
@@ -142,7 +148,7 @@ def test_split_sums_repeat_to_the_bit_in_graphs_that_share_their_scratch(
     assert not bool(scratch.arrived.any())
 
 
-@pytest.mark.parametrize("tile", linear.list_tiles(DEVICE, E4M3))
+@pytest.mark.parametrize("tile", FP8_TILES)
 @pytest.mark.parametrize("tokens", [1, 16, 33, 64])
 @pytest.mark.parametrize(("columns", "size"), [*WEIGHTS, *GATED])
 def test_fp8_linear(

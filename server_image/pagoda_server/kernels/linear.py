@@ -7,6 +7,7 @@ arrives last adds the parts in their order. So the result is the same whoever is
 """
 
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 import triton
@@ -33,14 +34,24 @@ class LinearTile:
     num_stages: int = 4
     programs: int = 2
 
-    def count_shared_bytes(self, itemsize: int) -> int:
+    def count_shared_bytes(self, tokens: int, itemsize: int) -> int:
         """Of a gated program, which holds the most: tiles of gates, ups and x, for each stage."""
-        return self.num_stages * (2 * self.rows + MAX_ROWS) * self.values * itemsize
+        return self.num_stages * (2 * self.rows + tokens) * self.values * itemsize
 
 
-TILES = (LinearTile(64, 128, num_stages=4), LinearTile(32, 256, num_stages=3, programs=3))
-FP8_TILES = (LinearTile(64, 256, num_stages=4), LinearTile(64, 128, num_stages=6))
-"""To choose from by measuring."""
+TILES = {
+    LEAST_ROWS: (LinearTile(64, 128, num_stages=4), LinearTile(32, 256, num_stages=3, programs=3)),
+    MAX_ROWS: (
+        LinearTile(64, 128, num_stages=3),
+        LinearTile(64, 64, num_stages=4),
+        LinearTile(128, 64, num_warps=8, num_stages=4),
+    ),
+}
+FP8_TILES = {
+    LEAST_ROWS: (LinearTile(64, 256, num_stages=4), LinearTile(64, 128, num_stages=6)),
+    MAX_ROWS: (LinearTile(64, 256, num_stages=3), LinearTile(64, 128, num_stages=6)),
+}
+"""To choose from by measuring, by what x is padded to. Of those that are not gated, `programs` fit a Hopper's SM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +65,24 @@ class LinearScratch:
     num_sms: int
 
 
-def list_tiles(device: torch.device, dtype: torch.dtype) -> list[LinearTile]:
-    """Those that this GPU's shared memory holds; the driver keeps 1 KiB of it."""
-    tiles = FP8_TILES if dtype == E4M3 else TILES
+def pad_tokens(num_tokens: int) -> int:
+    return LEAST_ROWS if num_tokens <= LEAST_ROWS else MAX_ROWS
+
+
+def list_tiles(num_tokens: int, device: torch.device, dtype: torch.dtype) -> list[LinearTile]:
+    """Those for so many rows of x that this GPU's shared memory holds; the driver keeps 1 KiB of it."""
+    tokens = pad_tokens(num_tokens)
+    tiles = (FP8_TILES if dtype == E4M3 else TILES)[tokens]
     if device.type != "cuda":
         return list(tiles)
     shared_bytes = torch.cuda.get_device_properties(device).shared_memory_per_multiprocessor - 1024
-    return [tile for tile in tiles if tile.count_shared_bytes(dtype.itemsize) <= shared_bytes]
+    return [tile for tile in tiles if tile.count_shared_bytes(tokens, dtype.itemsize) <= shared_bytes]
 
 
 def build_linear_scratch(widest: int, device: torch.device) -> LinearScratch:
-    """For all tiles and weights of at most `widest` rows: 256 bytes for each, or for 128 an SM if they are fewer."""
-    num_sms = count_sms(device)
-    rows = max(widest, num_sms * max(tile.programs * tile.rows for tile in (*TILES, *FP8_TILES)))
+    """For all tiles and weights of at most `widest` rows: 256 bytes for each, or for 256 an SM if they are fewer."""
+    num_sms, tiles = count_sms(device), chain(*TILES.values(), *FP8_TILES.values())
+    rows = max(widest, num_sms * max(tile.programs * tile.rows for tile in tiles))
     return LinearScratch(
         partial=torch.empty(MAX_ROWS * rows, dtype=torch.float32, device=device),
         arrived=torch.zeros(triton.cdiv(widest, 16), dtype=torch.int32, device=device),
@@ -147,7 +163,7 @@ def _launch(
     width, size = weight.shape
     out = torch.empty((x.shape[0], columns), dtype=dtype, device=x.device) if out is None else out
     check_tensor("out", out, (x.shape[0], columns), (dtype,))
-    tokens = LEAST_ROWS if x.shape[0] <= LEAST_ROWS else MAX_ROWS
+    tokens = pad_tokens(x.shape[0])
     splits, part = choose_splits(width, size, tile, scratch.num_sms)
     blocks = triton.cdiv(columns, tile.rows)
     if splits * tokens * width > scratch.partial.numel() or blocks > scratch.arrived.numel():

@@ -79,12 +79,8 @@ class Candidates:
     layers: Sequence[Layer]
     usual: Ways
     """By cuBLAS."""
-    one: Sequence[Way]
-    """For one token."""
-    several: Sequence[Way]
-
-    def ways_for(self, num_tokens: int) -> Sequence[Way]:
-        return self.one if num_tokens == 1 else self.several
+    ways_for: Callable[[int], Sequence[Way]]
+    """Our own, for so many tokens."""
 
 
 def find_candidates(model: Llama) -> Candidates | None:
@@ -99,15 +95,12 @@ def find_candidates(model: Llama) -> Candidates | None:
     else:
         return None
     scratch = linear.build_linear_scratch(max(one.weight.shape[0] for one in projections), like.device)
-    one, several = (list_ways(size, dtype, like.device, scratch, model.group) for size in (1, linear.MAX_ROWS))
-    return Candidates(layers, usual, one, several)
+    return Candidates(layers, usual, partial(list_ways, dtype=dtype, scratch=scratch, group=model.group))
 
 
-def list_ways(
-    num_tokens: int, dtype: torch.dtype, device: torch.device, scratch: linear.LinearScratch, group: Group = ALONE
-) -> list[Way]:
-    """Our own, for so many tokens and weights of this dtype. A shard's cannot add to the stream, as gemv does."""
-    tiles = linear.list_tiles(device, dtype)
+def list_ways(num_tokens: int, dtype: torch.dtype, scratch: linear.LinearScratch, group: Group = ALONE) -> list[Way]:
+    """For weights of this dtype. A shard's cannot add to the stream, as gemv does."""
+    tiles = linear.list_tiles(num_tokens, scratch.partial.device, dtype)
     if dtype == E4M3:
         return [
             Fp8(f"fp8 tiled {tile.rows}x{tile.values}", partial(multiply_tiled_fp8, tile=tile, scratch=scratch))

@@ -83,19 +83,21 @@ def stop_after_compiling(run: Callable[..., object]) -> Callable[..., object]:
 def compile_projections(dtype: torch.dtype) -> None:
     """Of Qwen3-0.6B: gates and ups in one load or part, the projection after them in several."""
     gate_up, down = torch.zeros((6144, 1024), dtype=dtype), torch.zeros((1024, 3072), dtype=dtype)
-    hidden, wide = torch.zeros((BATCH, 1024), dtype=dtype), torch.zeros((BATCH, 3072), dtype=dtype)
+    hidden = torch.zeros((BATCH, 1024), dtype=dtype)
     scratch = linear.build_linear_scratch(6144, CPU)
     for row_tile in gemv.TILES:
         gemv.gemv(hidden[:1], gate_up, row_tile, norm=hidden[0], gated=True)
-        gemv.gemv(wide[:1], down, row_tile, residual=hidden[:1])
+        gemv.gemv(torch.zeros((1, 3072), dtype=dtype), down, row_tile, residual=hidden[:1])
     invariant_linear.invariant_linear(hidden, gate_up)
-    for tile in linear.TILES:
-        linear.linear(hidden, gate_up, tile, scratch, gated=True)
-        linear.linear(wide, down, tile, scratch, bias=hidden[0])
-    values, narrow = (one.to(torch.float8_e4m3fn) for one in (wide, down))
-    for tile in linear.FP8_TILES:
-        scaled = (values, torch.zeros((BATCH, 1)), narrow, torch.zeros(1024), tile, scratch)
-        linear.linear_fp8(*scaled, dtype=dtype)
+    for tokens in linear.TILES:
+        hidden, wide = torch.zeros((tokens, 1024), dtype=dtype), torch.zeros((tokens, 3072), dtype=dtype)
+        for tile in linear.TILES[tokens]:
+            linear.linear(hidden, gate_up, tile, scratch, gated=True)
+            linear.linear(wide, down, tile, scratch, bias=hidden[0])
+        values, narrow = (one.to(torch.float8_e4m3fn) for one in (wide, down))
+        for tile in linear.FP8_TILES[tokens]:
+            scaled = (values, torch.zeros((tokens, 1)), narrow, torch.zeros(1024), tile, scratch)
+            linear.linear_fp8(*scaled, dtype=dtype)
 
 
 def ints(*shape: int) -> Tensor:

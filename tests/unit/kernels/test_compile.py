@@ -6,10 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pagoda_server.kernels.linear import TILES
+import pytest
+
+from pagoda_server.kernels.linear import FP8_TILES, TILES, LinearTile
 
 SCRIPT = Path(__file__).parent / "compile_for_hopper.py"
 HOPPER_SHARED_BYTES = 232_448
+SM_SHARED_BYTES, RESERVED_BYTES = 233_472, 1024
+"""Of an SM, and what the driver keeps of it for each program."""
 HALF_SHARED_BYTES = 115_712
 """Of a program two of which run at once."""
 KERNELS = {
@@ -32,7 +36,7 @@ KERNELS = {
     "sampler_choose.choose_kernel",
     "sum_norm._sum_norm_kernel",
 }
-LARGEST_TILE_BYTES = max(tile.count_shared_bytes(2) for tile in TILES)
+LARGEST_TILE_BYTES = max(tile.count_shared_bytes(tokens, 2) for tokens, tiles in TILES.items() for tile in tiles)
 STREAMING = {"gemv._gemv_kernel", "linear._linear_kernel"}
 """Bound by memory: their loads are of 16 bytes a thread."""
 READING_OTHERS = "sum_norm._sum_norm_kernel"
@@ -54,3 +58,11 @@ def test_kernels_fit_hopper_without_spilling(tmp_path: Path) -> None:
         assert one["kernel"] != "linear._linear_kernel" or one["shared_bytes"] <= LARGEST_TILE_BYTES, one
         assert one["streams"] or one["kernel"] not in STREAMING, one
         assert one["reads_others"] or one["kernel"] != READING_OTHERS, one
+
+
+@pytest.mark.parametrize(("tiles", "itemsize"), [(TILES, 2), (FP8_TILES, 1)])
+def test_an_sm_holds_as_many_tiles_as_are_wanted_on_it(tiles: dict[int, tuple[LinearTile, ...]], itemsize: int) -> None:
+    """Or the parts of a weight would take two rounds where they were cut to take one."""
+    for tokens, tile in ((tokens, tile) for tokens, ones in tiles.items() for tile in ones):
+        shared_bytes = tile.num_stages * (tile.rows + tokens) * tile.values * itemsize
+        assert tile.programs * (shared_bytes + RESERVED_BYTES) <= SM_SHARED_BYTES, (tokens, tile)
