@@ -12,7 +12,7 @@ from torch import Tensor
 from pagoda_server.kernels.activation import silu_mul
 from pagoda_server.kernels.arguments import E4M3
 from pagoda_server.kernels.decode_attention import Pipeline, decode_attention
-from pagoda_server.kernels.decode_plan import PROGRAMS_PER_SM, build_decode_plan, plan_decode
+from pagoda_server.kernels.decode_plan import build_decode_plan, plan_decode
 from pagoda_server.kernels.norm import add_rms_norm, rms_norm
 from pagoda_server.kernels.prefill_attention import PrefillScratch, Tiles, build_prefill_scratch, prefill_attention
 from pagoda_server.kernels.prepare import append_tokens, prepare_decode
@@ -84,14 +84,14 @@ def build_plan_call(lengths: list[int]) -> Call:
 
 
 def list_decode_choices() -> Iterator[Case]:
-    """What `choose_pipeline` and PROGRAMS_PER_SM chose from."""
-    choices: list[tuple[Pipeline | None, int]] = [(None, programs) for programs in (PROGRAMS_PER_SM, 2, 4, 5, 6, 8)]
-    choices += [(Pipeline(*one), PROGRAMS_PER_SM) for one in ((4, 2), (4, 3), (4, 4), (4, 6), (2, 3), (2, 4), (8, 3))]
+    """What `choose_pipeline` and `choose_programs_per_sm` chose from."""
+    choices: list[tuple[Pipeline | None, int | None]] = [(None, programs) for programs in (None, 2, 3, 4, 5, 6, 8)]
+    choices += [(Pipeline(*one), None) for one in ((4, 2), (4, 3), (4, 4), (4, 6), (2, 3), (2, 4), (8, 3))]
     shapes = {"1 x 8192": [8192], "32 x 2048": [2048] * 32, "32 x 8192": [8192] * 32, "256 x 1024": [1024] * 256}
     for model, (shape, lengths), dtype in product(("8B", "Llama-1B"), shapes.items(), (BF16, E4M3)):
         for pipeline, programs in choices:
             name = "default" if pipeline is None else f"{pipeline.num_warps}w {pipeline.num_stages}s"
-            name = f"{model} {'fp8' if dtype == E4M3 else 'bf16'}, {shape}, {name}, {programs} an SM"
+            name = f"{model} {'fp8' if dtype == E4M3 else 'bf16'}, {shape}, {name}, {programs or 'default'} an SM"
             yield describe_decode(name, lengths, *MODELS[model], pipeline, programs, dtype)
 
 
@@ -102,7 +102,7 @@ def describe_decode(
     kv_heads: int,
     head_dim: int,
     pipeline: Pipeline | None = None,
-    programs: int = PROGRAMS_PER_SM,
+    programs: int | None = None,
     dtype: torch.dtype = BF16,
 ) -> Case:
     """`dtype`: of the cache."""

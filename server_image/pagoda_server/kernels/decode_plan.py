@@ -1,12 +1,12 @@
 """Cuts a decode batch into pieces of equal work, on the GPU, once a step for all layers.
 
-A piece is a run of pages of one entry, so a lone long context fills the GPU as well as a large batch does, and there
-is no batch size at which splitting stops. Programs run in waves, of as many as the GPU holds at once, and a last wave
-that is nearly empty costs as much as a full one: 32 contexts of 16 pages over 8 heads are 512 programs in halves, a
-full wave of 396 and one a third full, and 768 in thirds, two nearly full ones. So a few lengths are tried, and the one
-is taken whose waves end first: equal parts of the longest context, and equal parts of all pages for one to MAX_WAVES
-waves. No piece is so short that there were more than the list holds: sum(ceil(pages_b / piece)) <= batch + total /
-piece, which is at most `count_pieces(batch)`, the grid of the attention kernel.
+A piece is a run of pages of one entry, so a lone long context fills the GPU as well as a large batch does, and there is
+no batch size at which splitting stops. Programs run in waves, of as many as the GPU holds at once, and a last wave that
+is nearly empty costs as much as a full one: 32 contexts of 16 pages over 8 heads are 512 programs in halves, a full
+wave of 396 (at three programs an SM) and one a third full, and 768 in thirds, two nearly full ones. So a few lengths
+are tried, and the one is taken whose waves end first: equal parts of the longest context, and equal parts of all pages
+for one to MAX_WAVES waves. No piece is so short that there were more than the list holds: sum(ceil(pages_b / piece)) <=
+batch + total / piece, which is at most `count_pieces(batch)`, the grid of the attention kernel.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,6 @@ from torch import Tensor
 from pagoda_server.kernels.arguments import check_tensor
 
 MIN_PIECE_TOKENS = 128
-PROGRAMS_PER_SM = 3
-"""Of `decode_attention` that run at once."""
 MAX_WAVES = 2
 PARTS: tl.constexpr = tl.constexpr(14)
 """Of the longest context, at most; with the waves 16 candidates."""
@@ -61,6 +59,13 @@ def count_sms(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
+def choose_programs_per_sm(head_dim: int) -> int:
+    """Of `decode_attention` that run at once, by the registers and the shared memory that they take on sm_90."""
+    if head_dim <= 64:
+        return 5
+    return 3 if head_dim <= 128 else 2
+
+
 def build_decode_plan(
     max_batch: int,
     num_heads: int,
@@ -68,12 +73,13 @@ def build_decode_plan(
     head_dim: int,
     page_size: int,
     device: torch.device,
-    programs_per_sm: int = PROGRAMS_PER_SM,
+    programs_per_sm: int | None = None,
 ) -> DecodePlan:
-    """Allocates about (max_batch + 100) * heads * head_dim * 4 bytes."""
+    """Allocates about (max_batch + 150) * heads * head_dim * 4 bytes."""
     if not 0 < max_batch <= 4096:
         raise ValueError(f"max_batch is {max_batch}; give 1 to 4096")
-    wave_pieces = max(1, programs_per_sm * count_sms(device) // kv_heads)
+    programs = choose_programs_per_sm(head_dim) if programs_per_sm is None else programs_per_sm
+    wave_pieces = max(1, programs * count_sms(device) // kv_heads)
     capacity = max_batch + MAX_WAVES * wave_pieces
     return DecodePlan(
         pieces=torch.full((capacity, PIECE_FIELDS.value), -1, dtype=torch.int32, device=device),

@@ -52,14 +52,14 @@ class HopperTarget:
         return 0
 
 
-def measure_stack_bytes(cubin: bytes) -> int:
-    """Registers that did not fit are spilled to the stack."""
+def read_usage(cubin: bytes, what: str) -> int:
+    """Of a thread: registers (REG), or the bytes of STACK to which those are spilled that did not fit."""
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
         usage = subprocess.run([tool, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
-    return max(int(found) for found in re.findall(r"STACK:(\d+)", usage))
+    return max(int(found) for found in re.findall(rf"{what}:(\d+)", usage))
 
 
 def stop_after_compiling(run: Callable[..., object]) -> Callable[..., object]:
@@ -68,7 +68,9 @@ def stop_after_compiling(run: Callable[..., object]) -> Callable[..., object]:
         record = {
             "kernel": f"{self.module.rpartition('.')[2]}.{self.__name__}",
             "shared_bytes": compiled.metadata.shared,
-            "stack_bytes": measure_stack_bytes(compiled.asm["cubin"]),
+            "stack_bytes": read_usage(compiled.asm["cubin"], "STACK"),
+            "registers": -(-read_usage(compiled.asm["cubin"], "REG") // 8) * 8 * 32 * compiled.metadata.num_warps,
+            "head_dim": options.get("HEAD_DIM"),
             "wgmma": "wgmma" in compiled.asm["ptx"],
             "reads_others": "ld.global.cg.v4.b32" in compiled.asm["ptx"],
             "tma": "cp.async.bulk.tensor" in compiled.asm["ptx"],

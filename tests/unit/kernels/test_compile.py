@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from pagoda_server.kernels.decode_plan import choose_programs_per_sm
 from pagoda_server.kernels.linear import FP8_TILES, TILES, LinearTile
 
 SCRIPT = Path(__file__).parent / "compile_for_hopper.py"
 HOPPER_SHARED_BYTES = 232_448
 SM_SHARED_BYTES, RESERVED_BYTES = 233_472, 1024
 """Of an SM, and what the driver keeps of it for each program."""
+SM_REGISTERS = 65_536
 HALF_SHARED_BYTES = 115_712
 """Of a program two of which run at once."""
 KERNELS = {
@@ -58,6 +60,14 @@ def test_kernels_fit_hopper_without_spilling(tmp_path: Path) -> None:
         assert one["kernel"] != "linear._linear_kernel" or one["shared_bytes"] <= LARGEST_TILE_BYTES, one
         assert one["streams"] or one["kernel"] not in STREAMING, one
         assert one["reads_others"] or one["kernel"] != READING_OTHERS, one
+        if one["kernel"] == "decode_attention._decode_kernel":
+            assert choose_programs_per_sm(one["head_dim"]) == count_programs_per_sm(one), one
+
+
+def count_programs_per_sm(compiled: dict[str, int]) -> int:
+    """That run at once."""
+    by_memory = SM_SHARED_BYTES // (compiled["shared_bytes"] + RESERVED_BYTES)
+    return min(by_memory, SM_REGISTERS // compiled["registers"])
 
 
 @pytest.mark.parametrize(("tiles", "itemsize"), [(TILES, 2), (FP8_TILES, 1)])
