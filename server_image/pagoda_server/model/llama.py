@@ -122,8 +122,8 @@ class Llama(nn.Module):
         shard, vocab_size = self.config.shard, self.config.vocab_size
         if shard.size == 1:
             return torch.matmul(hidden, self.head.t(), out=out)
-        missing = shard.width_of_head(vocab_size) - len(self.head_rows)
-        parts = self.group.gather(F.pad(F.linear(hidden, self.head), (0, missing)))
+        missing, own = shard.width_of_head(vocab_size) - len(self.head_rows), F.linear(hidden, self.head)
+        parts = self.group.gather(F.pad(own, (0, missing)) if missing else own)  # no padding would be a copy
         logits = hidden.new_empty((hidden.shape[0], vocab_size)) if out is None else out
         for columns, part in zip(torch.split(logits, parts.shape[2], dim=1), parts, strict=False):
             columns.copy_(part[:, : columns.shape[1]])
