@@ -1,4 +1,4 @@
-"""Projections for `kernels.py`: every way of `runtime/linears.py` at the shapes of four models, up to a full batch.
+"""Projections for `kernels.py`: every way of `runtime/linears.py` at the shapes of four models, one token to 8,192.
 
 Bytes are those of the weight alone; the norm, activation or sum that a way does around the product is in its time.
 """
@@ -22,6 +22,7 @@ from pagoda_server.runtime.measure_linears import list_ways
 SIZES = {"Qwen3-0.6B": (1024, 3072, 16, 8, 128), "Llama-1B": (2048, 8192, 32, 8, 64)}
 SIZES |= {"Llama-8B": (4096, 14336, 32, 8, 128), "Qwen3-8B": (4096, 12288, 32, 8, 128)}
 """Hidden, intermediate, query heads, KV heads, head_dim."""
+TOKENS = (1, 4, 16, 64, 128, 256, 2048, 8192)
 EPS = 1e-6
 WIDEST = 65_536
 """Rows that scratch is for: of all weights, and of the widest tile on every SM."""
@@ -60,7 +61,7 @@ def list_sites(model: str) -> dict[str, tuple[int, int]]:
 def _list_cases(models: Iterable[str], dtype: torch.dtype, usual: Way) -> Iterator[Case]:
     scratch = build_linear_scratch(WIDEST, DEVICE)
     for model in models:
-        for (site, shape), tokens in product(list_sites(model).items(), (1, 4, 16, 64, 128, 256)):
+        for (site, shape), tokens in product(list_sites(model).items(), TOKENS):
             own = list_ways(tokens, dtype, scratch) if tokens <= MAX_ROWS else []
             for way in (usual, *own):
                 yield describe_linear(model, site, shape, tokens, way, dtype)
