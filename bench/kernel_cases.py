@@ -132,6 +132,7 @@ def list_prefill() -> Iterator[Case]:
     for shape, (counts, lengths) in batches.items():
         for tile in tiles:
             yield describe_prefill(shape, counts, lengths, tile)
+        yield describe_prefill(f"{shape}, 256 rows", counts, lengths, None, rows=256)
         if counts == lengths and len(counts) == 1:
             yield describe_dense(shape, counts[0])
     for count in (64, 128, 256):
