@@ -55,8 +55,6 @@ class Tiles:
     tma: bool = False
     blocks: int = 1
     """Of `block_m` rows that a program has: the products of one run beside the softmax of the other."""
-    max_registers: int | None = None
-    """Of a thread: with fewer, more programs share an SM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +176,7 @@ def prefill_attention(
         batch, page_table.shape[1], splits, split_tiles, scale * k_scale * LOG2E, v_scale,
         GROUP=group, KV_HEADS=kv_heads, HEAD_DIM=head_dim, PAGE_SIZE=page_size, BLOCKS=tiles.blocks,
         BLOCK_M=tiles.block_m, BLOCK_N=tiles.block_n, BLOCK_D=block_d,
-        SPLIT=scratch is not None, TMA=tiles.tma,
-        num_warps=tiles.num_warps, num_stages=tiles.num_stages, maxnreg=tiles.max_registers,
+        SPLIT=scratch is not None, TMA=tiles.tma, num_warps=tiles.num_warps, num_stages=tiles.num_stages,
     )  # fmt: skip
     return out
 
@@ -245,8 +242,9 @@ def _list_none():
 
 
 @triton.jit
-def _attend_block(scores, positions, keys, v, scale_log2, m, denom, acc, DIAGONAL: tl.constexpr):
-    """A tile of keys joins the running softmax of a block of rows."""
+def _attend_block(scores, positions, keys, v, scale_log2, state, DIAGONAL: tl.constexpr):
+    """A tile of keys joins the running softmax of a block of rows: largest score, denominator, sum of values."""
+    m, denom, acc = state
     if DIAGONAL:
         scores = tl.where(keys[None, :] <= positions[:, None], scores, float("-inf"))
     new_m = tl.maximum(m, tl.max(scores, 1) * scale_log2)
@@ -259,7 +257,7 @@ def _attend_block(scores, positions, keys, v, scale_log2, m, denom, acc, DIAGONA
 
 @triton.jit
 def _attend_tiles(
-    q, positions, k_ptr, v_ptr, k_tiles, v_tiles, column, table_ptr, first, last, length, scale_log2, m, denom, acc,
+    q, positions, k_ptr, v_ptr, k_tiles, v_tiles, column, table_ptr, first, last, length, scale_log2, states,
     STRIDE: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE_SIZE: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, DIAGONAL: tl.constexpr, TMA: tl.constexpr,
 ):  # fmt: skip
@@ -289,19 +287,17 @@ def _attend_tiles(
         scores = _list_none()
         for block in tl.static_range(len(q)):
             scores += (tl.dot(q[block], tl.trans(k), input_precision="ieee"),)
-        states = m, denom, acc
-        m, denom, acc = _list_none(), _list_none(), _list_none()
+        before, states = states, _list_none()
         for block in tl.static_range(len(q)):
-            new_m, new_denom, new_acc = _attend_block(
-                scores[block], positions[block], keys, v, scale_log2,
-                states[0][block], states[1][block], states[2][block], DIAGONAL,
+            states += (
+                _attend_block(scores[block], positions[block], keys, v, scale_log2, before[block], DIAGONAL),
             )  # fmt: skip
-            m, denom, acc = m + (new_m,), denom + (new_denom,), acc + (new_acc,)
-    return m, denom, acc
+    return states
 
 
 @triton.jit
-def _store_part(part_ptr, m, denom, acc, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr):
+def _store_part(part_ptr, state, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr):
+    m, denom, acc = state
     rows, dims = tl.arange(0, BLOCK_M), tl.arange(0, BLOCK_D)
     tl.store(part_ptr + rows[:, None] * BLOCK_D + dims[None, :], acc)
     tl.store(part_ptr + BLOCK_M * BLOCK_D + rows, m)
@@ -381,8 +377,8 @@ def _prefill_kernel(
     k_ptr += head * HEAD_DIM
     v_ptr += head * HEAD_DIM
 
-    q, positions, offsets, valid = _list_none(), _list_none(), _list_none(), _list_none()
-    m, denom, acc = _list_none(), _list_none(), _list_none()
+    q, positions, states = _list_none(), _list_none(), _list_none()
+    offsets, valid = _list_none(), _list_none()
     for block in tl.static_range(BLOCKS):
         queries, places, inside = _locate_rows(
             start, first_query + block * BLOCK_Q, num_queries, head, GROUP, STRIDE, HEAD_DIM, BLOCK_M, BLOCK_D
@@ -392,32 +388,30 @@ def _prefill_kernel(
             rows = to_fp16(rows)
         q, positions = q + (rows,), positions + (length - num_queries + queries,)
         offsets, valid = offsets + (places,), valid + (inside,)
-        m += (tl.full([BLOCK_M], NO_SCORE, tl.float32),)
-        denom += (tl.zeros([BLOCK_M], tl.float32),)
-        acc += (tl.zeros([BLOCK_M, BLOCK_D], tl.float32),)
+        m, denom = tl.full([BLOCK_M], NO_SCORE, tl.float32), tl.zeros([BLOCK_M], tl.float32)
+        states += ((m, denom, tl.zeros([BLOCK_M, BLOCK_D], tl.float32)),)
 
-    m, denom, acc = _attend_tiles(
+    states = _attend_tiles(
         q, positions, k_ptr, v_ptr, k_tiles, v_tiles, head * HEAD_DIM, table_ptr,
-        first, tl.minimum(seen_by_all, last), length, scale_log2, m, denom, acc,
+        first, tl.minimum(seen_by_all, last), length, scale_log2, states,
         STRIDE, HEAD_DIM, PAGE_SIZE, BLOCK_N, BLOCK_D, False, TMA,
     )  # fmt: skip
-    m, denom, acc = _attend_tiles(
+    states = _attend_tiles(
         q, positions, k_ptr, v_ptr, k_tiles, v_tiles, head * HEAD_DIM, table_ptr,
-        tl.maximum(seen_by_all, first), last, length, scale_log2, m, denom, acc,
+        tl.maximum(seen_by_all, first), last, length, scale_log2, states,
         STRIDE, HEAD_DIM, PAGE_SIZE, BLOCK_N, BLOCK_D, True, TMA,
     )  # fmt: skip
     if count == 1:
         for block in tl.static_range(BLOCKS):
-            result = acc[block] / denom[block][:, None] * v_scale
-            tl.store(out_ptr + offsets[block], result, mask=valid[block])
+            _, denom, acc = states[block]
+            tl.store(out_ptr + offsets[block], acc / denom[:, None] * v_scale, mask=valid[block])
     else:
         PART: tl.constexpr = BLOCK_M * (BLOCK_D + 2)
         pair = tile * KV_HEADS + head
         parts_ptr = partial_ptr + pair * splits * (BLOCKS * PART)
         for block in tl.static_range(BLOCKS):
-            own_ptr = parts_ptr + (part * BLOCKS + block) * PART
-            _store_part(own_ptr, m[block], denom[block], acc[block], BLOCK_M, BLOCK_D)
+            _store_part(parts_ptr + (part * BLOCKS + block) * PART, states[block], BLOCK_M, BLOCK_D)
         if arrive(arrived_ptr + pair, count):
             for block in tl.static_range(BLOCKS):
-                total, values = _merge_parts(parts_ptr + block * PART, count, BLOCKS * PART, BLOCK_M, BLOCK_D)
-                tl.store(out_ptr + offsets[block], values / total[:, None] * v_scale, mask=valid[block])
+                denom, acc = _merge_parts(parts_ptr + block * PART, count, BLOCKS * PART, BLOCK_M, BLOCK_D)
+                tl.store(out_ptr + offsets[block], acc / denom[:, None] * v_scale, mask=valid[block])
