@@ -8,7 +8,8 @@ import threading
 from dataclasses import dataclass
 
 FIELDS = ("utilization.gpu", "clocks.sm", "power.draw", "clocks_event_reasons.sw_power_cap")
-INTERVAL_MILLISECONDS = 250
+INTERVAL_MILLISECONDS = 1000
+"""Seldom: should a query hold up the driver, then fewer than one in a hundred of the gaps between tokens."""
 BUSY_PERCENT = 50.0
 """A sample counts from this utilization on."""
 

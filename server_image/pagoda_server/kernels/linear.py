@@ -34,9 +34,9 @@ class LinearTile:
     num_stages: int = 4
     programs: int = 2
 
-    def count_shared_bytes(self, tokens: int, itemsize: int) -> int:
-        """Of a gated program, which holds the most: tiles of gates, ups and x, for each stage."""
-        return self.num_stages * (2 * self.rows + tokens) * self.values * itemsize
+    def count_shared_bytes(self, tokens: int, itemsize: int, *, gated: bool) -> int:
+        """Of a program: a tile of the weight, two if it is gated, and one of x, for each stage."""
+        return self.num_stages * ((2 if gated else 1) * self.rows + tokens) * self.values * itemsize
 
 
 TILES = {
@@ -70,13 +70,13 @@ def pad_tokens(num_tokens: int) -> int:
 
 
 def list_tiles(num_tokens: int, device: torch.device, dtype: torch.dtype) -> list[LinearTile]:
-    """Those for so many rows of x that this GPU's shared memory holds; the driver keeps 1 KiB of it."""
+    """Those for so many rows of x that this GPU's shared memory holds, gated too; the driver keeps 1 KiB of it."""
     tokens = pad_tokens(num_tokens)
     tiles = (FP8_TILES if dtype == E4M3 else TILES)[tokens]
     if device.type != "cuda":
         return list(tiles)
     shared_bytes = torch.cuda.get_device_properties(device).shared_memory_per_multiprocessor - 1024
-    return [tile for tile in tiles if tile.count_shared_bytes(tokens, dtype.itemsize) <= shared_bytes]
+    return [tile for tile in tiles if tile.count_shared_bytes(tokens, dtype.itemsize, gated=True) <= shared_bytes]
 
 
 def build_linear_scratch(widest: int, device: torch.device) -> LinearScratch:

@@ -38,7 +38,9 @@ KERNELS = {
     "sampler_choose.choose_kernel",
     "sum_norm._sum_norm_kernel",
 }
-LARGEST_TILE_BYTES = max(tile.count_shared_bytes(tokens, 2) for tokens, tiles in TILES.items() for tile in tiles)
+LARGEST_TILE_BYTES = max(
+    tile.count_shared_bytes(tokens, 2, gated=True) for tokens, tiles in TILES.items() for tile in tiles
+)
 STREAMING = {"gemv._gemv_kernel", "linear._linear_kernel"}
 """Bound by memory: their loads are of 16 bytes a thread."""
 READING_OTHERS = "sum_norm._sum_norm_kernel"
@@ -74,5 +76,5 @@ def count_programs_per_sm(compiled: dict[str, int]) -> int:
 def test_an_sm_holds_as_many_tiles_as_are_wanted_on_it(tiles: dict[int, tuple[LinearTile, ...]], itemsize: int) -> None:
     """Or the parts of a weight would take two rounds where they were cut to take one."""
     for tokens, tile in ((tokens, tile) for tokens, ones in tiles.items() for tile in ones):
-        shared_bytes = tile.num_stages * (tile.rows + tokens) * tile.values * itemsize
+        shared_bytes = tile.count_shared_bytes(tokens, itemsize, gated=False)
         assert tile.programs * (shared_bytes + RESERVED_BYTES) <= SM_SHARED_BYTES, (tokens, tile)
