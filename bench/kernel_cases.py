@@ -126,8 +126,6 @@ def list_prefill() -> Iterator[Case]:
         "8 x 32 after 2048": ([32] * 8, [2080] * 8),
     }  # fmt: skip
     tiles = [None, Tiles(128, 64, 8, 3), Tiles(128, 128, 8, 2), Tiles(64, 64, 4, 3), Tiles(128, 64, 8, 3, tma=True)]
-    # Twice the rows read keys and values half as often.
-    tiles += [Tiles(64, size, 4, stages, tma=True, blocks=2) for size, stages in ((64, 2), (64, 3), (32, 3))]
     for shape, (counts, lengths) in batches.items():
         for tile in tiles:
             yield describe_prefill(shape, counts, lengths, tile)
@@ -180,7 +178,7 @@ def describe_prefill(
 
 
 def name_tiles(tiles: Tiles) -> str:
-    name = f"{tiles.blocks} x {tiles.block_m}x{tiles.block_n}, {tiles.num_warps}w, {tiles.num_stages}s"
+    name = f"{tiles.block_m}x{tiles.block_n}, {tiles.num_warps}w, {tiles.num_stages}s"
     return f"{name}, TMA" if tiles.tma else name
 
 

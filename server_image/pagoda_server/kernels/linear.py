@@ -41,11 +41,7 @@ class LinearTile:
 
 TILES = {
     LEAST_ROWS: (LinearTile(64, 128, num_stages=4), LinearTile(32, 256, num_stages=3, programs=3)),
-    MAX_ROWS: (
-        LinearTile(64, 128, num_stages=3),
-        LinearTile(64, 64, num_stages=4),
-        LinearTile(128, 64, num_warps=8, num_stages=4),
-    ),
+    MAX_ROWS: (LinearTile(64, 128, num_stages=3), LinearTile(64, 64, num_stages=4)),
 }
 FP8_TILES = {
     LEAST_ROWS: (LinearTile(64, 256, num_stages=4), LinearTile(64, 128, num_stages=6)),

@@ -5,8 +5,6 @@ Packing the group always, and not only for short inputs, costs nothing at length
 either way) and wins elsewhere: a 32-token chunk of a group of 4 is one full tile instead of four quarter-full ones,
 and a tile of fewer tokens wastes less on the diagonal. Keys that all rows see run without a mask, the diagonal with
 one. The former come by the tensor memory accelerator (TMA) where the GPU has one: the program computes no addresses.
-A program may have two blocks of rows: it reads keys and values once for both, and the products of one run beside the
-softmax of the other (as FlashAttention-3 lets them, Shah et al., 2024).
 The sequence of a tile is found from `cu_seqlens` by the tile itself: sequence i's tiles begin at
 `cu_seqlens[i] // tokens_per_tile + i`, so no map is made and the grid depends on shapes alone.
 
@@ -33,7 +31,7 @@ from pagoda_server.kernels.fp8 import to_fp16
 
 LOG2E = 1.4426950408889634
 MAX_GROUP = 32
-MAX_ROWS = 128
+MAX_BLOCK_M = 128
 FIRST_TMA = 90
 """The least compute capability, times ten."""
 SEARCH_BLOCK: tl.constexpr = tl.constexpr(256)
@@ -53,8 +51,6 @@ class Tiles:
     num_warps: int
     num_stages: int
     tma: bool = False
-    blocks: int = 1
-    """Of `block_m` rows that a program has: the products of one run beside the softmax of the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +89,9 @@ def choose_tiles(k_cache: Tensor, dtype: torch.dtype) -> Tiles:
 
 
 def build_prefill_scratch(head_dim: int, device: torch.device) -> PrefillScratch:
-    """For programs of at most MAX_ROWS rows: on a GPU of 132 SMs 35 MB for head_dim 128, twice that for 256."""
+    """For tiles of at most MAX_BLOCK_M rows: on a GPU of 132 SMs 35 MB for head_dim 128, twice that for 256."""
     num_programs = PROGRAMS_PER_SM * count_sms(device)
-    floats = 2 * num_programs * count_part_floats(MAX_ROWS, head_dim)
+    floats = 2 * num_programs * count_part_floats(MAX_BLOCK_M, head_dim)
     return PrefillScratch(
         partial=torch.empty(floats, dtype=torch.float32, device=device),
         arrived=torch.zeros(num_programs, dtype=torch.int32, device=device),
@@ -103,8 +99,8 @@ def build_prefill_scratch(head_dim: int, device: torch.device) -> PrefillScratch
     )
 
 
-def count_part_floats(rows: int, head_dim: int) -> int:
-    return rows * (int(triton.next_power_of_2(head_dim)) + 2)
+def count_part_floats(block_m: int, head_dim: int) -> int:
+    return block_m * (int(triton.next_power_of_2(head_dim)) + 2)
 
 
 def choose_splits(num_tiles: int, kv_heads: int, num_programs: int) -> tuple[int, int]:
@@ -160,21 +156,20 @@ def prefill_attention(
         raise ValueError(f"scale is {scale} and k_scale {k_scale}; give positive numbers")
     out = torch.empty_like(q) if out is None else out
     check_tensor("out", out, q.shape, (q.dtype,))
-    tokens_per_tile = tiles.blocks * (tiles.block_m // group)
+    tokens_per_tile = tiles.block_m // group
     num_tiles = num_tokens // tokens_per_tile + min(batch, num_tokens)
     splits, split_tiles = 1, 0
     if scratch is not None:
         splits, most = choose_splits(triton.cdiv(num_tokens, tokens_per_tile), kv_heads, scratch.num_programs)
         split_tiles = min(most, num_tiles)
-        part_floats = count_part_floats(tiles.blocks * tiles.block_m, head_dim)
-        if split_tiles * splits * kv_heads * part_floats > scratch.partial.numel():
+        if split_tiles * splits * kv_heads * count_part_floats(tiles.block_m, head_dim) > scratch.partial.numel():
             raise ValueError(f"scratch has {scratch.partial.numel()} floats; build one for {tiles}")
     k_tiles, v_tiles = (view_as_tiles(cache, tiles) if tiles.tma else cache for cache in (k_cache, v_cache))
     _prefill_kernel[(kv_heads, num_tiles + split_tiles * (splits - 1))](
         q, k_cache, v_cache, k_tiles, v_tiles, page_table, rows, cu_seqlens, lengths, out,
         out if scratch is None else scratch.partial, lengths if scratch is None else scratch.arrived,
         batch, page_table.shape[1], splits, split_tiles, scale * k_scale * LOG2E, v_scale,
-        GROUP=group, KV_HEADS=kv_heads, HEAD_DIM=head_dim, PAGE_SIZE=page_size, BLOCKS=tiles.blocks,
+        GROUP=group, KV_HEADS=kv_heads, HEAD_DIM=head_dim, PAGE_SIZE=page_size, BLOCK_Q=tokens_per_tile,
         BLOCK_M=tiles.block_m, BLOCK_N=tiles.block_n, BLOCK_D=block_d,
         SPLIT=scratch is not None, TMA=tiles.tma, num_warps=tiles.num_warps, num_stages=tiles.num_stages,
     )  # fmt: skip
@@ -236,34 +231,13 @@ def _locate_keys(first, second, tile, STRIDE: tl.constexpr, PAGE_SIZE: tl.conste
 
 
 @triton.jit
-def _list_none():
-    """Where a list with one entry a block begins."""
-    return ()
-
-
-@triton.jit
-def _attend_block(scores, positions, keys, v, scale_log2, state, DIAGONAL: tl.constexpr):
-    """A tile of keys joins the running softmax of a block of rows: largest score, denominator, sum of values."""
-    m, denom, acc = state
-    if DIAGONAL:
-        scores = tl.where(keys[None, :] <= positions[:, None], scores, float("-inf"))
-    new_m = tl.maximum(m, tl.max(scores, 1) * scale_log2)
-    p = tl.exp2(scores * scale_log2 - new_m[:, None])  # scaled here it is one fused instruction
-    alpha = tl.exp2(m - new_m)
-    denom = denom * alpha + tl.sum(p, 1)
-    acc = tl.dot(p.to(v.dtype), v, acc * alpha[:, None], input_precision="ieee")
-    return new_m, denom, acc
-
-
-@triton.jit
 def _attend_tiles(
-    q, positions, k_ptr, v_ptr, k_tiles, v_tiles, column, table_ptr, first, last, length, scale_log2, states,
+    q, positions, k_ptr, v_ptr, k_tiles, v_tiles, column, table_ptr, first, last, length, scale_log2, m, denom, acc,
     STRIDE: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE_SIZE: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, DIAGONAL: tl.constexpr, TMA: tl.constexpr,
 ):  # fmt: skip
-    """Key tiles first..last, for all blocks of q; on the DIAGONAL each row sees keys up to its own position."""
+    """Key tiles first..last join the running softmax; on the DIAGONAL each row sees keys up to its own position."""
     tokens, dims = tl.arange(0, BLOCK_N), tl.arange(0, BLOCK_D)
-    dtype: tl.constexpr = q[0].dtype
     # Pages are looked up a turn ahead: loads of keys wait for no load of the same turn, so the compiler can start them
     # `num_stages` ahead.
     page, second_page = _find_pages(table_ptr, first, length, PAGE_SIZE, BLOCK_N)
@@ -278,26 +252,25 @@ def _attend_tiles(
         elif DIAGONAL or BLOCK_D != HEAD_DIM:
             # Stale values past the length may be NaN, and 0 * NaN is NaN: they are never read.
             valid = (keys < length)[:, None] & (dims < HEAD_DIM)[None, :]
-            k = tl.load(k_ptr + offsets, mask=valid, other=0.0).to(dtype)
-            v = tl.load(v_ptr + offsets, mask=valid, other=0.0).to(dtype)
+            k = tl.load(k_ptr + offsets, mask=valid, other=0.0).to(q.dtype)
+            v = tl.load(v_ptr + offsets, mask=valid, other=0.0).to(q.dtype)
         else:
-            k = tl.load(k_ptr + offsets).to(dtype)
-            v = tl.load(v_ptr + offsets).to(dtype)
-        # All products with keys are begun before the first softmax, which then runs beside those of the next block.
-        scores = _list_none()
-        for block in tl.static_range(len(q)):
-            scores += (tl.dot(q[block], tl.trans(k), input_precision="ieee"),)
-        before, states = states, _list_none()
-        for block in tl.static_range(len(q)):
-            states += (
-                _attend_block(scores[block], positions[block], keys, v, scale_log2, before[block], DIAGONAL),
-            )  # fmt: skip
-    return states
+            k = tl.load(k_ptr + offsets).to(q.dtype)
+            v = tl.load(v_ptr + offsets).to(q.dtype)
+        scores = tl.dot(q, tl.trans(k), input_precision="ieee")
+        if DIAGONAL:
+            scores = tl.where(keys[None, :] <= positions[:, None], scores, float("-inf"))
+        new_m = tl.maximum(m, tl.max(scores, 1) * scale_log2)
+        p = tl.exp2(scores * scale_log2 - new_m[:, None])  # scaled here it is one fused instruction
+        alpha = tl.exp2(m - new_m)
+        denom = denom * alpha + tl.sum(p, 1)
+        acc = tl.dot(p.to(q.dtype), v, acc * alpha[:, None], input_precision="ieee")
+        m = new_m
+    return m, denom, acc
 
 
 @triton.jit
-def _store_part(part_ptr, state, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr):
-    m, denom, acc = state
+def _store_part(part_ptr, m, denom, acc, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr):
     rows, dims = tl.arange(0, BLOCK_M), tl.arange(0, BLOCK_D)
     tl.store(part_ptr + rows[:, None] * BLOCK_D + dims[None, :], acc)
     tl.store(part_ptr + BLOCK_M * BLOCK_D + rows, m)
@@ -305,7 +278,7 @@ def _store_part(part_ptr, state, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr):
 
 
 @triton.jit
-def _merge_parts(parts_ptr, count, STRIDE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr):
+def _merge_parts(parts_ptr, count, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr):
     """The denominator and the sum of all, in the order of the parts. One in which a row saw no key weighs 0 there."""
     rows, dims = tl.arange(0, BLOCK_M), tl.arange(0, BLOCK_D)
     m = tl.full([BLOCK_M], NO_SCORE, tl.float32)
@@ -320,22 +293,8 @@ def _merge_parts(parts_ptr, count, STRIDE: tl.constexpr, BLOCK_M: tl.constexpr, 
         denom = denom * alpha + part_denom * weight
         acc = acc * alpha[:, None] + part * weight[:, None]
         m = new_m
-        parts_ptr += STRIDE
+        parts_ptr += BLOCK_M * (BLOCK_D + 2)
     return denom, acc
-
-
-@triton.jit
-def _locate_rows(
-    start, first_query, num_queries, head,
-    GROUP: tl.constexpr, STRIDE: tl.constexpr, HEAD_DIM: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr,
-):  # fmt: skip
-    """Of a block: each row's query, [BLOCK_M, BLOCK_D] offsets into q and out, and which of them there are."""
-    lanes, dims = tl.arange(0, BLOCK_M), tl.arange(0, BLOCK_D)
-    queries = first_query + lanes // GROUP
-    valid = ((lanes < BLOCK_M // GROUP * GROUP) & (queries < num_queries))[:, None] & (dims < HEAD_DIM)[None, :]
-    base = (start + first_query).to(tl.int64) * (GROUP * STRIDE) + head * (GROUP * HEAD_DIM)
-    offsets = ((lanes // GROUP) * (GROUP * STRIDE) + (lanes % GROUP) * HEAD_DIM)[:, None] + dims[None, :]
-    return queries, base + offsets, valid
 
 
 @triton.jit(do_not_specialize=["batch", "splits", "split_tiles"])
@@ -343,27 +302,24 @@ def _prefill_kernel(
     q_ptr, k_ptr, v_ptr, k_tiles, v_tiles, table_ptr, rows_ptr, cu_ptr, lengths_ptr, out_ptr, partial_ptr, arrived_ptr,
     batch, max_pages, splits, split_tiles, scale_log2, v_scale,
     GROUP: tl.constexpr, KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE_SIZE: tl.constexpr,
-    BLOCKS: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
+    BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
     SPLIT: tl.constexpr, TMA: tl.constexpr,
 ):  # fmt: skip
-    """Grid (kv_heads, tiles, the first `split_tiles` of them `splits` times). A tile has BLOCKS of BLOCK_M rows."""
-    BLOCK_Q: tl.constexpr = BLOCK_M // GROUP
-    TILE_Q: tl.constexpr = BLOCKS * BLOCK_Q
-    STRIDE: tl.constexpr = KV_HEADS * HEAD_DIM
+    """Grid (kv_heads, tiles, the first `split_tiles` of them `splits` times)."""
     head = tl.program_id(0)
     tile, part = _place_program(splits, split_tiles)
-    sequence = _find_sequence(cu_ptr, tile, batch, TILE_Q)
+    sequence = _find_sequence(cu_ptr, tile, batch, BLOCK_Q)
     if sequence < 0:
         return
     start = tl.load(cu_ptr + sequence)
     num_queries = tl.load(cu_ptr + sequence + 1) - start
-    first_query = (tile - start // TILE_Q - sequence) * TILE_Q
+    first_query = (tile - start // BLOCK_Q - sequence) * BLOCK_Q
     length = tl.load(lengths_ptr + sequence)
     if length <= 0:
         return
     first_position = length - num_queries + first_query
     seen_by_all = (first_position + 1) // BLOCK_N
-    seen_by_any = tl.cdiv(tl.minimum(first_position + TILE_Q, length), BLOCK_N)
+    seen_by_any = tl.cdiv(tl.minimum(first_position + BLOCK_Q, length), BLOCK_N)
     first, last, count = 0, seen_by_any, 1
     if SPLIT:
         most = tl.where(tile < split_tiles, splits, 1)
@@ -377,41 +333,36 @@ def _prefill_kernel(
     k_ptr += head * HEAD_DIM
     v_ptr += head * HEAD_DIM
 
-    q, positions, states = _list_none(), _list_none(), _list_none()
-    offsets, valid = _list_none(), _list_none()
-    for block in tl.static_range(BLOCKS):
-        queries, places, inside = _locate_rows(
-            start, first_query + block * BLOCK_Q, num_queries, head, GROUP, STRIDE, HEAD_DIM, BLOCK_M, BLOCK_D
-        )
-        rows = tl.load(q_ptr + places, mask=inside, other=0.0)
-        if k_ptr.dtype.element_ty == tl.float8e4nv and rows.dtype != tl.float32:
-            rows = to_fp16(rows)
-        q, positions = q + (rows,), positions + (length - num_queries + queries,)
-        offsets, valid = offsets + (places,), valid + (inside,)
-        m, denom = tl.full([BLOCK_M], NO_SCORE, tl.float32), tl.zeros([BLOCK_M], tl.float32)
-        states += ((m, denom, tl.zeros([BLOCK_M, BLOCK_D], tl.float32)),)
+    STRIDE: tl.constexpr = KV_HEADS * HEAD_DIM
+    lanes, dims = tl.arange(0, BLOCK_M), tl.arange(0, BLOCK_D)
+    queries = first_query + lanes // GROUP
+    valid = ((lanes < BLOCK_Q * GROUP) & (queries < num_queries))[:, None] & (dims < HEAD_DIM)[None, :]
+    base = (start + first_query).to(tl.int64) * (GROUP * STRIDE) + head * (GROUP * HEAD_DIM)
+    offsets = ((lanes // GROUP) * (GROUP * STRIDE) + (lanes % GROUP) * HEAD_DIM)[:, None] + dims[None, :]
+    q = tl.load(q_ptr + base + offsets, mask=valid, other=0.0)
+    if k_ptr.dtype.element_ty == tl.float8e4nv and q.dtype != tl.float32:
+        q = to_fp16(q)
 
-    states = _attend_tiles(
+    positions = length - num_queries + queries
+    m = tl.full([BLOCK_M], NO_SCORE, tl.float32)
+    denom = tl.zeros([BLOCK_M], tl.float32)
+    acc = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
+    m, denom, acc = _attend_tiles(
         q, positions, k_ptr, v_ptr, k_tiles, v_tiles, head * HEAD_DIM, table_ptr,
-        first, tl.minimum(seen_by_all, last), length, scale_log2, states,
+        first, tl.minimum(seen_by_all, last), length, scale_log2, m, denom, acc,
         STRIDE, HEAD_DIM, PAGE_SIZE, BLOCK_N, BLOCK_D, False, TMA,
     )  # fmt: skip
-    states = _attend_tiles(
+    m, denom, acc = _attend_tiles(
         q, positions, k_ptr, v_ptr, k_tiles, v_tiles, head * HEAD_DIM, table_ptr,
-        tl.maximum(seen_by_all, first), last, length, scale_log2, states,
+        tl.maximum(seen_by_all, first), last, length, scale_log2, m, denom, acc,
         STRIDE, HEAD_DIM, PAGE_SIZE, BLOCK_N, BLOCK_D, True, TMA,
     )  # fmt: skip
     if count == 1:
-        for block in tl.static_range(BLOCKS):
-            _, denom, acc = states[block]
-            tl.store(out_ptr + offsets[block], acc / denom[:, None] * v_scale, mask=valid[block])
+        tl.store(out_ptr + base + offsets, acc / denom[:, None] * v_scale, mask=valid)
     else:
-        PART: tl.constexpr = BLOCK_M * (BLOCK_D + 2)
         pair = tile * KV_HEADS + head
-        parts_ptr = partial_ptr + pair * splits * (BLOCKS * PART)
-        for block in tl.static_range(BLOCKS):
-            _store_part(parts_ptr + (part * BLOCKS + block) * PART, states[block], BLOCK_M, BLOCK_D)
+        parts_ptr = partial_ptr + pair * splits * (BLOCK_M * (BLOCK_D + 2))
+        _store_part(parts_ptr + part * (BLOCK_M * (BLOCK_D + 2)), m, denom, acc, BLOCK_M, BLOCK_D)
         if arrive(arrived_ptr + pair, count):
-            for block in tl.static_range(BLOCKS):
-                denom, acc = _merge_parts(parts_ptr + block * PART, count, BLOCKS * PART, BLOCK_M, BLOCK_D)
-                tl.store(out_ptr + offsets[block], acc / denom[:, None] * v_scale, mask=valid[block])
+            denom, acc = _merge_parts(parts_ptr, count, BLOCK_M, BLOCK_D)
+            tl.store(out_ptr + base + offsets, acc / denom[:, None] * v_scale, mask=valid)

@@ -108,7 +108,7 @@ def test_pieces_cover_every_page_once_and_none_is_empty(lengths: list[int], devi
         assert all(piece[3:6] == [len(own), int(rows[entry]), length] for piece in own)
 
 
-@pytest.mark.parametrize("tiles", [None, Tiles(32, 16, 4, 1), Tiles(64, 32, 4, 1), Tiles(32, 16, 4, 1, blocks=2)])
+@pytest.mark.parametrize("tiles", [None, Tiles(32, 16, 4, 1), Tiles(64, 32, 4, 1)])
 @pytest.mark.parametrize(("heads", "kv_heads", "head_dim"), [(4, 2, 32), (3, 1, 24), (6, 6, 16)])
 def test_prefill_is_causal_attention_after_a_cached_prefix(
     heads: int, kv_heads: int, head_dim: int, tiles: Tiles | None, device: torch.device
@@ -147,7 +147,6 @@ def build_scratch(head_dim: int, num_programs: int, device: torch.device) -> Pre
     return replace(scratch, num_programs=num_programs)
 
 
-@pytest.mark.parametrize("tiles", [Tiles(64, 16, 4, 1), Tiles(32, 16, 4, 1, blocks=2)])
 @pytest.mark.parametrize(
     ("heads", "kv_heads", "counts", "lengths", "num_programs"),
     [
@@ -164,15 +163,9 @@ def build_scratch(head_dim: int, num_programs: int, device: torch.device) -> Pre
     ],
 )
 def test_tiles_whose_keys_are_shared_are_the_same_attention(
-    heads: int,
-    kv_heads: int,
-    counts: list[int],
-    lengths: list[int],
-    num_programs: int,
-    tiles: Tiles,
-    device: torch.device,
+    heads: int, kv_heads: int, counts: list[int], lengths: list[int], num_programs: int, device: torch.device
 ) -> None:
-    head_dim = 16
+    head_dim, tiles = 16, Tiles(64, 16, 4, 1)
     cache = build_cache(lengths, kv_heads, head_dim, device)
     starts = [sum(counts[:index]) for index in range(len(counts) + 1)]
     q = torch.randn((starts[-1] + 3, heads, head_dim), device=device)
@@ -186,14 +179,13 @@ def test_tiles_whose_keys_are_shared_are_the_same_attention(
     assert not scratch.partial.isnan().all(), "nothing was shared"
 
 
-@pytest.mark.parametrize("tiles", [Tiles(64, 16, 4, 1, tma=True), Tiles(32, 16, 4, 1, tma=True, blocks=2)])
-def test_keys_that_come_by_tma_are_the_same_keys(tiles: Tiles, device: torch.device) -> None:
+def test_keys_that_come_by_tma_are_the_same_keys(device: torch.device) -> None:
     """And after them the diagonal's, which do not."""
     cache = build_cache([700, 90, 40], 2, 32, device)
     q = torch.randn((47, 4, 32), device=device)
     scratch = build_scratch(32, 64, device)
     expected = attend_plainly(q, cache, [20, 17, 10], [0, 1, 2])
-    found = attend_prompts(q, cache, [0, 20, 37, 47], tiles, scratch)
+    found = attend_prompts(q, cache, [0, 20, 37, 47], Tiles(64, 16, 4, 1, tma=True), scratch)
     torch.testing.assert_close(found, expected, **SCALE_TOLERANCE)
     with pytest.raises(ValueError, match="block_n of at most 16"):
         attend_prompts(q, cache, [0, 20, 37, 47], Tiles(64, 32, 4, 1, tma=True), None)
