@@ -95,27 +95,35 @@ def shorten(name: str, length: int = 44) -> str:
 
 def compute_decode_costs(shape: Shape, precision: Precision, batch: int, context: int) -> dict[Role, Cost]:
     """Of one step of `batch` sequences that each read `context` tokens."""
-    kv_bytes = shape.kv_bytes(precision) * batch * context
-    pairs = batch * context
-    return _costs(shape, precision, batch, num_logits=batch, kv_bytes=kv_bytes, pairs=pairs)
+    return _costs(
+        shape,
+        precision,
+        num_logits=batch,
+        kv_bytes=shape.kv_bytes(precision) * batch * context,
+        projections_flop=2 * shape.body_parameters * batch,
+        attention_flop=4 * shape.num_layers * shape.num_heads * shape.head_dim * batch * context,
+    )
 
 
 def compute_prefill_costs(shape: Shape, precision: Precision, length: int) -> dict[Role, Cost]:
     """Of one causal prompt of `length` tokens, computed in one step."""
-    kv_bytes = shape.kv_bytes(precision) * length
-    pairs = length * (length + 1) // 2
-    return _costs(shape, precision, length, num_logits=1, kv_bytes=kv_bytes, pairs=pairs)
+    return _costs(
+        shape,
+        precision,
+        num_logits=1,
+        kv_bytes=shape.kv_bytes(precision) * length,
+        projections_flop=shape.prefill_projections_flop(length),
+        attention_flop=shape.prefill_attention_flop(length),
+    )
 
 
 def _costs(
-    shape: Shape, precision: Precision, num_tokens: int, *, num_logits: int, kv_bytes: int, pairs: int
+    shape: Shape, precision: Precision, *, num_logits: int, kv_bytes: int, projections_flop: int, attention_flop: int
 ) -> dict[Role, Cost]:
-    """`pairs`: of a query and a key that it sees."""
     head = shape.hidden_size * shape.vocab_size
     body_bytes = shape.weight_bytes(precision) - head * BF16_BYTES
-    width = shape.num_layers * shape.num_heads * shape.head_dim
     return {
-        "projections": Cost(body_bytes, 2.0 * shape.body_parameters * num_tokens),
-        "attention": Cost(kv_bytes, 4.0 * width * pairs),
+        "projections": Cost(body_bytes, projections_flop),
+        "attention": Cost(kv_bytes, attention_flop),
         "logits": Cost(head * BF16_BYTES, 2.0 * head * num_logits),
     }

@@ -24,8 +24,17 @@ class Shape:
 
     @property
     def body_parameters(self) -> int:
-        attention = self.hidden_size * self.head_dim * 2 * (self.num_heads + self.num_kv_heads)
-        return self.num_layers * (attention + 3 * self.hidden_size * self.intermediate_size)
+        return self.num_layers * self.layer_parameters
+
+    @property
+    def layer_parameters(self) -> int:
+        queries_and_output = 2 * self.hidden_size * self.head_dim * self.num_heads
+        return self.key_value_parameters + queries_and_output + 3 * self.hidden_size * self.intermediate_size
+
+    @property
+    def key_value_parameters(self) -> int:
+        """Of a layer."""
+        return 2 * self.hidden_size * self.head_dim * self.num_kv_heads
 
     def weight_bytes(self, precision: Precision) -> int:
         """Read by each decode step; lm_head stays bf16."""
@@ -38,8 +47,17 @@ class Shape:
 
     def prefill_flop(self, num_tokens: int) -> int:
         """Of one causal prompt, without lm_head."""
-        attention = 2 * self.num_layers * self.num_heads * self.head_dim * num_tokens * num_tokens
-        return 2 * self.body_parameters * num_tokens + attention
+        return self.prefill_projections_flop(num_tokens) + self.prefill_attention_flop(num_tokens)
+
+    def prefill_projections_flop(self, num_tokens: int) -> int:
+        """Of the last layer's only keys and values are needed of every token, the rest of the last token alone."""
+        of_last = self.layer_parameters - self.key_value_parameters
+        return 2 * ((self.body_parameters - of_last) * num_tokens + of_last)
+
+    def prefill_attention_flop(self, num_tokens: int) -> int:
+        """Each query with all keys up to its own; in the last layer, the last query alone."""
+        pairs = (self.num_layers - 1) * num_tokens * (num_tokens + 1) // 2 + num_tokens
+        return 4 * self.num_heads * self.head_dim * pairs
 
 
 SHAPES: dict[str, Shape] = {

@@ -5,6 +5,7 @@ norms, rotary embedding and the write to the KV pages are one kernel, and nothin
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,6 +21,15 @@ Attend = Callable[[Tensor, LayerCache], Tensor]
 """q [T, heads, head_dim] → [T, heads, head_dim]."""
 
 
+class Wanted(NamedTuple):
+    """Tokens whose hidden states are asked for, when not those of all are."""
+
+    tokens: Tensor
+    """[S] int32, places in the flat batch."""
+    attend: Attend
+    """Of their queries alone, [S, heads, head_dim]."""
+
+
 class FusedDecoder:
     def __init__(
         self, model: Llama, caches: list[LayerCache], max_position: int, linears: LinearPlan | None = None
@@ -32,8 +42,13 @@ class FusedDecoder:
         frequencies = build_inverse_frequencies(config.head_dim, config.rope_theta, config.rope_scaling)
         self.cos, self.sin = build_rotary_table(frequencies.to(model.embedding.device), max_position)
 
-    def forward(self, input_ids: Tensor, positions: Tensor, slots: Tensor, attend: Attend) -> Tensor:
-        """input_ids, positions and slots [T] → hidden states [T, hidden] after the last norm."""
+    def forward(
+        self, input_ids: Tensor, positions: Tensor, slots: Tensor, attend: Attend, wanted: Wanted | None = None
+    ) -> Tensor:
+        """input_ids, positions and slots [T] → hidden states [T, hidden] after the last norm, or of those wanted.
+
+        In the last layer others have only keys and values: no layer reads what they would have become.
+        """
         eps = self.model.config.rms_norm_eps
         stream = Stream(F.embedding(input_ids, self.model.embedding), group=self.model.group)
         ways = self.linears.ways_for(input_ids.shape[0])
@@ -41,6 +56,9 @@ class FusedDecoder:
             assert isinstance(layer, Layer)
             qkv = ways.qkv.read(stream, layer.attention_norm, eps, layer.qkv)
             q = self._write(layer, qkv, positions, slots, cache)
+            if wanted is not None and layer is self.model.layers[-1]:
+                stream, q, attend = stream.take(wanted.tokens), q.index_select(0, wanted.tokens), wanted.attend
+                ways = self.linears.ways_for(wanted.tokens.shape[0])
             ways.output.write(attend(q, cache).flatten(1), layer.output, stream)
             x = ways.gate_up.read_gated(stream, layer.mlp_norm, eps, layer.gate_up)
             ways.down.write(x, layer.down, stream)

@@ -23,7 +23,7 @@ from pagoda_server.model.llama import Llama
 from pagoda_server.runtime.adjustments import adjust, needs_history
 from pagoda_server.runtime.cache import LayerCache, build_caches
 from pagoda_server.runtime.device_state import build_device_state, is_decode
-from pagoda_server.runtime.fused import FusedDecoder
+from pagoda_server.runtime.fused import FusedDecoder, Wanted
 from pagoda_server.runtime.graphs import CudaCapture, Graphs, choose_buckets, choose_first
 from pagoda_server.runtime.linears import ALL_INVARIANT, LinearPlan
 from pagoda_server.runtime.mixed import MOST_CAPTURED, MixedInputs, choose_token_buckets
@@ -156,16 +156,23 @@ class GpuRunner:
             mixed.decode_rows, mixed.input_ids, mixed.positions, mixed.slots, mixed.first_decode
         )
 
+        set_lengths(mixed.rows, mixed.lengths, state.lengths)
+        rows = mixed.sampled_rows
+        lengths = state.lengths.index_select(0, rows.clamp(min=0)).masked_fill_(rows < 0, 0)
+
         def attend(q: Tensor, cache: LayerCache) -> Tensor:
             out = torch.empty_like(q)
             self._attend_prompts(q, cache, out, mixed.rows, mixed.cu_seqlens, mixed.lengths)
             return attend_decodes(q, cache, out)
 
-        hidden = self.decoder.forward(mixed.input_ids, mixed.positions, mixed.slots, attend)
-        set_lengths(mixed.rows, mixed.lengths, state.lengths)
-        rows = mixed.sampled_rows
-        self.decoder.compute_logits(hidden.index_select(0, mixed.sampled), out=self.logits[: rows.shape[0]])
-        self._choose(rows, state.lengths.index_select(0, rows.clamp(min=0)))
+        def attend_sampled(q: Tensor, cache: LayerCache) -> Tensor:
+            """Each is the last of its context, as in a decode."""
+            return self._plan_decodes(rows, lengths, self.no_prompts)(q, cache, torch.empty_like(q))
+
+        wanted = Wanted(mixed.sampled, attend_sampled)
+        hidden = self.decoder.forward(mixed.input_ids, mixed.positions, mixed.slots, attend, wanted)
+        self.decoder.compute_logits(hidden, out=self.logits[: rows.shape[0]])
+        self._choose(rows, lengths)
 
     def _prepare(
         self, rows: Tensor, input_ids: Tensor, positions: Tensor, slots: Tensor, first: Tensor
@@ -174,11 +181,15 @@ class GpuRunner:
         state, lengths = self.state, torch.empty_like(rows)
         pool, table = state.token_pool, state.page_table
         prepare_decode(rows, pool, state.lengths, table, self.page_size, input_ids, positions, slots, lengths, first)
+        return lengths, self._plan_decodes(rows, lengths, first)
+
+    def _plan_decodes(self, rows: Tensor, lengths: Tensor, first: Tensor) -> AttendInto:
+        """The attention of decodes that begin at `first` in q, until others are planned."""
         if self.unit_cu_seqlens is not None:
             starts = self.unit_cu_seqlens[: rows.shape[0] + 1] + first
-            return lengths, partial(self._attend_prompts, rows=rows, cu_seqlens=starts, lengths=lengths)
+            return partial(self._attend_prompts, rows=rows, cu_seqlens=starts, lengths=lengths)
         plan_decode(rows, lengths, self.plan)
-        return lengths, partial(self._attend_decodes, batch=rows.shape[0], first=first)
+        return partial(self._attend_decodes, batch=rows.shape[0], first=first)
 
     def _attend_decodes(self, q: Tensor, cache: LayerCache, out: Tensor, *, batch: int, first: Tensor) -> Tensor:
         """Of the `batch` tokens that begin at `first` in q."""

@@ -6,7 +6,7 @@ shard, what a projection adds is one rank's share; the stream sums those of all,
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -53,6 +53,10 @@ class Stream:
         if isinstance(pending, Shares):
             return sum_rms_norm_fp8(pending, self.total, weight, eps)
         return add_rms_norm_fp8(pending, self.total, weight, eps)
+
+    def take(self, tokens: Tensor) -> "Stream":
+        """That of `tokens` [S] int32 alone, which goes on in place of this one."""
+        return replace(self, total=self.settle().index_select(0, tokens))
 
     def settle(self) -> Tensor:
         """The total with nothing pending."""

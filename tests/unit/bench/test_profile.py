@@ -83,7 +83,16 @@ def test_a_prompt_does_the_arithmetic_of_the_limit() -> None:
     shape = SHAPES["qwen3-8b"]
     costs = compute_prefill_costs(shape, "bf16", 8192)
     flop = costs["projections"].flop + costs["attention"].flop
-    assert flop == pytest.approx(shape.prefill_flop(8192), rel=0.001)
+    assert flop == shape.prefill_flop(8192)
+
+
+def test_a_prompt_of_one_token_does_the_arithmetic_of_a_decode() -> None:
+    """Of more, the last layer needs less than the others: all but keys and values is of the last token alone."""
+    shape = SHAPES["llama-3.1-8b"]
+    prompt, decode = compute_prefill_costs(shape, "bf16", 1), compute_decode_costs(shape, "bf16", 1, 1)
+    assert {role: cost.flop for role, cost in prompt.items()} == {role: cost.flop for role, cost in decode.items()}
+    skipped = 8192 * decode["projections"].flop - compute_prefill_costs(shape, "bf16", 8192)["projections"].flop
+    assert skipped / (8191 * decode["projections"].flop) == pytest.approx(0.96 / 32, rel=0.01)
 
 
 def test_the_table_shows_rates_and_shares_of_what_is_known() -> None:

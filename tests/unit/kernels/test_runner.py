@@ -3,11 +3,14 @@
 import socket
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 import transformers
+from torch import Tensor, nn
 
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.scheduler import Chunk, Limits
@@ -15,7 +18,7 @@ from pagoda_server.engine.step import Engine, Launched, Runner
 from pagoda_server.kernels.gemv import GemvTile
 from pagoda_server.kernels.linear import LinearTile, build_linear_scratch
 from pagoda_server.model.config import divide, read_model_config
-from pagoda_server.model.llama import Llama
+from pagoda_server.model.llama import Layer, Llama
 from pagoda_server.model.loader import load_model
 from pagoda_server.model.shard import Shard
 from pagoda_server.parallel.channel import Channel
@@ -23,7 +26,7 @@ from pagoda_server.parallel.leader import ParallelRunner
 from pagoda_server.parallel.messages import Mirror, Step
 from pagoda_server.quant.fp8 import E4M3
 from pagoda_server.runtime.gpu_runner import GpuRunner
-from pagoda_server.runtime.linears import Gemv, LinearPlan, Tiled, Ways
+from pagoda_server.runtime.linears import Gemv, LinearPlan, Separate, Stream, Tiled, Ways, torch_linear
 from pagoda_server.runtime.runner import ModelRunner
 from pagoda_server.wire import Sampling, Submit, TokenLogprobs
 
@@ -108,6 +111,23 @@ def test_same_tokens_and_logprobs_as_the_reference(family: str, linears: str, tm
     assert tokens_of(found) == tokens_of(expected)
     chosen = [[logprobs.chosen for logprobs in answers["2"][1]] for answers in (found, expected)]
     assert len(chosen[0]) == 3 and chosen[0] == pytest.approx(chosen[1], abs=1e-3)
+
+
+def test_the_last_layer_computes_only_the_tokens_that_choose(model: Llama) -> None:
+    """Of a step with prompts: of the others no layer would read more than keys and values."""
+    computed: dict[nn.Module, int] = {}
+
+    @dataclass(frozen=True)
+    class Counting(Separate):
+        def write(self, x: Tensor, projection: nn.Linear, stream: Stream) -> None:
+            computed[projection] = max(computed.get(projection, 0), x.shape[0])
+            super().write(x, projection, stream)
+
+    counting = Counting("counting", torch_linear)
+    linears = LinearPlan(otherwise=Ways(output=counting, down=counting))
+    answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE, linears=linears), 16, [(30, Sampling(max_tokens=1))])
+    first, last = (cast(Layer, layer) for layer in model.layers)
+    assert computed == {first.output: 32, first.down: 32, last.output: 4, last.down: 4}
 
 
 def test_preempted_is_undisturbed(model: Llama) -> None:
