@@ -159,10 +159,10 @@ def draw_decode_panel(axes: "Axes", model: str, points: Sequence[tuple[int, Row]
 
 
 def label_ratios(axes: "Axes", points: Sequence[tuple[int, Row]]) -> None:
-    """Ours to vLLM's, beside each point of ours."""
+    """Ours to vLLM's, below both points."""
     for batch, row in points:
         if row.ours and row.vllm:
-            place = (batch, row.ours)
+            place = (batch, min(row.ours, row.vllm))
             text = f"{row.ours / row.vllm:.2f}×"
             axes.annotate(
                 text,
