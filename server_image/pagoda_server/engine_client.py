@@ -5,6 +5,7 @@ It never reconnects: an engine that went away has lost its requests, so the serv
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from pagoda_server.wire import (
     encode_frame,
     read_frame,
 )
+
+log = logging.getLogger(__name__)
 
 
 class EngineGone(Exception):
@@ -182,6 +185,8 @@ class EngineClient:
                 self._route(decode_from_engine(await read_frame(self._reader)))
         except (asyncio.IncompleteReadError, OSError):
             return
+        except (ValueError, EngineGone) as error:
+            log.error("engine left for a message that is none: error=%s", error)
         finally:
             self._gone = True
             for generation in self._generations.values():

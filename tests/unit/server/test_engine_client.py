@@ -10,6 +10,7 @@ import pytest
 
 from pagoda_server.engine_client import EngineClient, EngineGone, RequestRejected
 from pagoda_server.wire import (
+    MAX_FRAME_BYTES,
     Abort,
     Delta,
     Deltas,
@@ -22,9 +23,11 @@ from pagoda_server.wire import (
     ToEngine,
     decode_to_engine,
     encode_frame,
+    frame,
     read_frame,
 )
 
+HELLO = Hello(200, 8, 300, [0], "cpu", "float32")
 STATS = Stats(True, 1, 2, 30, 100.0, 250.0, "observed", 5, 3, 10, 4, 50, 20, 60, 70)
 
 
@@ -55,7 +58,7 @@ async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
     accepted: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(encode_frame(Hello(200, 8, 300, [0], "cpu", "float32")))
+        writer.write(encode_frame(HELLO))
         accepted.put_nowait((reader, writer))
 
     async with await asyncio.start_unix_server(accept, tmp_path / "e.sock"):
@@ -88,6 +91,26 @@ async def test_a_failure_is_raised_after_what_came_before_it(pair: Pair) -> None
         assert await generation.next() == [Delta("a", [1])]
         with pytest.raises(EngineGone):
             await generation.next()
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ((MAX_FRAME_BYTES + 1).to_bytes(4, "big"), "a frame of 67108865 bytes"),
+        (frame(b"\xc1"), "MessagePack data is malformed"),
+        (encode_frame(HELLO), "Hello twice"),
+    ],
+)
+async def test_an_engine_that_makes_no_sense_is_left_and_the_log_says_why(
+    sent: bytes, said: str, pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with pair.client.generate([submit("a")]) as generation:
+        pair.writer.write(sent)
+        await pair.client.wait_gone()
+        with pytest.raises(EngineGone):
+            await generation.next()
+    assert not pair.client.alive
+    assert said in caplog.text
 
 
 async def test_a_refusal_reaches_only_its_own_request(pair: Pair) -> None:
