@@ -78,11 +78,12 @@ def submit(engine: "Engine", work: Work) -> None:
         submit_one(engine, work, index)
 
 
-def submit_one(engine: "Engine", work: Work, index: int) -> None:
+def submit_one(engine: "Engine", work: Work, index: int, *, is_streamed: bool = False) -> None:
     from pagoda_server.wire import Sampling, Submit
 
     sampling = Sampling(max_tokens=work.output_lengths[index], temperature=TEMPERATURE, ignore_eos=True)
-    refusal = engine.submit(Submit(request_id=str(index), prompt_token_ids=work.prompts[index], sampling=sampling))
+    request = Submit(str(index), work.prompts[index], sampling, is_streamed=is_streamed)
+    refusal = engine.submit(request)
     if refusal is not None:
         raise RuntimeError(f"{work.name}: request {index} was refused: {refusal.message}")
 
@@ -90,15 +91,16 @@ def submit_one(engine: "Engine", work: Work, index: int) -> None:
 def run_work(engine: "Engine", work: Work, streams: int | None = None) -> float:
     """Seconds, of all at once or of a closed loop of so many streams. Raises RuntimeError when tokens are missing."""
     waiting = iter(range(len(work.prompts)))
+    submit_next = partial(submit_one, engine, work, is_streamed=streams is not None)
     begin, made = time.perf_counter(), 0
     for index in islice(waiting, streams):
-        submit_one(engine, work, index)
+        submit_next(index)
     while engine.has_work:
         for delta in engine.step():
             made += len(delta.token_ids)
             if delta.finish_reason is not None:
                 for index in islice(waiting, 1):
-                    submit_one(engine, work, index)
+                    submit_next(index)
     seconds = time.perf_counter() - begin
     check_length(work, made)
     return seconds

@@ -41,6 +41,8 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     sampling: Sampling
     cache_salt: str = ""
     """Prefixes are shared only between requests of one salt (the tenant)."""
+    is_streamed: bool = True
+    """Each token is passed on as it comes, so someone feels the gaps between them."""
 
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):

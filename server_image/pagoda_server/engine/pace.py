@@ -1,10 +1,11 @@
-"""How many prompt tokens a step may take while other requests decode: a prompt must not stop the others' streams.
+"""How many prompt tokens a step may take while other answers are streamed: a prompt must not stop them.
 
 A step with prompts takes longer than one without, by a time that grows with their tokens. That time is held to a share
 of a step's that only decodes, so the gap between two tokens grows by that share. The share is `PROMPT_SHARE` while one
 request waits for its first token, so one long prompt never doubles the gap. For each more that waits it grows: each
 counts as `PROMPT_WEIGHT` of those who wait for a next token, because in a crowd the queue is what most people feel, and
-because full batches serve everyone sooner.
+because full batches serve everyone sooner. That is also why an answer that comes whole, whose gaps nobody sees, holds
+no prompt back.
 """
 
 import math
@@ -31,13 +32,13 @@ class StepCost:
 
 
 def limit_prompt_tokens(
-    cost: StepCost, num_context_tokens: int, num_decodes: int, num_prompts: int, num_done_tokens: int = 0
+    cost: StepCost, num_context_tokens: int, num_streams: int, num_prompts: int, num_done_tokens: int = 0
 ) -> int:
-    """For a step in which `num_decodes` requests decode, with so many tokens in their contexts together.
+    """For a step in which requests decode, `num_streams` of them streamed, with so many tokens in the contexts of all.
 
     `num_prompts` requests want a first token and could have one; of the first of them so many tokens are done.
     """
-    share = max(PROMPT_SHARE, PROMPT_WEIGHT * (num_prompts - 1) / max(num_decodes, 1))
+    share = max(PROMPT_SHARE, PROMPT_WEIGHT * (num_prompts - 1) / max(num_streams, 1))
     decode_seconds = cost.base_seconds + cost.context_token_seconds * num_context_tokens
     seconds, pair_seconds = share * decode_seconds, cost.prompt_pair_seconds
     attention_seconds = pair_seconds * num_done_tokens

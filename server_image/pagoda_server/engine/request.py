@@ -24,6 +24,7 @@ class Request:
     stop_token_ids: frozenset[int] = frozenset()
     """Tokens that end the answer: the request's own and, unless ignored, the model's end of sequence."""
     cache_salt: str = ""
+    is_streamed: bool = True
     state: RequestState = RequestState.WAITING
     finish_reason: FinishReason | None = None
     num_in_flight: int = 0

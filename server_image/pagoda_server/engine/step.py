@@ -170,6 +170,7 @@ class Engine:
             seed=self._draw_seed() if sampling.seed is None else sampling.seed,
             stop_token_ids=frozenset(sampling.stop_token_ids) | frozenset(eos_token_ids),
             cache_salt=submit.cache_salt,
+            is_streamed=submit.is_streamed,
         )
 
     def _find_occupancy(self) -> float:
@@ -178,17 +179,21 @@ class Engine:
         return 1.0 if scheduler.waiting else len(scheduler.running) / self._limits.max_num_seqs
 
     def _schedule(self) -> list[Chunk]:
-        """Limited where prompts and decodes meet."""
+        """Limited where prompts and streams meet."""
         scheduler, cost = self.scheduler, self._step_cost
         begun = [request.num_computed_tokens for request in scheduler.running if request.num_pending_tokens > 1]
         if cost is None or not (begun or scheduler.waiting):
             return scheduler.schedule()
-        decodes = [request.num_tokens for request in scheduler.running if request.is_decoding]
-        if not decodes:
+        decodes = [request for request in scheduler.running if request.is_decoding]
+        num_streams = sum(request.is_streamed for request in decodes)
+        if not num_streams:
             return scheduler.schedule()
+        num_context_tokens = sum(request.num_tokens for request in decodes)
         num_prompts = len(begun) + scheduler.count_startable()
         num_done_tokens = begun[0] if begun else 0
-        return scheduler.schedule(limit_prompt_tokens(cost, sum(decodes), len(decodes), num_prompts, num_done_tokens))
+        return scheduler.schedule(
+            limit_prompt_tokens(cost, num_context_tokens, num_streams, num_prompts, num_done_tokens)
+        )
 
     def _launch(self, chunks: Sequence[Chunk]) -> None:
         self._flights.append(Flight(chunks, self.runner.launch(chunks), self._find_occupancy()))

@@ -85,7 +85,7 @@ def build_plan(
         max_tokens = plan_answer_tokens(body, prompt=len(prompt), limit=limit, default=default_tokens, param=param)
         for offset in range(n):
             sampling = build_sampling(body, max_tokens=max_tokens, offset=offset)
-            submits.append(Submit(str(next(_numbers)), prompt, sampling, tenant))
+            submits.append(Submit(str(next(_numbers)), prompt, sampling, tenant, is_streamed=bool(body.stream)))
             choices.append(
                 Choice(
                     index=len(choices),

@@ -40,6 +40,14 @@ async def test_chat_stream_with_usage(stack: Any) -> None:
     assert chunks[-1].choices == [] and chunks[-1].usage.completion_tokens > 0
 
 
+async def test_the_engine_hears_whether_an_answer_is_streamed(stack: Any) -> None:
+    stack.engine.gate = None
+    await stack.client.chat.completions.create(model="tiny", messages=MESSAGES)
+    async for _ in await stack.client.chat.completions.create(model="tiny", messages=MESSAGES, stream=True):
+        pass
+    assert [submit.is_streamed for submit in stack.engine.submitted] == [False, True]
+
+
 async def test_stop_string_is_not_in_the_text_and_aborts(stack: Any) -> None:
     stack.engine.gate = None
     answer = await stack.client.chat.completions.create(model="tiny", messages=MESSAGES, stop=["wör"])

@@ -52,9 +52,9 @@ class Streams:
         self.first_tokens: dict[str, float] = {}
         self.gaps: list[float] = []
 
-    def submit(self, name: str, prompt_tokens: int, max_tokens: int) -> None:
+    def submit(self, name: str, prompt_tokens: int, max_tokens: int, *, is_streamed: bool = True) -> None:
         sampling = Sampling(max_tokens=max_tokens, temperature=0.0)
-        assert self.engine.submit(Submit(name, [1] * prompt_tokens, sampling)) is None
+        assert self.engine.submit(Submit(name, [1] * prompt_tokens, sampling, is_streamed=is_streamed)) is None
 
     def step(self) -> None:
         before = self.runner.now
@@ -114,6 +114,22 @@ def test_a_crowd_of_prompts_is_not_held_back_by_the_first_that_decode() -> None:
         streams.step()
     alone_seconds = 60 * 1000 * PER_PROMPT_TOKEN
     assert streams.runner.now < 1.3 * alone_seconds
+
+
+@pytest.mark.parametrize("num_streams", [0, 1])
+def test_answers_that_come_whole_hold_no_prompt_back_and_a_stream_among_them_does(num_streams: int) -> None:
+    streams = Streams(1)
+    for index in range(32):
+        streams.submit(f"whole {index}", 100, 9000, is_streamed=index < num_streams)
+    for _ in range(50):
+        streams.step()
+    usual = max(streams.gaps[-20:])
+    streams.gaps.clear()
+    streams.submit("long", 8000, 1)
+    while "long" not in streams.first_tokens:
+        streams.step()
+    in_one_step = usual + 8000 * PER_PROMPT_TOKEN
+    assert max(streams.gaps) < 2 * usual if num_streams else max(streams.gaps) == pytest.approx(in_one_step, rel=0.01)
 
 
 def test_a_slow_device_still_gets_a_few_tokens_a_step() -> None:
