@@ -57,6 +57,8 @@ class Report:
     ttft_p99_ms: float
     itl_p50_ms: float
     itl_p99_ms: float
+    itl_max_ms: float
+    """A percentile says nothing of gaps that are long and rare."""
 
 
 def run_load(load: Load) -> Report:
@@ -173,6 +175,7 @@ def build_report(load: Load, answers: Sequence[Answer], seconds: float) -> Repor
         ttft_p99_ms=percentile_ms(firsts, 99),
         itl_p50_ms=percentile_ms(gaps, 50),
         itl_p99_ms=percentile_ms(gaps, 99),
+        itl_max_ms=percentile_ms(gaps, 100),
     )
 
 

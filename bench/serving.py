@@ -77,6 +77,7 @@ def record_report(recorder: Recorder, report: Report) -> None:
         "TTFT p99 ms": report.ttft_p99_ms,
         "ITL p50 ms": report.itl_p50_ms,
         "ITL p99 ms": report.itl_p99_ms,
+        "ITL max ms": report.itl_max_ms,
     }
     for unit, value in figures.items():
         recorder.record(work, unit, [value], note=note)

@@ -68,6 +68,11 @@ def test_failures_are_counted_and_left_out_of_the_rate() -> None:
     assert (report.ttft_p50_ms, report.itl_p50_ms, report.itl_p99_ms) == (500.0, 100.0, 300.0)
 
 
+def test_the_longest_gap_is_told_beside_a_percentile_that_does_not_see_it() -> None:
+    report = build_report(LOAD, [Answer(first_token=0.5, gaps=[*[0.1] * 200, 0.9], tokens=202)], 1.0)
+    assert (report.itl_p99_ms, report.itl_max_ms) == (100.0, 900.0)
+
+
 def test_a_load_without_one_answer_is_no_measurement() -> None:
     with pytest.raises(RuntimeError, match="all 1 requests"):
         build_report(LOAD, [Answer(error="refused")], 1.0)
