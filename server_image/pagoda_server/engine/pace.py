@@ -3,9 +3,9 @@
 A step with prompts takes longer than one without, by a time that grows with their tokens. That time is held to a share
 of a step's that only decodes, so the gap between two tokens grows by that share. The share is `PROMPT_SHARE` while one
 request waits for its first token, so one long prompt never doubles the gap. For each more that waits it grows: each
-counts as `PROMPT_WEIGHT` of those who wait for a next token, because in a crowd the queue is what most people feel, and
-because full batches serve everyone sooner. That is also why an answer that comes whole, whose gaps nobody sees, holds
-no prompt back.
+counts as `PROMPT_WEIGHT` of those who wait for a next token, of whom `MOST_STREAMS` are counted, because in a crowd the
+queue is what most people feel, and because full batches serve everyone sooner. That is also why an answer that comes
+whole, whose gaps nobody sees, holds no prompt back.
 """
 
 import math
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 PROMPT_SHARE = 0.7
 PROMPT_WEIGHT = 16
+MOST_STREAMS = 48
+"""So that among hundreds of streams a dozen prompts are not let in one by one."""
 LEAST_PROMPT_TOKENS = 64
 """So few cost hardly more than none but for attention: the weights' bytes take longer than the products."""
 FEWEST_PROMPT_TOKENS = 16
@@ -38,7 +40,7 @@ def limit_prompt_tokens(
 
     `num_prompts` requests want a first token and could have one; of the first of them so many tokens are done.
     """
-    share = max(PROMPT_SHARE, PROMPT_WEIGHT * (num_prompts - 1) / max(num_streams, 1))
+    share = max(PROMPT_SHARE, PROMPT_WEIGHT * (num_prompts - 1) / min(max(num_streams, 1), MOST_STREAMS))
     decode_seconds = cost.base_seconds + cost.context_token_seconds * num_context_tokens
     seconds, pair_seconds = share * decode_seconds, cost.prompt_pair_seconds
     attention_seconds = pair_seconds * num_done_tokens

@@ -12,7 +12,7 @@ from pagoda_server.wire import Sampling, Submit
 
 BASE, PER_CONTEXT_TOKEN, PER_PROMPT_TOKEN = 0.0047, 3.2e-8, 2.2e-5
 """Seconds of an 8B model's step on an H200."""
-LIMITS = Limits(max_model_len=110_000, max_num_seqs=64, max_num_batched_tokens=8192, vocab_size=10)
+LIMITS = Limits(max_model_len=110_000, max_num_seqs=256, max_num_batched_tokens=8192, vocab_size=10)
 
 
 class TimedRunner:
@@ -114,6 +114,21 @@ def test_a_crowd_of_prompts_is_not_held_back_by_the_first_that_decode() -> None:
         streams.step()
     alone_seconds = 60 * 1000 * PER_PROMPT_TOKEN
     assert streams.runner.now < 1.3 * alone_seconds
+
+
+def test_among_many_streams_a_dozen_prompts_are_not_let_in_one_by_one() -> None:
+    streams = Streams(1)
+    for index in range(200):
+        streams.submit(f"stream {index}", 100, 9000)
+    for _ in range(50):
+        streams.step()
+    begin = streams.runner.now
+    for index in range(12):
+        streams.submit(f"new {index}", 500, 200)
+    while "new 11" not in streams.first_tokens:
+        streams.step()
+    alone_seconds = 12 * 500 * PER_PROMPT_TOKEN
+    assert streams.runner.now - begin < 2 * alone_seconds
 
 
 @pytest.mark.parametrize("num_streams", [0, 1])
