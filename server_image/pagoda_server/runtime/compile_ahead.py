@@ -31,7 +31,7 @@ from pagoda_server.engine.scheduler import Chunk, Limits
 from pagoda_server.model.config import ModelConfig
 from pagoda_server.model.llama import Llama
 from pagoda_server.quant.fp8 import E4M3, replace_linears
-from pagoda_server.runtime.common_shapes import COMMON_SHAPES, build_one_layer
+from pagoda_server.runtime.common_shapes import COMMON_SHAPES, build_two_layers
 from pagoda_server.runtime.gpu_runner import GpuRunner
 from pagoda_server.runtime.graphs import choose_buckets
 from pagoda_server.runtime.measure_linears import launch_candidates
@@ -102,7 +102,7 @@ def run_task(task: Task) -> int:
     compiled: list[str] = []
     knobs.compilation.listener = lambda *, src, cache_hit, **_: None if cache_hit else compiled.append(src.name)
     driver.set_active(AbsentGpu(task.capability))
-    launch_all(build_one_layer(COMMON_SHAPES[task.model]), torch.device("meta"), fp8=task.fp8)
+    launch_all(build_two_layers(COMMON_SHAPES[task.model]), torch.device("meta"), fp8=task.fp8)
     return len(compiled)
 
 
