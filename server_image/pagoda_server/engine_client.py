@@ -186,7 +186,7 @@ class EngineClient:
         except (asyncio.IncompleteReadError, OSError):
             return
         except (ValueError, EngineGone) as error:
-            log.error("engine left for a message that is none: error=%s", error)
+            log.error("what the engine sends cannot be read, so it is left: error=%s", error)
         finally:
             self._gone = True
             for generation in self._generations.values():

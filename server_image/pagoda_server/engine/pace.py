@@ -2,10 +2,10 @@
 
 A step with prompts takes longer than one without, by a time that grows with their tokens. That time is held to a share
 of a step's that only decodes, so the gap between two tokens grows by that share. The share is `PROMPT_SHARE` while one
-request waits for its first token, so one long prompt never doubles the gap. For each more that waits it grows: each
-counts as `PROMPT_WEIGHT` of those who wait for a next token, of whom `MOST_STREAMS` are counted, because in a crowd the
-queue is what most people feel, and because full batches serve everyone sooner. That is also why an answer that comes
-whole, whose gaps nobody sees, holds no prompt back.
+request waits for its first token, so one long prompt does not double the gap where `LEAST_PROMPT_TOKENS` do not. For
+each more that waits it grows: each counts as `PROMPT_WEIGHT` of those who wait for a next token, of whom at most
+`MOST_DECODES` are counted, because in a crowd the queue is what most people feel, and because full batches serve
+everyone sooner. That is also why answers that come whole, whose gaps nobody sees, hold no prompt back by themselves.
 """
 
 import math
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 PROMPT_SHARE = 0.7
 PROMPT_WEIGHT = 16
-MOST_STREAMS = 48
-"""So that among hundreds of streams a dozen prompts are not let in one by one."""
+MOST_DECODES = 48
+"""So that beside hundreds of others a dozen prompts are not let in one by one."""
 LEAST_PROMPT_TOKENS = 64
 """So few cost hardly more than none but for attention: the weights' bytes take longer than the products."""
 FEWEST_PROMPT_TOKENS = 16
@@ -34,13 +34,13 @@ class StepCost:
 
 
 def limit_prompt_tokens(
-    cost: StepCost, num_context_tokens: int, num_streams: int, num_prompts: int, num_done_tokens: int = 0
+    cost: StepCost, num_context_tokens: int, num_decodes: int, num_prompts: int, num_done_tokens: int = 0
 ) -> int:
-    """For a step in which requests decode, `num_streams` of them streamed, with so many tokens in the contexts of all.
+    """For a step in which `num_decodes` requests decode, one at least, with so many tokens in their contexts together.
 
     `num_prompts` requests want a first token and could have one; of the first of them so many tokens are done.
     """
-    share = max(PROMPT_SHARE, PROMPT_WEIGHT * (num_prompts - 1) / min(max(num_streams, 1), MOST_STREAMS))
+    share = max(PROMPT_SHARE, PROMPT_WEIGHT * (num_prompts - 1) / min(num_decodes, MOST_DECODES))
     decode_seconds = cost.base_seconds + cost.context_token_seconds * num_context_tokens
     seconds, pair_seconds = share * decode_seconds, cost.prompt_pair_seconds
     attention_seconds = pair_seconds * num_done_tokens

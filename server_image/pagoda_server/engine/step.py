@@ -185,14 +185,13 @@ class Engine:
         if cost is None or not (begun or scheduler.waiting):
             return scheduler.schedule()
         decodes = [request for request in scheduler.running if request.is_decoding]
-        num_streams = sum(request.is_streamed for request in decodes)
-        if not num_streams:
+        if not any(request.is_streamed for request in decodes):
             return scheduler.schedule()
         num_context_tokens = sum(request.num_tokens for request in decodes)
         num_prompts = len(begun) + scheduler.count_startable()
         num_done_tokens = begun[0] if begun else 0
         return scheduler.schedule(
-            limit_prompt_tokens(cost, num_context_tokens, num_streams, num_prompts, num_done_tokens)
+            limit_prompt_tokens(cost, num_context_tokens, len(decodes), num_prompts, num_done_tokens)
         )
 
     def _launch(self, chunks: Sequence[Chunk]) -> None:

@@ -58,7 +58,6 @@ class FusedDecoder:
             q = self._write(layer, qkv, positions, slots, cache)
             if wanted is not None and layer is self.model.layers[-1]:
                 stream, q, attend = stream.take(wanted.tokens), q.index_select(0, wanted.tokens), wanted.attend
-                ways = self.linears.ways_for(wanted.tokens.shape[0])
             ways.output.write(attend(q, cache).flatten(1), layer.output, stream)
             x = ways.gate_up.read_gated(stream, layer.mlp_norm, eps, layer.gate_up)
             ways.down.write(x, layer.down, stream)
