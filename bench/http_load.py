@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bench.workload import TEMPERATURE, Work, build_uniform
+from bench.workload import CLOSED_TOKENS_IN, CLOSED_TOKENS_OUT, TEMPERATURE, Work, build_uniform
 
 if TYPE_CHECKING:
     import aiohttp
@@ -31,8 +31,8 @@ class Load:
     model: str
     streams: int
     requests: int
-    tokens_in: int = 512
-    tokens_out: int = 256
+    tokens_in: int = CLOSED_TOKENS_IN
+    tokens_out: int = CLOSED_TOKENS_OUT
     seed: int = 1
 
 
@@ -44,6 +44,13 @@ class Answer:
     gaps: list[float] = field(default_factory=list)
     tokens: int = 0
     error: str = ""
+
+    def add_wait(self, seconds: float) -> None:
+        """From the request to the first token, and from then on between one that came and the one before."""
+        if self.first_token is None:
+            self.first_token = seconds
+        else:
+            self.gaps.append(seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,10 +158,7 @@ async def read_stream(content: "aiohttp.StreamReader", answer: Answer, begin: fl
             answer.tokens = json.loads(data)["usage"]["completion_tokens"]
         if b'"choices":[]' in data or b'"choices": []' in data:
             continue
-        if answer.first_token is None:
-            answer.first_token = now - begin
-        else:
-            answer.gaps.append(now - last)
+        answer.add_wait(now - last)
         last = now
 
 
@@ -187,14 +191,21 @@ def percentile_ms(seconds: Sequence[float], percent: float) -> float:
     return round(1000 * sorted(seconds)[rank - 1], 2)
 
 
+def add_load_arguments(parser: argparse.ArgumentParser, *, streams: int, requests: int) -> None:
+    """The closed loop that a `Load` asks for, and its defaults."""
+    parser.add_argument(
+        "--streams", type=int, default=streams, help="requests under way at any time (default %(default)s)"
+    )
+    parser.add_argument("--requests", type=int, default=requests, help="in all (default %(default)s)")
+    parser.add_argument("--tokens-in", type=int, default=CLOSED_TOKENS_IN, help="of a prompt (default %(default)s)")
+    parser.add_argument("--tokens-out", type=int, default=CLOSED_TOKENS_OUT, help="of an answer (default %(default)s)")
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.http_load", description=__doc__)
     parser.add_argument("url")
     parser.add_argument("model")
-    parser.add_argument("--streams", type=int, default=32, help="requests under way at any time (default %(default)s)")
-    parser.add_argument("--requests", type=int, default=128, help="in all (default %(default)s)")
-    parser.add_argument("--tokens-in", type=int, default=512, help="of a prompt (default %(default)s)")
-    parser.add_argument("--tokens-out", type=int, default=256, help="of an answer (default %(default)s)")
+    add_load_arguments(parser, streams=32, requests=128)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(argv)
     print(json.dumps(asdict(run_load(Load(**vars(args))))))

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from bench.http_load import Answer, Load, Report, build_report
+from bench.http_load import Answer, Load, Report, add_load_arguments, build_report
 from pagoda_server.engine.pace import StepCost
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.scheduler import Chunk, Limits
@@ -68,12 +68,8 @@ def simulate(load: Load, cost: StepCost, *, max_batched_tokens: int = 2048, is_s
     while engine.has_work:
         for delta in engine.step():
             index = int(delta.request_id)
-            answer, seconds = answers[index], device.now - last_seen[index]
-            if answer.first_token is None:
-                answer.first_token = seconds
-            else:
-                answer.gaps.append(seconds)
-            answer.tokens += len(delta.token_ids)
+            answers[index].add_wait(device.now - last_seen[index])
+            answers[index].tokens += len(delta.token_ids)
             last_seen[index] = device.now
             if delta.finish_reason is not None:
                 ask()
@@ -81,23 +77,20 @@ def simulate(load: Load, cost: StepCost, *, max_batched_tokens: int = 2048, is_s
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.pacing", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog="python -m bench.pacing", description=__doc__)
     usual = LLAMA_8B_ON_H200
-    parser.add_argument("--streams", type=int, default=256, help="requests under way at any time")
-    parser.add_argument("--requests", type=int, default=1024, help="in all")
-    parser.add_argument("--tokens-in", type=int, default=512, help="of a prompt")
-    parser.add_argument("--tokens-out", type=int, default=256, help="of an answer")
-    parser.add_argument("--max-batched-tokens", type=int, default=2048, help="of one step")
+    add_load_arguments(parser, streams=256, requests=1024)
+    parser.add_argument("--max-batched-tokens", type=int, default=2048, help="of one step (default %(default)s)")
     parser.add_argument("--whole", action="store_true", help="answers are not streamed")
-    parser.add_argument("--base-ms", type=float, default=usual.base_seconds * 1e3, help="of any step")
-    parser.add_argument(
-        "--context-ns", type=float, default=usual.context_token_seconds * 1e9, help="of a token in a decode's context"
-    )
-    parser.add_argument("--prompt-us", type=float, default=usual.prompt_token_seconds * 1e6, help="of a prompt's token")
+    costs = {
+        "--base-ms": (usual.base_seconds * 1e3, "of any step"),
+        "--context-ns": (usual.context_token_seconds * 1e9, "of a token in a decode's context"),
+        "--prompt-us": (usual.prompt_token_seconds * 1e6, "of a prompt's token"),
+    }
+    for name, (default, what) in costs.items():
+        parser.add_argument(name, type=float, default=default, help=f"{what} (default %(default)s)")
     args = parser.parse_args(argv)
-    if not args.streams <= args.requests:
+    if args.streams > args.requests:
         parser.error(f"--requests is {args.requests} and --streams {args.streams}; give at least as many requests")
     if args.max_batched_tokens < args.streams:
         parser.error(f"--max-batched-tokens is {args.max_batched_tokens}; give at least --streams, {args.streams}")

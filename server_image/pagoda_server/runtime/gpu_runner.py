@@ -5,8 +5,9 @@ prompts are in it, their tokens and those of the requests that decode go through
 weights are read once, and attention is a launch for each kind. It decides nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -35,8 +36,10 @@ START_TOKEN_BUCKETS = (256, 512, 1024, 2048)
 MOST_STRETCH = 1.25
 """A step with prompts is bound by its products: what it is padded with costs as much as what it has."""
 
-AttendInto = Callable[[Tensor, LayerCache, Tensor], Tensor]
-"""q [T, heads, head_dim] → the same shape, written to the tensor given last, at some of its tokens."""
+
+class AttendInto(Protocol):
+    def __call__(self, q: Tensor, cache: LayerCache, out: Tensor | None = None) -> Tensor:
+        """q [T, heads, head_dim] → the same shape, in a new tensor if none is given, written at some of its tokens."""
 
 
 class GpuRunner:
@@ -140,11 +143,7 @@ class GpuRunner:
         """From the rows' last tokens to their next ones, in the state. What a graph holds."""
         rows = self.rows[:bucket]
         ids, positions, slots = (torch.empty_like(rows) for _ in range(3))
-        lengths, attend_decodes = self._prepare(rows, ids, positions, slots, self.no_prompts)
-
-        def attend(q: Tensor, cache: LayerCache) -> Tensor:
-            return attend_decodes(q, cache, torch.empty_like(q))
-
+        lengths, attend = self._prepare(rows, ids, positions, slots, self.no_prompts)
         hidden = self.decoder.forward(ids, positions, slots, attend)
         self.decoder.compute_logits(hidden, out=self.logits[:bucket])
         self._choose(rows, lengths)
@@ -155,19 +154,17 @@ class GpuRunner:
         _, attend_decodes = self._prepare(
             mixed.decode_rows, mixed.input_ids, mixed.positions, mixed.slots, mixed.first_decode
         )
-
         set_lengths(mixed.rows, mixed.lengths, state.lengths)
         rows = mixed.sampled_rows
         lengths = state.lengths.index_select(0, rows.clamp(min=0)).masked_fill_(rows < 0, 0)
 
         def attend(q: Tensor, cache: LayerCache) -> Tensor:
-            out = torch.empty_like(q)
-            self._attend_prompts(q, cache, out, mixed.rows, mixed.cu_seqlens, mixed.lengths)
+            out = self._attend_prompts(q, cache, rows=mixed.rows, cu_seqlens=mixed.cu_seqlens, lengths=mixed.lengths)
             return attend_decodes(q, cache, out)
 
         def attend_sampled(q: Tensor, cache: LayerCache) -> Tensor:
             """Each is the last of its context, as in a decode."""
-            return self._plan_decodes(rows, lengths, self.no_prompts)(q, cache, torch.empty_like(q))
+            return self._plan_decodes(rows, lengths, self.no_prompts)(q, cache)
 
         wanted = Wanted(mixed.sampled, attend_sampled)
         hidden = self.decoder.forward(mixed.input_ids, mixed.positions, mixed.slots, attend, wanted)
@@ -191,14 +188,23 @@ class GpuRunner:
         plan_decode(rows, lengths, self.plan)
         return partial(self._attend_decodes, batch=rows.shape[0], first=first)
 
-    def _attend_decodes(self, q: Tensor, cache: LayerCache, out: Tensor, *, batch: int, first: Tensor) -> Tensor:
+    def _attend_decodes(
+        self, q: Tensor, cache: LayerCache, out: Tensor | None = None, *, batch: int, first: Tensor
+    ) -> Tensor:
         """Of the `batch` tokens that begin at `first` in q."""
         k, v, k_scale, v_scale = cache
         paged = (q, k, v, self.state.page_table, self.plan, self.scale, out, k_scale, v_scale)
         return decode_attention(*paged, batch=batch, first=first)
 
     def _attend_prompts(
-        self, q: Tensor, cache: LayerCache, out: Tensor, rows: Tensor, cu_seqlens: Tensor, lengths: Tensor
+        self,
+        q: Tensor,
+        cache: LayerCache,
+        out: Tensor | None = None,
+        *,
+        rows: Tensor,
+        cu_seqlens: Tensor,
+        lengths: Tensor,
     ) -> Tensor:
         k, v, k_scale, v_scale = cache
         paged = (q, k, v, self.state.page_table, rows, cu_seqlens, lengths)
