@@ -47,7 +47,12 @@ class ControlPlane:
     def start_operator(self, name: str) -> "subprocess.Popen[bytes]":
         flags = ["--metrics-port=18080", "--health-port=18081", f"--metrics-api-port={METRICS_API_PORT}"]
         kubeconfig = str(self.folder / "pki" / "admin.kubeconfig")
-        environ = {**os.environ, "PYTHONPATH": str(ROOT / "operator"), "POD_NAME": name, "KUBECONFIG": kubeconfig}
+        environ = {
+            **os.environ,
+            "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'server_image'}",
+            "POD_NAME": name,
+            "KUBECONFIG": kubeconfig,
+        }
         with open(self.folder / "log" / name, "wb") as log:
             # NB: only the network is entered: with the pid namespace nsenter forks and a signal would not reach us
             enter = ["nsenter", "-t", (self.folder / "init.pid").read_text().strip(), "--net"]
