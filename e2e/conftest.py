@@ -151,6 +151,7 @@ def pagoda(cluster: Cluster) -> Cluster:
         *("upgrade", "--install", "pagoda", CHART, "--namespace", SYSTEM, "--create-namespace"),
         *("--set", f"image.control.repository={control[0]},image.control.tag={control[2]}"),
         *("--set", f"image.server.repository={server[0]},image.server.tag={server[2]}"),
+        *("--set", "ingress.allowedHosts={example.com}"),
     )
     said = cluster.kubectl("-n", SYSTEM, "rollout", "status", "deployment/pagoda", "--timeout=60s", check=False)
     if "successfully rolled out" not in said:

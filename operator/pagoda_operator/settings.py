@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from pagoda_operator.quantity import parse_bytes
+
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 
 
@@ -28,6 +30,12 @@ class Settings:
     """Secrets for a private registry that model pods name; each namespace with models must have them."""
     namespace: str = "pagoda-system"
     """Where the operator itself lives: its Lease, certificate Secret and Service."""
+    ingress_hosts: tuple[str, ...] = ()
+    """Suffixes of the hosts that ModelDeployments may ask an Ingress for; "*" allows all, and empty none."""
+    ingress_annotations: tuple[str, ...] = ()
+    """Keys of the annotations that ModelDeployments may add to their Ingress."""
+    models_size_limit: str = "500Gi"
+    """Disk of a node that a pod may fill with a model's files, where they are not in a claim."""
     watch_namespaces: tuple[str, ...] = ()
     """Namespaces whose ModelDeployments are served; empty means all."""
     workers: int = 4
@@ -57,6 +65,9 @@ HELP = {
     "image_pull_policy": "pull policy of both: " + ", ".join(PULL_POLICIES),
     "image_pull_secrets": "comma-separated Secrets that model pods pull with; each namespace of a model must have them",
     "namespace": "the operator's own namespace",
+    "ingress_hosts": "comma-separated host suffixes that an Ingress may be asked for; * allows all, empty none",
+    "ingress_annotations": "comma-separated keys of annotations that an Ingress may be given",
+    "models_size_limit": "disk of a node that a pod may fill with a model's files, as a quantity",
     "watch_namespaces": "comma-separated namespaces to serve; empty means all",
     "workers": "reconciles that run at once",
     "metrics_port": "Prometheus metrics",
@@ -112,6 +123,10 @@ def _checked(settings: Settings) -> Settings:
     for name in ("namespace", "lease_name", "control_image", "server_image"):
         if not getattr(settings, name):
             raise SettingError(f"{name} is empty: {HELP[name]}")
+    try:
+        parse_bytes(settings.models_size_limit)
+    except ValueError as error:
+        raise SettingError(f"models_size_limit={error}") from None
     for name in ("request_timeout_seconds", "resync_seconds"):
         if not getattr(settings, name) > 0:
             raise SettingError(f"{name}={getattr(settings, name)} must be above zero")

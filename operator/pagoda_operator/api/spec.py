@@ -120,7 +120,7 @@ class Resources(ApiModel):
     cpu: Quantity | None = Field(default=None, description="CPU request of the server, e.g. 4. Absent: 1.")
     memory: Quantity | None = Field(
         default=None,
-        description="Memory request and limit of the server, e.g. 16Gi. Absent: requests 2Gi, with no limit.",
+        description="Memory request and limit of the server, e.g. 16Gi. Absent: 2Gi, at most 32Gi a GPU.",
     )
     profile: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
         default=None, description="A hardware profile named in the chart."

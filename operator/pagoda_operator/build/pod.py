@@ -5,6 +5,7 @@ outlives the server while the pod drains. The server's liveness is its process: 
 
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.build.labels import Object, labels
+from pagoda_operator.build.resources import fetch_resources, gateway_resources, server_resources
 from pagoda_operator.build.security import build_container_security_context, build_pod_security_context
 from pagoda_operator.build.settings import BuildSettings
 from pagoda_operator.build.volumes import (
@@ -34,7 +35,7 @@ def _pod_spec(mdep: ModelDeployment, settings: BuildSettings) -> Object:
         "terminationGracePeriodSeconds": mdep.spec.rollout.drain_seconds + GRACE_AFTER_DRAIN_SECONDS,
         "initContainers": [_fetch(mdep, settings), _gateway(mdep, settings)],
         "containers": [_server(mdep, settings)],
-        "volumes": build_volumes(mdep),
+        "volumes": build_volumes(mdep, settings),
         **_scheduling(mdep),
     }
     if settings.image_pull_secrets:
@@ -61,7 +62,7 @@ def _fetch(mdep: ModelDeployment, settings: BuildSettings) -> Object:
         **_container("fetch", settings.control_image, settings),
         "command": ["pagoda", "fetch", mdep.spec.model.uri, MODELS_PATH],
         "env": env,
-        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
+        "resources": fetch_resources(mdep, settings),
         "volumeMounts": [build_models_mount(mdep, read_only=False), {"name": "tmp", "mountPath": "/tmp"}],
     }
 
@@ -78,7 +79,7 @@ def _gateway(mdep: ModelDeployment, settings: BuildSettings) -> Object:
         "readinessProbe": _http_probe("/ready", period_seconds=2, failure_threshold=2),
         "livenessProbe": _http_probe("/health", period_seconds=10, failure_threshold=6),
         "startupProbe": _http_probe("/health", period_seconds=1, failure_threshold=120),
-        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
+        "resources": gateway_resources(),
         "volumeMounts": mounts,
     }
 
@@ -117,7 +118,7 @@ def _server(mdep: ModelDeployment, settings: BuildSettings) -> Object:
             {"name": "TRITON_CACHE_DIR", "value": "/tmp/triton"},
         ],
         "lifecycle": {"preStop": {"exec": {"command": drain}}},
-        "resources": _server_resources(mdep),
+        "resources": server_resources(mdep),
         "volumeMounts": mounts,
     }
 
@@ -139,15 +140,6 @@ def _server_command(mdep: ModelDeployment) -> list[str]:
         command += [flag, str(value)] if value is not None else []
     command += [] if engine.prefix_caching else ["--no-prefix-caching"]
     return command + (["--deterministic"] if engine.deterministic else [])
-
-
-def _server_resources(mdep: ModelDeployment) -> Object:
-    wanted = mdep.spec.resources
-    requests: Object = {"cpu": wanted.cpu or "1", "memory": wanted.memory or "2Gi"}
-    limits: Object = {"memory": wanted.memory} if wanted.memory else {}
-    if mdep.spec.gpus > 0:
-        requests[wanted.gpu_resource] = limits[wanted.gpu_resource] = str(mdep.spec.gpus)
-    return {"requests": requests, "limits": limits} if limits else {"requests": requests}
 
 
 def _scheduling(mdep: ModelDeployment) -> Object:

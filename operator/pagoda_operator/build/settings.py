@@ -4,8 +4,24 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class IngressRules:
+    """What an author of a ModelDeployment may have in an Ingress: the operator may write Ingresses, the author may not.
+
+    By default nothing but what the operator writes by itself, and so no host at all.
+    """
+
+    host_suffixes: tuple[str, ...] = ()
+    """A host is allowed when it is one of these or ends with "." and one of these; "*" allows every host."""
+    annotations: tuple[str, ...] = ()
+    """Whole keys of annotations."""
+
+
+@dataclass(frozen=True, slots=True)
 class BuildSettings:
     control_image: str
     server_image: str
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
+    ingress: IngressRules = IngressRules()
+    models_size_limit: str = "500Gi"
+    """The most that the files of a model may take of a node's disk, where they are not kept in a claim."""

@@ -2,17 +2,19 @@
 
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.build.labels import Object, cache_claim_name
+from pagoda_operator.build.resources import SCRATCH_GIB, models_size_limit
+from pagoda_operator.build.settings import BuildSettings
 
 MODELS_PATH = "/models"
 RUN_PATH = "/run/pagoda"
 API_KEYS_PATH = "/etc/pagoda/api-keys"
 
 
-def build_volumes(mdep: ModelDeployment) -> list[Object]:
+def build_volumes(mdep: ModelDeployment, settings: BuildSettings) -> list[Object]:
     volumes: list[Object] = [
         {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
-        {"name": "tmp", "emptyDir": {}},
-        {"name": "models", **_models_source(mdep)},
+        {"name": "tmp", "emptyDir": {"sizeLimit": f"{SCRATCH_GIB}Gi"}},
+        {"name": "models", **_models_source(mdep, models_size_limit(mdep, settings))},
     ]
     if mdep.spec.gpus > 0:
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}})
@@ -53,7 +55,7 @@ def _models_sub_path(mdep: ModelDeployment) -> str:
     return mdep.name if cache is not None and cache.existing_claim else ""
 
 
-def _models_source(mdep: ModelDeployment) -> Object:
+def _models_source(mdep: ModelDeployment, size_limit: str | None) -> Object:
     users = _users_claim(mdep)
     if users:
         return {"persistentVolumeClaim": {"claimName": users[0], "readOnly": True}}
@@ -62,4 +64,4 @@ def _models_source(mdep: ModelDeployment) -> Object:
         return {"persistentVolumeClaim": {"claimName": cache.existing_claim}}
     if cache is not None and cache.pvc is not None:
         return {"persistentVolumeClaim": {"claimName": cache_claim_name(mdep)}}
-    return {"emptyDir": {}}
+    return {"emptyDir": {"sizeLimit": size_limit}}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
-from pagoda_operator.build.settings import BuildSettings
+from pagoda_operator.build.settings import BuildSettings, IngressRules
 from pagoda_operator.handlers.queue import Key
 from pagoda_operator.handlers.store import Object, Store
 from pagoda_operator.plan import Load as PlanLoad
@@ -20,6 +20,8 @@ def build_plan_settings(settings: Settings) -> BuildSettings:
         server_image=settings.server_image,
         image_pull_policy=settings.image_pull_policy,
         image_pull_secrets=settings.image_pull_secrets,
+        ingress=IngressRules(settings.ingress_hosts, settings.ingress_annotations),
+        models_size_limit=settings.models_size_limit,
     )
 
 

@@ -55,6 +55,7 @@ class Reconciler:
             kinds=self.served_kinds(),
             events=await read_events(self.client, pods),
             taken=self._taken.get(key, ()),
+            ingress_rules=self.settings.ingress,
         )
         found = plan(world, datetime.fromtimestamp(self.wall(), UTC), self.settings)
         show_model(self.metrics, key, model, self.store.children(key), loads)

@@ -14,6 +14,7 @@ from pagoda_operator.build.service import build_service
 from pagoda_operator.build.settings import BuildSettings
 from pagoda_operator.plan.hashing import with_hash
 from pagoda_operator.plan.ingress_class import choose_ingress_class
+from pagoda_operator.plan.ingress_rules import find_ingress_refusal
 from pagoda_operator.plan.pods import insufficient_resources, unschedulable_message
 from pagoda_operator.plan.revision import keep_template
 from pagoda_operator.plan.world import World
@@ -92,7 +93,7 @@ def _replicas_to_write(mdep: ModelDeployment, live: Object | None) -> int | None
 
 def _ingress(world: World, mdep: ModelDeployment) -> Object | None:
     chosen = choose_ingress_class(world)
-    if chosen is None:
+    if chosen is None or find_ingress_refusal(mdep, world.ingress_rules):
         return None
     controller = str(chosen.get("spec", {}).get("controller", ""))
     return build_ingress(mdep, class_name=str(chosen["metadata"]["name"]), controller=controller)

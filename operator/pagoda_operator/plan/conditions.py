@@ -6,6 +6,7 @@ from datetime import datetime
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.plan.children import lacks_surge_capacity, replicas_now
 from pagoda_operator.plan.ingress_class import choose_ingress_class
+from pagoda_operator.plan.ingress_rules import find_ingress_refusal
 from pagoda_operator.plan.pods import POD_CHECKS, Check, Problem, check_fetch, is_ready
 from pagoda_operator.plan.world import Object, World
 
@@ -58,6 +59,11 @@ def check_ingress_class(world: World) -> Problem | None:
     return Problem("NoIngressClass", f"{said}: set spec.ingress.className ({_names(world.ingress_classes)})")
 
 
+def check_ingress_rules(world: World) -> Problem | None:
+    refusal = find_ingress_refusal(world.mdep, world.ingress_rules) if world.mdep else None
+    return Problem("IngressNotAllowed", refusal) if refusal else None
+
+
 def check_starting(world: World) -> Problem | None:
     ready, wanted = _ready_and_wanted(world)
     if wanted == 0:
@@ -105,7 +111,7 @@ def compute_conditions(world: World, now: datetime) -> list[Object]:
     if world.mdep is not None and world.mdep.spec.autoscaling is not None:
         chains["Scaling"] = (check_metrics,)
     if world.mdep is not None and world.mdep.spec.ingress is not None:
-        chains["Ingress"] = (check_ingress_class,)
+        chains["Ingress"] = (check_ingress_class, check_ingress_rules)
     conditions = [_condition(world, now, kind, _first(chain, world)) for kind, chain in chains.items()]
     progress = _first((check_spec, check_no_surge, check_rollout), world)
     return [*conditions, _progressing(world, now, progress)]
@@ -114,8 +120,9 @@ def compute_conditions(world: World, now: datetime) -> list[Object]:
 def _ready_chain(world: World) -> tuple[Check, ...]:
     """One ready pod answers requests, whatever the others do, unless the model now asked for cannot be fetched."""
     if _ready_and_wanted(world)[0] > 0:
-        return (check_spec, check_names, check_fetch, check_ingress_class)
-    return (check_spec, check_names, check_storage_class, *POD_CHECKS, check_ingress_class, check_starting)
+        return (check_spec, check_names, check_fetch, check_ingress_class, check_ingress_rules)
+    ingress = (check_ingress_class, check_ingress_rules)
+    return (check_spec, check_names, check_storage_class, *POD_CHECKS, *ingress, check_starting)
 
 
 def _check_fetched(world: World) -> Problem | None:

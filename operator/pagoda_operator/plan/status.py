@@ -5,8 +5,10 @@ from datetime import datetime
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.build.labels import Object, selector_text
 from pagoda_operator.build.pod import PORT
+from pagoda_operator.build.settings import IngressRules
 from pagoda_operator.plan.conditions import STALE_LOAD_SECONDS, compute_conditions, timestamp
 from pagoda_operator.plan.hashing import hash_of
+from pagoda_operator.plan.ingress_rules import find_ingress_refusal
 from pagoda_operator.plan.pods import is_ready
 from pagoda_operator.plan.revision import capacity_key
 from pagoda_operator.plan.world import World
@@ -24,16 +26,16 @@ def plan_status(world: World, now: datetime, *, template: Object | None, capacit
         }
         return {**status, **kept}
     status["selector"] = selector_text(world.mdep)
-    status["url"] = url_of(world.mdep)
+    status["url"] = url_of(world.mdep, world.ingress_rules)
     status["load"] = _load(world)
     status["capacity"] = capacity
     status["revision"] = hash_of(template)[:10]
     return {key: value for key, value in status.items() if value is not None}
 
 
-def url_of(mdep: ModelDeployment) -> str:
+def url_of(mdep: ModelDeployment, rules: IngressRules) -> str:
     ingress = mdep.spec.ingress
-    if ingress is None:
+    if ingress is None or find_ingress_refusal(mdep, rules):
         return f"http://{mdep.name}.{mdep.namespace}.svc:{PORT}/v1"
     scheme = "https" if ingress.tls_secret_name else "http"
     return f"{scheme}://{ingress.host}/v1"

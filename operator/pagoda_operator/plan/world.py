@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pagoda_operator.api import ModelDeployment
+from pagoda_operator.build.settings import IngressRules
 
 Object = dict[str, Any]
 
@@ -41,6 +42,8 @@ class World:
     """Warnings about pods that do not start, oldest first."""
     taken: tuple[str, ...] = ()
     """Names of children that objects of someone else have, as "Kind name"."""
+    ingress_rules: IngressRules = IngressRules()
+    """What the chart's values let authors have in an Ingress."""
 
     def child(self, kind: str) -> Object | None:
         return next((child for child in self.children if child.get("kind") == kind), None)

@@ -41,6 +41,7 @@ BAD_VALUES = [
     *("replcias=2", "replicas=0", "replicas=6", "image.contorl=x", "image.server.pullPolicy=Always"),
     *("image.control.pullPolicy=Sometimes", "metricsApi.enable=true", "serviceMonitor.interval=soon"),
     *("prometheusRule.lables.a=b", "dashboards.folder=x", "resources.limit=x", "crds.keep=maybe"),
+    *("ingress.allowedHost={a}", "models.sizeLimit=much", "networkPolicy.enable=true"),
 ]
 
 
@@ -194,3 +195,38 @@ def test_dashboards_are_as_generated_and_packaged(render: Render, tmp_path: Path
         assert path.read_text() == (tmp_path / path.name).read_text()
     (config,) = find(render(*ALL_ON), "ConfigMap")
     assert {json.loads(text)["uid"] for text in config["data"].values()} == {"pagoda-fleet", "pagoda-model"}
+
+
+def test_only_the_ports_of_metrics_and_probes_are_let_in(render: Render) -> None:
+    (policy,) = find(render(), "NetworkPolicy")
+    ports = [port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]]
+    (deployment,) = find(render(), "Deployment")
+    served = [port["name"] for port in deployment["spec"]["template"]["spec"]["containers"][0]["ports"]]
+    assert policy["spec"]["policyTypes"] == ["Ingress"] and sorted(ports) == sorted(served)
+    (narrow,) = find(render("networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.a=b"), "NetworkPolicy")
+    assert narrow["spec"]["ingress"][0]["from"] == [{"namespaceSelector": {"matchLabels": {"a": "b"}}}]
+    assert not find(render("networkPolicy.enabled=false"), "NetworkPolicy")
+
+
+def test_whoever_has_only_the_editor_role_can_apply(render: Render) -> None:
+    (editor,) = find(render(), "ClusterRole", "editor")
+    (rule,) = [rule for rule in editor["rules"] if rule["resources"] == ["modeldeployments"]]
+    assert {"get", "list", "watch", "create", "patch", "delete"} <= set(rule["verbs"])
+    written = [rule for rule in editor["rules"] if "modeldeployments/status" in rule["resources"]]
+    assert all(rule["verbs"] == ["get"] for rule in written)
+
+
+def test_what_an_ingress_may_have_reaches_the_operator_and_is_nothing_by_default(render: Render) -> None:
+    from pagoda_operator.handlers.observe import build_plan_settings
+    from pagoda_operator.settings import build_settings
+
+    def read(*settings: str) -> Any:
+        (deployment,) = find(render(*settings), "Deployment")
+        env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+        return build_plan_settings(build_settings([], {i["name"]: i["value"] for i in env if "value" in i}))
+
+    assert (read().ingress.host_suffixes, read().ingress.annotations) == ((), ())
+    hosts = "ingress.allowedHosts={a.example.com,b.example.com}"
+    assert read(hosts).ingress.host_suffixes == ("a.example.com", "b.example.com")
+    assert read("ingress.allowedAnnotations={a/b}").ingress.annotations == ("a/b",)
+    assert read("models.sizeLimit=7Gi").models_size_limit == "7Gi"

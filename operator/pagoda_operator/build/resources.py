@@ -1,0 +1,52 @@
+"""What each container asks for, and the most it may take: none is without a limit of memory and of the node's disk.
+
+NB: a limit of disk alone would be taken for the request too, so the requests are said. The kubelet holds a pod to the
+larger of what its init container and its containers may have together, volumes on the node's disk included.
+"""
+
+from pagoda_operator.api import ModelDeployment
+from pagoda_operator.build.labels import Object
+from pagoda_operator.build.settings import BuildSettings
+from pagoda_operator.quantity import parse_bytes
+
+GATEWAY_MEMORY = "1Gi"
+"""Some 20 KiB for each of 16,384 connections, the bodies being read, and what a process has anyhow."""
+FETCH_MEMORY = "2Gi"
+SERVER_MEMORY_GIB = 32
+"""Of a server whose spec names none, for each of its GPUs: far above what weights on their way to a GPU need."""
+SCRATCH_GIB = 4
+"""Of /tmp and logs: caches of kernels and downloads."""
+DISK_REQUEST = "64Mi"
+
+
+def gateway_resources() -> Object:
+    return _resources({"cpu": "100m", "memory": "128Mi"}, {"memory": GATEWAY_MEMORY}, disk=f"{SCRATCH_GIB}Gi")
+
+
+def fetch_resources(mdep: ModelDeployment, settings: BuildSettings) -> Object:
+    kept = models_size_limit(mdep, settings)
+    disk = f"{SCRATCH_GIB}Gi" if kept is None else str(parse_bytes(kept) + SCRATCH_GIB * 2**30)
+    return _resources({"cpu": "100m", "memory": "128Mi"}, {"memory": FETCH_MEMORY}, disk=disk)
+
+
+def server_resources(mdep: ModelDeployment) -> Object:
+    wanted = mdep.spec.resources
+    requests: Object = {"cpu": wanted.cpu or "1", "memory": wanted.memory or "2Gi"}
+    limits: Object = {"memory": wanted.memory or f"{SERVER_MEMORY_GIB * max(1, mdep.spec.gpus)}Gi"}
+    if mdep.spec.gpus > 0:
+        requests[wanted.gpu_resource] = limits[wanted.gpu_resource] = str(mdep.spec.gpus)
+    return _resources(requests, limits, disk=f"{SCRATCH_GIB}Gi")
+
+
+def models_size_limit(mdep: ModelDeployment, settings: BuildSettings) -> str | None:
+    """Of the volume with the model's files; None where a claim holds them."""
+    cache = mdep.spec.model.cache
+    in_claim = mdep.spec.model.uri.startswith("pvc://") or (cache is not None and (cache.pvc or cache.existing_claim))
+    return None if in_claim else settings.models_size_limit
+
+
+def _resources(requests: Object, limits: Object, *, disk: str) -> Object:
+    return {
+        "requests": {**requests, "ephemeral-storage": DISK_REQUEST},
+        "limits": {**limits, "ephemeral-storage": disk},
+    }

@@ -1,0 +1,96 @@
+"""Rule 4: what the author of a ModelDeployment could not write, the operator does not write for them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pagoda_operator.build.pod import build_pod_template
+from pagoda_operator.build.settings import BuildSettings, IngressRules
+from pagoda_operator.plan import Plan, World, plan, world_of
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+SETTINGS = BuildSettings("control:1", "server:1")
+CLASS = {"metadata": {"name": "nginx"}, "spec": {"controller": "k8s.io/ingress-nginx"}}
+RATE = "nginx.ingress.kubernetes.io/limit-rps"
+RULES = IngressRules(("llm.example.com", "{namespace}.models.example.com"), (RATE,))
+ATTACKS = [
+    {"nginx.ingress.kubernetes.io/configuration-snippet": "return 200;"},
+    {"nginx.ingress.kubernetes.io/server-snippet": "location /x {}"},
+    {"nginx.ingress.kubernetes.io/auth-secret": "other/secret"},
+    {"nginx.org/server-snippets": "location /x {}"},
+    {"external-dns.alpha.kubernetes.io/hostname": "bank.example"},
+    {f"{RATE}\n": "1"},
+    {RATE: "1\nreturn 200;"},
+    {RATE: "1\u2028"},
+    {RATE: "x" * 5000},
+]
+
+
+def world(rules: IngressRules, **ingress: Any) -> World:
+    resource = {
+        "apiVersion": "pagoda.dev/v1alpha1",
+        "kind": "ModelDeployment",
+        "metadata": {"name": "m", "namespace": "team", "uid": "u", "generation": 1},
+        "spec": {"model": {"uri": "bundled://pagoda-tiny"}, "ingress": {"host": "a.llm.example.com", **ingress}},
+    }
+    return world_of(resource, ingress_classes=(CLASS,), ingress_rules=rules)
+
+
+def ingresses(found: Plan) -> list[dict[str, Any]]:
+    return [obj for obj in found.objects if obj["kind"] == "Ingress"]
+
+
+def condition(found: Plan, kind: str) -> dict[str, Any]:
+    return next(c for c in found.status["conditions"] if c["type"] == kind)
+
+
+@pytest.mark.parametrize("annotations", ATTACKS)
+def test_an_annotation_that_is_not_listed_is_not_written_and_the_status_names_it(annotations: dict[str, str]) -> None:
+    found = plan(world(RULES, annotations=annotations), NOW, SETTINGS)
+    assert not ingresses(found)
+    assert condition(found, "Ingress")["reason"] == condition(found, "Ready")["reason"] == "IngressNotAllowed"
+    assert next(iter(annotations)).strip()[:20] in condition(found, "Ingress")["message"]
+    assert found.status["url"] == "http://m.team.svc:8000/v1"
+
+
+@pytest.mark.parametrize("host", ["bank.example", "example.com", "xllm.example.com", "other.models.example.com"])
+def test_a_host_outside_the_suffixes_is_not_written(host: str) -> None:
+    found = plan(world(RULES, host=host), NOW, SETTINGS)
+    assert not ingresses(found) and host in condition(found, "Ingress")["message"]
+
+
+@pytest.mark.parametrize("host", ["llm.example.com", "a.b.llm.example.com", "x.team.models.example.com"])
+def test_what_is_listed_is_written(host: str) -> None:
+    (written,) = ingresses(plan(world(RULES, host=host, annotations={RATE: "5"}), NOW, SETTINGS))
+    assert written["spec"]["rules"][0]["host"] == host
+    assert written["metadata"]["annotations"][RATE] == "5"
+
+
+def test_by_default_no_host_is_allowed_and_a_star_allows_all() -> None:
+    assert not ingresses(plan(world(IngressRules()), NOW, SETTINGS))
+    assert ingresses(plan(world(IngressRules(("*",))), NOW, SETTINGS))
+
+
+@given(st.dictionaries(st.text(max_size=40), st.text(max_size=40), max_size=4))
+def test_no_annotation_but_ours_and_the_listed_reaches_an_ingress(annotations: dict[str, str]) -> None:
+    bare = ingresses(plan(world(RULES), NOW, SETTINGS))[0]["metadata"]["annotations"]
+    for written in ingresses(plan(world(RULES, annotations=annotations), NOW, SETTINGS)):
+        assert set(written["metadata"]["annotations"]) <= {*bare, RATE}
+
+
+@pytest.mark.parametrize("uri", ["bundled://pagoda-tiny", "hf://a/b", "pvc://claim/x"])
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_no_container_and_no_volume_is_without_a_limit(uri: str, gpus: int) -> None:
+    resource = world(RULES).raw
+    spec = {"model": {"uri": uri}, "resources": {"gpus": gpus}}
+    mdep = world_of({**resource, "spec": spec}).mdep
+    assert mdep is not None
+    pod = build_pod_template(mdep, SETTINGS)["spec"]
+    for container in [*pod["initContainers"], *pod["containers"]]:
+        limits, requests = container["resources"]["limits"], container["resources"]["requests"]
+        assert {"memory", "ephemeral-storage"} <= set(limits)
+        assert requests["ephemeral-storage"] == "64Mi", "else the limit would be taken for the request"
+    assert all("sizeLimit" in volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume)
