@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROMPT ?= Tell me a short story about a fox.
 RUN_FLAGS := --ask "$(PROMPT)" $(if $(ONCE),--once)
 
-.PHONY: help setup run test check format e2e e2e-full cluster-up cluster-down requirements
+.PHONY: help setup run test check audit format e2e e2e-full cluster-up cluster-down requirements
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
 
@@ -37,6 +37,12 @@ check: setup  ## lint, formatting, types, import rules, generated files
 	$(BIN)/lint-imports
 	$(BIN)/pagoda crds --check
 
+ADVISORIES := https://api.osv.dev
+audit: setup  ## known vulnerabilities of what the images are built from (says so where no advisories can be reached)
+	@curl -sS -m 10 -o /dev/null $(ADVISORIES) || { echo "== not audited: $(ADVISORIES) cannot be reached"; exit 0; }; \
+	$(BIN)/uv tool run pip-audit==2.10.1 --vulnerability-service osv --strict --disable-pip --require-hashes \
+	  $(patsubst %,-r requirements/%.txt,control server build)
+
 format: setup  ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -60,3 +66,5 @@ requirements:  ## pin the requirements again
 	for extra in control: server:--extra=server "dev:--extra=server --extra=dev"; do \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	    pyproject.toml $${extra#*:} -o requirements/$${extra%%:*}.txt; done
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  requirements/build.in -o requirements/build.txt
