@@ -11,6 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -114,6 +115,27 @@ class Namespace:
             lambda: f"{name} Ready; its status: {json.dumps(self.model(name).get('status'), indent=1)}",
         )
 
+    def ready_replicas(self, name: str) -> int:
+        return int(self.model(name).get("status", {}).get("readyReplicas", 0))
+
+    def wait_routed(self, host: str) -> None:
+        """Until nginx hands requests for this host on."""
+        look = ("curl", "-s", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Host: {host}")
+        url = f"{self.cluster.ingress_url}/v1/models"
+        wait_for(lambda: self.cluster.run(*look, url) == "200", 30, "nginx has taken the Ingress up")
+
+    @contextmanager
+    def streaming(self, name: str, host: str, *, streams: int, seconds: int) -> Iterator["Load"]:
+        """Chats streamed through nginx by the openai client meanwhile (`load.py`)."""
+        arguments = ["--host", host, "--model", name, "--streams", str(streams), "--seconds", str(seconds)]
+        command = [*self.cluster.enter, sys.executable, str(E2E / "load.py"), f"{self.cluster.ingress_url}/v1"]
+        process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True)
+        try:
+            yield Load(process, seconds)
+        finally:
+            process.kill()
+            process.wait()
+
     def wait_reason(self, name: str, reason: str, *, type_: str = "Ready", timeout: float = 90) -> str:
         """Waits until the condition is false for this reason; gives its message."""
         wait_for(
@@ -122,6 +144,19 @@ class Namespace:
             lambda: f"{type_} False for {reason}; its status: {json.dumps(self.model(name).get('status'), indent=1)}",
         )
         return str(self.condition(name, type_)["message"])
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    process: "subprocess.Popen[str]"
+    seconds: int
+
+    def wait_counts(self) -> dict[str, int]:
+        """How many answers came whole, were cut or failed; the load ends by itself."""
+        out, _ = self.process.communicate(timeout=self.seconds + 120)
+        counts: dict[str, int] = json.loads(out)
+        print(counts)
+        return counts
 
 
 def _shell(*command: str) -> None:
@@ -175,16 +210,27 @@ def wait_for_fixture() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def namespace(pagoda: Cluster, request: pytest.FixtureRequest) -> Iterator[Namespace]:
-    """A fresh namespace, gone after the test. When the test failed, it first tells what was in it."""
-    name = f"e2e-{uuid.uuid4().hex[:8]}"
-    pagoda.kubectl("create", "namespace", name)
+def make_namespace(pagoda: Cluster, request: pytest.FixtureRequest) -> Iterator[Callable[[], Namespace]]:
+    """Fresh namespaces, gone after the test. When the test failed, each first tells what was in it."""
+    made: list[Namespace] = []
+
+    def make() -> Namespace:
+        made.append(Namespace(pagoda, f"e2e-{uuid.uuid4().hex[:8]}"))
+        pagoda.kubectl("create", "namespace", made[-1].name)
+        return made[-1]
+
     try:
-        yield Namespace(pagoda, name)
+        yield make
         if getattr(request.node, "failed", False):
-            print(_tell(pagoda, name))
+            print(*(_tell(pagoda, namespace.name) for namespace in made), sep="\n")
     finally:
-        pagoda.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+        for namespace in made:
+            pagoda.kubectl("delete", "namespace", namespace.name, "--wait=false", "--ignore-not-found")
+
+
+@pytest.fixture
+def namespace(make_namespace: Callable[[], Namespace]) -> Namespace:
+    return make_namespace()
 
 
 @pytest.hookimpl(wrapper=True)
