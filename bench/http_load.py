@@ -34,6 +34,7 @@ class Load:
     tokens_in: int = CLOSED_TOKENS_IN
     tokens_out: int = CLOSED_TOKENS_OUT
     seed: int = 1
+    api_key: str = ""
 
 
 @dataclass(slots=True)
@@ -89,18 +90,19 @@ def run_part(load: Load, work: Work, index: int, processes: int, start_at: float
     return answers, time.time()
 
 
-def open_session() -> "aiohttp.ClientSession":
+def open_session(api_key: str) -> "aiohttp.ClientSession":
     import aiohttp
 
     connector = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=None)
-    return aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=2**20)
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    return aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=2**20, headers=headers)
 
 
 async def drive_streams(load: Load, prompts: list[list[int]], streams: int, start_at: float) -> list[Answer]:
     bodies = [build_body(load, prompt) for prompt in reversed(prompts)]
     answers: list[Answer] = []
-    async with open_session() as session:
+    async with open_session(load.api_key) as session:
 
         async def drive() -> None:
             while bodies:
@@ -124,7 +126,7 @@ def build_body(load: Load, prompt: list[int]) -> dict[str, Any]:
 
 
 async def ask_once(load: Load, prompt: list[int]) -> Answer:
-    async with open_session() as session:
+    async with open_session(load.api_key) as session:
         return await ask(session, load.url, build_body(load, prompt))
 
 
@@ -207,6 +209,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("model")
     add_load_arguments(parser, streams=32, requests=128)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--api-key", default="", help="sent as a Bearer token")
     args = parser.parse_args(argv)
     print(json.dumps(asdict(run_load(Load(**vars(args))))))
     return 0

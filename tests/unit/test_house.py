@@ -1,6 +1,9 @@
 """Rules of the tree that no linter knows."""
 
+import re
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -15,3 +18,15 @@ def test_requirements_are_pinned_with_hashes_and_without_addresses() -> None:
         text = path.read_text()
         assert "--hash=sha256:" in text
         assert "://" not in text, path.name
+
+
+@pytest.mark.parametrize("kind", ["control", "server"])
+def test_an_image_has_a_base_by_digest_packages_by_hash_and_a_bill_of_materials(kind: str) -> None:
+    text = (ROOT / "server_image" / f"Dockerfile.{kind}").read_text()
+    bases = [line.split()[1] for line in text.splitlines() if line.startswith("FROM ")]
+    assert re.search(r"^ARG BASE=\S+@sha256:[0-9a-f]{64}$", text, re.MULTILINE)
+    assert set(bases) <= {"${BASE}", "dependencies"}, "every stage begins at the pinned base"
+    installs = re.findall(r"pip install ([^\\\n]*)", text)
+    assert installs
+    assert all("--require-hashes" in flags or "--no-index" in flags for flags in installs)
+    assert "cyclonedx-py environment" in text and "COPY --from=code /code" in text
