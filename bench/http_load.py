@@ -15,7 +15,14 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bench.workload import CLOSED_TOKENS_IN, CLOSED_TOKENS_OUT, TEMPERATURE, Work, build_uniform
+from bench.workload import (
+    CLOSED_TOKENS_IN,
+    CLOSED_TOKENS_OUT,
+    LARGEST_TOKEN_ID,
+    TEMPERATURE,
+    Work,
+    build_uniform,
+)
 
 if TYPE_CHECKING:
     import aiohttp
@@ -35,6 +42,7 @@ class Load:
     tokens_out: int = CLOSED_TOKENS_OUT
     seed: int = 1
     api_key: str = ""
+    largest_token_id: int = LARGEST_TOKEN_ID
 
 
 @dataclass(slots=True)
@@ -71,7 +79,9 @@ class Report:
 
 def run_load(load: Load) -> Report:
     """Raises RuntimeError when no request succeeded."""
-    work = build_uniform(load.requests, load.tokens_in, load.tokens_out, seed=load.seed)
+    work = build_uniform(
+        load.requests, load.tokens_in, load.tokens_out, seed=load.seed, largest_token_id=load.largest_token_id
+    )
     processes = min(MAX_PROCESSES, load.streams)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
@@ -201,6 +211,9 @@ def add_load_arguments(parser: argparse.ArgumentParser, *, streams: int, request
     parser.add_argument("--requests", type=int, default=requests, help="in all (default %(default)s)")
     parser.add_argument("--tokens-in", type=int, default=CLOSED_TOKENS_IN, help="of a prompt (default %(default)s)")
     parser.add_argument("--tokens-out", type=int, default=CLOSED_TOKENS_OUT, help="of an answer (default %(default)s)")
+    parser.add_argument(
+        "--largest-token-id", type=int, default=LARGEST_TOKEN_ID, help="in the random prompts (default %(default)s)"
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -45,9 +45,19 @@ def build_w1(divide: int = 1) -> Work:
     return Work("W1" if divide == 1 else f"W1/{divide}", prompts, lengths)
 
 
-def build_uniform(num_prompts: int, num_prompt_tokens: int, num_output_tokens: int, *, seed: int = 1) -> Work:
+LARGEST_TOKEN_ID = 10_000
+
+
+def build_uniform(
+    num_prompts: int,
+    num_prompt_tokens: int,
+    num_output_tokens: int,
+    *,
+    seed: int = 1,
+    largest_token_id: int = LARGEST_TOKEN_ID,
+) -> Work:
     random = Random(seed)
-    prompts = [[random.randint(2, 10000) for _ in range(num_prompt_tokens)] for _ in range(num_prompts)]
+    prompts = [[random.randint(2, largest_token_id) for _ in range(num_prompt_tokens)] for _ in range(num_prompts)]
     name = f"{num_prompts} x {num_prompt_tokens} in, {num_output_tokens} out"
     return Work(name, prompts, [num_output_tokens] * num_prompts)
 

@@ -5,7 +5,6 @@ tokens, how long `/health` takes, and the most memory that gateway and fronts co
 """
 
 import argparse
-import asyncio
 import json
 import multiprocessing
 import resource
@@ -21,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.attacks.attacks import ATTACKS, Target
+from bench.attacks.attacks import ATTACKS, Target, run_attack
 from bench.http_load import Load, Report, add_load_arguments, percentile_ms, run_load
 from bench.processes import exit_on_sigterm, running
 from bench.serving import wait_until_answered
@@ -88,14 +87,6 @@ def watching(endpoint: Endpoint) -> Iterator[Watched]:
         thread.join()
 
 
-def run_attack(name: str, target: Target) -> None:
-    asyncio.run(_attack(name, target))
-
-
-async def _attack(name: str, target: Target) -> None:
-    await ATTACKS[name](target)
-
-
 @contextmanager
 def attacking(name: str | None, target: Target) -> Iterator[None]:
     if name is None:
@@ -106,6 +97,8 @@ def attacking(name: str | None, target: Target) -> Iterator[None]:
     try:
         time.sleep(SETTLE_SECONDS)
         yield
+        if not process.is_alive():
+            raise RuntimeError(f"the attack {name} ended by itself with exit code {process.exitcode}")
     finally:
         process.kill()
         process.join()
@@ -199,6 +192,7 @@ def main(argv: list[str] | None = None) -> int:
             tokens_in=args.tokens_in,
             tokens_out=args.tokens_out,
             api_key=good,
+            largest_token_id=args.largest_token_id,
         )
         run_load(load)  # warms up
         alone, seen = measure(endpoint, load, None, target)

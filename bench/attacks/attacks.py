@@ -121,3 +121,12 @@ ATTACKS: dict[str, Callable[[Target], Awaitable[None]]] = {
     "not-reading": stop_reading,
     "silent-connections": stay_silent,
 }
+
+
+def run_attack(name: str, target: Target) -> None:
+    """Attacks until the process is killed."""
+    asyncio.run(_attack(name, target))
+
+
+async def _attack(name: str, target: Target) -> None:
+    await ATTACKS[name](target)
