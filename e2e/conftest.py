@@ -6,6 +6,7 @@ kubeconfig's cluster as it is; there CONTROL_IMAGE and SERVER_IMAGE (repository:
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -231,6 +233,28 @@ def make_namespace(pagoda: Cluster, request: pytest.FixtureRequest) -> Iterator[
 @pytest.fixture
 def namespace(make_namespace: Callable[[], Namespace]) -> Namespace:
     return make_namespace()
+
+
+@pytest.fixture(autouse=True)
+def operator_log_has_no_error(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A story fails on an error in the operator's log, unless it is marked `expects_errors(pattern)`."""
+    if "pagoda" not in request.fixturenames:
+        yield
+        return
+    cluster: Cluster = request.getfixturevalue("pagoda")
+    since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    yield
+    marks = [str(mark.args[0]) for mark in request.node.iter_markers("expects_errors")]
+    errors = [line for line in _read_errors(cluster, since) if not any(re.search(mark, line) for mark in marks)]
+    if errors:
+        pytest.fail("unexpected errors in the operator's log:\n" + "\n".join(errors[:20]))
+
+
+def _read_errors(cluster: Cluster, since: str) -> list[str]:
+    logs = ("-n", SYSTEM, "logs", "-l", "app.kubernetes.io/name=pagoda", "--tail=-1", f"--since-time={since}")
+    return re.findall(
+        r"^.*level=(?:ERROR|CRITICAL).*$|^Traceback.*$", cluster.kubectl(*logs, check=False), re.MULTILINE
+    )
 
 
 @pytest.hookimpl(wrapper=True)
