@@ -7,6 +7,11 @@ from pagoda_operator.build.labels import Object, build_metadata
 from pagoda_operator.build.pod import PORT
 
 BODY_SIZE = "64m"
+RETRIED = "error timeout http_503 non_idempotent"
+"""A refusal is tried at another replica, a POST too: no answer has begun, and to ask a model twice harms nobody."""
+RETRY_SECONDS = 10
+"""From the request's arrival: a replica that goes away refuses at once, one that is overloaded after a long wait."""
+RETRY_TRIES = 3
 
 F5_ANNOTATIONS = {
     "nginx.org/proxy-buffering": "false",
@@ -14,7 +19,9 @@ F5_ANNOTATIONS = {
     "nginx.org/proxy-send-timeout": "3600s",
     "nginx.org/client-max-body-size": BODY_SIZE,
     "nginx.org/lb-method": "least_conn",
-    "nginx.org/proxy-next-upstream": "error timeout",
+    "nginx.org/proxy-next-upstream": RETRIED,
+    "nginx.org/proxy-next-upstream-tries": str(RETRY_TRIES),
+    "nginx.org/proxy-next-upstream-timeout": f"{RETRY_SECONDS}s",
 }
 INGRESS_NGINX_ANNOTATIONS = {
     "nginx.ingress.kubernetes.io/proxy-buffering": "off",
@@ -23,7 +30,9 @@ INGRESS_NGINX_ANNOTATIONS = {
     "nginx.ingress.kubernetes.io/proxy-send-timeout": "3600",
     "nginx.ingress.kubernetes.io/proxy-body-size": BODY_SIZE,
     "nginx.ingress.kubernetes.io/proxy-http-version": "1.1",
-    "nginx.ingress.kubernetes.io/proxy-next-upstream": "error timeout",
+    "nginx.ingress.kubernetes.io/proxy-next-upstream": RETRIED,
+    "nginx.ingress.kubernetes.io/proxy-next-upstream-tries": str(RETRY_TRIES),
+    "nginx.ingress.kubernetes.io/proxy-next-upstream-timeout": str(RETRY_SECONDS),
 }
 DIALECTS = {
     "nginx.org/ingress-controller": F5_ANNOTATIONS,

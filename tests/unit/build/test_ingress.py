@@ -30,3 +30,14 @@ def test_the_dialect_is_the_controllers_and_the_user_has_the_last_word(controlle
 
 def test_quantities_are_written_as_the_api_server_writes_them() -> None:
     assert [as_quantity(v) for v in (1680, 0.5, 100.25)] == ["1680", "500m", "100250m"]
+
+
+@pytest.mark.parametrize("controller", ["nginx.org/ingress-controller", "k8s.io/ingress-nginx"])
+def test_a_request_that_a_leaving_replica_refused_is_tried_at_another(controller: str) -> None:
+    ours = build_ingress(with_annotations({}), class_name="nginx", controller=controller)
+    assert ours is not None
+    said = {key.rpartition("/")[2]: value for key, value in ours["metadata"]["annotations"].items()}
+    assert {"http_503", "non_idempotent"} <= set(said["proxy-next-upstream"].split())
+    assert said["proxy-next-upstream-timeout"].rstrip("s") == "10", (
+        "a refusal after a long wait is not waited for again"
+    )
