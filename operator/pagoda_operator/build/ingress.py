@@ -1,5 +1,8 @@
 """The Ingress, in the dialect of the controller behind its class. Streams must be neither buffered nor cut.
 
+Requests are buffered, as nginx does by itself: only a whole request can be tried at another replica, and whoever sends
+slowly holds up nginx alone. `max-fails` is 0: readiness says which replicas there are, and a refusal is no failure.
+
 NB: the charts of both controllers name their class `nginx`; only `IngressClass.spec.controller` tells them apart."""
 
 from pagoda_operator.api import ModelDeployment
@@ -19,13 +22,13 @@ F5_ANNOTATIONS = {
     "nginx.org/proxy-send-timeout": "3600s",
     "nginx.org/client-max-body-size": BODY_SIZE,
     "nginx.org/lb-method": "least_conn",
+    "nginx.org/max-fails": "0",
     "nginx.org/proxy-next-upstream": RETRIED,
     "nginx.org/proxy-next-upstream-tries": str(RETRY_TRIES),
     "nginx.org/proxy-next-upstream-timeout": f"{RETRY_SECONDS}s",
 }
 INGRESS_NGINX_ANNOTATIONS = {
     "nginx.ingress.kubernetes.io/proxy-buffering": "off",
-    "nginx.ingress.kubernetes.io/proxy-request-buffering": "off",
     "nginx.ingress.kubernetes.io/proxy-read-timeout": "3600",
     "nginx.ingress.kubernetes.io/proxy-send-timeout": "3600",
     "nginx.ingress.kubernetes.io/proxy-body-size": BODY_SIZE,
