@@ -42,6 +42,11 @@ class Metrics:
         whole = Gauge(f"pagoda_gateway_{name}", text, LABELS, registry=self.registry)
         whole.labels(*self._values).set_function(read)
 
+    def counter(self, name: str, text: str, label: str) -> Callable[[str], None]:
+        """Returns what counts one more of a value of `label`."""
+        whole = Counter(f"pagoda_gateway_{name}", text, (*LABELS, label), registry=self.registry)
+        return lambda value: whole.labels(*self._values, value).inc()
+
     def count_request(self, code: int) -> None:
         self._requests.labels(*self._values, str(code)).inc()
 

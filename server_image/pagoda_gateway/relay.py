@@ -11,9 +11,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import msgspec
-from aiohttp import StreamReader, web
+from aiohttp import web
 
 from pagoda_gateway.auth import KeyRing
+from pagoda_gateway.body import Bodies
 from pagoda_gateway.drain import Drain
 from pagoda_gateway.errors import Refusal, build_error_body
 from pagoda_gateway.estimate import Estimate, estimate_request
@@ -23,6 +24,7 @@ from pagoda_gateway.queue import QueueFull, Ticket
 from pagoda_gateway.reply import HOP_HEADERS, SSE, ClientGone, Reply
 from pagoda_gateway.settings import Settings
 from pagoda_gateway.upstream import (
+    PLAIN,
     Exchange,
     UpstreamBroken,
     UpstreamUnreachable,
@@ -51,6 +53,7 @@ class Parts:
     keys: KeyRing
     drain: Drain
     metrics: Metrics
+    bodies: Bodies
 
 
 def build_headers(headers: Collection[tuple[str, str]], tenant: str) -> list[tuple[str, str]]:
@@ -60,7 +63,9 @@ def build_headers(headers: Collection[tuple[str, str]], tenant: str) -> list[tup
     kept = [
         (key, value)
         for key, value in headers
-        if key.lower() not in hidden and not key.lower().replace("_", "-").startswith("x-pagoda-")
+        if key.lower() not in hidden
+        and not key.lower().replace("_", "-").startswith("x-pagoda-")
+        and PLAIN.fullmatch(value)
     ]
     return [*kept, ("X-Pagoda-Tenant", tenant)]
 
@@ -72,6 +77,7 @@ class Relay:
         self._keys = parts.keys
         self._drain = parts.drain
         self._metrics = parts.metrics
+        self._bodies = parts.bodies
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         code = CLIENT_LEFT
@@ -103,20 +109,24 @@ class Relay:
         self._refuse_while_draining()
         if request.method == "POST":
             self._refuse_when_full()
-        body = await self._read_body(request)
-        ticket = await self._wait_turn(request, body, reply) if request.method == "POST" else None
-        try:
-            reply.close_after = self._drain.draining
-            exchange = await self._open(request, tenant, body)
-            del body  # A long answer does not hold its question.
-            return await self._hand_back(exchange, reply, arrived_at)
-        finally:
-            if ticket is not None:
-                self._gate.leave(ticket)
+        with self._bodies.open(request, tenant) as held:
+            body = await held.read()
+            ticket = await self._wait_turn(request, body, reply) if request.method == "POST" else None
+            try:
+                reply.close_after = self._drain.draining
+                exchange = await self._open(request, tenant, body)
+                del body  # A long answer does not hold its question.
+                held.let_go()
+                return await self._hand_back(exchange, reply, arrived_at)
+            finally:
+                if ticket is not None:
+                    self._gate.leave(ticket)
 
     def _admit_tenant(self, request: web.Request) -> str:
         if request.method not in METHODS:
-            raise Refusal(405, "method_not_allowed", f"{request.method} is not served.", "invalid_request_error")
+            allowed = ", ".join(METHODS)
+            message = f"Method not served here: use one of {allowed}."
+            raise Refusal(405, "method_not_allowed", message, "invalid_request_error", headers={"Allow": allowed})
         if ".." in request.path.split("/"):
             raise Refusal(404, "not_found", "No such path.", "invalid_request_error")
         tenant = self._keys.tenant_of(request.headers.get("Authorization"))
@@ -135,21 +145,6 @@ class Relay:
         if self._drain.refuses():
             self._metrics.count_rejected("draining")
             raise Refusal(503, "draining", "This replica is going away: try again.", retry_after_seconds=1, close=True)
-
-    async def _read_body(self, request: web.Request) -> bytes:
-        try:
-            if (request.content_length or 0) > self._settings.max_body_bytes:
-                raise web.HTTPRequestEntityTooLarge(self._settings.max_body_bytes, request.content_length or 0)
-            async with asyncio.timeout(self._settings.body_seconds):
-                return await read_body(request.content, self._settings.max_body_bytes)
-        except web.HTTPRequestEntityTooLarge as error:
-            self._metrics.count_rejected("body_too_large")
-            message = f"The request's body is larger than {self._settings.max_body_bytes} bytes."
-            raise Refusal(413, "body_too_large", message, "invalid_request_error", close=True) from error
-        except TimeoutError as error:
-            self._metrics.count_rejected("body_too_slow")
-            message = f"The request's body took longer than {self._settings.body_seconds:g} s."
-            raise Refusal(408, "body_too_slow", message, "invalid_request_error", close=True) from error
 
     def _refuse_when_full(self) -> None:
         """Before the body is read, so that a full queue costs no memory."""
@@ -227,17 +222,6 @@ class Relay:
         )
         self._metrics.count_rejected(code)
         return Refusal(status, code, f"{error}.".capitalize(), retry_after_seconds=UNREACHABLE_RETRY_SECONDS)
-
-
-async def read_body(content: StreamReader, limit_bytes: int) -> bytes:
-    """NB: not `request.read()`, which keeps the body as long as the request. Raises HTTPRequestEntityTooLarge."""
-    pieces, size = [], 0
-    while piece := await content.readany():
-        pieces.append(piece)
-        size += len(piece)
-        if size > limit_bytes:
-            raise web.HTTPRequestEntityTooLarge(limit_bytes, size)
-    return b"".join(pieces)
 
 
 async def read_error(exchange: Exchange) -> bytes:

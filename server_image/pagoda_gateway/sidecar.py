@@ -9,38 +9,29 @@ import math
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import msgspec
 from aiohttp import web
 
 from pagoda_gateway.auth import KeyRing
+from pagoda_gateway.body import ask_for_nothing
 from pagoda_gateway.drain import Drain
 from pagoda_gateway.errors import Refusal, build_error_response
 from pagoda_gateway.gate import Gate
+from pagoda_gateway.limits import build_admin_door, build_bodies, build_connections, build_public_door
+from pagoda_gateway.listening import Listening
 from pagoda_gateway.load import ServerLoad, ServerWatch, build_load
 from pagoda_gateway.metrics import Metrics
 from pagoda_gateway.queue import AdmissionQueue
 from pagoda_gateway.relay import Parts, Relay
-from pagoda_gateway.settings import Address, InheritedSocket, Settings
+from pagoda_gateway.settings import InheritedSocket, Settings
 from pagoda_gateway.shared_listener import SharedListener
 
 log = logging.getLogger(__name__)
 
 DEFAULT_DRAIN_SECONDS = 30.0
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-
-@web.middleware
-async def answer_in_openai_errors(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        return build_error_response(
-            Refusal(error.status, error.reason.lower().replace(" ", "_"), error.reason, "invalid_request_error")
-        )
 
 
 def build_json(status: int, value: object) -> web.Response:
@@ -65,9 +56,14 @@ class Sidecar:
         )
         self._add_gauges()
         self._tasks: list[asyncio.Task[None]] = []
-        self._runners: list[web.AppRunner] = []
+        self.bodies = build_bodies(settings, self.metrics)
+        self.connections = build_connections(settings, self.metrics)
         listen = settings.listen
-        self._shared = SharedListener(listen.fd) if isinstance(listen, InheritedSocket) else None
+        self._shared = SharedListener(listen.fd, self.connections) if isinstance(listen, InheritedSocket) else None
+        self._listening = [
+            Listening(self._build_public(), build_public_door(settings, self.connections, self.metrics)),
+            Listening(self._build_admin(), build_admin_door(settings, self.metrics)),
+        ]
         self.port = 0
         self.admin_port = 0
 
@@ -95,8 +91,9 @@ class Sidecar:
         return build_load(server, self.queue, backlog_drain_seconds=self._settings.backlog_drain_seconds)
 
     async def start(self) -> None:
-        self.port = await self._listen(self._build_public(), self._settings.listen)
-        self.admin_port = await self._listen(self._build_admin(), self._settings.admin)
+        public, admin = self._listening
+        self.port = await public.start(self._settings.listen, self._shared)
+        self.admin_port = await admin.start(self._settings.admin)
         settings = self._settings
         poll_seconds = settings.shared_poll_seconds if self._shared is not None else settings.poll_seconds
         self._tasks = [
@@ -111,20 +108,8 @@ class Sidecar:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._shared is not None:
             self._shared.close()
-        for runner in self._runners:
-            await runner.cleanup()
-
-    async def _listen(self, app: web.Application, address: Address | InheritedSocket) -> int:
-        """NB: handler_cancellation is what makes a client's disconnect reach the queue and the server."""
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=5.0)
-        await runner.setup()
-        self._runners.append(runner)
-        if isinstance(address, InheritedSocket):
-            assert self._shared is not None and runner.server is not None
-            self._shared.serve(runner.server)
-            return self._shared.port
-        await web.TCPSite(runner, address.host, address.port, backlog=1024).start()
-        return int(runner.addresses[0][1])
+        for listening in self._listening:
+            await listening.stop()
 
     def _follow_readiness(self) -> None:
         """Of gateways that share a socket only those that can serve take connections from it, and keep them."""
@@ -132,19 +117,18 @@ class Sidecar:
             return
         if self.drain.draining:
             if self.drain.refuses():
-                self._shared.close_idle()
+                self.connections.close_idle()
         elif self.server.ready():
             self._shared.resume()
         else:
             self._shared.pause()
-            self._shared.close_idle()
+            self.connections.close_idle()
 
     def _build_public(self) -> web.Application:
-        middlewares = [answer_in_openai_errors, *([self._shared.track] if self._shared is not None else [])]
-        app = web.Application(client_max_size=self._settings.max_body_bytes, middlewares=middlewares)
-        relay = Relay(Parts(self._settings, self.gate, self.keys, self.drain, self.metrics))
+        app = web.Application()
+        relay = Relay(Parts(self._settings, self.gate, self.keys, self.drain, self.metrics, self.bodies))
         self._add_own_pages(app)
-        app.router.add_route("*", "/v1/{tail:.*}", relay.__call__)
+        app.router.add_route("*", "/v1/{tail:.*}", relay.__call__, expect_handler=ask_for_nothing)
         return app
 
     def _add_own_pages(self, app: web.Application) -> None:
@@ -155,7 +139,7 @@ class Sidecar:
         app.router.add_get("/load", self._answer_load)
 
     def _build_admin(self) -> web.Application:
-        app = web.Application(middlewares=[answer_in_openai_errors])
+        app = web.Application()
         app.router.add_post("/drain", self._answer_drain)
         self._add_own_pages(app)
         return app

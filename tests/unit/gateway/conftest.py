@@ -151,12 +151,15 @@ class Client:
         return await self.session.get(f"http://127.0.0.1:{gateway.port}{path}")
 
     async def drain(self, gateway: Sidecar, seconds: float) -> aiohttp.ClientResponse:
-        return await self.session.post(f"http://127.0.0.1:{gateway.admin_port}/drain?seconds={seconds}")
+        return await self.session.post(
+            f"http://127.0.0.1:{gateway.admin_port}/drain?seconds={seconds}", headers={"X-Pagoda-Admin": "1"}
+        )
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+    headers = {"Content-Type": "application/json"}
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10), headers=headers) as session:
         yield Client(session)
 
 

@@ -43,7 +43,7 @@ async def test_drain_says_so_when_it_takes_too_long(server, start, client) -> No
 async def test_drain_refuses_seconds_that_are_no_duration(start, client, seconds: str) -> None:
     gateway = await start()
     url = f"http://127.0.0.1:{gateway.admin_port}/drain?seconds={seconds}"
-    assert (await client.session.post(url)).status == 400
+    assert (await client.session.post(url, headers={"X-Pagoda-Admin": "1"})).status == 400
     assert not gateway.drain.draining
 
 
