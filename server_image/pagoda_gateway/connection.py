@@ -6,7 +6,6 @@ repeated. It decides nothing about requests: whose time is up is `connections`' 
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, NoReturn, cast
@@ -25,10 +24,11 @@ from pagoda_gateway.errors import (
     build_bytes_refusal,
     build_error_response,
     build_raw_refusal,
+    name_place,
     read_http_error,
 )
 from pagoda_gateway.half_close import HalfClosed
-from pagoda_gateway.tcp import count_unacknowledged, is_tcp
+from pagoda_gateway.tcp import Progress, is_tcp
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Connection(web.RequestHandler):
         self._content: StreamReader = EMPTY_PAYLOAD
         """The body of the request that came last."""
         self._unread_bytes = 0
-        self._untaken_bytes = 0
+        self._progress = Progress()
         self._bad = False
         self._discarded: asyncio.Future[None] | None = None
         self._discard_bytes = LINGER_BYTES
@@ -82,8 +82,6 @@ class Connection(web.RequestHandler):
         self._at_border: Callable[[], bool] | None = None
         self._handler: Handler = server.request_handler
         self._request_handler = self._answer
-
-    # What a connection goes through
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._wire = wire = cast(asyncio.Transport, transport)
@@ -117,7 +115,6 @@ class Connection(web.RequestHandler):
         if self._wire is not None:
             self._wire.abort()
 
-    # What comes from the client
     def data_received(self, data: bytes) -> None:
         if self._discarded is not None:
             self._discard(len(data))
@@ -168,7 +165,7 @@ class Connection(web.RequestHandler):
     def _await_head(self, size: int) -> None:
         self._connections.await_head(self)
         self._hold(size)
-        if self._unread_bytes > HEAD_LIMIT_BYTES and not self._busy:
+        if self._unread_bytes > HEAD_LIMIT_BYTES:
             content = self._content
             self._refuse(431, LineTooLong("", HEAD_LIMIT_BYTES))
             self._note_messages(content)
@@ -192,8 +189,6 @@ class Connection(web.RequestHandler):
         """aiohttp reads on when it comes to the next request."""
         if self._unread_bytes > PIPELINE_LIMIT_BYTES and not self._buffer_paused:
             self._pause_reading_for_buffer()
-
-    # What goes to the client
 
     async def _handle_request(self, request: web.BaseRequest, start_time: float | None, handler: Handler) -> Any:
         if not self._messages:
@@ -235,9 +230,8 @@ class Connection(web.RequestHandler):
 
     def log_exception(self, *args: Any, exc_info: BaseException | None = None, **kw: Any) -> None:
         """Its kind and its place: what it says may be what a client wrote."""
-        place = traceback.extract_tb(exc_info.__traceback__)[-1:] if exc_info is not None else []
-        where = f"{place[0].filename.rsplit('/', 1)[-1]}:{place[0].lineno}" if place else "unknown"
-        log.error("request failed peer=%s error=%s at=%s", self._peer, type(exc_info).__name__, where)
+        kind, place = type(exc_info).__name__, name_place(exc_info)
+        log.error("request failed peer=%s error=%s at=%s", self._peer, kind, place)
 
     async def _end_request(self, request: web.BaseRequest) -> None:
         if not request.content.is_eof() or (self._bad and not self._messages):
@@ -287,11 +281,7 @@ class Connection(web.RequestHandler):
         raise ConnectionResetError("the client takes nothing")
 
     def has_progressed(self) -> bool:
-        """NB: the kernel's buffer counts too, or a slow reader behind a large one would seem to stand still."""
-        if self._wire is None or not (untaken := self._wire.get_write_buffer_size()):
-            return False
-        before, self._untaken_bytes = self._untaken_bytes, untaken + count_unacknowledged(self._wire)
-        return self._untaken_bytes != before
+        return self._wire is not None and self._progress.look(self._wire)
 
     def watch_border(self, at_border: Callable[[], bool] | None) -> None:
         """`at_border` says whether a chunked answer stands between two chunks; None: it is none, or at its end."""

@@ -3,8 +3,10 @@
 Must never carry a key, a path of this machine or a stack trace to a client.
 """
 
+import traceback
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 
 import msgspec
 from aiohttp import web
@@ -66,6 +68,12 @@ def read_http_error(error: web.HTTPException) -> Refusal:
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
     code = error.reason.lower().replace(" ", "_")
     return Refusal(error.status, code, f"{error.reason}.", "invalid_request_error", headers=headers)
+
+
+def name_place(error: BaseException | None) -> str:
+    """Where it was raised, for a log that must not repeat what it says."""
+    place = traceback.extract_tb(error.__traceback__)[-1:] if error is not None else []
+    return f"{Path(place[0].filename).name}:{place[0].lineno}" if place else "unknown"
 
 
 def build_bytes_refusal(status: int, error: BaseException | None) -> Refusal:

@@ -28,3 +28,17 @@ def count_unacknowledged(transport: asyncio.Transport) -> int:
         return int(struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
     except (AttributeError, OSError):
         return 0
+
+
+class Progress:
+    """Whether the other end takes what it was sent, between one look and the next."""
+
+    def __init__(self) -> None:
+        self._untaken_bytes = 0
+
+    def look(self, transport: asyncio.Transport) -> bool:
+        """NB: the kernel's buffer counts too, or a slow reader behind a large one would seem to stand still."""
+        if not (untaken := transport.get_write_buffer_size()):
+            return False
+        before, self._untaken_bytes = self._untaken_bytes, untaken + count_unacknowledged(transport)
+        return self._untaken_bytes != before

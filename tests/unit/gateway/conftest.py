@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import uvloop
 
 from pagoda_gateway.settings import Address, Settings
 from pagoda_gateway.sidecar import Sidecar
@@ -22,6 +23,17 @@ LOAD = {
     "capacity_source": None,
     "max_num_seqs": 7,
 }
+
+
+BOTH_LOOPS = {"test_connection", "test_half_close"}
+"""Tests of what the two event loops do differently: the gateway runs on uvloop."""
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    if item.path.stem in BOTH_LOOPS:
+        factories["uvloop"] = uvloop.new_event_loop
+    return factories
 
 
 @dataclass
