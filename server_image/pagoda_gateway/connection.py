@@ -116,10 +116,8 @@ class Connection(web.RequestHandler):
             self._wire.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._discarded is not None:
+        if self._bad or self._discarded is not None:
             self._discard(len(data))
-            return
-        if self._bad:
             return
         content, is_early = self._content, self._busy and self._content.is_eof()
         try:
@@ -230,8 +228,7 @@ class Connection(web.RequestHandler):
 
     def log_exception(self, *args: Any, exc_info: BaseException | None = None, **kw: Any) -> None:
         """Its kind and its place: what it says may be what a client wrote."""
-        kind, place = type(exc_info).__name__, name_place(exc_info)
-        log.error("request failed peer=%s error=%s at=%s", self._peer, kind, place)
+        log.error("request failed peer=%s error=%s at=%s", self._peer, type(exc_info).__name__, name_place(exc_info))
 
     async def _end_request(self, request: web.BaseRequest) -> None:
         if not request.content.is_eof() or (self._bad and not self._messages):

@@ -16,7 +16,7 @@ from aiohttp import web
 from pagoda_gateway.auth import KeyRing
 from pagoda_gateway.body import Bodies
 from pagoda_gateway.drain import Drain
-from pagoda_gateway.errors import Refusal, build_error_body
+from pagoda_gateway.errors import Refusal, build_error_body, name_place
 from pagoda_gateway.estimate import Estimate, estimate_request
 from pagoda_gateway.gate import Gate
 from pagoda_gateway.metrics import Metrics
@@ -100,8 +100,8 @@ class Relay:
             return await reply.fail(refusal)
         except ClientGone:
             raise
-        except Exception:
-            log.exception("request failed inside the gateway method=%s path=%s", request.method, request.path)
+        except Exception as error:
+            log.error("request failed inside the gateway error=%s at=%s", type(error).__name__, name_place(error))
             return await reply.fail(Refusal(500, "internal_error", "The gateway failed to handle this request."))
 
     async def _serve(self, request: web.Request, reply: Reply, arrived_at: float) -> web.StreamResponse:

@@ -23,7 +23,9 @@ ADMIN_HEADER = "X-Pagoda-Admin"
 
 
 def invalid(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Refusal:
-    return Refusal(status, code, message, "invalid_request_error", headers=headers or {})
+    """NB: who speaks another protocol has no next request to be read."""
+    close = status in (400, 405)
+    return Refusal(status, code, message, "invalid_request_error", close=close, headers=headers or {})
 
 
 def judge_head(request: web.BaseRequest) -> None:
