@@ -38,15 +38,15 @@ def add_sidecar(role: argparse.ArgumentParser) -> None:
     add("--model-name", required=True)
     add("--namespace", required=True)
     add("--model-deployment", required=True)
-    add("--max-queued", type=int, required=True, help="requests that may wait")
+    add("--max-queued", type=int, required=True, help="sequences (prompts x n) that may wait")
     add("--max-queued-tokens", type=int, required=True, help="estimated tokens that may wait")
     add("--max-wait-seconds", type=float, required=True, help="the longest wait before a 503")
     add("--backlog-drain-seconds", type=float, required=True, help="demand = served + backlog / this")
     add("--api-keys-dir", type=Path, help="one key a file, the name is the tenant; without it no key is asked")
     add("--max-body-bytes", type=int, default=4 * 1024 * 1024, help="default %(default)s")
-    add("--max-running", type=int, default=0, help="requests at the server; 0: its own max_num_seqs (default)")
+    add("--max-running", type=int, default=0, help="sequences at the server; 0: its own max_num_seqs (default)")
     add("--ping-seconds", type=float, default=15.0, help="between comments to a stream that waits, default %(default)s")
-    add("--drain-grace-seconds", type=float, default=2.0, help="requests still taken in a drain, default %(default)s")
+    add("--drain-grace-seconds", type=float, default=8.0, help="the shortest drain, default %(default)s")
 
 
 def raise_file_limit() -> None:
