@@ -116,8 +116,8 @@ class Admission:
         self._metrics.count_rejected(full.reason)
         bounds = self._gate.queue.bounds
         message = (
-            f"The request asks for {weight.sequences} sequences (prompts x n) and about {weight.tokens} tokens, more than "
-            f"may wait here ({bounds.sequences} and {bounds.tokens}), so it is taken only while nothing else runs: send "
-            "fewer prompts, a smaller n or max_tokens, or try again later."
+            f"The request asks for {weight.sequences} sequences (prompts x n) and about {weight.tokens} tokens; at "
+            f"most {bounds.sequences} and {bounds.tokens} may wait here, so it is taken only when it need not wait: "
+            "send fewer prompts, a smaller n or max_tokens, or try again later."
         )
         return Refusal(429, full.reason, message, "rate_limit_error", retry_after_seconds=full.retry_after_seconds)

@@ -1,8 +1,8 @@
 """Leaving without dropping anyone: when the gateway stops being ready, goes on taking requests, is empty, and is over.
 
-Endpoints are taken out of service late, so a draining gateway takes what still comes: until nothing is left of it, the
-grace has passed, and for a while nothing new has come. A drain never ends: a pod that began one goes away. It must never
-cut a request that was taken.
+Endpoints are taken out of service late, so a draining gateway takes what still comes: until nothing of it is left, the
+grace has passed, and for a while nothing new has come. A drain is never taken back: a pod that began one goes away. It
+must never cut a request that was taken.
 """
 
 import asyncio

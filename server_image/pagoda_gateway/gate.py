@@ -33,7 +33,7 @@ class Gate:
         return ticket.state is TicketState.RUNNING
 
     def weigh(self, ticket: Ticket, weight: Weight) -> None:
-        """Puts the exact weight of a ticket in place of its estimate. One for which that leaves no room is dismissed."""
+        """Puts a ticket's exact weight in place of its estimate, and dismisses it when there is no room for that."""
         if ticket.state is not TicketState.QUEUED:
             return
         try:

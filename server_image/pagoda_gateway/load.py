@@ -31,6 +31,7 @@ _LINE = rb"(?:#[^\r\n]*|[A-Za-z_:][A-Za-z0-9_:]*+(?:\{[^\r\n]*\})? [^\s]++(?: -?
 _PAGE = re.compile(rb"(?:%b)*+" % _LINE)
 OWN_PREFIX = b"pagoda_gateway_"
 
+
 class ServerLoad(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_second: Figure
     running: Count

@@ -27,7 +27,7 @@ class Metrics:
         )
         self._task_failures = Counter(
             "pagoda_gateway_task_failures",
-            "Tasks of the gateway that ended by an error and were started again",
+            "Tasks of the gateway that ended by an error",
             (*LABELS, "task"),
             registry=self.registry,
         )

@@ -88,10 +88,16 @@ class Sidecar:
 
     def _add_gauges(self) -> None:
         self.metrics.gauge("queued_requests", "Requests that wait here", lambda: self.queue.queued)
-        self.metrics.gauge("queued_sequences", "Their sequences: prompts x n", lambda: self.queue.queued_sequences)
-        self.metrics.gauge("queued_tokens", "Their tokens, prompts and answers", lambda: self.queue.queued_tokens)
+        self.metrics.gauge(
+            "queued_sequences", "Sequences (prompts x n) that wait here", lambda: self.queue.queued_sequences
+        )
+        self.metrics.gauge(
+            "queued_tokens", "Tokens, of prompts and answers, that wait here", lambda: self.queue.queued_tokens
+        )
         self.metrics.gauge("running_requests", "Requests at the server", lambda: self.queue.running)
-        self.metrics.gauge("running_sequences", "Slots they have there", lambda: self.queue.running_sequences)
+        self.metrics.gauge(
+            "running_sequences", "Slots of the server that are taken", lambda: self.queue.running_sequences
+        )
         self.metrics.gauge("demand_tokens_per_second", "Served and backlog; NaN when stale", self._demand)
         self.metrics.gauge("draining", "1 while this replica goes away", lambda: self.drain.draining)
         self._note_keys()

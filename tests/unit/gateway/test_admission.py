@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-INVALID = json.dumps({"error": {"message": "n is 99", "type": "invalid_request_error", "param": "n", "code": "x"}}).encode()
+INVALID = json.dumps(
+    {"error": {"message": "n is 99", "type": "invalid_request_error", "param": "n", "code": "x"}}
+).encode()
 
 
 def weighed(sequences: int, tokens: int) -> tuple[int, bytes]:
@@ -223,9 +225,9 @@ async def test_a_tenant_that_fills_the_queue_gives_way_to_another(server, start,
     gateway = await start(api_keys_dir=keys, max_queued=3)
     asked, call = await occupy(gateway, **by("alice"))
     waits = []
-    for number in range(3):
+    for _ in range(3):
         waits.append(asyncio.create_task(client.post(gateway, **by("alice"))))
-        await until(lambda: gateway.queue.queued == number + 1)
+        await until(lambda: gateway.queue.queued == len(waits))
     assert await read_code(await client.post(gateway, **by("alice"))) == "queue_full"
     waits.append(asyncio.create_task(client.post(gateway, **by("bob"))))
     let_go = await waits[2]

@@ -34,7 +34,8 @@ def test_key_names_its_tenant(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", "Bearer", "Bearer ", f"Basic {ALICE}", ALICE, "Bearer key-of-", f"Bearer {ALICE}a", "Bearer \udcff"]
+    "header",
+    [None, "", "Bearer", "Bearer ", f"Basic {ALICE}", ALICE, "Bearer key-of-", f"Bearer {ALICE}a", "Bearer \udcff"],
 )
 def test_anything_but_a_whole_key_is_refused(tmp_path: Path, header: str | None) -> None:
     write_secret(tmp_path, "..1", alice=ALICE)

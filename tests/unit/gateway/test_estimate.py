@@ -26,7 +26,7 @@ def test_every_prompt_and_every_choice_is_a_sequence_with_its_own_tokens() -> No
         ([1, 2, 3], 1),
         ([[1, 2], [3]], 2),
         (["a", "b", "c"], 3),
-        (["a \\\" , b", '"', ""], 3),
+        (['a \\" , b', '"', ""], 3),
         (["[", "]"], 2),
         ([], 1),
         ({"not": "a prompt"}, 1),
@@ -58,7 +58,8 @@ def test_choices_count_and_a_wrong_field_hides_no_other(fields: bytes, sequences
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"\xff\xfe", b'{"max_tokens": "many"}', b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"]
+    "body",
+    [b"", b"{", b"[]", b"\xff\xfe", b'{"max_tokens": "many"}', b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"],
 )
 def test_body_that_cannot_be_read_falls_back(body: bytes) -> None:
     assert estimate_request(PATH, body).tokens == len(body) // 4 + DEFAULT_OUTPUT_TOKENS

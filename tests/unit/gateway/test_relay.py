@@ -210,6 +210,34 @@ async def test_stream_that_breaks_ends_with_an_error_event(server, start, client
     assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "upstream_broken"
 
 
+async def test_a_server_that_ends_before_it_answers_is_a_502_in_words(server, start, client) -> None:
+    gateway = await start()
+    asked = asyncio.create_task(client.post(gateway))
+    for _ in range(2):
+        (await server.next_call()).writer.close()
+    refused = await asked
+    error = (await refused.json())["error"]
+    assert (refused.status, error["code"], bool(error["message"])) == (502, "upstream_broken", True)
+
+
+async def test_a_killed_server_ends_every_stream_with_an_error_event_and_frees_its_slots(
+    server, start, client, until
+) -> None:
+    gateway = await start(max_running=3)
+    asked = [asyncio.create_task(client.post(gateway, {"stream": True})) for _ in range(3)]
+    calls = [await server.next_call() for _ in asked]
+    for call in calls:
+        await call.start_stream()
+        await call.chunk(b"data: 1\n\n")
+    for call in calls:
+        call.writer.transport.abort()
+    for response in await asyncio.gather(*asked):
+        last = (await response.read()).strip().split(b"\n\n")[-1]
+        assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "upstream_broken"
+    await until(lambda: gateway.queue.running_sequences == 0)
+    assert b'reason="upstream_broken"} 3.0' in gateway.metrics.render()
+
+
 async def test_nobody_outside_speaks_for_the_gateway(server, start, client, tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "alice").write_text("sk-alice")
