@@ -24,7 +24,7 @@ POLL_TIMEOUT_SECONDS = 3.0
 METRICS_TIMEOUT_SECONDS = 2.0
 """Well under Prometheus' own scrape timeout: a server that hangs must not hide the gateway's figures."""
 LOAD_LIMIT_BYTES = 64 * 1024
-MOST_SLOTS = 65_536
+MOST_SLOTS = 1_000_000
 """More rows than any server has: a larger number would be no bound at all."""
 
 _LINE = rb"(?:#[^\r\n]*|[A-Za-z_:][A-Za-z0-9_:]*+(?:\{[^\r\n]*\})? [^\s]++(?: -?[0-9]+)?)?\n"
