@@ -16,7 +16,8 @@ from pagoda_gateway.upstream import UpstreamBroken, UpstreamUnreachable, build_r
 from pagoda_gateway.weight import Weight
 from pagoda_guard.parsing import BadInput, Count, parse_json
 
-CHECKED_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
+GENERATION_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
+"""What takes turns; the server answers anything else without its engine."""
 CHECKS_AT_ONCE = 4
 CHECK_SECONDS = 5.0
 """With the wait for one of those."""
@@ -83,8 +84,6 @@ class Checker:
 
     async def ask(self, question: Question) -> Weight | None:
         """None when the server does not say. Raises Judged."""
-        if question.path not in CHECKED_PATHS:
-            return None
         try:
             async with asyncio.timeout(CHECK_SECONDS), self._turns:
                 status, body = await self._post(question)

@@ -15,7 +15,7 @@ from aiohttp import StreamReader, web
 
 from pagoda_gateway.admission import Admission
 from pagoda_gateway.auth import KeyRing
-from pagoda_gateway.check import Judged, Question
+from pagoda_gateway.check import GENERATION_PATHS, Judged, Question
 from pagoda_gateway.drain import Drain
 from pagoda_gateway.errors import Refusal, build_error_body
 from pagoda_gateway.metrics import Metrics
@@ -105,12 +105,13 @@ class Relay:
 
     async def _serve(self, request: web.Request, reply: Reply, arrived_at: float) -> web.StreamResponse:
         tenant = self._admit_tenant(request)
-        if request.method == "POST":
+        takes_turn = request.method == "POST" and request.path in GENERATION_PATHS
+        if takes_turn:
             self._admission.refuse_when_full(tenant)
         body = await self._read_body(request)
         headers = build_headers(request.headers.items(), tenant)
         ticket = None
-        if request.method == "POST":
+        if takes_turn:
             ticket = await self._admission.take_turn(Question(tenant, request.path, headers, body), reply)
         try:
             reply.close_after = self._drain.draining

@@ -55,6 +55,16 @@ async def test_a_request_that_need_not_wait_is_not_checked(server, start, occupy
     assert server.checked == []
 
 
+async def test_what_needs_no_engine_is_answered_while_others_wait(server, start, client, occupy) -> None:
+    gateway = await start(max_queued=0)
+    asked, call = await occupy(gateway)
+    embeds = asyncio.create_task(client.session.post(f"http://127.0.0.1:{gateway.port}/v1/embeddings", data=b"{}"))
+    await (await server.next_call()).answer(INVALID, status=404)
+    assert (await embeds).status == 404
+    await call.answer()
+    await asked
+
+
 async def test_a_model_that_is_not_served_is_said_at_once(server, start, client, occupy) -> None:
     gateway = await start()
     asked, call = await occupy(gateway)
