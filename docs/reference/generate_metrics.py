@@ -88,6 +88,8 @@ def gateway_page() -> str:
     metrics = sidecar.metrics
     metrics.count_request(200)
     metrics.count_rejected("queue_full")
+    metrics.count_check("weighed")
+    metrics.count_task_failure("server_watch")
     return metrics.render().decode()
 
 

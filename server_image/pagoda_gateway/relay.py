@@ -13,14 +13,13 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp import web
 
+from pagoda_gateway.admission import Admission
 from pagoda_gateway.auth import KeyRing
 from pagoda_gateway.body import Bodies
+from pagoda_gateway.check import GENERATION_PATHS, Judged, Question
 from pagoda_gateway.drain import Drain
 from pagoda_gateway.errors import Refusal, build_error_body, name_place
-from pagoda_gateway.estimate import Estimate, estimate_request
-from pagoda_gateway.gate import Gate
 from pagoda_gateway.metrics import Metrics
-from pagoda_gateway.queue import QueueFull, Ticket
 from pagoda_gateway.reply import HOP_HEADERS, SSE, ClientGone, Reply
 from pagoda_gateway.settings import Settings
 from pagoda_gateway.upstream import (
@@ -41,6 +40,7 @@ BROKEN_ATTEMPTS = 2
 """Fewer: a request that the server saw may be what broke it."""
 ATTEMPT_PAUSE_SECONDS = 0.1
 UNREACHABLE_RETRY_SECONDS = 2
+KEYS_RETRY_SECONDS = 10
 ERROR_LIMIT_BYTES = 64 * 1024
 NOT_RELAYED = HOP_HEADERS | {"authorization", "content-length", "content-encoding", "expect"}
 METHODS = ("GET", "POST", "DELETE")
@@ -49,7 +49,7 @@ METHODS = ("GET", "POST", "DELETE")
 @dataclass(frozen=True, slots=True)
 class Parts:
     settings: Settings
-    gate: Gate
+    admission: Admission
     keys: KeyRing
     drain: Drain
     metrics: Metrics
@@ -73,7 +73,7 @@ def build_headers(headers: Collection[tuple[str, str]], tenant: str) -> list[tup
 class Relay:
     def __init__(self, parts: Parts) -> None:
         self._settings = parts.settings
-        self._gate = parts.gate
+        self._admission = parts.admission
         self._keys = parts.keys
         self._drain = parts.drain
         self._metrics = parts.metrics
@@ -81,10 +81,10 @@ class Relay:
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         code = CLIENT_LEFT
-        with self._drain.track():
+        with self._drain.track() as taken:
             reply = Reply(request)
             try:
-                response = await self._answer(request, reply)
+                response = await self._answer(request, reply, taken=taken)
                 code = response.status
                 return response
             except ClientGone as gone:
@@ -92,12 +92,17 @@ class Relay:
             finally:
                 self._metrics.count_request(code)
 
-    async def _answer(self, request: web.Request, reply: Reply) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, reply: Reply, *, taken: bool) -> web.StreamResponse:
         arrived_at = time.monotonic()
+        reply.close_after = self._drain.draining
         try:
+            if not taken:
+                raise self._refuse_after_drain()
             return await self._serve(request, reply, arrived_at)
         except Refusal as refusal:
             return await reply.fail(refusal)
+        except Judged as judged:
+            return await self._pass_on(judged, reply)
         except ClientGone:
             raise
         except Exception as error:
@@ -106,21 +111,32 @@ class Relay:
 
     async def _serve(self, request: web.Request, reply: Reply, arrived_at: float) -> web.StreamResponse:
         tenant = self._admit_tenant(request)
-        self._refuse_while_draining()
-        if request.method == "POST":
-            self._refuse_when_full()
+        takes_turn = request.method == "POST" and request.path in GENERATION_PATHS
+        if takes_turn:
+            self._admission.refuse_when_full(tenant)
+        headers = build_headers(request.headers.items(), tenant)
         with self._bodies.open(request, tenant) as held:
             body = await held.read()
-            ticket = await self._wait_turn(request, body, reply) if request.method == "POST" else None
+            ticket = None
+            if takes_turn:
+                ticket = await self._admission.take_turn(Question(tenant, request.path, headers, body), reply)
             try:
                 reply.close_after = self._drain.draining
-                exchange = await self._open(request, tenant, body)
+                exchange = await self._open(request, headers, body)
                 del body  # A long answer does not hold its question.
                 held.let_go()
                 return await self._hand_back(exchange, reply, arrived_at)
             finally:
                 if ticket is not None:
-                    self._gate.leave(ticket)
+                    self._admission.leave(ticket)
+
+    async def _pass_on(self, judged: Judged, reply: Reply) -> web.StreamResponse:
+        if reply.committed:
+            return await reply.fail_event(judged.body)
+        response = web.Response(status=judged.status, body=judged.body, content_type="application/json")
+        if self._drain.draining:
+            response.force_close()
+        return response
 
     def _admit_tenant(self, request: web.Request) -> str:
         if request.method not in METHODS:
@@ -129,6 +145,10 @@ class Relay:
             raise Refusal(405, "method_not_allowed", message, "invalid_request_error", headers={"Allow": allowed})
         if ".." in request.path.split("/"):
             raise Refusal(404, "not_found", "No such path.", "invalid_request_error")
+        if not self._keys.readable:
+            self._metrics.count_rejected("keys_unavailable")
+            message = "API keys cannot be read at present: try again later."
+            raise Refusal(503, "keys_unavailable", message, retry_after_seconds=KEYS_RETRY_SECONDS)
         tenant = self._keys.tenant_of(request.headers.get("Authorization"))
         if tenant is None:
             self._metrics.count_rejected("unauthorized")
@@ -141,51 +161,10 @@ class Relay:
             )
         return tenant
 
-    def _refuse_while_draining(self) -> None:
-        if self._drain.refuses():
-            self._metrics.count_rejected("draining")
-            raise Refusal(503, "draining", "This replica is going away: try again.", retry_after_seconds=1, close=True)
-
-    def _refuse_when_full(self) -> None:
-        """Before the body is read, so that a full queue costs no memory."""
-        try:
-            self._gate.queue.check(0)
-        except QueueFull as full:
-            raise self._full_refusal(full) from full
-
-    def _enter(self, estimate: Estimate) -> Ticket:
-        try:
-            return self._gate.enter(estimate.tokens)
-        except QueueFull as full:
-            raise self._full_refusal(full) from full
-
-    def _full_refusal(self, full: QueueFull) -> Refusal:
-        self._metrics.count_rejected(full.reason)
-        message = f"The queue is full ({full.reason}): try again later."
-        return Refusal(429, full.reason, message, "rate_limit_error", retry_after_seconds=full.retry_after_seconds)
-
-    async def _wait_turn(self, request: web.Request, body: bytes, reply: Reply) -> Ticket:
-        estimate = estimate_request(request.path, body)
-        ticket = self._enter(estimate)
-        try:
-            await self._wait(ticket, reply, ping=estimate.stream)
-        except BaseException:
-            self._gate.leave(ticket)
-            raise
-        return ticket
-
-    async def _wait(self, ticket: Ticket, reply: Reply, *, ping: bool) -> None:
-        deadline = ticket.arrived_at + self._settings.max_wait_seconds
-        while (left := deadline - time.monotonic()) > 0:
-            seconds = min(left, self._settings.ping_seconds) if ping else left
-            if await self._gate.wait(ticket, seconds=seconds):
-                self._metrics.queue_wait_seconds.observe(time.monotonic() - ticket.arrived_at)
-                return
-            if ping and time.monotonic() < deadline:
-                await reply.ping()
-        self._metrics.count_rejected("wait_exceeded")
-        message = f"No turn within {self._settings.max_wait_seconds:g} s: try again later."
-        raise Refusal(503, "wait_exceeded", message, retry_after_seconds=self._gate.queue.retry_after_seconds())
+    def _refuse_after_drain(self) -> Refusal:
+        self._metrics.count_rejected("draining")
+        message = "This replica is going away: try again."
+        return Refusal(503, "draining", message, retry_after_seconds=1, close=True)
 
     async def _hand_back(self, exchange: Exchange, reply: Reply, arrived_at: float) -> web.StreamResponse:
         def note_first_byte() -> None:
@@ -203,8 +182,7 @@ class Relay:
         finally:
             exchange.close()
 
-    async def _open(self, request: web.Request, tenant: str, body: bytes) -> Exchange:
-        headers = build_headers(request.headers.items(), tenant)
+    async def _open(self, request: web.Request, headers: list[tuple[str, str]], body: bytes) -> Exchange:
         head = build_request_head(request.method, request.rel_url.raw_path_qs, headers, len(body))
         for attempt in range(1, ATTEMPTS + 1):
             try:

@@ -58,17 +58,20 @@ class Settings:
     namespace: str
     model_deployment: str
     max_queued: int
+    """Sequences: a request counts once for each of its prompts x n."""
     max_queued_tokens: int
     max_wait_seconds: float
     backlog_drain_seconds: float
     api_keys_dir: Path | None = None
-    """None: no authentication. An empty directory: everyone is refused."""
+    """None: no authentication. An empty directory, or one that cannot be read any more: everyone is refused."""
     max_body_bytes: int = 4 * 1024 * 1024
     max_running: int = 0
-    """0: what the server says in `max_num_seqs`."""
+    """Sequences at the server. 0: what it says in `max_num_seqs`."""
     ping_seconds: float = 15.0
-    drain_grace_seconds: float = 2.0
-    """How long new requests are still taken after a drain began: other nodes learn of the unready endpoint late."""
+    drain_grace_seconds: float = 8.0
+    """The shortest drain; new requests are taken until it ends, as other nodes learn late of an unready endpoint."""
+    shared_drain_grace_seconds: float = 2.0
+    """At most so long at a shared socket, which is left at once: for the connections that are still open."""
     poll_seconds: float = 1.0
     shared_poll_seconds: float = 0.2
     """Instead, at a shared socket: until it is seen that the server is gone, requests are taken and refused."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import msgspec
 from aiohttp import web
 
+from pagoda_gateway.admission import Admission
 from pagoda_gateway.auth import KeyRing
 from pagoda_gateway.body import ask_for_nothing
 from pagoda_gateway.drain import Drain
@@ -23,14 +24,18 @@ from pagoda_gateway.limits import build_admin_door, build_bodies, build_connecti
 from pagoda_gateway.listening import Listening
 from pagoda_gateway.load import ServerLoad, ServerWatch, build_load
 from pagoda_gateway.metrics import Metrics
+from pagoda_gateway.pulse import Pulse
 from pagoda_gateway.queue import AdmissionQueue
 from pagoda_gateway.relay import Parts, Relay
 from pagoda_gateway.settings import InheritedSocket, Settings
 from pagoda_gateway.shared_listener import SharedListener
+from pagoda_guard.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
 DEFAULT_DRAIN_SECONDS = 30.0
+SLOTS_OF_AN_UNKNOWN_SERVER = 16
+"""Where a server is ready but says nothing of its size that can be read."""
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -49,17 +54,18 @@ class Sidecar:
         )
         self.gate = Gate(self.queue)
         self.keys = KeyRing(settings.api_keys_dir)
-        self.drain = Drain(grace_seconds=settings.drain_grace_seconds, clock=time.monotonic)
         self.server = ServerWatch(settings.upstream, on_load=self._take_load, clock=clock)
         self.metrics = Metrics(
             namespace=settings.namespace, model_deployment=settings.model_deployment, model_name=settings.model_name
         )
-        self._add_gauges()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._pulse = Pulse(clock=clock)
+        self._tasks = Tasks(count=self.metrics.count_task_failure)
         self.bodies = build_bodies(settings, self.metrics)
         self.connections = build_connections(settings, self.metrics)
         listen = settings.listen
         self._shared = SharedListener(listen.fd, self.connections) if isinstance(listen, InheritedSocket) else None
+        self.drain = Drain(grace_seconds=self._find_grace_seconds(), clock=time.monotonic)
+        self._add_gauges()
         self._listening = [
             Listening(self._build_public(), build_public_door(settings, self.connections, self.metrics)),
             Listening(self._build_admin(), build_admin_door(settings, self.metrics)),
@@ -67,16 +73,34 @@ class Sidecar:
         self.port = 0
         self.admin_port = 0
 
+    def _find_grace_seconds(self) -> float:
+        settings = self._settings
+        longest = math.inf if self._shared is None else settings.shared_drain_grace_seconds
+        return min(settings.drain_grace_seconds, longest)
+
     def _take_load(self, load: ServerLoad) -> None:
         if not self._settings.max_running:
             self.gate.resize(load.max_num_seqs)
 
     def _add_gauges(self) -> None:
         self.metrics.gauge("queued_requests", "Requests that wait here", lambda: self.queue.queued)
-        self.metrics.gauge("queued_tokens", "Estimated tokens that wait here", lambda: self.queue.queued_tokens)
+        self.metrics.gauge(
+            "queued_sequences", "Sequences (prompts x n) that wait here", lambda: self.queue.queued_sequences
+        )
+        self.metrics.gauge(
+            "queued_tokens", "Tokens, of prompts and answers, that wait here", lambda: self.queue.queued_tokens
+        )
         self.metrics.gauge("running_requests", "Requests at the server", lambda: self.queue.running)
+        self.metrics.gauge(
+            "running_sequences", "Slots of the server that are taken", lambda: self.queue.running_sequences
+        )
         self.metrics.gauge("demand_tokens_per_second", "Served and backlog; NaN when stale", self._demand)
         self.metrics.gauge("draining", "1 while this replica goes away", lambda: self.drain.draining)
+        self._note_keys()
+
+    def _note_keys(self) -> None:
+        for reason, count in self.keys.count_refused().items():
+            self.metrics.set_keys_refused(reason, count)
 
     def _demand(self) -> float:
         load = self._load()
@@ -96,27 +120,37 @@ class Sidecar:
         self.admin_port = await admin.start(self._settings.admin)
         settings = self._settings
         poll_seconds = settings.shared_poll_seconds if self._shared is not None else settings.poll_seconds
-        self._tasks = [
-            asyncio.create_task(self.server.watch(poll_seconds, self._follow_readiness)),
-            asyncio.create_task(self.keys.watch(settings.keys_poll_seconds)),
-        ]
+        self._pulse.beat("server_watch")
+        self._tasks.keep("server_watch", lambda: self.server.watch(poll_seconds, self._after_poll))
+        if settings.api_keys_dir is not None:
+            self._pulse.beat("keys_watch")
+            self._tasks.keep("keys_watch", lambda: self.keys.watch(settings.keys_poll_seconds, self._after_keys))
         log.info("gateway listens port=%d admin_port=%d", self.port, self.admin_port)
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
         if self._shared is not None:
             self._shared.close()
         for listening in self._listening:
             await listening.stop()
+
+    def _after_poll(self) -> None:
+        """NB: that the server's size is unknown is no reason to turn everyone away."""
+        if self.server.ready() and not self.queue.slots:
+            self.gate.resize(SLOTS_OF_AN_UNKNOWN_SERVER)
+        self._follow_readiness()
+        self._pulse.beat("server_watch")
+
+    def _after_keys(self) -> None:
+        self._note_keys()
+        self._pulse.beat("keys_watch")
 
     def _follow_readiness(self) -> None:
         """Of gateways that share a socket only those that can serve take connections from it, and keep them."""
         if self._shared is None:
             return
         if self.drain.draining:
-            if self.drain.refuses():
+            if not self.drain.grace_left_seconds():
                 self.connections.close_idle()
         elif self.server.ready():
             self._shared.resume()
@@ -126,7 +160,8 @@ class Sidecar:
 
     def _build_public(self) -> web.Application:
         app = web.Application()
-        relay = Relay(Parts(self._settings, self.gate, self.keys, self.drain, self.metrics, self.bodies))
+        admission = Admission(self._settings, self.gate, self.metrics, self._tasks)
+        relay = Relay(Parts(self._settings, admission, self.keys, self.drain, self.metrics, self.bodies))
         self._add_own_pages(app)
         app.router.add_route("*", "/v1/{tail:.*}", relay.__call__, expect_handler=ask_for_nothing)
         return app
@@ -145,6 +180,8 @@ class Sidecar:
         return app
 
     async def _answer_health(self, request: web.Request) -> web.Response:
+        if stalled := self._pulse.find_stalled():
+            return build_json(503, {"status": "stalled", "loops": stalled})
         return build_json(200, {"status": "ok"})
 
     async def _answer_ready(self, request: web.Request) -> web.Response:
@@ -176,9 +213,11 @@ class Sidecar:
             async with asyncio.timeout(seconds):
                 await self.drain.wait_empty()
         except TimeoutError:
-            left = {"queued": self.queue.queued, "running": self.queue.running, "in_flight": self.drain.in_flight}
-            return build_json(504, {"drained": False, **left})
-        return build_json(200, {"drained": True})
+            self.drain.end()
+        if not self.drain.in_flight:
+            return build_json(200, {"drained": True})
+        left = {"queued": self.queue.queued, "running": self.queue.running, "in_flight": self.drain.in_flight}
+        return build_json(504, {"drained": False, **left})
 
     def begin_drain(self) -> None:
         """NB: a shared port is left at once, as no endpoint list lags behind; its clients have the grace to leave."""

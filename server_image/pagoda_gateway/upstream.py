@@ -242,10 +242,10 @@ async def read_page(exchange: Exchange, limit_bytes: int) -> bytes:
     return bytes(page.raw)
 
 
-async def fetch(socket: Path, path: str) -> tuple[int, bytes]:
+async def fetch(socket: Path, path: str, limit_bytes: int) -> tuple[int, bytes]:
     """A small GET, whole: for the server's own pages, not for relaying."""
     exchange = await open_exchange(socket, build_request_head("GET", path, [("Host", "server")], 0))
     try:
-        return exchange.head.status, await read_page(exchange, PAGE_LIMIT_BYTES)
+        return exchange.head.status, await read_page(exchange, limit_bytes)
     finally:
         exchange.close()

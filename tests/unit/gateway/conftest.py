@@ -75,6 +75,10 @@ class FakeServer:
         self.ready_status = 200
         self.metrics_page: bytes | None = b""
         """None: it takes the question and never answers."""
+        self.hangs = False
+        self.verdict: tuple[int, bytes] | None = (404, b"")
+        """What it says of a request before its turn; None: it takes the question and never answers."""
+        self.checked: list[Call] = []
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -94,12 +98,17 @@ class FakeServer:
         method, target, _ = first.split(" ")
         headers = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
         call = Call(method, target, headers, await reader.readexactly(int(headers.get("content-length", 0))), writer)
-        if target == "/ready":
+        if self.hangs:
+            await reader.read()
+        elif target == "/ready":
             await call.answer(status=self.ready_status)
         elif target == "/load":
-            await call.answer(json.dumps(self.load).encode())
+            await call.answer(self.load if isinstance(self.load, bytes) else json.dumps(self.load).encode())
         elif target == "/metrics" and self.metrics_page is not None:
             await call.answer(self.metrics_page, content_type="text/plain")
+        elif target.startswith("/check/") and self.verdict is not None:
+            self.checked.append(call)
+            await call.answer(self.verdict[1], status=self.verdict[0])
         else:
             await self.calls.put(call)
             with suppress(ConnectionError):
