@@ -83,9 +83,13 @@ def gateway_page() -> str:
         max_wait_seconds=1,
         backlog_drain_seconds=1,
     )
-    metrics = Sidecar(settings).metrics
+    sidecar = Sidecar(settings)
+    sidecar.connections.note_stalled()
+    metrics = sidecar.metrics
     metrics.count_request(200)
     metrics.count_rejected("queue_full")
+    metrics.count_check("weighed")
+    metrics.count_task_failure("server_watch")
     return metrics.render().decode()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-from pagoda_gateway.settings import Address, Settings, parse_listen
+from pagoda_gateway.settings import Address, Settings, parse_hosts, parse_listen
 from pagoda_gateway.sidecar import run_sidecar
 
 log = logging.getLogger(__name__)
@@ -38,15 +38,22 @@ def add_sidecar(role: argparse.ArgumentParser) -> None:
     add("--model-name", required=True)
     add("--namespace", required=True)
     add("--model-deployment", required=True)
-    add("--max-queued", type=int, required=True, help="requests that may wait")
+    add("--max-queued", type=int, required=True, help="sequences (prompts x n) that may wait")
     add("--max-queued-tokens", type=int, required=True, help="estimated tokens that may wait")
     add("--max-wait-seconds", type=float, required=True, help="the longest wait before a 503")
     add("--backlog-drain-seconds", type=float, required=True, help="demand = served + backlog / this")
     add("--api-keys-dir", type=Path, help="one key a file, the name is the tenant; without it no key is asked")
     add("--max-body-bytes", type=int, default=4 * 1024 * 1024, help="default %(default)s")
-    add("--max-running", type=int, default=0, help="requests at the server; 0: its own max_num_seqs (default)")
+    add("--max-body-bytes-total", type=int, default=64 * 1024 * 1024, help="of all at once, default %(default)s")
+    add("--body-seconds", type=float, default=60.0, help="to send a body; more if sent steadily, default %(default)s")
+    add("--header-seconds", type=float, default=30.0, help="to send a request's head, default %(default)s")
+    add("--idle-seconds", type=float, default=75.0, help="a connection without a request, default %(default)s")
+    add("--stalled-seconds", type=float, default=60.0, help="a client that takes nothing, default %(default)s")
+    add("--max-connections", type=int, default=0, help="0: 16384, or half the open-files limit if less (default)")
+    add("--allowed-hosts", type=parse_hosts, help="NAME,NAME: refuse other Host and Origin; without it any is taken")
+    add("--max-running", type=int, default=0, help="sequences at the server; 0: its own max_num_seqs (default)")
     add("--ping-seconds", type=float, default=15.0, help="between comments to a stream that waits, default %(default)s")
-    add("--drain-grace-seconds", type=float, default=2.0, help="requests still taken in a drain, default %(default)s")
+    add("--drain-grace-seconds", type=float, default=8.0, help="the shortest drain, default %(default)s")
 
 
 def raise_file_limit() -> None:

@@ -3,10 +3,17 @@
 Must never carry a key, a path of this machine or a stack trace to a client.
 """
 
+import traceback
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+
+HEADERS_LIMIT = 100
+LINE_LIMIT_BYTES = 8190
 
 
 @dataclass(eq=False)
@@ -43,3 +50,35 @@ def build_error_response(refusal: Refusal) -> web.Response:
     if refusal.close:
         response.force_close()
     return response
+
+
+def build_raw_refusal(refusal: Refusal) -> bytes:
+    """The whole answer, for a connection that is not worth a parser."""
+    body = build_error_body(refusal)
+    retry_after = f"Retry-After: {refusal.retry_after_seconds}\r\n" if refusal.retry_after_seconds else ""
+    head = (
+        f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n{retry_after}Connection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def read_http_error(error: web.HTTPException) -> Refusal:
+    """aiohttp's own refusals, those of its router, in our shape; a 405 says what is allowed."""
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+    code = error.reason.lower().replace(" ", "_")
+    return Refusal(error.status, code, f"{error.reason}.", "invalid_request_error", headers=headers)
+
+
+def name_place(error: BaseException | None) -> str:
+    """Where it was raised, for a log that must not repeat what it says."""
+    place = traceback.extract_tb(error.__traceback__)[-1:] if error is not None else []
+    return f"{Path(place[0].filename).name}:{place[0].lineno}" if place else "unknown"
+
+
+def build_bytes_refusal(status: int, error: BaseException | None) -> Refusal:
+    """Of bytes that are no request. NB: never with the error's own words, which repeat them."""
+    if status == 431 or isinstance(error, LineTooLong) or "Too many headers" in str(error):
+        message = f"The request's head is too large: {HEADERS_LIMIT} lines, each at most {LINE_LIMIT_BYTES} bytes."
+        return Refusal(431, "head_too_large", message, "invalid_request_error", close=True)
+    return Refusal(400, "bad_request", "This is not a valid HTTP/1.1 request.", "invalid_request_error", close=True)

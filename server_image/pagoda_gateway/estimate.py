@@ -1,38 +1,84 @@
-"""A guess at a request's tokens before any tokenizer saw it: enough to bound a queue, never to bill or truncate.
+"""A guess at a request's sequences and tokens before any tokenizer saw it: enough to bound a queue, never to bill.
 
-A body that cannot be read falls back to the default; its error is the server's to tell.
+Any bytes give an estimate, by work bounded by their number. A body or a field that cannot be read counts as the
+default; its error is the server's to tell.
 """
 
+import re
 from dataclasses import dataclass
+from itertools import islice
 
 import msgspec
+
+from pagoda_gateway.weight import Weight
+from pagoda_guard.parsing import BadInput, parse_json
 
 BYTES_PER_TOKEN = 4
 DEFAULT_OUTPUT_TOKENS = 256
 MOST_OUTPUT_TOKENS = 131_072
 """A client's wish is not trusted further than this: it would show as demand."""
+MOST_PROMPTS = 1024
+MOST_CHOICES = 1024
+"""Beyond what a server takes in one request; the rest is not counted."""
+NUMBER_LIMIT_BYTES = 64
+
+_LIST_OF = re.compile(rb'\s*\[\s*(["\[])')
+_TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_ABSENT = msgspec.Raw(b"null")
 
 
 class _Body(msgspec.Struct):
-    stream: bool | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
+    """Each field is read by itself, so that one wrong field does not hide what the others ask for."""
+
+    stream: msgspec.Raw = _ABSENT
+    max_tokens: msgspec.Raw = _ABSENT
+    max_completion_tokens: msgspec.Raw = _ABSENT
+    prompt: msgspec.Raw = _ABSENT
+    n: msgspec.Raw = _ABSENT
+    best_of: msgspec.Raw = _ABSENT
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
+    sequences: int
     tokens: int
+    """Of all sequences: each has its prompt and its answer."""
     stream: bool
+
+    @property
+    def weight(self) -> Weight:
+        return Weight(self.sequences, self.tokens)
 
 
 def estimate_request(path: str, body: bytes) -> Estimate:
     prompt_tokens = len(body) // BYTES_PER_TOKEN
     try:
-        fields = msgspec.json.decode(body, type=_Body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Estimate(tokens=prompt_tokens + DEFAULT_OUTPUT_TOKENS, stream=False)
+        fields = parse_json(body, _Body, limit_bytes=len(body))
+    except BadInput:
+        return Estimate(sequences=1, tokens=prompt_tokens + DEFAULT_OUTPUT_TOKENS, stream=False)
     if path.endswith("/embeddings"):
-        return Estimate(tokens=prompt_tokens, stream=False)
-    wish = fields.max_completion_tokens if fields.max_completion_tokens is not None else fields.max_tokens
-    output_tokens = DEFAULT_OUTPUT_TOKENS if wish is None else min(max(wish, 0), MOST_OUTPUT_TOKENS)
-    return Estimate(tokens=prompt_tokens + output_tokens, stream=bool(fields.stream))
+        return Estimate(sequences=1, tokens=prompt_tokens, stream=False)
+    choices = min(max(read_number(fields.n, 1), read_number(fields.best_of, 1), 1), MOST_CHOICES)
+    sequences = choices * count_prompts(bytes(fields.prompt))
+    wish = read_number(fields.max_completion_tokens, read_number(fields.max_tokens, DEFAULT_OUTPUT_TOKENS))
+    output_tokens = min(max(wish, 0), MOST_OUTPUT_TOKENS)
+    tokens = choices * prompt_tokens + sequences * output_tokens
+    return Estimate(sequences=sequences, tokens=tokens, stream=bytes(fields.stream) == b"true")
+
+
+def read_number(raw: msgspec.Raw, default: int) -> int:
+    """A whole number, also when it is written as 2.0; anything else counts as the default."""
+    try:
+        return int(parse_json(bytes(raw), int | float, limit_bytes=NUMBER_LIMIT_BYTES))  # type: ignore[arg-type]
+    except BadInput:
+        return default
+
+
+def count_prompts(prompt: bytes) -> int:
+    """One, or of a list of texts or of lists of token ids as many as it holds. `prompt` is valid JSON."""
+    kind = _LIST_OF.match(prompt)
+    if kind is None:
+        return 1
+    if kind[1] == b"[":
+        return min(prompt.count(b"[") - 1, MOST_PROMPTS)
+    return sum(1 for _ in islice(_TEXT.finditer(prompt), MOST_PROMPTS))

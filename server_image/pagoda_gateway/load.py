@@ -5,13 +5,16 @@ Stale figures are an error, never zero: a zero would scale a busy model down.
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from pagoda_gateway.queue import AdmissionQueue
-from pagoda_gateway.upstream import UpstreamBroken, UpstreamUnreachable, fetch
+from pagoda_gateway.upstream import PAGE_LIMIT_BYTES, UpstreamBroken, UpstreamUnreachable, fetch
+from pagoda_guard.parsing import Count, Figure, parse_json
 
 log = logging.getLogger(__name__)
 
@@ -20,16 +23,23 @@ READY_STALE_SECONDS = 5.0
 POLL_TIMEOUT_SECONDS = 3.0
 METRICS_TIMEOUT_SECONDS = 2.0
 """Well under Prometheus' own scrape timeout: a server that hangs must not hide the gateway's figures."""
+LOAD_LIMIT_BYTES = 64 * 1024
+MOST_SLOTS = 1_000_000
+"""More rows than any server has: a larger number would be no bound at all."""
+
+_LINE = rb"(?:#[^\r\n]*|[A-Za-z_:][A-Za-z0-9_:]*+(?:\{[^\r\n]*\})? [^\s]++(?: -?[0-9]+)?)?\n"
+_PAGE = re.compile(rb"(?:%b)*+" % _LINE)
+OWN_PREFIX = b"pagoda_gateway_"
 
 
 class ServerLoad(msgspec.Struct, frozen=True, kw_only=True):
-    tokens_per_second: float
-    running: int
-    waiting: int
-    backlog_tokens: int | float
-    capacity_tokens_per_second: float | None
-    max_num_seqs: int
-    capacity_source: str | None = None
+    tokens_per_second: Figure
+    running: Count
+    waiting: Count
+    backlog_tokens: Count | Figure
+    capacity_tokens_per_second: Figure | None
+    max_num_seqs: Annotated[int, msgspec.Meta(ge=1, le=MOST_SLOTS)]
+    capacity_source: Annotated[str, msgspec.Meta(max_length=64)] | None = None
 
 
 def build_load(server: ServerLoad, queue: AdmissionQueue, *, backlog_drain_seconds: float) -> dict[str, object]:
@@ -41,6 +51,18 @@ def build_load(server: ServerLoad, queue: AdmissionQueue, *, backlog_drain_secon
         "queued_tokens": queue.queued_tokens,
         "demand_tokens_per_second": server.tokens_per_second + backlog_tokens / backlog_drain_seconds,
     }
+
+
+def is_metrics_page(raw: bytes) -> bool:
+    """True for lines that Prometheus can read and that are not named like the gateway's own.
+
+    NB: it ends up on one page with the gateway's figures, and one bad line would lose them all.
+    """
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return _PAGE.fullmatch(raw) is not None and OWN_PREFIX not in raw
 
 
 class ServerWatch:
@@ -75,30 +97,31 @@ class ServerWatch:
         except UpstreamUnreachable as error:
             self._ready_at = None
             self._report(str(error))
-        except (UpstreamBroken, TimeoutError, msgspec.DecodeError) as error:
+        except (UpstreamBroken, TimeoutError, ValueError) as error:
             self._report(str(error) or "timed out")
         else:
             self._report(None)
 
     async def read_metrics(self) -> bytes | None:
-        """The server's own page, whole; None when it does not answer in time."""
+        """The server's own page, whole; None when it does not answer in time, or not with such a page."""
         try:
             async with asyncio.timeout(METRICS_TIMEOUT_SECONDS):
-                status, page = await fetch(self._socket, "/metrics")
-        except (UpstreamUnreachable, UpstreamBroken, TimeoutError):
+                status, page = await fetch(self._socket, "/metrics", PAGE_LIMIT_BYTES)
+        except (UpstreamUnreachable, UpstreamBroken, TimeoutError, ValueError):
             return None
-        return page if status == 200 else None
+        return page if status == 200 and is_metrics_page(page) else None
 
     async def _read_ready(self) -> None:
-        status, _ = await fetch(self._socket, "/ready")
+        status, _ = await fetch(self._socket, "/ready", LOAD_LIMIT_BYTES)
         self._ready_at = self._clock() if status == 200 else None
 
     async def _read_load(self) -> None:
-        status, body = await fetch(self._socket, "/load")
+        status, body = await fetch(self._socket, "/load", LOAD_LIMIT_BYTES)
         if status != 200:
             raise UpstreamBroken(f"/load answered {status}")
-        self._load, self._load_at = msgspec.json.decode(body, type=ServerLoad), self._clock()
-        self._on_load(self._load)
+        load = parse_json(body, ServerLoad, limit_bytes=LOAD_LIMIT_BYTES)
+        self._load, self._load_at = load, self._clock()
+        self._on_load(load)
 
     def _report(self, failure: str | None) -> None:
         if failure is not None and not self._failing:

@@ -25,6 +25,21 @@ class Metrics:
         self._rejected = Counter(
             "pagoda_gateway_rejected", "Requests refused here", (*LABELS, "reason"), registry=self.registry
         )
+        self._task_failures = Counter(
+            "pagoda_gateway_task_failures",
+            "Tasks of the gateway that ended by an error",
+            (*LABELS, "task"),
+            registry=self.registry,
+        )
+        self._checks = Counter(
+            "pagoda_gateway_checks",
+            "Requests judged by the server before their turn: refused, weighed, or unknown when it did not say",
+            (*LABELS, "outcome"),
+            registry=self.registry,
+        )
+        self._keys_refused = Gauge(
+            "pagoda_gateway_keys_refused", "API keys not accepted", (*LABELS, "reason"), registry=self.registry
+        )
         up = Gauge(
             "pagoda_gateway_server_up", "1 while the server's metrics are on this page", LABELS, registry=self.registry
         )
@@ -42,11 +57,25 @@ class Metrics:
         whole = Gauge(f"pagoda_gateway_{name}", text, LABELS, registry=self.registry)
         whole.labels(*self._values).set_function(read)
 
+    def counter(self, name: str, text: str, label: str) -> Callable[[str], None]:
+        """Returns what counts one more of a value of `label`."""
+        whole = Counter(f"pagoda_gateway_{name}", text, (*LABELS, label), registry=self.registry)
+        return lambda value: whole.labels(*self._values, value).inc()
+
     def count_request(self, code: int) -> None:
         self._requests.labels(*self._values, str(code)).inc()
 
     def count_rejected(self, reason: str) -> None:
         self._rejected.labels(*self._values, reason).inc()
+
+    def count_task_failure(self, task: str) -> None:
+        self._task_failures.labels(*self._values, task).inc()
+
+    def count_check(self, outcome: str) -> None:
+        self._checks.labels(*self._values, outcome).inc()
+
+    def set_keys_refused(self, reason: str, count: int) -> None:
+        self._keys_refused.labels(*self._values, reason).set(count)
 
     def render(self, *, server_page: bytes | None = None) -> bytes:
         """One page for the whole pod: our figures, then the server's as they came. Their names never meet."""

@@ -1,33 +1,20 @@
-"""Which request runs next: a FIFO bounded by requests and by estimated tokens, and nothing else.
+"""Which request runs next: a line of tenants that take turns, bounded by sequences and by tokens, and nothing else.
 
 Pure: the clock is an argument, no asyncio, no sockets. Every ticket is queued, running, finished or cancelled, and the
 counts always add up to the tickets admitted. It must never hold more than its bounds.
 """
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
+
+from pagoda_gateway.line import Line, Ticket, TicketState
+from pagoda_gateway.weight import Weight
 
 RATE_WINDOW_SECONDS = 60.0
 UNMEASURED_RETRY_SECONDS = 5
 LONGEST_RETRY_SECONDS = 120
-
-
-class TicketState(Enum):
-    QUEUED = "queued"
-    RUNNING = "running"
-    FINISHED = "finished"
-    CANCELLED = "cancelled"
-
-
-@dataclass(slots=True, eq=False)
-class Ticket:
-    number: int
-    tokens: int
-    arrived_at: float
-    state: TicketState
+REASONS = {"sequences": "queue_full", "tokens": "queue_tokens_full"}
 
 
 class QueueFull(Exception):
@@ -38,14 +25,17 @@ class QueueFull(Exception):
 
 
 class AdmissionQueue:
+    """The slots are the server's rows: a request takes one for each of its sequences, and all when it has more."""
+
     def __init__(self, *, max_queued: int, max_queued_tokens: int, slots: int, clock: Callable[[], float]) -> None:
-        self._max_queued = max_queued
-        self._max_queued_tokens = max_queued_tokens
+        self.bounds = Weight(max_queued, max_queued_tokens)
         self._slots = slots
         self._clock = clock
-        self._queued: dict[int, Ticket] = {}
-        self._finished_at: deque[float] = deque(maxlen=256)
-        self.queued_tokens = 0
+        self._line = Line()
+        self._reserved: Ticket | None = None
+        """Whose turn it is: slots that come free are kept for it, however small the others are."""
+        self._slots_of: Counter[str] = Counter()
+        self._finished: deque[tuple[float, int]] = deque(maxlen=256)
         self.running = 0
         self.admitted = 0
         self.finished = 0
@@ -53,75 +43,124 @@ class AdmissionQueue:
 
     @property
     def queued(self) -> int:
-        return len(self._queued)
+        """Requests that wait."""
+        return len(self._line)
+
+    @property
+    def queued_sequences(self) -> int:
+        return self._line.total.sequences
+
+    @property
+    def queued_tokens(self) -> int:
+        return self._line.total.tokens
+
+    @property
+    def running_sequences(self) -> int:
+        return self._slots_of.total()
 
     @property
     def slots(self) -> int:
         return self._slots
 
-    def can_start(self) -> bool:
-        return not self._queued and self.running < self._slots
+    def can_start(self, weight: Weight) -> bool:
+        return not self._line and self._has_slots(weight)
 
-    def refusal(self, tokens: int) -> str | None:
-        """Why a request of this size could not be taken now; None when it could."""
-        if self.can_start():
-            return None
-        if self.queued >= self._max_queued:
-            return "queue_full"
-        return "queue_tokens_full" if self.queued_tokens + tokens > self._max_queued_tokens else None
+    def can_hold(self, weight: Weight) -> bool:
+        """False for what would not even fit into an empty queue."""
+        return weight.find_excess(self.bounds) is None
 
-    def check(self, tokens: int) -> None:
-        """Raises QueueFull when a request of this size could not enter now."""
-        if reason := self.refusal(tokens):
-            raise QueueFull(reason=reason, retry_after_seconds=self.retry_after_seconds())
+    def plan_room(self, tenant: str, weight: Weight) -> list[Ticket]:
+        """Whom to let go before this request enters; mostly nobody. Raises QueueFull when that gives no room."""
+        return [] if self.can_start(weight) else self._plan_room(tenant, weight)
 
-    def enter(self, tokens: int) -> Ticket:
-        """A running ticket when a slot is free, else a queued one. Raises QueueFull."""
-        self.check(tokens)
-        starts = self.can_start()
-        state = TicketState.RUNNING if starts else TicketState.QUEUED
+    def plan_growth(self, ticket: Ticket, weight: Weight) -> list[Ticket]:
+        """The same for a ticket that waits already and turns out to weigh this. Raises QueueFull."""
+        return self._plan_room(ticket.tenant, weight.beyond(ticket.weight))
+
+    def _plan_room(self, tenant: str, extra: Weight) -> list[Ticket]:
+        let_go = self._line.plan_room(tenant, extra, self.bounds)
+        if let_go is None:
+            excess = (self._line.total + extra).find_excess(self.bounds)
+            raise self.build_full(REASONS[excess or "sequences"], extra.sequences)
+        return let_go
+
+    def build_full(self, reason: str, sequences: int) -> QueueFull:
+        return QueueFull(reason=reason, retry_after_seconds=self.retry_after_seconds(sequences))
+
+    def enter(self, tenant: str, weight: Weight) -> Ticket:
+        """A running ticket when the slots are free, else a queued one. Raises QueueFull; lets nobody go."""
+        starts = self.can_start(weight)
+        if not starts and (excess := (self._line.total + weight).find_excess(self.bounds)):
+            raise self.build_full(REASONS[excess], weight.sequences)
         self.admitted += 1
-        ticket = Ticket(number=self.admitted, tokens=tokens, arrived_at=self._clock(), state=state)
+        ticket = Ticket(number=self.admitted, tenant=tenant, weight=weight, arrived_at=self._clock())
         if starts:
-            self.running += 1
+            self._start(ticket)
         else:
-            self._queued[ticket.number] = ticket
-            self.queued_tokens += tokens
+            self._line.add(ticket)
         return ticket
 
+    def reweigh(self, ticket: Ticket, weight: Weight) -> None:
+        """NB: after `plan_growth` and those it let go."""
+        if ticket.state is TicketState.QUEUED:
+            self._line.reweigh(ticket, weight)
+
     def grant(self) -> list[Ticket]:
-        """Starts as many queued tickets as there are free slots, oldest first."""
+        """Starts queued tickets, turn by turn, as long as the next one's slots are free."""
         granted = []
-        while self._queued and self.running < self._slots:
-            ticket = self._queued.pop(next(iter(self._queued)))
-            self.queued_tokens -= ticket.tokens
-            self.running += 1
-            ticket.state = TicketState.RUNNING
+        while (ticket := self._find_next()) is not None and self._has_slots(ticket.weight):
+            self._reserved = None
+            self._line.take(ticket)
+            self._start(ticket)
             granted.append(ticket)
         return granted
 
     def leave(self, ticket: Ticket) -> None:
         """A running ticket is finished, a queued one is cancelled; a second call changes nothing."""
         if ticket.state is TicketState.QUEUED:
-            del self._queued[ticket.number]
-            self.queued_tokens -= ticket.tokens
+            self._line.remove(ticket)
+            self._reserved = None if self._reserved is ticket else self._reserved
             self.cancelled += 1
             ticket.state = TicketState.CANCELLED
         elif ticket.state is TicketState.RUNNING:
-            self.running -= 1
-            self.finished += 1
-            self._finished_at.append(self._clock())
-            ticket.state = TicketState.FINISHED
+            self._finish(ticket)
 
     def resize(self, slots: int) -> None:
         """Fewer slots never stop what runs."""
         self._slots = slots
 
-    def retry_after_seconds(self) -> int:
-        """When a newcomer would have its turn, by the requests finished lately."""
+    def retry_after_seconds(self, sequences: int = 1) -> int:
+        """When so many more would have had their turn, by the sequences finished lately."""
         now = self._clock()
-        recent = [at for at in self._finished_at if now - at <= RATE_WINDOW_SECONDS]
+        recent = [(at, count) for at, count in self._finished if now - at <= RATE_WINDOW_SECONDS]
         if not recent:
             return UNMEASURED_RETRY_SECONDS
-        finished_per_second = len(recent) / max(now - recent[0], 1.0)
-        return min(max(math.ceil((self.queued + 1) / finished_per_second), 1), LONGEST_RETRY_SECONDS)
+        finished_per_second = sum(count for _, count in recent) / max(now - recent[0][0], 1.0)
+        seconds = math.ceil((self.queued_sequences + sequences) / finished_per_second)
+        return min(max(seconds, 1), LONGEST_RETRY_SECONDS)
+
+    def _find_next(self) -> Ticket | None:
+        if self._reserved is None:
+            self._reserved = self._line.find_next(self._slots_of)
+        return self._reserved
+
+    def _has_slots(self, weight: Weight) -> bool:
+        return self.running_sequences + self._slots_for(weight) <= self._slots
+
+    def _slots_for(self, weight: Weight) -> int:
+        return max(min(weight.sequences, self._slots), 1)
+
+    def _start(self, ticket: Ticket) -> None:
+        ticket.slots = self._slots_for(ticket.weight)
+        ticket.state = TicketState.RUNNING
+        self._slots_of[ticket.tenant] += ticket.slots
+        self.running += 1
+
+    def _finish(self, ticket: Ticket) -> None:
+        self._slots_of[ticket.tenant] -= ticket.slots
+        if not self._slots_of[ticket.tenant]:
+            del self._slots_of[ticket.tenant]
+        self._finished.append((self._clock(), ticket.weight.sequences))
+        self.running -= 1
+        self.finished += 1
+        ticket.state = TicketState.FINISHED

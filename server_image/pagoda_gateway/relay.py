@@ -11,18 +11,19 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import msgspec
-from aiohttp import StreamReader, web
+from aiohttp import web
 
+from pagoda_gateway.admission import Admission
 from pagoda_gateway.auth import KeyRing
+from pagoda_gateway.body import Bodies
+from pagoda_gateway.check import GENERATION_PATHS, Judged, Question
 from pagoda_gateway.drain import Drain
-from pagoda_gateway.errors import Refusal, build_error_body
-from pagoda_gateway.estimate import Estimate, estimate_request
-from pagoda_gateway.gate import Gate
+from pagoda_gateway.errors import Refusal, build_error_body, name_place
 from pagoda_gateway.metrics import Metrics
-from pagoda_gateway.queue import QueueFull, Ticket
 from pagoda_gateway.reply import HOP_HEADERS, SSE, ClientGone, Reply
 from pagoda_gateway.settings import Settings
 from pagoda_gateway.upstream import (
+    PLAIN,
     Exchange,
     UpstreamBroken,
     UpstreamUnreachable,
@@ -39,6 +40,7 @@ BROKEN_ATTEMPTS = 2
 """Fewer: a request that the server saw may be what broke it."""
 ATTEMPT_PAUSE_SECONDS = 0.1
 UNREACHABLE_RETRY_SECONDS = 2
+KEYS_RETRY_SECONDS = 10
 ERROR_LIMIT_BYTES = 64 * 1024
 NOT_RELAYED = HOP_HEADERS | {"authorization", "content-length", "content-encoding", "expect"}
 METHODS = ("GET", "POST", "DELETE")
@@ -47,10 +49,11 @@ METHODS = ("GET", "POST", "DELETE")
 @dataclass(frozen=True, slots=True)
 class Parts:
     settings: Settings
-    gate: Gate
+    admission: Admission
     keys: KeyRing
     drain: Drain
     metrics: Metrics
+    bodies: Bodies
 
 
 def build_headers(headers: Collection[tuple[str, str]], tenant: str) -> list[tuple[str, str]]:
@@ -60,7 +63,9 @@ def build_headers(headers: Collection[tuple[str, str]], tenant: str) -> list[tup
     kept = [
         (key, value)
         for key, value in headers
-        if key.lower() not in hidden and not key.lower().replace("_", "-").startswith("x-pagoda-")
+        if key.lower() not in hidden
+        and not key.lower().replace("_", "-").startswith("x-pagoda-")
+        and PLAIN.fullmatch(value)
     ]
     return [*kept, ("X-Pagoda-Tenant", tenant)]
 
@@ -68,17 +73,18 @@ def build_headers(headers: Collection[tuple[str, str]], tenant: str) -> list[tup
 class Relay:
     def __init__(self, parts: Parts) -> None:
         self._settings = parts.settings
-        self._gate = parts.gate
+        self._admission = parts.admission
         self._keys = parts.keys
         self._drain = parts.drain
         self._metrics = parts.metrics
+        self._bodies = parts.bodies
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         code = CLIENT_LEFT
-        with self._drain.track():
+        with self._drain.track() as taken:
             reply = Reply(request)
             try:
-                response = await self._answer(request, reply)
+                response = await self._answer(request, reply, taken=taken)
                 code = response.status
                 return response
             except ClientGone as gone:
@@ -86,39 +92,63 @@ class Relay:
             finally:
                 self._metrics.count_request(code)
 
-    async def _answer(self, request: web.Request, reply: Reply) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, reply: Reply, *, taken: bool) -> web.StreamResponse:
         arrived_at = time.monotonic()
+        reply.close_after = self._drain.draining
         try:
+            if not taken:
+                raise self._refuse_after_drain()
             return await self._serve(request, reply, arrived_at)
         except Refusal as refusal:
             return await reply.fail(refusal)
+        except Judged as judged:
+            return await self._pass_on(judged, reply)
         except ClientGone:
             raise
-        except Exception:
-            log.exception("request failed inside the gateway method=%s path=%s", request.method, request.path)
+        except Exception as error:
+            log.error("request failed inside the gateway error=%s at=%s", type(error).__name__, name_place(error))
             return await reply.fail(Refusal(500, "internal_error", "The gateway failed to handle this request."))
 
     async def _serve(self, request: web.Request, reply: Reply, arrived_at: float) -> web.StreamResponse:
         tenant = self._admit_tenant(request)
-        self._refuse_while_draining()
-        if request.method == "POST":
-            self._refuse_when_full()
-        body = await self._read_body(request)
-        ticket = await self._wait_turn(request, body, reply) if request.method == "POST" else None
-        try:
-            reply.close_after = self._drain.draining
-            exchange = await self._open(request, tenant, body)
-            del body  # A long answer does not hold its question.
-            return await self._hand_back(exchange, reply, arrived_at)
-        finally:
-            if ticket is not None:
-                self._gate.leave(ticket)
+        takes_turn = request.method == "POST" and request.path in GENERATION_PATHS
+        if takes_turn:
+            self._admission.refuse_when_full(tenant)
+        headers = build_headers(request.headers.items(), tenant)
+        with self._bodies.open(request, tenant) as held:
+            body = await held.read()
+            ticket = None
+            if takes_turn:
+                ticket = await self._admission.take_turn(Question(tenant, request.path, headers, body), reply)
+            try:
+                reply.close_after = self._drain.draining
+                exchange = await self._open(request, headers, body)
+                del body  # A long answer does not hold its question.
+                held.let_go()
+                return await self._hand_back(exchange, reply, arrived_at)
+            finally:
+                if ticket is not None:
+                    self._admission.leave(ticket)
+
+    async def _pass_on(self, judged: Judged, reply: Reply) -> web.StreamResponse:
+        if reply.committed:
+            return await reply.fail_event(judged.body)
+        response = web.Response(status=judged.status, body=judged.body, content_type="application/json")
+        if self._drain.draining:
+            response.force_close()
+        return response
 
     def _admit_tenant(self, request: web.Request) -> str:
         if request.method not in METHODS:
-            raise Refusal(405, "method_not_allowed", f"{request.method} is not served.", "invalid_request_error")
+            allowed = ", ".join(METHODS)
+            message = f"Method not served here: use one of {allowed}."
+            raise Refusal(405, "method_not_allowed", message, "invalid_request_error", headers={"Allow": allowed})
         if ".." in request.path.split("/"):
             raise Refusal(404, "not_found", "No such path.", "invalid_request_error")
+        if not self._keys.readable:
+            self._metrics.count_rejected("keys_unavailable")
+            message = "API keys cannot be read at present: try again later."
+            raise Refusal(503, "keys_unavailable", message, retry_after_seconds=KEYS_RETRY_SECONDS)
         tenant = self._keys.tenant_of(request.headers.get("Authorization"))
         if tenant is None:
             self._metrics.count_rejected("unauthorized")
@@ -131,66 +161,10 @@ class Relay:
             )
         return tenant
 
-    def _refuse_while_draining(self) -> None:
-        if self._drain.refuses():
-            self._metrics.count_rejected("draining")
-            raise Refusal(503, "draining", "This replica is going away: try again.", retry_after_seconds=1, close=True)
-
-    async def _read_body(self, request: web.Request) -> bytes:
-        try:
-            if (request.content_length or 0) > self._settings.max_body_bytes:
-                raise web.HTTPRequestEntityTooLarge(self._settings.max_body_bytes, request.content_length or 0)
-            async with asyncio.timeout(self._settings.body_seconds):
-                return await read_body(request.content, self._settings.max_body_bytes)
-        except web.HTTPRequestEntityTooLarge as error:
-            self._metrics.count_rejected("body_too_large")
-            message = f"The request's body is larger than {self._settings.max_body_bytes} bytes."
-            raise Refusal(413, "body_too_large", message, "invalid_request_error", close=True) from error
-        except TimeoutError as error:
-            self._metrics.count_rejected("body_too_slow")
-            message = f"The request's body took longer than {self._settings.body_seconds:g} s."
-            raise Refusal(408, "body_too_slow", message, "invalid_request_error", close=True) from error
-
-    def _refuse_when_full(self) -> None:
-        """Before the body is read, so that a full queue costs no memory."""
-        try:
-            self._gate.queue.check(0)
-        except QueueFull as full:
-            raise self._full_refusal(full) from full
-
-    def _enter(self, estimate: Estimate) -> Ticket:
-        try:
-            return self._gate.enter(estimate.tokens)
-        except QueueFull as full:
-            raise self._full_refusal(full) from full
-
-    def _full_refusal(self, full: QueueFull) -> Refusal:
-        self._metrics.count_rejected(full.reason)
-        message = f"The queue is full ({full.reason}): try again later."
-        return Refusal(429, full.reason, message, "rate_limit_error", retry_after_seconds=full.retry_after_seconds)
-
-    async def _wait_turn(self, request: web.Request, body: bytes, reply: Reply) -> Ticket:
-        estimate = estimate_request(request.path, body)
-        ticket = self._enter(estimate)
-        try:
-            await self._wait(ticket, reply, ping=estimate.stream)
-        except BaseException:
-            self._gate.leave(ticket)
-            raise
-        return ticket
-
-    async def _wait(self, ticket: Ticket, reply: Reply, *, ping: bool) -> None:
-        deadline = ticket.arrived_at + self._settings.max_wait_seconds
-        while (left := deadline - time.monotonic()) > 0:
-            seconds = min(left, self._settings.ping_seconds) if ping else left
-            if await self._gate.wait(ticket, seconds=seconds):
-                self._metrics.queue_wait_seconds.observe(time.monotonic() - ticket.arrived_at)
-                return
-            if ping and time.monotonic() < deadline:
-                await reply.ping()
-        self._metrics.count_rejected("wait_exceeded")
-        message = f"No turn within {self._settings.max_wait_seconds:g} s: try again later."
-        raise Refusal(503, "wait_exceeded", message, retry_after_seconds=self._gate.queue.retry_after_seconds())
+    def _refuse_after_drain(self) -> Refusal:
+        self._metrics.count_rejected("draining")
+        message = "This replica is going away: try again."
+        return Refusal(503, "draining", message, retry_after_seconds=1, close=True)
 
     async def _hand_back(self, exchange: Exchange, reply: Reply, arrived_at: float) -> web.StreamResponse:
         def note_first_byte() -> None:
@@ -208,8 +182,7 @@ class Relay:
         finally:
             exchange.close()
 
-    async def _open(self, request: web.Request, tenant: str, body: bytes) -> Exchange:
-        headers = build_headers(request.headers.items(), tenant)
+    async def _open(self, request: web.Request, headers: list[tuple[str, str]], body: bytes) -> Exchange:
         head = build_request_head(request.method, request.rel_url.raw_path_qs, headers, len(body))
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -227,17 +200,6 @@ class Relay:
         )
         self._metrics.count_rejected(code)
         return Refusal(status, code, f"{error}.".capitalize(), retry_after_seconds=UNREACHABLE_RETRY_SECONDS)
-
-
-async def read_body(content: StreamReader, limit_bytes: int) -> bytes:
-    """NB: not `request.read()`, which keeps the body as long as the request. Raises HTTPRequestEntityTooLarge."""
-    pieces, size = [], 0
-    while piece := await content.readany():
-        pieces.append(piece)
-        size += len(piece)
-        if size > limit_bytes:
-            raise web.HTTPRequestEntityTooLarge(limit_bytes, size)
-    return b"".join(pieces)
 
 
 async def read_error(exchange: Exchange) -> bytes:

@@ -6,10 +6,11 @@ connection, never silence that looks like success. It must hold back nothing: wh
 """
 
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from aiohttp import HttpVersion11, web
 
+from pagoda_gateway.connection import Connection
 from pagoda_gateway.errors import Refusal, build_error_body, build_error_event, build_error_response
 from pagoda_gateway.upstream import Exchange, Head
 
@@ -63,6 +64,7 @@ class Outlet:
 class Reply:
     def __init__(self, request: web.Request) -> None:
         self._request = request
+        self._connection = cast(Connection, request.protocol)
         self._response: web.StreamResponse | None = None
         self._exchange: Exchange | None = None
         self._pinged = False
@@ -114,6 +116,9 @@ class Reply:
         torn = self._exchange is not None and self._exchange.torn
         return self._is_sse and not torn and "Content-Length" not in self._response.headers
 
+    def _stands_between_chunks(self) -> bool:
+        return self._exchange is None or not self._exchange.torn
+
     async def fail_event(self, body: bytes, *, between: bytes = b"") -> web.StreamResponse:
         """NB: the last event may be half written, hence the empty line before."""
         await self._write(between + build_error_event(body))
@@ -128,6 +133,7 @@ class Reply:
 
     async def _finish(self) -> web.StreamResponse:
         assert self._response is not None
+        self._connection.watch_border(None)
         try:
             await self._response.write_eof()
         except OSError as error:
@@ -154,6 +160,8 @@ class Reply:
             await response.prepare(self._request)
         except OSError as error:
             raise ClientGone(response) from error
+        if response.chunked:
+            self._connection.watch_border(self._stands_between_chunks)
 
     def _frame(self, response: web.StreamResponse) -> None:
         """HTTP/1.0 knows no chunks, and a client that keeps its connection would wait for an end it cannot see."""

@@ -7,9 +7,10 @@ yet to the others or to a successor. Listeners of their own (SO_REUSEPORT) would
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
-from aiohttp import web
+from pagoda_gateway.connections import Connections
+from pagoda_guard.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -26,15 +27,15 @@ def accept_delay_seconds(open_connections: int) -> float:
 class SharedListener:
     """NB: only one connection is taken at a wake-up, else whoever wakes first takes the whole burst."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, connections: Connections) -> None:
         self._listener = socket.socket(fileno=fd)
         self._listener.setblocking(False)
-        self._server: web.Server | None = None
+        self._connections = connections
+        self._build_connection: Callable[[], asyncio.Protocol] | None = None
         self._accepting = False
         self._delay: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._open: set[asyncio.BaseTransport] = set()
-        self._busy: set[asyncio.BaseTransport] = set()
+        self._failing = False
+        self._tasks = Tasks()
 
     @property
     def port(self) -> int:
@@ -44,21 +45,9 @@ class SharedListener:
     def accepting(self) -> bool:
         return self._accepting
 
-    def serve(self, server: web.Server) -> None:
-        """Whom to give connections to. None is taken before `resume`."""
-        self._server = server
-
-    @web.middleware
-    async def track(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        assert request.transport is not None
-        transport = request.transport
-        self._busy.add(transport)
-        try:
-            return await handler(request)
-        finally:
-            self._busy.discard(transport)
+    def serve(self, build_connection: Callable[[], asyncio.Protocol]) -> None:
+        """Who serves each connection. None is taken before `resume`."""
+        self._build_connection = build_connection
 
     def resume(self) -> None:
         if not self._accepting:
@@ -75,19 +64,6 @@ class SharedListener:
                 self._delay.cancel()
             log.info("accepting no more")
 
-    def close_idle(self) -> None:
-        """Close the connections that have no request now, so that their clients come back to another gateway.
-
-        NB: not aiohttp's `pre_shutdown`: it leaves idle connections open with nobody reading, and drops the rest of a
-        body that is being sent.
-        """
-        for transport in self._find_open() - self._busy:
-            transport.close()
-
-    def _find_open(self) -> set[asyncio.BaseTransport]:
-        self._open = {transport for transport in self._open if not transport.is_closing()}
-        return self._open
-
     def close(self) -> None:
         """NB: closes this process's handle only; the socket listens on in the others."""
         self.pause()
@@ -99,7 +75,7 @@ class SharedListener:
     def _wait_politely(self) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._listener.fileno())
-        self._delay = loop.call_later(accept_delay_seconds(len(self._find_open())), self._accept)
+        self._delay = loop.call_later(accept_delay_seconds(len(self._connections)), self._accept)
 
     def _accept(self) -> None:
         loop = asyncio.get_running_loop()
@@ -109,16 +85,25 @@ class SharedListener:
             self._watch()
             return
         except OSError as error:  # out of file descriptors: the socket stays readable, so look again later
-            log.warning("connection not accepted error=%s", error)
+            self._report(error)
             self._delay = loop.call_later(PAUSE_AFTER_ERROR_SECONDS, self._watch)
             return
+        self._report(None)
         self._watch()
-        task = loop.create_task(self._hand_over(connection))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.spawn("hand over", self._hand_over(connection))
+
+    def _report(self, error: OSError | None) -> None:
+        """Once when it begins and once when it ends."""
+        if error is not None and not self._failing:
+            log.warning("connections cannot be accepted error=%s", error)
+        elif error is None and self._failing:
+            log.info("connections are accepted again")
+        self._failing = error is not None
 
     async def _hand_over(self, connection: socket.socket) -> None:
-        assert self._server is not None
+        assert self._build_connection is not None
         connection.setblocking(False)
-        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(self._server, connection)
-        self._open.add(transport)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(self._build_connection, connection)
+        except OSError:  # gone before it was taken
+            connection.close()

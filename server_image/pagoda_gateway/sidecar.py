@@ -9,38 +9,34 @@ import math
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import msgspec
 from aiohttp import web
 
+from pagoda_gateway.admission import Admission
 from pagoda_gateway.auth import KeyRing
+from pagoda_gateway.body import ask_for_nothing
 from pagoda_gateway.drain import Drain
 from pagoda_gateway.errors import Refusal, build_error_response
 from pagoda_gateway.gate import Gate
+from pagoda_gateway.limits import build_admin_door, build_bodies, build_connections, build_public_door
+from pagoda_gateway.listening import Listening
 from pagoda_gateway.load import ServerLoad, ServerWatch, build_load
 from pagoda_gateway.metrics import Metrics
+from pagoda_gateway.pulse import Pulse
 from pagoda_gateway.queue import AdmissionQueue
 from pagoda_gateway.relay import Parts, Relay
-from pagoda_gateway.settings import Address, InheritedSocket, Settings
+from pagoda_gateway.settings import InheritedSocket, Settings
 from pagoda_gateway.shared_listener import SharedListener
+from pagoda_guard.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
 DEFAULT_DRAIN_SECONDS = 30.0
+SLOTS_OF_AN_UNKNOWN_SERVER = 16
+"""Where a server is ready but says nothing of its size that can be read."""
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-
-@web.middleware
-async def answer_in_openai_errors(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        return build_error_response(
-            Refusal(error.status, error.reason.lower().replace(" ", "_"), error.reason, "invalid_request_error")
-        )
 
 
 def build_json(status: int, value: object) -> web.Response:
@@ -58,18 +54,29 @@ class Sidecar:
         )
         self.gate = Gate(self.queue)
         self.keys = KeyRing(settings.api_keys_dir)
-        self.drain = Drain(grace_seconds=settings.drain_grace_seconds, clock=time.monotonic)
         self.server = ServerWatch(settings.upstream, on_load=self._take_load, clock=clock)
         self.metrics = Metrics(
             namespace=settings.namespace, model_deployment=settings.model_deployment, model_name=settings.model_name
         )
-        self._add_gauges()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._runners: list[web.AppRunner] = []
+        self._pulse = Pulse(clock=clock)
+        self._tasks = Tasks(count=self.metrics.count_task_failure)
+        self.bodies = build_bodies(settings, self.metrics)
+        self.connections = build_connections(settings, self.metrics)
         listen = settings.listen
-        self._shared = SharedListener(listen.fd) if isinstance(listen, InheritedSocket) else None
+        self._shared = SharedListener(listen.fd, self.connections) if isinstance(listen, InheritedSocket) else None
+        self.drain = Drain(grace_seconds=self._find_grace_seconds(), clock=time.monotonic)
+        self._add_gauges()
+        self._listening = [
+            Listening(self._build_public(), build_public_door(settings, self.connections, self.metrics)),
+            Listening(self._build_admin(), build_admin_door(settings, self.metrics)),
+        ]
         self.port = 0
         self.admin_port = 0
+
+    def _find_grace_seconds(self) -> float:
+        settings = self._settings
+        longest = math.inf if self._shared is None else settings.shared_drain_grace_seconds
+        return min(settings.drain_grace_seconds, longest)
 
     def _take_load(self, load: ServerLoad) -> None:
         if not self._settings.max_running:
@@ -77,10 +84,23 @@ class Sidecar:
 
     def _add_gauges(self) -> None:
         self.metrics.gauge("queued_requests", "Requests that wait here", lambda: self.queue.queued)
-        self.metrics.gauge("queued_tokens", "Estimated tokens that wait here", lambda: self.queue.queued_tokens)
+        self.metrics.gauge(
+            "queued_sequences", "Sequences (prompts x n) that wait here", lambda: self.queue.queued_sequences
+        )
+        self.metrics.gauge(
+            "queued_tokens", "Tokens, of prompts and answers, that wait here", lambda: self.queue.queued_tokens
+        )
         self.metrics.gauge("running_requests", "Requests at the server", lambda: self.queue.running)
+        self.metrics.gauge(
+            "running_sequences", "Slots of the server that are taken", lambda: self.queue.running_sequences
+        )
         self.metrics.gauge("demand_tokens_per_second", "Served and backlog; NaN when stale", self._demand)
         self.metrics.gauge("draining", "1 while this replica goes away", lambda: self.drain.draining)
+        self._note_keys()
+
+    def _note_keys(self) -> None:
+        for reason, count in self.keys.count_refused().items():
+            self.metrics.set_keys_refused(reason, count)
 
     def _demand(self) -> float:
         load = self._load()
@@ -95,56 +115,55 @@ class Sidecar:
         return build_load(server, self.queue, backlog_drain_seconds=self._settings.backlog_drain_seconds)
 
     async def start(self) -> None:
-        self.port = await self._listen(self._build_public(), self._settings.listen)
-        self.admin_port = await self._listen(self._build_admin(), self._settings.admin)
+        public, admin = self._listening
+        self.port = await public.start(self._settings.listen, self._shared)
+        self.admin_port = await admin.start(self._settings.admin)
         settings = self._settings
         poll_seconds = settings.shared_poll_seconds if self._shared is not None else settings.poll_seconds
-        self._tasks = [
-            asyncio.create_task(self.server.watch(poll_seconds, self._follow_readiness)),
-            asyncio.create_task(self.keys.watch(settings.keys_poll_seconds)),
-        ]
+        self._pulse.beat("server_watch")
+        self._tasks.keep("server_watch", lambda: self.server.watch(poll_seconds, self._after_poll))
+        if settings.api_keys_dir is not None:
+            self._pulse.beat("keys_watch")
+            self._tasks.keep("keys_watch", lambda: self.keys.watch(settings.keys_poll_seconds, self._after_keys))
         log.info("gateway listens port=%d admin_port=%d", self.port, self.admin_port)
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
         if self._shared is not None:
             self._shared.close()
-        for runner in self._runners:
-            await runner.cleanup()
+        for listening in self._listening:
+            await listening.stop()
 
-    async def _listen(self, app: web.Application, address: Address | InheritedSocket) -> int:
-        """NB: handler_cancellation is what makes a client's disconnect reach the queue and the server."""
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=5.0)
-        await runner.setup()
-        self._runners.append(runner)
-        if isinstance(address, InheritedSocket):
-            assert self._shared is not None and runner.server is not None
-            self._shared.serve(runner.server)
-            return self._shared.port
-        await web.TCPSite(runner, address.host, address.port, backlog=1024).start()
-        return int(runner.addresses[0][1])
+    def _after_poll(self) -> None:
+        """NB: that the server's size is unknown is no reason to turn everyone away."""
+        if self.server.ready() and not self.queue.slots:
+            self.gate.resize(SLOTS_OF_AN_UNKNOWN_SERVER)
+        self._follow_readiness()
+        self._pulse.beat("server_watch")
+
+    def _after_keys(self) -> None:
+        self._note_keys()
+        self._pulse.beat("keys_watch")
 
     def _follow_readiness(self) -> None:
         """Of gateways that share a socket only those that can serve take connections from it, and keep them."""
         if self._shared is None:
             return
         if self.drain.draining:
-            if self.drain.refuses():
-                self._shared.close_idle()
+            if not self.drain.grace_left_seconds():
+                self.connections.close_idle()
         elif self.server.ready():
             self._shared.resume()
         else:
             self._shared.pause()
-            self._shared.close_idle()
+            self.connections.close_idle()
 
     def _build_public(self) -> web.Application:
-        middlewares = [answer_in_openai_errors, *([self._shared.track] if self._shared is not None else [])]
-        app = web.Application(client_max_size=self._settings.max_body_bytes, middlewares=middlewares)
-        relay = Relay(Parts(self._settings, self.gate, self.keys, self.drain, self.metrics))
+        app = web.Application()
+        admission = Admission(self._settings, self.gate, self.metrics, self._tasks)
+        relay = Relay(Parts(self._settings, admission, self.keys, self.drain, self.metrics, self.bodies))
         self._add_own_pages(app)
-        app.router.add_route("*", "/v1/{tail:.*}", relay.__call__)
+        app.router.add_route("*", "/v1/{tail:.*}", relay.__call__, expect_handler=ask_for_nothing)
         return app
 
     def _add_own_pages(self, app: web.Application) -> None:
@@ -155,12 +174,14 @@ class Sidecar:
         app.router.add_get("/load", self._answer_load)
 
     def _build_admin(self) -> web.Application:
-        app = web.Application(middlewares=[answer_in_openai_errors])
+        app = web.Application()
         app.router.add_post("/drain", self._answer_drain)
         self._add_own_pages(app)
         return app
 
     async def _answer_health(self, request: web.Request) -> web.Response:
+        if stalled := self._pulse.find_stalled():
+            return build_json(503, {"status": "stalled", "loops": stalled})
         return build_json(200, {"status": "ok"})
 
     async def _answer_ready(self, request: web.Request) -> web.Response:
@@ -192,9 +213,11 @@ class Sidecar:
             async with asyncio.timeout(seconds):
                 await self.drain.wait_empty()
         except TimeoutError:
-            left = {"queued": self.queue.queued, "running": self.queue.running, "in_flight": self.drain.in_flight}
-            return build_json(504, {"drained": False, **left})
-        return build_json(200, {"drained": True})
+            self.drain.end()
+        if not self.drain.in_flight:
+            return build_json(200, {"drained": True})
+        left = {"queued": self.queue.queued, "running": self.queue.running, "in_flight": self.drain.in_flight}
+        return build_json(504, {"drained": False, **left})
 
     def begin_drain(self) -> None:
         """NB: a shared port is left at once, as no endpoint list lags behind; its clients have the grace to leave."""

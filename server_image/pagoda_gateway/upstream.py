@@ -14,7 +14,14 @@ from typing import Protocol, cast
 from pagoda_gateway.framing import Body, build_body
 
 HEAD_LIMIT_BYTES = 64 * 1024
+INTERIM_LIMIT = 8
+"""Answers such as 103 before the one that counts."""
 PAGE_LIMIT_BYTES = 8 * 1024 * 1024
+
+
+STATUS_LINE = re.compile(r"HTTP/1\.[01] ([1-5][0-9]{2})(?: |$)")
+PLAIN = re.compile(r"[\t\x20-\x7e]*")
+"""What may stand in a line of a head: nothing that ends it, nor what two readers read differently."""
 
 
 class UpstreamUnreachable(Exception):
@@ -49,22 +56,26 @@ class Taker(Protocol):
 
 
 def build_request_head(method: str, target: str, headers: Iterable[tuple[str, str]], length: int) -> bytes:
-    """The caller's headers must not frame the message: length and connection are said here."""
+    """The caller's headers must not frame the message: length and connection are said here.
+
+    NB: a line that is not plain would be a second request, so it is no request. Raises ValueError.
+    """
     lines = [f"{method} {target} HTTP/1.1", *(f"{key}: {value}" for key, value in headers)]
     if length or method not in ("GET", "HEAD"):
         lines.append(f"Content-Length: {length}")
     lines.append("Connection: close")
-    return "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n"
+    if not all(map(PLAIN.fullmatch, lines)):
+        raise ValueError("a line of the request's head is not plain ASCII")
+    return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n"
 
 
 def parse_head(raw: bytes) -> Head:
-    first, *lines = raw.decode("utf-8", "surrogateescape").rstrip("\r\n").split("\r\n")
-    parts = first.split(" ", 2)
-    if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not parts[1].isdecimal():
+    first, *lines = raw.decode("latin-1").rstrip("\r\n").split("\r\n")
+    if not (status := STATUS_LINE.match(first)) or not all(map(PLAIN.fullmatch, lines)):
         raise UpstreamBroken("the server did not answer in HTTP/1.1")
     pairs = (line.partition(":") for line in lines)
-    head = Head(status=int(parts[1]), headers=tuple((key.strip(), value.strip()) for key, _, value in pairs))
-    if not re.fullmatch("[0-9]*", head.get("content-length")):
+    head = Head(status=int(status[1]), headers=tuple((key.strip(), value.strip()) for key, _, value in pairs))
+    if not re.fullmatch("[0-9]{0,15}", head.get("content-length")):
         raise UpstreamBroken("the server's Content-Length is no number")
     return head
 
@@ -148,10 +159,16 @@ class Exchange(asyncio.Protocol):
             if self._transport is None:
                 raise EOFError
             self._transport.writelines([head, body] if body else [head])
-            while self.head.status < 200:
-                self.head = parse_head(await self._read_head())
+            await self._read_final_head()
         except (EOFError, ValueError) as error:
             raise UpstreamBroken("the model server closed before it answered") from error
+
+    async def _read_final_head(self) -> None:
+        for _ in range(INTERIM_LIMIT):
+            self.head = parse_head(await self._read_head())
+            if self.head.status >= 200:
+                return
+        raise ValueError("the answer does not begin")
 
     async def _read_head(self) -> bytes:
         while (end := self._unread.find(b"\r\n\r\n")) < 0:
@@ -225,10 +242,10 @@ async def read_page(exchange: Exchange, limit_bytes: int) -> bytes:
     return bytes(page.raw)
 
 
-async def fetch(socket: Path, path: str) -> tuple[int, bytes]:
+async def fetch(socket: Path, path: str, limit_bytes: int) -> tuple[int, bytes]:
     """A small GET, whole: for the server's own pages, not for relaying."""
     exchange = await open_exchange(socket, build_request_head("GET", path, [("Host", "server")], 0))
     try:
-        return exchange.head.status, await read_page(exchange, PAGE_LIMIT_BYTES)
+        return exchange.head.status, await read_page(exchange, limit_bytes)
     finally:
         exchange.close()

@@ -224,7 +224,9 @@ def run_compile(args: argparse.Namespace) -> int:
 
 
 def run_drain(admin: str, seconds: float) -> int:
-    request = urllib.request.Request(f"{admin}/drain?seconds={seconds:g}", method="POST")
+    request = urllib.request.Request(
+        f"{admin}/drain?seconds={seconds:g}", method="POST", headers={"X-Pagoda-Admin": "1"}
+    )
     try:
         with urllib.request.urlopen(request, timeout=seconds + DRAIN_SLACK_SECONDS):
             print("drained")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import uvloop
 
 from pagoda_gateway.settings import Address, Settings
 from pagoda_gateway.sidecar import Sidecar
@@ -22,6 +23,17 @@ LOAD = {
     "capacity_source": None,
     "max_num_seqs": 7,
 }
+
+
+BOTH_LOOPS = {"test_connection", "test_half_close"}
+"""Tests of what the two event loops do differently: the gateway runs on uvloop."""
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    if item.path.stem in BOTH_LOOPS:
+        factories["uvloop"] = uvloop.new_event_loop
+    return factories
 
 
 @dataclass
@@ -63,6 +75,10 @@ class FakeServer:
         self.ready_status = 200
         self.metrics_page: bytes | None = b""
         """None: it takes the question and never answers."""
+        self.hangs = False
+        self.verdict: tuple[int, bytes] | None = (404, b"")
+        """What it says of a request before its turn; None: it takes the question and never answers."""
+        self.checked: list[Call] = []
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -82,12 +98,17 @@ class FakeServer:
         method, target, _ = first.split(" ")
         headers = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
         call = Call(method, target, headers, await reader.readexactly(int(headers.get("content-length", 0))), writer)
-        if target == "/ready":
+        if self.hangs:
+            await reader.read()
+        elif target == "/ready":
             await call.answer(status=self.ready_status)
         elif target == "/load":
-            await call.answer(json.dumps(self.load).encode())
+            await call.answer(self.load if isinstance(self.load, bytes) else json.dumps(self.load).encode())
         elif target == "/metrics" and self.metrics_page is not None:
             await call.answer(self.metrics_page, content_type="text/plain")
+        elif target.startswith("/check/") and self.verdict is not None:
+            self.checked.append(call)
+            await call.answer(self.verdict[1], status=self.verdict[0])
         else:
             await self.calls.put(call)
             with suppress(ConnectionError):
@@ -151,12 +172,15 @@ class Client:
         return await self.session.get(f"http://127.0.0.1:{gateway.port}{path}")
 
     async def drain(self, gateway: Sidecar, seconds: float) -> aiohttp.ClientResponse:
-        return await self.session.post(f"http://127.0.0.1:{gateway.admin_port}/drain?seconds={seconds}")
+        return await self.session.post(
+            f"http://127.0.0.1:{gateway.admin_port}/drain?seconds={seconds}", headers={"X-Pagoda-Admin": "1"}
+        )
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+    headers = {"Content-Type": "application/json"}
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10), headers=headers) as session:
         yield Client(session)
 
 

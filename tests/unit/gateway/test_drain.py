@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pagoda_gateway.drain import Drain
+from pagoda_gateway.drain import QUIET_SECONDS, Drain
 
 
 async def test_drain_finishes_what_runs_and_what_waits(server, start, client, until) -> None:
@@ -43,20 +43,84 @@ async def test_drain_says_so_when_it_takes_too_long(server, start, client) -> No
 async def test_drain_refuses_seconds_that_are_no_duration(start, client, seconds: str) -> None:
     gateway = await start()
     url = f"http://127.0.0.1:{gateway.admin_port}/drain?seconds={seconds}"
-    assert (await client.session.post(url)).status == 400
+    assert (await client.session.post(url, headers={"X-Pagoda-Admin": "1"})).status == 400
     assert not gateway.drain.draining
 
 
-async def test_requests_are_taken_until_the_grace_is_over() -> None:
+class Clock:
     now = 0.0
-    drain = Drain(grace_seconds=2.0, clock=lambda: now)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_requests_are_taken_until_the_grace_is_over() -> None:
+    clock = Clock()
+    drain = Drain(grace_seconds=2.0, clock=clock)
     drain.begin()
-    now = 1.9
+    clock.now = 1.9
     assert drain.draining and not drain.refuses()
     drain.begin()
-    now = 2.0
+    clock.now = 2.0
     assert drain.refuses()
     await drain.wait_empty()
+
+
+def test_requests_are_taken_while_they_still_come_however_long_ago_the_drain_began() -> None:
+    clock = Clock()
+    drain = Drain(grace_seconds=8.0, clock=clock)
+    drain.begin()
+    for _ in range(50):
+        clock.now += QUIET_SECONDS - 0.1
+        with drain.track() as taken:
+            assert taken
+    clock.now += QUIET_SECONDS
+    with drain.track() as taken:
+        assert not taken
+
+
+def test_requests_are_taken_while_one_that_was_taken_runs() -> None:
+    clock = Clock()
+    drain = Drain(grace_seconds=8.0, clock=clock)
+    with drain.track():
+        drain.begin()
+        clock.now += 600.0
+        with drain.track() as taken:
+            assert taken
+
+
+async def test_what_comes_when_the_drain_is_over_is_refused() -> None:
+    clock = Clock()
+    drain = Drain(grace_seconds=8.0, clock=clock)
+    drain.begin()
+    clock.now = 8.0
+    await drain.wait_empty()
+    clock.now = 0.0
+    with drain.track() as taken:
+        assert not taken
+
+
+async def test_a_draining_gateway_answers_all_that_comes_and_asks_to_close(server, start, client, until) -> None:
+    gateway = await start(drain_grace_seconds=0.2)
+    draining = asyncio.create_task(client.drain(gateway, 30))
+    await until(lambda: gateway.drain.draining)
+    for _ in range(5):
+        asked = asyncio.create_task(client.post(gateway))
+        await (await server.next_call()).answer()
+        answer = await asked
+        assert (answer.status, answer.headers["Connection"]) == (200, "close")
+        assert (await client.get(gateway, "/ready")).status == 503
+    assert (await draining).status == 200
+    refused = await client.post(gateway)
+    assert (refused.status, (await refused.json())["error"]["code"]) == (503, "draining")
+    assert refused.headers["Connection"] == "close" and "Retry-After" in refused.headers
+
+
+async def test_a_drain_shorter_than_its_grace_ends_in_time(start, client) -> None:
+    gateway = await start(drain_grace_seconds=3600.0)
+    drained = await client.drain(gateway, 0.01)
+    assert (drained.status, await drained.json()) == (200, {"drained": True})
+    assert gateway.drain.refuses()
 
 
 async def run_program(server, *flags: str, **options: object) -> asyncio.subprocess.Process:

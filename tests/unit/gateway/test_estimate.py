@@ -1,6 +1,8 @@
+import json
+
 import pytest
 
-from pagoda_gateway.estimate import DEFAULT_OUTPUT_TOKENS, MOST_OUTPUT_TOKENS, estimate_request
+from pagoda_gateway.estimate import DEFAULT_OUTPUT_TOKENS, MOST_OUTPUT_TOKENS, MOST_PROMPTS, estimate_request
 
 PATH = "/v1/completions"
 
@@ -8,10 +10,57 @@ PATH = "/v1/completions"
 def test_estimate_is_a_quarter_of_the_bytes_and_the_wish() -> None:
     body = b'{"max_tokens": 10, "stream": true}'
     estimate = estimate_request(PATH, body)
-    assert (estimate.tokens, estimate.stream) == (len(body) // 4 + 10, True)
+    assert (estimate.sequences, estimate.tokens, estimate.stream) == (1, len(body) // 4 + 10, True)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b'{"max_tokens": "many"}'])
+def test_every_prompt_and_every_choice_is_a_sequence_with_its_own_tokens() -> None:
+    body = json.dumps({"prompt": ["hello"] * 64, "n": 16, "max_tokens": 2000}).encode()
+    estimate = estimate_request(PATH, body)
+    assert (estimate.sequences, estimate.tokens) == (64 * 16, 16 * (len(body) // 4) + 64 * 16 * 2000)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "sequences"),
+    [
+        ("text", 1),
+        ([1, 2, 3], 1),
+        ([[1, 2], [3]], 2),
+        (["a", "b", "c"], 3),
+        (['a \\" , b', '"', ""], 3),
+        (["[", "]"], 2),
+        ([], 1),
+        ({"not": "a prompt"}, 1),
+        (None, 1),
+        (["a"] * 5000, MOST_PROMPTS),
+        ([[1]] * 5000, MOST_PROMPTS),
+    ],
+)
+def test_prompts_are_counted_by_what_the_server_takes_for_one(prompt: object, sequences: int) -> None:
+    assert estimate_request(PATH, json.dumps({"prompt": prompt}).encode()).sequences == sequences
+
+
+@pytest.mark.parametrize(
+    ("fields", "sequences"),
+    [
+        (b'"n": 3', 3),
+        (b'"n": 2.0', 2),
+        (b'"n": 2, "best_of": 5', 5),
+        (b'"n": null', 1),
+        (b'"n": -4', 1),
+        (b'"n": "many"', 1),
+        (b'"n": 1e400', 1),
+        (b'"n": ' + b"9" * 401, 1),
+        (b'"stream": "wrong", "max_tokens": [], "n": 7', 7),
+    ],
+)
+def test_choices_count_and_a_wrong_field_hides_no_other(fields: bytes, sequences: int) -> None:
+    assert estimate_request("/v1/chat/completions", b"{%b}" % fields).sequences == sequences
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b"\xff\xfe", b'{"max_tokens": "many"}', b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"],
+)
 def test_body_that_cannot_be_read_falls_back(body: bytes) -> None:
     assert estimate_request(PATH, body).tokens == len(body) // 4 + DEFAULT_OUTPUT_TOKENS
 

@@ -5,9 +5,20 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pagoda_gateway.load import READY_STALE_SECONDS
+from pagoda_gateway.pulse import STALLED_SECONDS
 from pagoda_server.metrics import ModelLabels, ServerMetrics
 from pagoda_server.tally import Tally
 
+LOAD = {
+    "tokens_per_second": 100.0,
+    "running": 1,
+    "waiting": 0,
+    "backlog_tokens": 50,
+    "capacity_tokens_per_second": None,
+    "capacity_source": None,
+    "max_num_seqs": 7,
+}
 METRIC_NAMES = ["requests", "queued_requests", "queued_tokens", "running_requests", "rejected", "draining"]
 METRIC_NAMES += ["queue_wait_seconds", "time_to_first_byte_seconds", "demand_tokens_per_second"]
 
@@ -57,6 +68,86 @@ async def test_load_that_cannot_be_read_is_503(server, start, client) -> None:
     gateway = await start()
     await gateway.server.poll()
     assert (await client.get(gateway, "/load")).status == 503
+
+
+BAD_LOADS: dict[str, object] = {
+    "not UTF-8": b'{"tokens_per_second": "\xff"}',
+    "nested": b"[" * 30_000 + b"]" * 30_000,
+    "no object": None,
+    "no end": b"1" * 10_000_000,
+    "not finite": json.dumps(LOAD).replace("100.0", "1e999").encode(),
+    "401 digits": json.dumps(LOAD).replace("100.0", "9" * 401).encode(),
+    "NaN": json.dumps(LOAD).replace("100.0", "NaN").encode(),
+    "negative": {**LOAD, "backlog_tokens": -1},
+    "no slots": {**LOAD, "max_num_seqs": 0},
+    "slots without bound": {**LOAD, "max_num_seqs": 10**9},
+}
+
+
+@pytest.mark.parametrize("load", BAD_LOADS.values(), ids=BAD_LOADS.keys())
+async def test_a_load_that_cannot_be_read_is_unknown_said_once_and_the_watch_goes_on(
+    server, start, client, until, caplog, load
+) -> None:
+    server.load = load
+    gateway = await start(max_running=0)
+    await until(gateway.server.ready)
+    for _ in range(3):
+        await gateway.server.poll()
+    assert (await client.get(gateway, "/load")).status == 503
+    assert (await client.get(gateway, "/health")).status == (await client.get(gateway, "/ready")).status == 200
+    assert [record.getMessage()[:30] for record in caplog.records].count("server figures cannot be read ") == 1
+    assert all(len(record.getMessage()) < 300 for record in caplog.records)
+    server.load = LOAD
+    await until(lambda: gateway.server.fresh_load() is not None and gateway.queue.slots == 7)
+
+
+async def test_a_ready_server_whose_size_cannot_be_read_still_serves(server, start, client) -> None:
+    server.load = b"\xff"
+    gateway = await start(max_running=0)
+    asked = asyncio.create_task(client.post(gateway))
+    await (await server.next_call()).answer()
+    assert (await asked).status == 200
+
+
+async def test_a_watch_that_fails_is_counted_and_one_that_does_not_go_round_shows_in_health(
+    start, client, until, monkeypatch
+) -> None:
+    clock = Clock()
+    gateway = await start(clock=clock)
+    await until(gateway.server.ready)
+
+    async def fail() -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(gateway.server, "poll", fail)
+    await until(lambda: b'task="server_watch"} 1.0' in gateway.metrics.render())
+    assert (await client.get(gateway, "/health")).status == 200
+    clock.now += STALLED_SECONDS + 0.1
+    stalled = await client.get(gateway, "/health")
+    assert (stalled.status, await stalled.json()) == (503, {"status": "stalled", "loops": ["server_watch"]})
+
+
+async def test_a_server_that_hangs_makes_the_gateway_unready(server, start, client, until, monkeypatch) -> None:
+    monkeypatch.setattr("pagoda_gateway.load.POLL_TIMEOUT_SECONDS", 0.02)
+    clock = Clock()
+    gateway = await start(clock=clock)
+    await until(gateway.server.ready)
+    server.hangs = True
+    clock.now += READY_STALE_SECONDS + 0.1
+    await until(lambda: not gateway.server.ready())
+    assert (await client.get(gateway, "/ready")).status == 503
+
+
+@pytest.mark.parametrize(
+    "page",
+    [b"no_end 1", b"\xff 1\n", b"up one two three\n", b"<html>\n", b"pagoda_gateway_draining 1\n", b"a 1\n\x00\n"],
+)
+async def test_a_page_that_would_spoil_the_gateways_own_is_left_out(server, start, client, page: bytes) -> None:
+    server.metrics_page = page
+    gateway = await start()
+    shown = await (await client.get(gateway, "/metrics")).read()
+    assert page not in shown and list(text_string_to_metric_families(shown.decode()))
+    assert re.search(rb"^pagoda_gateway_server_up\{.*\} 0.0$", shown, re.MULTILINE)
 
 
 async def test_ready_follows_the_server(server, start, client, until) -> None:

@@ -1,10 +1,8 @@
-from contextlib import suppress
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from pagoda_gateway.queue import AdmissionQueue, QueueFull, Ticket, TicketState
+from pagoda_gateway.line import Ticket, TicketState
+from pagoda_gateway.queue import AdmissionQueue, QueueFull
+from pagoda_gateway.weight import Weight
 
 
 class Clock:
@@ -19,93 +17,180 @@ def build_queue(*, max_queued: int = 3, tokens: int = 100, slots: int = 1) -> tu
     return AdmissionQueue(max_queued=max_queued, max_queued_tokens=tokens, slots=slots, clock=clock), clock
 
 
-def test_oldest_runs_first() -> None:
-    queue, _ = build_queue()
-    first, *waiting = [queue.enter(1) for _ in range(4)]
+def enter(queue: AdmissionQueue, tenant: str = "a", *, sequences: int = 1, tokens: int = 1) -> Ticket:
+    """As the gate does it: who must give way goes first."""
+    weight = Weight(sequences, tokens)
+    for ticket in queue.plan_room(tenant, weight):
+        queue.leave(ticket)
+    return queue.enter(tenant, weight)
+
+
+def serve_all(queue: AdmissionQueue, running: list[Ticket]) -> list[Ticket]:
+    """Everyone who waits, in the order in which they run while those who run finish one by one."""
     order = []
-    queue.leave(first)
-    while granted := queue.grant():
+    while running:
+        queue.leave(running.pop(0))
+        granted = queue.grant()
         order += granted
-        queue.leave(granted[0])
-    assert order == waiting
+        running += granted
+    return order
+
+
+def test_oldest_of_one_tenant_runs_first() -> None:
+    queue, _ = build_queue()
+    first, *waiting = [enter(queue) for _ in range(4)]
+    assert serve_all(queue, [first]) == waiting
 
 
 def test_newcomer_never_passes_the_queue_even_with_a_free_slot() -> None:
     queue, _ = build_queue(slots=0)
-    first = queue.enter(1)
+    first = enter(queue)
     queue.resize(1)
-    assert queue.enter(1).state is TicketState.QUEUED
+    assert enter(queue).state is TicketState.QUEUED
     assert queue.grant() == [first]
 
 
-def test_queue_is_bounded_by_requests() -> None:
-    queue, _ = build_queue(max_queued=1)
-    queue.enter(1), queue.enter(1)
+def test_tenants_take_turns_however_many_requests_one_of_them_has() -> None:
+    queue, _ = build_queue(max_queued=100)
+    first = enter(queue, "a")
+    for _ in range(6):
+        enter(queue, "a")
+    for tenant in ("b", "b", "c"):
+        enter(queue, tenant)
+    order = [ticket.tenant for ticket in serve_all(queue, [first])]
+    assert order == ["a", "b", "c", "a", "b", "a", "a", "a", "a"]
+
+
+def test_a_free_slot_goes_to_the_tenant_that_has_the_fewest() -> None:
+    queue, _ = build_queue(max_queued=100, slots=4)
+    running = [enter(queue, "a") for _ in range(4)]
+    enter(queue, "a")
+    queue.grant()
+    for tenant in ("a", "a", "b", "b", "b"):
+        enter(queue, tenant)
+    order = []
+    for ticket in running:
+        queue.leave(ticket)
+        order += [granted.tenant for granted in queue.grant()]
+    assert order == ["a", "b", "b", "a"]
+
+
+def test_a_request_takes_a_slot_for_each_sequence() -> None:
+    queue, _ = build_queue(slots=8)
+    enter(queue, sequences=5)
+    assert (queue.running, queue.running_sequences) == (1, 5)
+    assert not queue.can_start(Weight(4, 1)) and queue.can_start(Weight(3, 1))
+
+
+def test_a_request_with_more_sequences_than_slots_runs_alone() -> None:
+    queue, _ = build_queue(slots=8, max_queued=2000)
+    first = enter(queue)
+    large = enter(queue, sequences=1024)
+    queue.leave(first)
+    assert queue.grant() == [large] and queue.running_sequences == 8
+
+
+def test_a_large_request_is_not_starved_by_small_ones() -> None:
+    queue, _ = build_queue(slots=4, max_queued=1000)
+    small = [enter(queue, "a") for _ in range(4)]
+    large = enter(queue, "a", sequences=4)
+    queue.grant()
+    for tenant in "bcdefg":
+        enter(queue, tenant)
+    for ticket in small:
+        assert large.state is TicketState.QUEUED
+        queue.leave(ticket)
+        granted = queue.grant()
+    assert granted == [large]
+
+
+def test_queue_is_bounded_by_sequences() -> None:
+    queue, _ = build_queue(max_queued=3)
+    enter(queue), enter(queue, sequences=2)
     with pytest.raises(QueueFull) as full:
-        queue.enter(1)
+        enter(queue, sequences=2)
     assert full.value.reason == "queue_full"
     assert full.value.retry_after_seconds >= 1
+    assert enter(queue).state is TicketState.QUEUED
 
 
 def test_queue_is_bounded_by_tokens() -> None:
     queue, _ = build_queue(tokens=100)
-    queue.enter(1), queue.enter(60)
+    enter(queue), enter(queue, tokens=60)
     with pytest.raises(QueueFull) as full:
-        queue.enter(41)
+        enter(queue, tokens=41)
     assert full.value.reason == "queue_tokens_full"
-    assert queue.enter(40).state is TicketState.QUEUED
+    assert enter(queue, tokens=40).state is TicketState.QUEUED
 
 
-def test_large_request_runs_at_once_when_a_slot_is_free() -> None:
-    queue, _ = build_queue(tokens=100)
-    assert queue.enter(10_000).state is TicketState.RUNNING
+def test_large_request_runs_at_once_when_its_slots_are_free() -> None:
+    queue, _ = build_queue(tokens=100, slots=8)
+    assert enter(queue, sequences=64, tokens=10_000).state is TicketState.RUNNING
 
 
-def test_retry_after_follows_the_measured_drain_rate() -> None:
-    queue, clock = build_queue(max_queued=100, slots=1)
-    tickets = [queue.enter(1) for _ in range(15)]
+def test_who_holds_most_of_a_full_queue_gives_way_latest_first() -> None:
+    queue, _ = build_queue(max_queued=4)
+    enter(queue, "a")
+    waiting = [enter(queue, "a") for _ in range(4)]
+    enter(queue, "b"), enter(queue, "b")
+    assert [ticket.state for ticket in waiting] == [*[TicketState.QUEUED] * 2, *[TicketState.CANCELLED] * 2]
+    for tenant in ("a", "b"):
+        with pytest.raises(QueueFull):
+            enter(queue, tenant)
+
+
+def test_a_full_queue_by_tokens_gives_way_too() -> None:
+    queue, _ = build_queue(max_queued=100, tokens=100)
+    enter(queue, "a")
+    waiting = [enter(queue, "a", tokens=30) for _ in range(3)]
+    enter(queue, "b", tokens=30)
+    assert waiting[-1].state is TicketState.CANCELLED and queue.queued_tokens == 90
+
+
+def test_nobody_gives_way_for_one_who_would_hold_more() -> None:
+    queue, _ = build_queue(max_queued=100, tokens=100)
+    enter(queue, "a")
+    waiting = [enter(queue, "a", tokens=30) for _ in range(3)]
+    with pytest.raises(QueueFull):
+        enter(queue, "b", tokens=95)
+    assert all(ticket.state is TicketState.QUEUED for ticket in waiting)
+
+
+def test_the_oldest_of_a_tenant_keeps_its_turn() -> None:
+    queue, _ = build_queue(max_queued=10)
+    enter(queue, "a")
+    large = enter(queue, "a", sequences=10)
+    with pytest.raises(QueueFull):
+        enter(queue, "b")
+    assert large.state is TicketState.QUEUED
+
+
+def test_a_ticket_that_turns_out_heavier_makes_room_or_is_refused() -> None:
+    queue, _ = build_queue(max_queued=100, tokens=100)
+    enter(queue, "a")
+    light, other = enter(queue, "a", tokens=10), enter(queue, "b", tokens=10)
+    assert queue.plan_growth(light, Weight(2, 90)) == []
+    queue.reweigh(light, Weight(2, 90))
+    assert (queue.queued_sequences, queue.queued_tokens) == (3, 100)
+    with pytest.raises(QueueFull):
+        queue.plan_growth(other, Weight(1, 95))
+
+
+def test_retry_after_follows_the_sequences_finished_lately() -> None:
+    queue, clock = build_queue(max_queued=1000, tokens=1000, slots=2)
+    tickets = [enter(queue, sequences=2) for _ in range(15)]
     for ticket in tickets[:5]:
         clock.now += 2
         queue.leave(ticket)
         queue.grant()
-    assert queue.retry_after_seconds() == round((9 + 1) / (5 / 8))
+    assert queue.queued_sequences == 18
+    assert queue.retry_after_seconds() == round((18 + 1) / (10 / 8) + 0.5)
+    assert queue.retry_after_seconds(sequences=32) == round((18 + 32) / (10 / 8))
 
 
 def test_leaving_twice_changes_nothing() -> None:
     queue, _ = build_queue()
-    queue.enter(1)
-    waiting = queue.enter(5)
+    enter(queue)
+    waiting = enter(queue, tokens=5)
     queue.leave(waiting), queue.leave(waiting)
     assert (queue.queued, queue.queued_tokens, queue.cancelled) == (0, 0, 1)
-
-
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("enter"), st.integers(0, 60)),
-        st.tuples(st.just("leave"), st.integers(0, 30)),
-        st.tuples(st.just("resize"), st.integers(0, 4)),
-        st.tuples(st.just("grant"), st.just(0)),
-    ),
-    max_size=60,
-)
-
-
-@settings(deadline=None)
-@given(STEPS)
-def test_every_admitted_request_is_in_exactly_one_state(steps: list[tuple[str, int]]) -> None:
-    queue, clock = build_queue(max_queued=4, tokens=100, slots=1)
-    tickets: list[Ticket] = []
-    for step, number in steps:
-        clock.now += 0.5
-        if step == "enter":
-            with suppress(QueueFull):
-                tickets.append(queue.enter(number))
-        elif step == "leave" and tickets:
-            queue.leave(tickets[number % len(tickets)])
-        elif step == "resize":
-            queue.resize(number)
-        elif step == "grant":
-            queue.grant()
-        assert queue.admitted == queue.running + queue.queued + queue.finished + queue.cancelled == len(tickets)
-        assert queue.queued_tokens == sum(t.tokens for t in tickets if t.state is TicketState.QUEUED)
-        assert 0 <= queue.queued_tokens <= 100 and queue.queued <= 4 and queue.running >= 0

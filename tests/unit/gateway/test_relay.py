@@ -47,11 +47,11 @@ async def test_requests_reach_the_server_in_order_and_never_above_the_slots(serv
     gateway = await start(max_running=1)
     asked = []
     for number in range(4):
-        asked.append(asyncio.create_task(client.post(gateway, {"n": number})))
+        asked.append(asyncio.create_task(client.post(gateway, {"seed": number})))
         await until(lambda: gateway.queue.admitted == len(asked))
     for number in range(4):
         call = await server.next_call()
-        assert json.loads(call.body) == {"n": number}
+        assert json.loads(call.body) == {"seed": number}
         assert server.calls.empty() and gateway.queue.running == 1
         await call.answer()
     assert [response.status for response in await asyncio.gather(*asked)] == [200] * 4
@@ -210,12 +210,40 @@ async def test_stream_that_breaks_ends_with_an_error_event(server, start, client
     assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "upstream_broken"
 
 
+async def test_a_server_that_ends_before_it_answers_is_a_502_in_words(server, start, client) -> None:
+    gateway = await start()
+    asked = asyncio.create_task(client.post(gateway))
+    for _ in range(2):
+        (await server.next_call()).writer.close()
+    refused = await asked
+    error = (await refused.json())["error"]
+    assert (refused.status, error["code"], bool(error["message"])) == (502, "upstream_broken", True)
+
+
+async def test_a_killed_server_ends_every_stream_with_an_error_event_and_frees_its_slots(
+    server, start, client, until
+) -> None:
+    gateway = await start(max_running=3)
+    asked = [asyncio.create_task(client.post(gateway, {"stream": True})) for _ in range(3)]
+    calls = [await server.next_call() for _ in asked]
+    for call in calls:
+        await call.start_stream()
+        await call.chunk(b"data: 1\n\n")
+    for call in calls:
+        call.writer.transport.abort()
+    for response in await asyncio.gather(*asked):
+        last = (await response.read()).strip().split(b"\n\n")[-1]
+        assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "upstream_broken"
+    await until(lambda: gateway.queue.running_sequences == 0)
+    assert b'reason="upstream_broken"} 3.0' in gateway.metrics.render()
+
+
 async def test_nobody_outside_speaks_for_the_gateway(server, start, client, tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir()
-    (tmp_path / "keys" / "alice").write_text("sk-a")
+    (tmp_path / "keys" / "alice").write_text("sk-alice")
     gateway = await start(api_keys_dir=tmp_path / "keys")
     spoofed = {"X-Pagoda-Tenant": "root", "x-pagoda-tokens": "1", "X_Pagoda_Tenant": "root", "X-Else": "kept"}
-    asked = asyncio.create_task(client.post(gateway, headers={**spoofed, "Authorization": "Bearer sk-a"}))
+    asked = asyncio.create_task(client.post(gateway, headers={**spoofed, "Authorization": "Bearer sk-alice"}))
     call = await server.next_call()
     pagoda = {k: v for k, v in call.headers.items() if "pagoda" in k}
     assert pagoda == {"x-pagoda-tenant": "alice"}
@@ -227,11 +255,11 @@ async def test_nobody_outside_speaks_for_the_gateway(server, start, client, tmp_
 async def test_wrong_key_is_401_and_reload_lets_the_new_key_in(server, start, client, tmp_path: Path, until) -> None:
     (tmp_path / "keys").mkdir()
     gateway = await start(api_keys_dir=tmp_path / "keys")
-    refused = await client.post(gateway, headers={"Authorization": "Bearer sk-a"})
+    refused = await client.post(gateway, headers={"Authorization": "Bearer sk-alice"})
     assert (refused.status, (await refused.json())["error"]["code"]) == (401, "invalid_api_key")
-    (tmp_path / "keys" / "alice").write_text("sk-a")
-    await until(lambda: gateway.keys.tenant_of("Bearer sk-a") == "alice")
-    asked = asyncio.create_task(client.post(gateway, headers={"Authorization": "Bearer sk-a"}))
+    (tmp_path / "keys" / "alice").write_text("sk-alice")
+    await until(lambda: gateway.keys.tenant_of("Bearer sk-alice") == "alice")
+    asked = asyncio.create_task(client.post(gateway, headers={"Authorization": "Bearer sk-alice"}))
     await (await server.next_call()).answer()
     assert (await asked).status == 200
     assert (await client.get(gateway, "/health")).status == 200

@@ -1,14 +1,19 @@
 """Gateways that accept from one socket: nobody is refused while one comes and another goes."""
 
 import asyncio
+import errno
+import logging
 import os
+import resource
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from pagoda_gateway.connections import Connections, Limits
 from pagoda_gateway.settings import Address, InheritedSocket, parse_listen
-from pagoda_gateway.shared_listener import accept_delay_seconds
+from pagoda_gateway.shared_listener import SharedListener, accept_delay_seconds
 
 
 @pytest.fixture
@@ -80,6 +85,49 @@ async def test_gateway_whose_server_is_gone_gives_up_its_idle_connections(server
     async with asyncio.timeout(5):
         await reader.read()
     writer.close()
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[list[int]]:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    opened: list[int] = []
+    try:
+        try:
+            while True:
+                opened.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError as error:
+            assert error.errno == errno.EMFILE
+        yield opened
+    finally:
+        for fd in opened:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+async def test_no_descriptor_left_is_said_once_and_survived(listener, until, caplog, monkeypatch) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("pagoda_gateway.shared_listener.PAUSE_AFTER_ERROR_SECONDS", 0.001)
+    tries: list[int] = []
+    limits = Limits(most=9, header_seconds=1, idle_seconds=1, stalled_seconds=1)
+    shared = SharedListener(share(listener).fd, Connections(limits, clock=lambda: 0.0, count=lambda reason: None))
+    accepted: list[asyncio.Protocol] = []
+
+    def accept() -> asyncio.Protocol:
+        accepted.append(asyncio.Protocol())
+        return accepted[-1]
+
+    shared.serve(accept)
+    monkeypatch.setattr(shared, "_watch", lambda watch=shared._watch: (tries.append(1), watch()))
+    with socket.create_connection(listener.getsockname()):
+        with no_descriptor_left():
+            shared.resume()
+            await until(lambda: len(tries) > 5)
+            assert not accepted
+        await until(lambda: len(accepted) == 1)
+    shared.close()
+    said = [record.getMessage() for record in caplog.records if "accepted" in record.getMessage()]
+    assert len(said) == 2 and "cannot be accepted" in said[0] and "accepted again" in said[1]
 
 
 def test_the_busier_gateway_waits_longer_but_never_long() -> None:

@@ -88,7 +88,10 @@ async def drain(admin_url: str, seconds: int) -> None:
     url = f"{admin_url}/drain?seconds={seconds}"
     timeout = aiohttp.ClientTimeout(total=seconds + 5)
     try:
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.post(url) as response:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, headers={"X-Pagoda-Admin": "1"}) as session,
+            session.post(url) as response,
+        ):
             await response.read()
     except (aiohttp.ClientError, OSError, TimeoutError):
         return

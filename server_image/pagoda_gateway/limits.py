@@ -1,0 +1,50 @@
+"""What each listener holds its clients to, made of the settings."""
+
+import time
+
+from pagoda_gateway.body import TENANT_SHARE, Bodies, BodyBudget
+from pagoda_gateway.connections import Connections, Limits, choose_most_connections, read_file_limit
+from pagoda_gateway.listening import Door
+from pagoda_gateway.metrics import Metrics
+from pagoda_gateway.request_head import build_judge
+from pagoda_gateway.settings import Settings
+
+ADMIN_CONNECTIONS = 64
+"""Apart from the public ones, so that a crowd there does not keep a drain out."""
+
+
+def build_bodies(settings: Settings, metrics: Metrics) -> Bodies:
+    """One tenant of several never has it all; without keys there is but one."""
+    share = 1.0 if settings.api_keys_dir is None else TENANT_SHARE
+    budget = BodyBudget(settings.max_body_bytes_total, tenant_share=share)
+    metrics.gauge("body_bytes", "Bytes of request bodies held here", lambda: budget.held_bytes)
+    return Bodies(
+        budget, most_bytes=settings.max_body_bytes, seconds=settings.body_seconds, count=metrics.count_rejected
+    )
+
+
+def build_connections(settings: Settings, metrics: Metrics) -> Connections:
+    count = metrics.counter("connections_let_go", "Connections that were ended here", "reason")
+    most = choose_most_connections(settings.max_connections, read_file_limit())
+    connections = Connections(build_limits(settings, most), clock=time.monotonic, count=count)
+    metrics.gauge("connections", "Client connections that are open", lambda: len(connections))
+    return connections
+
+
+def build_limits(settings: Settings, most: int) -> Limits:
+    return Limits(
+        most=most,
+        header_seconds=settings.header_seconds,
+        idle_seconds=settings.idle_seconds,
+        stalled_seconds=settings.stalled_seconds,
+    )
+
+
+def build_public_door(settings: Settings, connections: Connections, metrics: Metrics) -> Door:
+    return Door(connections, build_judge(settings.allowed_hosts), metrics.count_rejected)
+
+
+def build_admin_door(settings: Settings, metrics: Metrics) -> Door:
+    limits = build_limits(settings, ADMIN_CONNECTIONS)
+    connections = Connections(limits, clock=time.monotonic, count=lambda reason: None)
+    return Door(connections, build_judge({settings.admin.host}, admin=True), metrics.count_rejected)

@@ -1,0 +1,103 @@
+"""What is refused by a request's head alone: before a byte of its body is read, cheaply, and at once.
+
+Pure but for the request it reads. It must never repeat what a client sent, but for a media type's name.
+"""
+
+import re
+from collections.abc import Callable, Collection
+from urllib.parse import urlsplit
+
+from aiohttp import HttpVersion10, HttpVersion11, web
+
+from pagoda_gateway.errors import Refusal
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+ALLOWED = ", ".join(sorted(METHODS))
+TARGET = re.compile(r"/[\x21-\x7e]*")
+MEDIA_TYPE = re.compile(r"\s*([\w.+-]{1,64}/[\w.+-]{1,64})\s*(;|$)", re.ASCII)
+JSON_TYPE = re.compile(r"application/([\w.-]+\+)?json", re.ASCII | re.IGNORECASE)
+HOST = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:[0-9]{0,5})?", re.ASCII)
+LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
+ADMIN_HEADER = "X-Pagoda-Admin"
+"""A page of another site cannot send it: its browser would ask first, and gets no leave."""
+
+
+def invalid(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Refusal:
+    """NB: who speaks another protocol has no next request to be read."""
+    close = status in (400, 405)
+    return Refusal(status, code, message, "invalid_request_error", close=close, headers=headers or {})
+
+
+def judge_head(request: web.BaseRequest) -> None:
+    """Raises Refusal for what no server of ours can take."""
+    if request.method not in METHODS:
+        raise invalid(405, "method_not_allowed", f"Method not served: use one of {ALLOWED}.", {"Allow": ALLOWED})
+    if request.version not in (HttpVersion10, HttpVersion11):
+        raise invalid(400, "bad_request", "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
+    if not TARGET.fullmatch(request.raw_path):
+        raise invalid(400, "bad_request", "The request's target is not a path: send '/...' in plain ASCII.")
+    if request.headers.get("Transfer-Encoding", "chunked").strip().lower() != "chunked":
+        raise invalid(400, "bad_request", "Transfer-Encoding is not supported but for 'chunked'.")
+    if request.headers.get("Expect", "100-continue").lower() != "100-continue":
+        raise invalid(417, "expectation_failed", "Expect is not supported but for '100-continue'.")
+    judge_content(request)
+
+
+def judge_content(request: web.BaseRequest) -> None:
+    """JSON as it is. A body without a type is taken for JSON, but not from a page, which can send one unasked."""
+    encodings = ",".join(request.headers.getall("Content-Encoding", [])).lower().split(",")
+    if {encoding.strip() for encoding in encodings} - {"", "identity"}:
+        message = "Content-Encoding is not supported: send the body as it is, uncompressed."
+        raise invalid(415, "unsupported_content_encoding", message, {"Accept-Encoding": "identity"})
+    if not request.body_exists:
+        return
+    kind = request.headers.get("Content-Type", "")
+    if not kind.strip() and "Origin" not in request.headers:
+        return
+    media_type = MEDIA_TYPE.match(kind)
+    if media_type is None or not JSON_TYPE.fullmatch(media_type[1]):
+        said = f"is {media_type[1]}" if media_type else "is missing or no media type"
+        raise invalid(415, "unsupported_media_type", f"Content-Type {said}: send application/json.")
+
+
+def judge_host(request: web.BaseRequest, allowed: Collection[str]) -> None:
+    """Where names decide who is asked: a page elsewhere, or a name turned on this address, is no client of ours."""
+    if not is_allowed(request.headers.get("Host", ""), allowed):
+        raise invalid(403, "forbidden_host", "Host is not one of this gateway's: see --allowed-hosts.")
+    origin = request.headers.get("Origin")
+    if origin is not None and not is_allowed(read_origin_host(origin), allowed):
+        raise invalid(403, "forbidden_origin", "Origin is not one that may ask this gateway: see --allowed-hosts.")
+
+
+def judge_admin(request: web.BaseRequest) -> None:
+    if request.method not in ("GET", "HEAD") and request.headers.get(ADMIN_HEADER) != "1":
+        raise invalid(403, "forbidden", f"This needs the header '{ADMIN_HEADER}: 1'.")
+
+
+def read_origin_host(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
+
+
+def is_allowed(host: str, allowed: Collection[str]) -> bool:
+    """`host` with or without its port; this machine's own names always are."""
+    parts = HOST.fullmatch(host.strip())
+    if parts is None:
+        return False
+    name = parts[1].lower().rstrip(".")
+    return name in allowed or LOOPBACK.fullmatch(name) is not None
+
+
+def build_judge(allowed_hosts: Collection[str] | None, *, admin: bool = False) -> Callable[[web.BaseRequest], None]:
+    """`allowed_hosts` None: any, as behind an ingress that knows its own."""
+
+    def judge(request: web.BaseRequest) -> None:
+        judge_head(request)
+        if allowed_hosts is not None:
+            judge_host(request, allowed_hosts)
+        if admin:
+            judge_admin(request)
+
+    return judge
