@@ -5,6 +5,8 @@ and tokenizer files, never code or pickles. It imports no torch. A marker file w
 holds, so a second run is quick.
 """
 
+import contextlib
+import json
 import os
 import shutil
 from importlib import resources
@@ -16,6 +18,7 @@ from pagoda_operator.cli.progress import Say, count_bytes, show_progress
 from pagoda_operator.cli.weights import is_wanted
 
 MARKER = ".pagoda-complete"
+MAX_CONFIG_BYTES = 10 << 20
 TERMINATION_LOG = Path("/dev/termination-log")
 
 
@@ -44,12 +47,14 @@ def fetch_model(uri_text: str, destination: Path, say: Say, say_progress: Say | 
 def verify_mounted(uri: ModelUri, destination: Path) -> None:
     """A claim is mounted by the pod; there is nothing to fetch, only to check."""
     _verify_config(uri, destination, "put the model's files into that folder of the claim, or correct model.uri")
+    _verify_object(uri, destination / "config.json")
 
 
 def report_failure(error: FetchError, termination_log: Path = TERMINATION_LOG) -> None:
     """Leave the reason where the kubelet reads it, when there is a kubelet."""
     if termination_log.exists() and os.access(termination_log, os.W_OK):
-        termination_log.write_text(f"{error}\n", encoding="utf-8")
+        with contextlib.suppress(OSError):  # the reason is said on standard error too
+            termination_log.write_text(f"{error}\n", encoding="utf-8")
 
 
 def _verify_config(uri: ModelUri, destination: Path, fix: str) -> None:
@@ -57,8 +62,23 @@ def _verify_config(uri: ModelUri, destination: Path, fix: str) -> None:
         raise FetchError("ModelNotFound", f"URI {uri.text} has no config.json (looked in {destination}): {fix}")
 
 
+def _verify_object(uri: ModelUri, config: Path) -> None:
+    """NB: not as strictly as strangers' JSON elsewhere: configurations of real models hold Infinity."""
+    with config.open("rb") as file:
+        raw = file.read(MAX_CONFIG_BYTES + 1)
+    fix = "choose another repository or folder"
+    if len(raw) > MAX_CONFIG_BYTES:
+        raise FetchError("ModelNotFound", f"URI {uri.text}: config.json has more than {MAX_CONFIG_BYTES} bytes: {fix}")
+    try:
+        is_object = isinstance(json.loads(raw), dict)
+    except (ValueError, RecursionError):
+        is_object = False
+    if not is_object:
+        raise FetchError("ModelNotFound", f"URI {uri.text}: config.json is not a JSON object: {fix}")
+
+
 def _read_marker(marker: Path) -> str | None:
-    return marker.read_text(encoding="utf-8").strip() if marker.is_file() else None
+    return marker.read_text(encoding="utf-8", errors="replace").strip() if marker.is_file() else None
 
 
 def _prepare(destination: Path) -> None:
@@ -81,6 +101,7 @@ def _fetch_hub(uri: ModelUri, destination: Path, say_progress: Say) -> None:
     hub.drop_abandoned(destination)
     with show_progress(destination, snapshot.total_bytes, say_progress):
         hub.fetch_snapshot(uri, snapshot, destination)
+    _verify_object(uri, destination / "config.json")
 
 
 def _fetch_bundled(uri: ModelUri, destination: Path) -> None:
@@ -97,7 +118,7 @@ def _fetch_bundled(uri: ModelUri, destination: Path) -> None:
 
 def _copy_files(source: Traversable, destination: Path) -> None:
     for entry in source.iterdir():
-        if entry.is_file() and not entry.name.endswith(".py"):
+        if entry.is_file() and is_wanted(entry.name):
             partial = destination / f"{entry.name}.partial"
             with entry.open("rb") as reader, partial.open("wb") as writer:
                 shutil.copyfileobj(reader, writer, 1 << 20)

@@ -1,54 +1,60 @@
 """A model from the Hugging Face hub, or from what speaks its API (HF_ENDPOINT): listed first, fetched, then checked.
 
-The listing pins the commit, so that two replicas never mix two of them, and says before the first byte what is missing.
-NB: `snapshot_download` returns a folder that is not complete when it cannot reach the hub; hence the check by size.
+The listing pins the commit, so that two replicas never mix two of them, and says before the first byte what is missing
+and whether the disk has room for it. Nothing is fetched beyond what it says.
 """
 
-import os
+import contextlib
+import re
+import shutil
+import threading
 import time
+import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
-from huggingface_hub import HfApi, errors, snapshot_download
-from huggingface_hub.utils import disable_progress_bars
+from huggingface_hub import constants, errors, get_token, hf_hub_url
+from huggingface_hub.utils import validate_repo_id
 
+from pagoda_operator.cli.download import DownloadError, download_file, read_answer
+from pagoda_operator.cli.listing import (
+    MAX_LISTING_BYTES,
+    ListedFile,
+    ListingError,
+    Snapshot,
+    is_there,
+    parse_listing,
+)
 from pagoda_operator.cli.model_uri import FetchError, ModelUri
-from pagoda_operator.cli.weights import PICKLES, REFUSED, WANTED, is_wanted
+from pagoda_operator.cli.weights import PICKLES, is_wanted
 
-PARTIAL_FILES = ".cache/huggingface/download/**/*.incomplete"
+WORK_FOLDER = ".pagoda-fetch"
+COMMIT_FILE = f"{WORK_FOLDER}/commit"
+PARTIAL_FILES = f"{WORK_FOLDER}/*.incomplete"
 ABANDONED_AFTER_SECONDS = 600.0
+FILES_AT_ONCE = 8
 TOKEN_FIX = "set model.tokenSecretRef (or HF_TOKEN) to a token that may read it"
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The wanted files of one commit, with their sizes where the hub says them."""
-
-    commit: str
-    sizes: dict[str, int | None]
-
-    @property
-    def total_bytes(self) -> int | None:
-        sizes = [size for size in self.sizes.values() if size is not None]
-        return sum(sizes) if len(sizes) == len(self.sizes) else None
 
 
 def list_snapshot(uri: ModelUri) -> Snapshot:
     """Raises FetchError, also when the repository holds nothing that is served."""
+    revision = f"/revision/{quote(uri.revision, safe='')}" if uri.revision is not None else ""
     try:
-        info = HfApi().model_info(uri.path, revision=uri.revision, files_metadata=True)
+        validate_repo_id(uri.path)
+        raw = read_answer(f"{constants.ENDPOINT}/api/models/{uri.path}{revision}?blobs=true", MAX_LISTING_BYTES)
+        snapshot = parse_listing(raw)
     except Exception as error:
         raise explain_hub_error(uri, error) from error
-    files = {sibling.rfilename: sibling.size for sibling in info.siblings or []}
-    _refuse_unservable(uri, list(files))
-    return Snapshot(str(info.sha), {name: size for name, size in files.items() if is_wanted(name)})
+    _refuse_unservable(uri, snapshot.names)
+    return snapshot
 
 
-def _refuse_unservable(uri: ModelUri, names: list[str]) -> None:
+def _refuse_unservable(uri: ModelUri, names: tuple[str, ...]) -> None:
     if not any(is_wanted(name) and name.endswith(".safetensors") for name in names):
         pickles = sorted(name for name in names if name.endswith(PICKLES))
-        found = f" (only {', '.join(pickles[:3])}, which is never loaded)" if pickles else ""
+        found = f" (only {', '.join(name[:60] for name in pickles[:3])}, which is never loaded)" if pickles else ""
         fix = "choose a revision or a repository that has model.safetensors"
         raise FetchError("ModelNotFound", f"URI {uri.text} has no safetensors weights{found}: {fix}")
     if "config.json" not in names:
@@ -57,22 +63,63 @@ def _refuse_unservable(uri: ModelUri, names: list[str]) -> None:
 
 
 def fetch_snapshot(uri: ModelUri, snapshot: Snapshot, destination: Path) -> None:
-    """Raises FetchError. What an earlier fetch completed is not fetched again; a cut file goes on where it was cut."""
-    disable_progress_bars()
+    """Raises FetchError. What an earlier fetch of this commit completed is not fetched again."""
+    missing = [file for file in snapshot.files if not _is_kept(file, snapshot.commit, destination)]
+    _refuse_without_room(uri, missing, destination)
     try:
-        snapshot_download(
-            uri.path,
-            revision=snapshot.commit,
-            local_dir=destination,
-            allow_patterns=list(WANTED),
-            ignore_patterns=list(REFUSED),
-        )
+        (destination / WORK_FOLDER).mkdir(exist_ok=True)
+        (destination / COMMIT_FILE).write_text(snapshot.commit, encoding="utf-8")
+        _fetch_files(uri, snapshot.commit, missing, destination)
     except Exception as error:
         raise explain_hub_error(uri, error) from error
-    for name, size in snapshot.sizes.items():
-        path = destination / name
-        if not path.is_file() or size not in (None, path.stat().st_size):
-            raise FetchError("ModelDownloadFailed", f"URI {uri.text}: {name} is not complete: try again")
+    with contextlib.suppress(OSError):  # another pod may be fetching into the same claim
+        (destination / COMMIT_FILE).unlink()
+        (destination / WORK_FOLDER).rmdir()
+
+
+def _is_kept(file: ListedFile, commit: str, destination: Path) -> bool:
+    try:
+        return (destination / COMMIT_FILE).read_text(encoding="utf-8") == commit and is_there(file, destination)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _refuse_without_room(uri: ModelUri, missing: list[ListedFile], destination: Path) -> None:
+    needed, free = sum(file.size_bytes for file in missing), shutil.disk_usage(destination).free
+    if needed > free:
+        fix = "make room, or give it a volume (model.cache.pvc.size) that is large enough"
+        sizes = f"its files need {needed / 1e9:.3f} GB, and {destination} has {free / 1e9:.3f} GB free"
+        raise FetchError("ModelDownloadFailed", f"URI {uri.text}: {sizes}: {fix}")
+
+
+def _fetch_files(uri: ModelUri, commit: str, files: list[ListedFile], destination: Path) -> None:
+    """Several at once; the first failure ends the others."""
+    stop = threading.Event()
+    failures: list[Exception] = []
+
+    def fetch(file: ListedFile) -> None:
+        if stop.is_set():
+            return
+        try:
+            _fetch_file(hf_hub_url(uri.path, file.name, revision=commit), file, destination, stop)
+        except Exception as error:
+            failures.append(error)
+            stop.set()
+
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        pool.map(fetch, files)
+    if failures:
+        raise failures[0]
+
+
+def _fetch_file(url: str, file: ListedFile, destination: Path, stop: threading.Event) -> None:
+    partial = destination / WORK_FOLDER / f"{uuid.uuid4().hex}.incomplete"
+    try:
+        download_file(url, file, partial, stop)
+        (destination / file.name).parent.mkdir(exist_ok=True)
+        partial.replace(destination / file.name)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def drop_abandoned(destination: Path) -> None:
@@ -92,6 +139,8 @@ def explain_hub_error(uri: ModelUri, error: Exception) -> FetchError:
     """Name what the hub's error means to the user, and the fix."""
     cause = _find_answer(error)
     status = getattr(getattr(cause, "response", None), "status_code", None)
+    if isinstance(cause, (DownloadError, ListingError)):
+        return FetchError("ModelDownloadFailed", f"URI {uri.text}: {cause}: try again, or use another hub or revision")
     if isinstance(cause, errors.GatedRepoError):
         return FetchError(
             "ModelDownloadDenied", f"URI {uri.text} is gated: accept its licence on the hub and {TOKEN_FIX}"
@@ -105,14 +154,14 @@ def explain_hub_error(uri: ModelUri, error: Exception) -> FetchError:
         return FetchError("ModelNotFound", f"URI {uri.text} is not on the hub: {fix}")
     if status in (401, 403):
         return FetchError("ModelDownloadDenied", f"URI {uri.text}: the hub answered HTTP {status}: {TOKEN_FIX}")
-    detail = _without_token(" ".join(str(cause).split())[:300] or type(cause).__name__)
+    detail = without_secrets(str(cause) or type(cause).__name__)[:300]
     return FetchError(
         "ModelDownloadFailed", f"URI {uri.text}: {detail}: check the network and the disk's space, and try again"
     )
 
 
 def _find_answer(error: Exception) -> BaseException:
-    """The hub's answer, where the library hides it behind a "not found locally"; else the error itself."""
+    """The hub's answer, where the library hides it behind another error; else the error itself."""
     return next((cause for cause in _causes(error) if isinstance(cause, errors.HfHubHTTPError)), error)
 
 
@@ -123,6 +172,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__
 
 
-def _without_token(text: str) -> str:
-    token = os.environ.get("HF_TOKEN", "").strip()
-    return text.replace(token, "***") if token else text
+def without_secrets(text: str) -> str:
+    """Neither the token, nor what a URL has after `?` (a signature) or before `@` (a password)."""
+    token = (get_token() or "").strip()
+    text = text.replace(token, "***") if token else text
+    return re.sub(r"(https?://)[^\s/'\"@]*@", r"\1", re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\"]*", r"\1", text))

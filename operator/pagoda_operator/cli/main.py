@@ -51,9 +51,10 @@ def fetch(
         report_failure(error)
         raise _fail(str(error)) from error
     except OSError as error:
-        raise _fail(
-            f"ModelDownloadFailed: URI {uri}: cannot write {dest}: {error}: check its owner and its free space"
-        ) from error
+        fix = "check its owner and its free space"
+        failure = FetchError("ModelDownloadFailed", f"URI {uri}: cannot write {dest}: {error}: {fix}")
+        report_failure(failure)
+        raise _fail(str(failure)) from error
 
 
 @app.command()

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from pagoda_operator.cli.text import one_line
+
 SCHEMES = "bundled://NAME, hf://org/name@revision, pvc://claim/path, file:///absolute/path"
 
 Reason = Literal["ModelNotFound", "ModelDownloadDenied", "ModelDownloadFailed"]
@@ -12,7 +14,7 @@ class FetchError(Exception):
     """A model could not be fetched; `reason` is the condition reason the operator shows."""
 
     def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(f"{reason}: {' '.join(message.split())}")
+        super().__init__(f"{reason}: {one_line(message)}")
         self.reason = reason
 
 

@@ -1,18 +1,25 @@
 """Read the YAML a user hands to `pagoda run`: one ModelDeployment, and the Secrets it names.
 
-Every complaint says where (file and field), what (the value) and how to fix it.
+Every complaint says where (file and field), what (the value) and how to fix it. Whatever the file holds, it becomes a
+SpecFile or a SpecFileError, in bounded time and memory.
 """
 
-import base64
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from pagoda_operator.api import ModelDeployment
+from pagoda_operator.cli.secret import SecretError, read_secret, shorten
+from pagoda_operator.cli.text import one_line
+from pagoda_operator.cli.yaml_documents import YamlError, load_documents
+
+MAX_FILE_BYTES = 1 << 20
+MAX_ERRORS = 20
+NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class SpecFileError(Exception):
@@ -30,10 +37,21 @@ class SpecFile:
 def read_spec_file(path: Path) -> SpecFile:
     """Read and validate; raises SpecFileError."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecFileError(f"{path}: cannot be read: {error}: give the path of a YAML file") from error
-    return parse_spec(text, str(path))
+        with path.open("rb") as file:
+            return parse_content(file.read(MAX_FILE_BYTES + 1), str(path))
+    except (OSError, ValueError) as error:
+        raise SpecFileError(one_line(f"{path}: cannot be read: {error}: give the path of a YAML file")) from error
+
+
+def parse_content(content: bytes, name: str) -> SpecFile:
+    """Validate the bytes of a file called `name`; raises SpecFileError."""
+    if len(content) > MAX_FILE_BYTES:
+        raise SpecFileError(f"{name}: has more than {MAX_FILE_BYTES} bytes: give a file with one ModelDeployment")
+    try:
+        return parse_spec(content.decode("utf-8-sig"), name)
+    except UnicodeDecodeError as error:
+        fix = "give the path of a YAML file, saved as UTF-8"
+        raise SpecFileError(f"{name}: cannot be read: not UTF-8 at byte {error.start}: {fix}") from error
 
 
 def parse_spec(text: str, name: str) -> SpecFile:
@@ -43,46 +61,58 @@ def parse_spec(text: str, name: str) -> SpecFile:
     if len(deployments) != 1:
         fix = "give a file with exactly one"
         raise SpecFileError(f"{name}: kind: {len(deployments)} documents are a ModelDeployment: {fix}")
-    secrets = {_name_of(document): _read_secret(document) for document in documents if document.get("kind") == "Secret"}
+    secrets = _read_secrets([document for document in documents if document.get("kind") == "Secret"], name)
     return SpecFile(_validate(deployments[0], name), secrets)
 
 
 def _load_documents(text: str, name: str) -> list[dict[str, Any]]:
     try:
-        documents = [document for document in yaml.safe_load_all(text) if document is not None]
-    except yaml.YAMLError as error:
-        raise SpecFileError(f"{name}: not YAML: {error}") from error
+        documents = load_documents(text)
+    except YamlError as error:
+        raise SpecFileError(one_line(f"{name}: not YAML: {error}")) from error
     for document in documents:
         if not isinstance(document, dict):
-            raise SpecFileError(
-                f"{name}: a document is {document!r}, not a mapping: start it with apiVersion: pagoda.dev/v1alpha1"
-            )
+            fix = "start it with apiVersion: pagoda.dev/v1alpha1"
+            raise SpecFileError(f"{name}: a document is {shorten(document)}, not a mapping: {fix}")
     return documents
 
 
+def _read_secrets(documents: list[dict[str, Any]], name: str) -> dict[str, dict[str, bytes]]:
+    secrets: dict[str, dict[str, bytes]] = {}
+    for document in documents:
+        try:
+            secret, data = read_secret(document)
+        except SecretError as error:
+            raise SpecFileError(one_line(f"{name}: {error}")) from error
+        if secret in secrets:
+            raise SpecFileError(f"{name}: Secret {secret!r}: there are two of that name: remove one")
+        secrets[secret] = data
+    return secrets
+
+
 def _validate(document: dict[str, Any], name: str) -> ModelDeployment:
-    document.setdefault("metadata", {}).setdefault("namespace", "default")
+    metadata = document.get("metadata", {})
+    if not isinstance(metadata, dict):
+        raise SpecFileError(f"{name}: metadata: {shorten(metadata)} is not a mapping: write metadata: {{name: …}}")
+    namespace = metadata.get("namespace", "default")
+    if not isinstance(namespace, str) or not NAMESPACE.fullmatch(namespace):
+        fix = "use a-z, 0-9 and '-', 63 characters at most, or remove it"
+        raise SpecFileError(one_line(f"{name}: metadata.namespace: {shorten(namespace)} is not a namespace: {fix}"))
     try:
-        return ModelDeployment.model_validate(document)
+        return ModelDeployment.model_validate(document | {"metadata": metadata | {"namespace": namespace}})
     except ValidationError as error:
         raise SpecFileError("\n".join(explain_errors(name, error))) from error
 
 
 def explain_errors(name: str, error: ValidationError) -> list[str]:
     """One line an error: file: field path: message (value)."""
-    lines = []
+    lines = [one_line(line) for line in _explain(name, error)]
+    return lines if len(lines) <= MAX_ERRORS else [*lines[:MAX_ERRORS], f"{name}: {len(lines) - MAX_ERRORS} more"]
+
+
+def _explain(name: str, error: ValidationError) -> Iterator[str]:
     for item in error.errors(include_url=False):
-        path = ".".join(str(part) for part in item["loc"]) or "(whole document)"
-        value = f" (got {item['input']!r})" if isinstance(item["input"], (str, int, float, bool)) else ""
+        path = ".".join(str(part)[:80] for part in item["loc"]) or "(whole document)"
+        value = f" (got {shorten(item['input'])})" if isinstance(item["input"], (str, int, float, bool)) else ""
         fix = ": remove it or correct its name" if item["type"] == "extra_forbidden" else ""
-        lines.append(f"{name}: {path}: {item['msg']}{value}{fix}")
-    return lines
-
-
-def _name_of(document: Mapping[str, Any]) -> str:
-    return str((document.get("metadata") or {}).get("name", ""))
-
-
-def _read_secret(document: Mapping[str, Any]) -> dict[str, bytes]:
-    data = {key: base64.b64decode(value) for key, value in (document.get("data") or {}).items()}
-    return data | {key: str(value).encode() for key, value in (document.get("stringData") or {}).items()}
+        yield f"{name}: {path}: {item['msg']}{value}{fix}"

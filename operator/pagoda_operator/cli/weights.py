@@ -1,18 +1,17 @@
 """Which files of a repository or folder belong to a model here: safetensors, JSON, templates and tokenizers.
 
-Never code, and never a pickle: loading one runs what is in it.
+A list of what is taken, never of what is refused: code and pickles run when they are loaded, and whatever a name
+spells, only these are brought.
 """
 
-from fnmatch import fnmatch
+import re
 
-WANTED = ("*.safetensors", "*.json", "*.jinja", "tokenizer*")
-REFUSED = ("*.py", "*.bin", "*.pt", "*.pth", "*.pkl", "*.onnx", "original/*", "onnx/*")
+SUFFIXES = r"\.(safetensors|json|jinja|tiktoken)"
+TOKENIZERS = r"(vocab|merges)\.txt|(tokenizer|spiece|sentencepiece\.bpe)\.model(\.v[0-9]{1,2})?"
+WANTED = re.compile(rf"[^/]*[^/.][^/]*{SUFFIXES}|{TOKENIZERS}|additional_chat_templates/[^/]+\.jinja")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
 def is_wanted(path: str) -> bool:
-    return _matches(path, WANTED) and not _matches(path, REFUSED)
-
-
-def _matches(path: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatch(path, pattern) for pattern in patterns)
+    """`path` is relative to the model's folder. Weights in folders below it are other formats, and never loaded."""
+    return WANTED.fullmatch(path) is not None
