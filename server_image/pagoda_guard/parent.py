@@ -3,6 +3,8 @@
 import ctypes
 import os
 import signal
+import sys
+from collections.abc import Sequence
 
 PR_SET_PDEATHSIG = 1
 
@@ -20,3 +22,25 @@ def end_with_parent(parent_pid: int, signal_number: int = signal.SIGKILL) -> Non
     prctl(PR_SET_PDEATHSIG, int(signal_number), 0, 0, 0)
     if os.getppid() != parent_pid:
         os.kill(os.getpid(), signal_number)
+
+
+def bind_command(command: Sequence[str]) -> list[str]:
+    """`command` as one that ends with this process: this file becomes it, once the kernel has been asked.
+
+    NB: to be started by the thread that lives as long as this process. It runs by its path, so that it is found and
+    quick whatever the command's own environment is.
+    """
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
+
+
+def main() -> None:
+    parent_pid, *command = sys.argv[1:]
+    end_with_parent(int(parent_pid))
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        sys.exit(f"{command[0]}: cannot be started: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main()

@@ -21,7 +21,8 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | 
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
 )
-PIECES = st.sampled_from(["- ", "a: ", "{", "}", "[", "]", "&a ", "*a", "<<: ", "!!int ", "\n", "  ", "\t", "---\n", "|", "'", '"', "~", "0x", ":", "1", "\x9b", "?", "%", "#"])  # fmt: skip
+MARKS = "{}[]|'\"~:1?%#\n\t\x9b"
+PIECES = st.sampled_from([*MARKS, "- ", "a: ", "&a ", "*a", "<<: ", "!!int ", "  ", "---\n", "0x"])
 
 
 def outcome(content: bytes) -> SpecFile | None:

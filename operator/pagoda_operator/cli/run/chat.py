@@ -53,25 +53,41 @@ async def stream_answer(endpoint: Endpoint, messages: list[Message], on_text: On
     """Ask, call `on_text` with every piece, return the whole answer; raises ChatError."""
     answer = Answer(time.monotonic())
     async for event in _stream_events(endpoint, messages):
-        if usage := event.get("usage"):
-            answer.tokens = usage["completion_tokens"]
+        if (tokens := _read_tokens(event)) is not None:
+            answer.tokens = tokens
         piece = _read_piece(event)
         if piece:
             answer.last_token = time.monotonic()
             answer.first_token = answer.first_token or answer.last_token
             answer.text += piece
-            answer.tokens += 0 if event.get("usage") else 1
+            answer.tokens += 0 if tokens is not None else 1
             on_text(piece, answer)
     if answer.last_token is not None:
         answer.last_token = time.monotonic()
     return answer
 
 
+def _read_tokens(event: dict[str, Any]) -> int | None:
+    usage = event.get("usage")
+    tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    return tokens if isinstance(tokens, int) else None
+
+
 def _read_piece(event: dict[str, Any]) -> str:
     choices = event.get("choices")
-    if not isinstance(choices, list) or not choices:
-        return ""
-    return str((choices[0].get("delta") or {}).get("content") or "")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    delta = choice.get("delta") if isinstance(choice, dict) else None
+    return str(delta.get("content") or "") if isinstance(delta, dict) else ""
+
+
+def _read_event(data: bytes) -> dict[str, Any]:
+    """Raises ChatError when it is an error, ValueError when it is no object."""
+    event = json.loads(data)
+    if not isinstance(event, dict):
+        raise ValueError("not an object")
+    if "error" in event:
+        raise ChatError(_read_message(data))
+    return event
 
 
 async def _stream_events(endpoint: Endpoint, messages: list[Message]) -> AsyncIterator[dict[str, Any]]:
@@ -87,10 +103,9 @@ async def _stream_events(endpoint: Endpoint, messages: list[Message]) -> AsyncIt
                 raise ChatError(f"HTTP {response.status}: {_read_message(await response.text())}")
             async for line in response.content:
                 if line.startswith(b"data:") and line[5:].strip() != b"[DONE]":
-                    event = json.loads(line[5:])
-                    if "error" in event:
-                        raise ChatError(_read_message(line[5:]))
-                    yield event
+                    yield _read_event(line[5:])
+    except ValueError as error:  # also a line that is too long
+        raise ChatError(f"{endpoint.url} answers with what is no event of a chat") from error
     except (aiohttp.ClientError, TimeoutError) as error:
         raise ChatError(f"{endpoint.url} broke off: {error or type(error).__name__}") from error
 

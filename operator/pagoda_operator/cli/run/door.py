@@ -5,6 +5,7 @@ process answers 503 with Retry-After, as the ingress of a cluster would.
 """
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 import aiohttp
 from aiohttp import web
 
+from pagoda_guard.tasks import Tasks
 from pagoda_operator.cli.run.plan import PlanError
 
 POLL_SECONDS = 0.2
@@ -20,6 +22,8 @@ BACKLOG = 1024
 SURE_AFTER_POLLS = 2
 """NB: one poll may ask a new gateway before it is ready and an old one after it began to drain."""
 RETRY_AFTER_SECONDS = 2
+OWN_TROUBLE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What this process lacks says nothing of a gateway."""
 
 ReadyUrls = Callable[[], Sequence[str]]
 OnChange = Callable[[int, int], None]
@@ -48,7 +52,7 @@ class Door:
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", turn_away)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
 
     @property
     def fd(self) -> int:
@@ -61,13 +65,11 @@ class Door:
     async def start(self) -> None:
         await self._runner.setup()
         await self._turn_away()
-        self._task = asyncio.create_task(self._watch())
+        self._tasks.keep("door", self._watch)
 
     async def stop(self) -> None:
         """Nobody is told to come again: the port closes."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._tasks.stop()
         self._listener.close()
         await self._runner.cleanup()
 
@@ -115,8 +117,8 @@ async def read_ready(session: aiohttp.ClientSession, url: str) -> bool | None:
             return response.status == 200
     except TimeoutError:
         return None
-    except (aiohttp.ClientError, OSError):
-        return False
+    except (aiohttp.ClientError, OSError) as error:
+        return None if getattr(error, "errno", None) in OWN_TROUBLE else False
 
 
 def listen(port: int) -> socket.socket:

@@ -5,15 +5,19 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from pagoda_operator.cli.run.door import find_free_port
 from pagoda_operator.cli.run.plan import Addresses, Folders, PlanError, needs_gpu, plan_replica, plan_secret_files
 from pagoda_operator.cli.run.pod import LocalPod
-from pagoda_operator.cli.run.process import OnExit
+from pagoda_operator.cli.run.private_files import write_private
+from pagoda_operator.cli.run.process import Hooks
 from pagoda_operator.cli.run.replica import Replica
 from pagoda_operator.cli.spec_file import SpecFile
+
+KEYS = "api-keys/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +46,8 @@ class Generation:
         await asyncio.gather(*(replica.kill() for replica in self.replicas))
 
 
-def build_generation(pod: LocalPod, spec: SpecFile, root: Path, shared_fd: int, on_exit: OnExit) -> Generation:
-    """Makes the folders below `root`, starts nothing; raises PlanError."""
+def build_generation(pod: LocalPod, spec: SpecFile, root: Path, shared_fd: int, hooks: Hooks) -> Generation:
+    """Makes the folders below `root`, starts nothing; raises PlanError and OSError."""
     files = plan_secret_files(pod.spec, spec.secrets)
     replicas = []
     for index in range(pod.replicas):
@@ -57,24 +61,23 @@ def build_generation(pod: LocalPod, spec: SpecFile, root: Path, shared_fd: int, 
             secrets=spec.secrets,
             python=sys.executable,
         )
-        _make_folders(folders, files)
-        replicas.append(Replica(plan, folder, on_exit))
+        prepare = partial(_make_folders, folders, files)
+        prepare()
+        replicas.append(Replica(plan, folder, replace(hooks, prepare=prepare)))
     return Generation(pod, tuple(replicas), _first_api_key(files))
 
 
 def _first_api_key(files: Mapping[str, bytes]) -> str | None:
-    keys = [value for name, value in sorted(files.items()) if name.startswith("api-keys/")]
-    return keys[0].decode().strip() if keys else None
+    keys = [value.decode(errors="replace").strip() for name, value in sorted(files.items()) if name.startswith(KEYS)]
+    return next((key for key in keys if key.isascii() and key.isprintable()), None)
 
 
 def _make_folders(folders: Folders, secret_files: Mapping[str, bytes]) -> None:
+    """NB: before each start of a process, as who cleans /tmp may have taken what was there."""
     for folder in (folders.run, folders.models, folders.etc):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, value in secret_files.items():
-        path = folders.etc / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_bytes(value)
+        write_private(folders.etc, name, value)
 
 
 def model_folder(uri: str) -> Path:

@@ -22,7 +22,14 @@ def kill_marked(mark: str) -> None:
 
 def find_marked(mark: str) -> Iterator[int]:
     entry = f"{MARK_VARIABLE}={mark}".encode()
-    for folder in PROCESSES.glob("[0-9]*"):
+    for pid in _list_processes():
         with contextlib.suppress(OSError):  # another user's, or gone meanwhile
-            if entry in (folder / "environ").read_bytes().split(b"\0"):
-                yield int(folder.name)
+            if entry in (PROCESSES / pid / "environ").read_bytes().split(b"\0"):
+                yield int(pid)
+
+
+def _list_processes() -> list[str]:
+    try:
+        return [name for name in os.listdir(PROCESSES) if name.isdigit()]
+    except OSError:  # none here, or too many open files
+        return []

@@ -158,8 +158,19 @@ def _read_value(item: Mapping[str, Any], replica: str, secrets: Secrets) -> str 
     if "secretKeyRef" in source:
         reference = source["secretKeyRef"]
         value = secrets.get(reference["name"], {}).get(reference["key"])
-        return value.decode() if value is not None else None
+        return _read_variable(reference, value) if value is not None else None
     return None
+
+
+def _read_variable(reference: Mapping[str, Any], value: bytes) -> str:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        place = f"Secret {reference['name']!r}: {reference['key']}"
+        raise PlanError(f"{place}: not text, which a variable of a process is: correct it")
+    return text
 
 
 def plan_secret_files(pod: Mapping[str, Any], secrets: Secrets) -> dict[str, bytes]:

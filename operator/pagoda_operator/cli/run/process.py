@@ -1,20 +1,34 @@
-"""Run one process and keep it running: restart with back-off, remember its last log line, stop it politely."""
+"""Run one process and keep it running: restart with back-off, remember what it said last, stop it politely.
+
+It ends with this program, however that ends. Its pipe is always read, whatever the disk does.
+"""
 
 import asyncio
 import contextlib
 import os
 import signal
 import uuid
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from pagoda_guard.parent import bind_command
+from pagoda_guard.tasks import Tasks
+from pagoda_operator.cli.run.ending import describe_end, find_reason
+from pagoda_operator.cli.run.log_file import LogFile
 from pagoda_operator.cli.run.marked import MARK_VARIABLE, kill_marked
 from pagoda_operator.cli.run.plan import ProcessSpec
+from pagoda_operator.cli.text import one_line
 
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 1.0, 30.0
 STEADY_AFTER_SECONDS = 60.0
 LOG_LINE_BYTES = 4096
+LAST_LINES = 20
 LAST_LINES_SECONDS = 2.0
+
+CANNOT_START = 127
+"""The exit code of what could not be started, as a shell has it."""
 
 OnExit = Callable[["Supervised", int, float], None]
 
@@ -26,33 +40,56 @@ def next_backoff(previous_seconds: float | None, lived_seconds: float) -> float:
     return min(previous_seconds * 2, LONGEST_BACKOFF_SECONDS)
 
 
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """`on_exit` is told the exit code and the pause before the next start, `on_trouble` what else is to be said;
+    `prepare` makes, before each start, what the process needs. It may raise OSError."""
+
+    on_exit: OnExit
+    on_trouble: Callable[[str], None] = lambda trouble: None
+    prepare: Callable[[], None] = lambda: None
+
+
 class Supervised:
     """A process that is started again when it ends, until `stop` is called."""
 
-    def __init__(self, spec: ProcessSpec, log: Path, on_exit: OnExit) -> None:
+    def __init__(self, spec: ProcessSpec, log: Path, hooks: Hooks | OnExit) -> None:
         self.spec = spec
-        self.last_line = ""
+        self._hooks = hooks if isinstance(hooks, Hooks) else Hooks(hooks)
+        self._lines: deque[str] = deque(maxlen=LAST_LINES)
         self._mark = uuid.uuid4().hex
-        self._log = log
-        self._on_exit = on_exit
+        self._log = LogFile(log, self._hooks.on_trouble)
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
+
+    @property
+    def last_line(self) -> str:
+        return self._lines[-1] if self._lines else ""
+
+    def describe_end(self, code: int) -> str:
+        end, reason = describe_end(code), find_reason(self._lines)
+        return f"{end}: {reason}" if reason else end
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._keep_running())
+        self._tasks.keep(self.spec.name, self._keep_running)
 
     async def run_once(self, on_line: Callable[[str], None] | None = None) -> int:
-        """Run to the end and return the exit code (an init container).
+        """Run to the end and return the exit code (an init container). Raises OSError when it cannot be started.
 
         NB: the pipe is not asyncio's, whose `wait` waits for the pipe's end too, and a child that was left holds it.
         """
+        self._hooks.prepare()
+        self._lines.clear()
         reader, transport, writer = await _open_pipe()
         try:
             self._process = process = await self._spawn(writer)
+        except BaseException:
+            transport.close()
+            raise
         finally:
             os.close(writer)
-        reading = asyncio.create_task(self._read_lines(reader, on_line))
+        reading = self._tasks.spawn(f"read {self.spec.name}", self._read_lines(reader, on_line))
         try:
             code = await process.wait()
             kill_marked(self._mark)
@@ -61,6 +98,7 @@ class Supervised:
         finally:
             reading.cancel()
             transport.close()
+            self._log.close()
 
     async def stop(self, grace_seconds: float) -> None:
         """SIGTERM, and SIGKILL when it does not end in time."""
@@ -75,9 +113,7 @@ class Supervised:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._tasks.stop()
         kill_marked(self._mark)
 
     async def _keep_running(self) -> None:
@@ -85,16 +121,24 @@ class Supervised:
         backoff: float | None = None
         while not self._stopping:
             started = loop.time()
-            code = await self.run_once()
+            code = await self._live()
             if self._stopping:
                 return
             backoff = next_backoff(backoff, loop.time() - started)
-            self._on_exit(self, code, backoff)
+            self._hooks.on_exit(self, code, backoff)
             await asyncio.sleep(backoff)
+
+    async def _live(self) -> int:
+        """One life of the process. What keeps it from starting (EMFILE, a full disk) may be gone next time."""
+        try:
+            return await self.run_once()
+        except OSError as error:
+            self._lines.append(one_line(f"cannot be started: {error}"))
+            return CANNOT_START
 
     async def _spawn(self, output: int) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            *self.spec.command,
+            *bind_command(self.spec.command),
             env=os.environ | dict(self.spec.environment) | {"PYTHONUNBUFFERED": "1", MARK_VARIABLE: self._mark},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
@@ -104,20 +148,19 @@ class Supervised:
         )
 
     async def _read_lines(self, reader: asyncio.StreamReader, on_line: Callable[[str], None] | None) -> None:
-        """Copy the output to the log file, remember its last line."""
-        with self._log.open("ab", buffering=0) as log:
-            pending = b""
-            while chunk := await reader.read(LOG_LINE_BYTES):
-                log.write(chunk)
-                *lines, pending = (pending + chunk).split(b"\n")
-                pending = pending[-LOG_LINE_BYTES:]
-                for line in lines:
-                    self._take_line(line, on_line)
-            self._take_line(pending, on_line)
+        """Copy the output to the log file, remember its last lines. A line that is too long is known by its end."""
+        pending = b""
+        while chunk := await reader.read(LOG_LINE_BYTES):
+            self._log.write(chunk)
+            *lines, pending = (pending + chunk).split(b"\n")
+            pending = pending[-LOG_LINE_BYTES:]
+            for line in lines:
+                self._take_line(line, on_line)
+        self._take_line(pending, on_line)
 
     def _take_line(self, line: bytes, on_line: Callable[[str], None] | None) -> None:
-        if text := line.decode(errors="replace").strip():
-            self.last_line = text
+        if text := one_line(line.decode(errors="replace")):
+            self._lines.append(text)
             if on_line is not None:
                 on_line(text)
 

@@ -12,6 +12,7 @@ import termios
 from collections.abc import Callable, Iterator
 from types import ModuleType
 
+from pagoda_guard.parent import bind_command
 from pagoda_operator.cli.run.chat import Answer, ChatError, Endpoint, Message, stream_answer, without_control
 from pagoda_operator.cli.run.status_line import DIM, PLAIN, StatusLine
 
@@ -27,7 +28,7 @@ async def talk(endpoint: Endpoint) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
     command = (sys.executable, "-m", "pagoda_operator.cli.run.prompt", endpoint.url, endpoint.model)
     key = {API_KEY_VARIABLE: endpoint.api_key} if endpoint.api_key else {}
-    process = await asyncio.create_subprocess_exec(*command, env=os.environ | key)
+    process = await asyncio.create_subprocess_exec(*bind_command(command), env=os.environ | key)
     try:
         await process.wait()
     except asyncio.CancelledError:

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import aiohttp
 
+from pagoda_operator.cli.run.ending import describe_end
 from pagoda_operator.cli.run.plan import ProcessSpec, ReplicaPlan
-from pagoda_operator.cli.run.process import OnExit, Supervised
+from pagoda_operator.cli.run.process import Hooks, Supervised
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 10.0
+ADMIN_HEADERS = {"X-Pagoda-Admin": "1"}
+"""The gateway asks for it: a page of another site cannot send it."""
 
 
 class SetupError(Exception):
@@ -20,10 +23,10 @@ class SetupError(Exception):
 class Replica:
     """The running processes of a ReplicaPlan."""
 
-    def __init__(self, plan: ReplicaPlan, logs: Path, on_exit: OnExit) -> None:
+    def __init__(self, plan: ReplicaPlan, logs: Path, hooks: Hooks) -> None:
         self.plan = plan
         self._logs = logs
-        self._on_exit = on_exit
+        self._hooks = hooks
         self._server = self._supervise(plan.server)
         self._gateway = self._supervise(plan.gateway)
 
@@ -36,8 +39,11 @@ class Replica:
             except asyncio.CancelledError:
                 await process.stop(STOP_SECONDS)
                 raise
+            except OSError as error:
+                raise SetupError(f"{spec.name} cannot be started: {error}") from error
             if code != 0:
-                raise SetupError(process.last_line or f"{spec.name} ended with exit code {code}: see {self._logs}")
+                said = process.last_line if code > 0 else ""
+                raise SetupError(said or f"{spec.name}: {describe_end(code)}: see {self._logs}")
 
     @property
     def ready_url(self) -> str:
@@ -61,7 +67,7 @@ class Replica:
         await asyncio.gather(self._gateway.stop(0.5), self._server.stop(0.5))
 
     def _supervise(self, spec: ProcessSpec) -> Supervised:
-        return Supervised(spec, self._logs / f"{spec.name}.log", self._on_exit)
+        return Supervised(spec, self._logs / f"{spec.name}.log", self._hooks)
 
 
 async def wait_ready(url: str, socket: Path | None = None) -> None:
@@ -89,7 +95,7 @@ async def drain(admin_url: str, seconds: int) -> None:
     timeout = aiohttp.ClientTimeout(total=seconds + 5)
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout, headers={"X-Pagoda-Admin": "1"}) as session,
+            aiohttp.ClientSession(timeout=timeout, headers=ADMIN_HEADERS) as session,
             session.post(url) as response,
         ):
             await response.read()

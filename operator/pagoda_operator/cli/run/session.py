@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import shutil
 import signal
 import sys
@@ -11,17 +12,18 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 
+from pagoda_guard.tasks import Tasks
 from pagoda_operator.cli.run import chat
 from pagoda_operator.cli.run.door import Door, listen
+from pagoda_operator.cli.run.followed_file import FollowedFile
 from pagoda_operator.cli.run.generation import Generation, build_generation
 from pagoda_operator.cli.run.plan import PlanError
 from pagoda_operator.cli.run.pod import build_local_pod
-from pagoda_operator.cli.run.process import Supervised
+from pagoda_operator.cli.run.process import Hooks, Supervised
 from pagoda_operator.cli.run.prompt import talk
 from pagoda_operator.cli.run.replica import SetupError
-from pagoda_operator.cli.spec_file import SpecFile, SpecFileError, read_spec_file
-
-WATCH_SECONDS = 0.5
+from pagoda_operator.cli.spec_file import SpecFile, SpecFileError, parse_content, read_spec_file
+from pagoda_operator.cli.text import one_line
 
 Say = Callable[[str, str], None]
 
@@ -42,20 +44,33 @@ def run_file(options: RunOptions) -> int:
 
 def say_condition(condition: str, message: str) -> None:
     with contextlib.suppress(OSError):  # the terminal is closed: what runs must still be drained
-        print(f"{time.strftime('%H:%M:%S')} {condition:<11} {message}", file=sys.stderr, flush=True)
+        print(f"{time.strftime('%H:%M:%S')} {condition:<11} {one_line(message)}", file=sys.stderr, flush=True)
+
+
+class ConditionHandler(logging.Handler):
+    """What libraries and tasks log, as a line among the others and without a traceback."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say_condition("Trouble", record.getMessage())
 
 
 async def _run(options: RunOptions, spec: SpecFile) -> int:
-    root = Path(tempfile.mkdtemp(prefix="pagoda-"))
-    session = Session(options, spec, root)
-    work = asyncio.create_task(session.work())
-    _on_signal(work.cancel)
-    code = await _outcome(work, root)
-    ending = asyncio.create_task(session.close())
-    _on_signal(ending.cancel)
+    """The first Ctrl-C ends the work, the second what finishes it; from then on none is heard."""
+    logging.basicConfig(level=logging.WARNING, handlers=[ConditionHandler()])
     try:
-        await ending
+        root = Path(tempfile.mkdtemp(prefix="pagoda-"))
+    except OSError as error:
+        say_condition("Failed", f"no temporary folder can be made: {error}: set TMPDIR to one that can be written")
+        return 1
+    session = Session(options, spec, root)
+    this = asyncio.current_task()
+    assert this is not None
+    _on_signal(this.cancel)
+    code = await _outcome(session.work(), root)
+    try:
+        await session.close()
     except asyncio.CancelledError:
+        _on_signal(lambda: None)
         await session.kill()
     if code == 0:
         shutil.rmtree(root, ignore_errors=True)
@@ -67,12 +82,12 @@ def _on_signal(call: Callable[[], object]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, call)
 
 
-async def _outcome(work: "asyncio.Task[None]", root: Path) -> int:
+async def _outcome(work: Coroutine[None, None, None], root: Path) -> int:
     try:
         await work
     except asyncio.CancelledError:
         return 0
-    except (SetupError, PlanError, SpecFileError, chat.ChatError) as error:
+    except (SetupError, PlanError, SpecFileError, chat.ChatError, OSError) as error:
         say_condition("Failed", f"{error} (logs: {root})")
         return 1
     return 0
@@ -90,14 +105,17 @@ class Session:
         self._door: Door | None = None
         self._alive: list[Generation] = []
         self._current: Generation | None = None
+        self._tasks = Tasks()
         self._ending: set[asyncio.Task[None]] = set()
+        self._file = FollowedFile(options.file, self._say_unchanged)
         self._pods_said = (0, 0)
+        self._hooks = Hooks(self._on_exit, lambda trouble: say("Log", trouble))
 
     async def work(self) -> None:
         """Start, then answer, chat or follow the file."""
         self._door = door = Door(listen(self._options.port), self._ready_urls, self._say_pods)
         await door.start()
-        text = self._options.file.read_bytes()
+        self._file.remember()
         current = await self._roll_to(self._spec, door)
         endpoint = chat.Endpoint(door.url, current.pod.model_name, current.api_key)
         if self._options.ask is not None:
@@ -105,7 +123,7 @@ class Session:
         if self._options.chat:
             await talk(endpoint)
         elif not self._options.once:
-            await self._follow_file(text, door)
+            await self._follow_file(door)
 
     async def close(self) -> None:
         """Close the port, drain and stop everything."""
@@ -115,7 +133,8 @@ class Session:
             self._say("Draining", "finishing what runs; Ctrl-C again stops at once")
             last, self._current = self._current, None
             self._in_background(self._retire(last, "Stopped"))
-        await asyncio.gather(*self._ending)
+        await asyncio.gather(*self._ending, return_exceptions=True)
+        await asyncio.gather(*(generation.kill() for generation in self._alive))
 
     async def kill(self) -> None:
         for task in self._ending:
@@ -123,44 +142,37 @@ class Session:
         await asyncio.gather(*self._ending, return_exceptions=True)
         await asyncio.gather(*(generation.kill() for generation in self._alive))
 
-    async def _follow_file(self, text: bytes, door: Door) -> None:
+    async def _follow_file(self, door: Door) -> None:
         """NB: a file that changes in the middle of a roll-over ends it: the new version may be the mend of one that
         never becomes ready."""
         rolling: asyncio.Task[None] | None = None
         try:
             while True:
-                text = await self._wait_change(text)
+                content = await self._file.wait_change()
                 if rolling is not None:
                     rolling.cancel()
                     await asyncio.gather(rolling, return_exceptions=True)
-                rolling = asyncio.create_task(self._try_roll(door))
+                rolling = self._tasks.spawn("roll-over", self._try_roll(content, door))
         finally:
             if rolling is not None:
                 rolling.cancel()
                 await asyncio.gather(rolling, return_exceptions=True)
 
-    async def _wait_change(self, text: bytes) -> bytes:
-        while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            try:
-                now = self._options.file.read_bytes()
-            except FileNotFoundError:  # an editor is replacing it
-                continue
-            if now != text:
-                return now
-
-    async def _try_roll(self, door: Door) -> None:
+    async def _try_roll(self, content: bytes, door: Door) -> None:
         try:
-            await self._roll_to(read_spec_file(self._options.file), door)
-        except (SpecFileError, PlanError, SetupError) as error:
-            state = "the old version runs on" if self._current is not None else "nothing runs: correct the file"
-            self._say("Unchanged", f"{state}: {error}")
+            await self._roll_to(parse_content(content, str(self._options.file)), door)
+        except (SpecFileError, PlanError, SetupError, OSError) as error:
+            self._say_unchanged(str(error))
+
+    def _say_unchanged(self, trouble: str) -> None:
+        state = "the old version runs on" if self._current is not None else "nothing runs: correct the file"
+        self._say("Unchanged", f"{state}: {trouble}")
 
     async def _roll_to(self, spec: SpecFile, door: Door) -> Generation:
         """Start `spec`'s replicas, then retire the ones before; on failure the ones before stay."""
         self._count += 1
         root = self._root / str(self._count)
-        new = build_generation(build_local_pod(spec.deployment), spec, root, door.fd, self._on_exit)
+        new = build_generation(build_local_pod(spec.deployment), spec, root, door.fd, self._hooks)
         self._alive.append(new)
         try:
             await self._bring_up(new)
@@ -202,7 +214,7 @@ class Session:
 
     def _in_background(self, end: Coroutine[None, None, None]) -> "asyncio.Task[None]":
         """So that a long answer of an old version holds up neither the new one nor the next change."""
-        task = asyncio.create_task(end)
+        task = self._tasks.spawn("end of a version", end)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
         return task
@@ -221,9 +233,7 @@ class Session:
             self._say("PodsReady", f"{ready} of {count}")
 
     def _on_exit(self, process: Supervised, code: int, backoff_seconds: float) -> None:
-        self._say(
-            "Restarting", f"{process.spec.name} in {backoff_seconds:.0f} s (exit code {code}): {process.last_line}"
-        )
+        self._say("Restarting", f"{process.spec.name} in {backoff_seconds:.0f} s: {process.describe_end(code)}")
 
 
 def describe_count(replicas: int) -> str:
