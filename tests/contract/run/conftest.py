@@ -75,7 +75,8 @@ class Run:
                 await asyncio.sleep(0.02)
 
     async def stop(self) -> None:
-        assert self.session is not None and self.work is not None
+        if self.session is None or self.work is None:
+            return
         self.work.cancel()
         await asyncio.gather(self.work, return_exceptions=True)
         await self.session.close()

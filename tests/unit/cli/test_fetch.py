@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from pagoda_operator.cli import fetch
 from pagoda_operator.cli.fetch import MARKER, fetch_model
 from pagoda_operator.cli.hub import explain_hub_error
+from pagoda_operator.cli.main import app
 from pagoda_operator.cli.model_uri import FetchError, parse_uri
 
 
@@ -108,3 +110,53 @@ def test_failure_is_left_in_an_existing_termination_log_only(tmp_path: Path) -> 
     (tmp_path / "log").touch()
     fetch.report_failure(error, tmp_path / "log")
     assert (tmp_path / "log").read_text() == "ModelNotFound: URI x\n"
+
+
+def test_a_termination_log_that_cannot_be_written_changes_nothing() -> None:
+    fetch.report_failure(FetchError("ModelNotFound", "URI x"), Path("/dev/full"))
+
+
+def test_no_text_of_a_hub_reaches_a_terminal_as_it_is() -> None:
+    explained = explain_hub_error(parse_uri("hf://org/name"), ConnectionError("\x1b[2J\nno\x07\u202eroute\x9b"))
+    assert str(explained).isprintable()
+    assert "[2J no route" in str(explained)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "403 for url 'https://cdn.example/x?Signature=SECRET&Policy=y'",
+        "cannot reach https://user:SECRET@hub.example/api",
+        "the header hf_SECRET is odd",
+    ],
+)
+def test_neither_token_nor_signature_nor_password_is_in_a_message(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_SECRET")
+    assert "SECRET" not in str(explain_hub_error(parse_uri("hf://org/name"), ConnectionError(text)))
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(app, ["fetch", "bundled://pagoda-tiny", str(tmp_path / "file" / "models")])
+    assert result.exit_code == 1
+    (line,) = [line for line in result.output.splitlines() if line]
+    assert line.startswith("ModelDownloadFailed: URI bundled://pagoda-tiny: cannot write ")
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "[" * 100_000, '{"a": ' * 100_000])
+def test_a_mounted_configuration_that_is_no_object_is_said(tmp_path: Path, said: list[str], content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(FetchError, match=r"config\.json is not a JSON object: choose another"):
+        fetch_model("pvc://claim/x", tmp_path, said.append)
+
+
+def test_a_mounted_configuration_without_end_is_not_read_to_it(tmp_path: Path, said: list[str]) -> None:
+    with (tmp_path / "config.json").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(FetchError, match=r"config\.json has more than 10485760 bytes"):
+        fetch_model("pvc://claim/x", tmp_path, said.append)
+
+
+def test_infinity_in_a_configuration_is_no_fault(tmp_path: Path, said: list[str]) -> None:
+    (tmp_path / "config.json").write_text('{"time_step_limit": [0.0, Infinity]}')
+    fetch_model("pvc://claim/x", tmp_path, said.append)

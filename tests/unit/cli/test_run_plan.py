@@ -107,3 +107,16 @@ def test_backoff_doubles_to_thirty_seconds_and_starts_again_after_a_steady_minut
         waits.append(wait)
     assert waits == [1, 2, 4, 8, 16, 30, 30]
     assert next_backoff(30, 61) == 1
+
+
+@pytest.mark.parametrize("token", [b"\xff", b"a\0b"])
+def test_a_token_that_is_no_text_is_named_and_not_quoted(token: bytes) -> None:
+    pod = build_pod()
+    item = {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}}
+    spec = pod.spec | {
+        "initContainers": [pod.spec["initContainers"][0] | {"env": [item]}, pod.spec["initContainers"][1]]
+    }
+    with pytest.raises(PlanError, match="Secret 'hub': token: not text"):
+        plan_replica(
+            spec, name="a", folders=FOLDERS, addresses=ADDRESSES, secrets={"hub": {"token": token}}, python="/py"
+        )

@@ -7,6 +7,7 @@ process answers 503 with Retry-After, as the ingress of a cluster would.
 import asyncio
 import errno
 import os
+import re
 import socket
 from collections.abc import Callable, Sequence
 
@@ -29,12 +30,27 @@ ReadyUrls = Callable[[], Sequence[str]]
 OnChange = Callable[[int, int], None]
 
 
+HERE = r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?"
+FROM_HERE = re.compile(HERE, re.ASCII | re.IGNORECASE)
+ORIGIN_HERE = re.compile(rf"https?://{HERE}", re.ASCII | re.IGNORECASE)
+
+
 async def turn_away(request: web.Request) -> web.Response:
+    if not is_from_here(request.headers.get("Host", ""), request.headers.get("Origin")):
+        message = "Host or Origin is not of this machine: ask http://127.0.0.1 or http://localhost."
+        return _refuse(403, "forbidden_host", "invalid_request_error", message, {})
     message = "No replica is ready: the model is loading or restarting. Try again."
-    error = {"message": message, "type": "server_error", "param": None, "code": "not_ready"}
-    response = web.json_response(
-        {"error": error}, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS), "Connection": "close"}
-    )
+    return _refuse(503, "not_ready", "server_error", message, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def is_from_here(host: str, origin: str | None) -> bool:
+    """As the gateway judges it too: no page of another site, and no name that was turned on this address."""
+    return bool(FROM_HERE.fullmatch(host)) and (origin is None or bool(ORIGIN_HERE.fullmatch(origin)))
+
+
+def _refuse(status: int, code: str, kind: str, message: str, headers: dict[str, str]) -> web.Response:
+    error = {"message": message, "type": kind, "param": None, "code": code}
+    response = web.json_response({"error": error}, status=status, headers=headers | {"Connection": "close"})
     response.force_close()
     return response
 

@@ -1,0 +1,11 @@
+"""`pagoda run FILE PORT` as a program, with a model server without a model behind each gateway."""
+
+import sys
+from pathlib import Path
+
+from pagoda_operator.cli.run import session
+from tests.contract.run.conftest import build_stand_in_pod
+
+if __name__ == "__main__":
+    session.build_local_pod = build_stand_in_pod
+    sys.exit(session.run_file(session.RunOptions(Path(sys.argv[1]), int(sys.argv[2]))))
