@@ -180,3 +180,19 @@ async def test_a_port_that_is_taken_is_refused_by_name(run, http) -> None:
     (error,) = await asyncio.gather(run.work, return_exceptions=True)
     assert f"--port: {run.port} cannot be had" in str(error)
     taken.close()
+
+
+async def test_a_page_of_another_site_is_refused_at_both_ports_and_drains_nothing(run, http) -> None:
+    run.write("tiny")
+    run.start()
+    await run.until(lambda: run.times("Ready", run.url) == 1)
+    (generation,) = run.session._alive
+    admin = generation.replicas[0].plan.admin_url
+    for headers in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}):
+        async with http.post(f"{run.url}/v1/completions", json={}, headers=headers) as response:
+            assert response.status == 403
+        async with http.post(f"{admin}/drain?seconds=1", headers=headers) as response:
+            assert response.status == 403
+    async with http.post(f"{admin}/drain?seconds=1", data="x", headers={"Content-Type": "text/plain"}) as response:
+        assert response.status in (403, 415)
+    assert (await ask_alone(run)).status == 200

@@ -17,6 +17,9 @@ VARIABLE = re.compile(r"\$\((\w+)\)")
 POD_ONLY = frozenset({"HOME", "HF_HOME", "TRITON_CACHE_DIR"})  # caches in the pod's /tmp; here the user's own are used
 FIELD_VALUES = {"status.podIP": "127.0.0.1", "status.hostIP": "127.0.0.1", "spec.nodeName": "localhost"}
 
+LOCAL_HOSTS = "localhost,127.0.0.1,[::1]"
+"""The names that a gateway here answers to. In a cluster the ingress knows them."""
+
 Secrets = Mapping[str, Mapping[str, bytes]]
 
 
@@ -94,10 +97,16 @@ def plan_replica(
     return ReplicaPlan(
         setup=tuple(build(container) for container in init if container.get("restartPolicy") != "Always"),
         server=build(pod["containers"][0]),
-        gateway=replace(build(gateways[0]), inherits=(addresses.shared_fd,)),
+        gateway=_keep_local(build(gateways[0]), addresses),
         admin_port=addresses.admin_port,
         folders=folders,
     )
+
+
+def _keep_local(gateway: ProcessSpec, addresses: Addresses) -> ProcessSpec:
+    """A page of another site, or a name that was turned on 127.0.0.1, is no client of this machine."""
+    command = (*gateway.command, "--allowed-hosts", LOCAL_HOSTS)
+    return replace(gateway, command=command, inherits=(addresses.shared_fd,))
 
 
 def build_process(
