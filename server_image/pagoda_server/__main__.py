@@ -80,6 +80,12 @@ def _add_engine_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-model-len", type=int, help="most tokens of prompt and answer (default: the model's)")
     parser.add_argument("--max-num-seqs", type=int, default=256, help="most requests in a batch (default %(default)s)")
     parser.add_argument("--max-batched-tokens", type=int, default=2048, help="most tokens a step (default %(default)s)")
+    parser.add_argument(
+        "--max-wait-seconds",
+        type=float,
+        default=60.0,
+        help="longest wait for a turn in the engine (default %(default)s)",
+    )
     parser.add_argument("--tensor-parallel", type=int, default=1, help="GPUs to divide the model over (default 1)")
     parser.add_argument("--gpu-memory-fraction", type=float, default=0.9, help="of each GPU (default %(default)s)")
     parser.add_argument("--no-prefix-caching", action="store_true", help="never reuse the pages of equal prefixes")
@@ -104,6 +110,7 @@ def build_engine_config(args: argparse.Namespace, socket: Path) -> EngineConfig:
         max_model_len=args.max_model_len,
         max_num_seqs=args.max_num_seqs,
         max_batched_tokens=args.max_batched_tokens,
+        max_wait_seconds=args.max_wait_seconds,
         tensor_parallel=args.tensor_parallel,
         gpu_memory_fraction=args.gpu_memory_fraction,
         prefix_caching=not args.no_prefix_caching,
@@ -157,6 +164,7 @@ def build_engine_command(config: EngineConfig) -> list[str]:
         "--max-model-len": config.max_model_len,
         "--max-num-seqs": config.max_num_seqs,
         "--max-batched-tokens": config.max_batched_tokens,
+        "--max-wait-seconds": config.max_wait_seconds,
         "--tensor-parallel": config.tensor_parallel,
         "--gpu-memory-fraction": config.gpu_memory_fraction,
     }

@@ -122,9 +122,11 @@ class EngineServer:
 
     def _receive(self, name: str, message: ToEngine) -> None:
         match message:
-            case Submit() | Abort():
-                renamed = msgspec.structs.replace(message, request_id=f"{name}:{message.request_id}")
-                self._engine.send(renamed)
+            case Submit(request_id=request_id, group=group):
+                renamed = {"request_id": f"{name}:{request_id}", "group": f"{name}:{group or request_id}"}
+                self._engine.send(msgspec.structs.replace(message, **renamed))
+            case Abort(request_id=request_id):
+                self._engine.send(Abort(f"{name}:{request_id}"))
 
     def _deliver_from_thread(self, messages: Sequence[Delta | Rejected]) -> None:
         if messages:
@@ -138,7 +140,7 @@ class EngineServer:
         for message in messages:
             number, _, request_id = message.request_id.partition(":")
             if isinstance(message, Rejected):
-                self._send(number, Rejected(request_id, message.message, message.param))
+                self._send(number, msgspec.structs.replace(message, request_id=request_id))
                 continue
             own = Delta(request_id, message.token_ids, message.logprobs, message.finish_reason, message.cached_tokens)
             of_connection.setdefault(number, []).append(own)

@@ -2,11 +2,12 @@
 
 Frames are a 4-byte big-endian length and a msgpack body. The union is tagged, so a reader matches on one type. What is
 sent once a token (`Delta`) is an array without names: at 26,000 tokens a second both ends feel each field.
+What a client can make long is bounded here, what it can make wrong is refused by `engine/admission.py`.
 Nothing here may import torch or aiohttp: both processes load it.
 """
 
 import asyncio
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -14,10 +15,27 @@ FinishReason = Literal["stop", "length", "abort", "error"]
 """abort: by who asked for it; error: by the engine, which can say nothing more about it."""
 CapacitySource = Literal["measured", "observed"]
 """Measured in a few steps at start, or observed while serving."""
+RejectionReason = Literal["invalid", "overdue"]
+"""invalid: this engine can never run it. overdue: it never had its turn within the time that a request may wait."""
+
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+MAX_PROMPT_TOKENS = 4 * 1024 * 1024
+MAX_STOP_TOKENS = 1024
+MAX_NAME_CHARACTERS = 512
+"""Of the ids of requests and groups, and of tenants."""
+MAX_LOGPROBS = 20
+GREEDY_TEMPERATURE = 1e-5
+"""Below it a temperature means the likeliest token: no draw differs from it, and logits over it would overflow."""
+
+Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARACTERS)]
+T = TypeVar("T")
 
 
 class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How to choose each token. `temperature` 0 is greedy; `seed` makes a request reproducible whatever the batch."""
+    """How to choose each token. `temperature` 0 is greedy; `seed` makes a request reproducible whatever the batch.
+
+    Any number may be on the wire; the engine refuses by name what is out of range.
+    """
 
     max_tokens: int
     temperature: float = 1.0
@@ -29,24 +47,26 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     frequency_penalty: float = 0.0
     repetition_penalty: float = 1.0
     logprobs: int | None = None
-    """None: none. 0: the chosen token's alone. N: also the N most likely."""
-    stop_token_ids: tuple[int, ...] = ()
+    """None: none. 0: the chosen token's alone. N: also the N most likely, the likeliest first."""
+    stop_token_ids: Annotated[tuple[int, ...], msgspec.Meta(max_length=MAX_STOP_TOKENS)] = ()
     ignore_eos: bool = False
     min_tokens: int = 0
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
-    request_id: str
-    prompt_token_ids: list[int]
+    request_id: Name
+    prompt_token_ids: Annotated[list[int], msgspec.Meta(max_length=MAX_PROMPT_TOKENS)]
     sampling: Sampling
-    cache_salt: str = ""
-    """Prefixes are shared only between requests of one salt (the tenant)."""
+    cache_salt: Name = ""
+    """The tenant: prefixes are shared only between requests of one salt, and the engine takes turns between salts."""
     is_streamed: bool = True
     """Each token is passed on as it comes, so someone feels the gaps between them."""
+    group: Name = ""
+    """The same for all sequences of one HTTP request: a tenant's groups take turns. Empty: a group of its own."""
 
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
-    request_id: str
+    request_id: Name
 
 
 class TokenLogprobs(msgspec.Struct, frozen=True):
@@ -71,11 +91,12 @@ class Deltas(msgspec.Struct, frozen=True, tag="deltas"):
 
 
 class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
-    """The engine cannot ever run this request (it names the field, the value and the fix)."""
+    """The request is not run, and `message` says why: of an invalid one the field, the value and the fix."""
 
     request_id: str
     message: str
     param: str | None = None
+    reason: RejectionReason = "invalid"
 
 
 class Stats(msgspec.Struct, frozen=True, tag="stats"):
@@ -114,8 +135,11 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 ToEngine = Submit | Abort
 FromEngine = Hello | Deltas | Rejected | Stats
 
-MAX_FRAME_BYTES = 64 * 1024 * 1024
 _encoder = msgspec.msgpack.Encoder()
+
+
+class BadFrame(ValueError):
+    """What came is too long, or no message of the union that was to come."""
 
 
 def frame(body: bytes) -> bytes:
@@ -124,10 +148,13 @@ def frame(body: bytes) -> bytes:
 
 
 async def read_frame(reader: asyncio.StreamReader) -> bytes:
-    """The next body. Raises ValueError for one over the limit, IncompleteReadError at the end of the stream."""
+    """The next body, for which memory is taken as it comes.
+
+    Raises `BadFrame` for one over the limit, IncompleteReadError at the end of the stream.
+    """
     length = int.from_bytes(await reader.readexactly(4), "big")
     if length > MAX_FRAME_BYTES:
-        raise ValueError(f"a frame of {length} bytes; at most {MAX_FRAME_BYTES} are read")
+        raise BadFrame(f"a frame of {length} bytes; at most {MAX_FRAME_BYTES} are read")
     return await reader.readexactly(length)
 
 
@@ -136,10 +163,23 @@ def encode_frame(message: ToEngine | FromEngine) -> bytes:
 
 
 def decode_to_engine(body: bytes) -> ToEngine:
-    message: ToEngine = msgspec.msgpack.decode(body, type=ToEngine)
-    return message
+    """Raises `BadFrame`."""
+    return _decode(_to_engine, body)
 
 
 def decode_from_engine(body: bytes) -> FromEngine:
-    message: FromEngine = msgspec.msgpack.decode(body, type=FromEngine)
-    return message
+    """Raises `BadFrame`."""
+    return _decode(_from_engine, body)
+
+
+_to_engine: "msgspec.msgpack.Decoder[ToEngine]" = msgspec.msgpack.Decoder(ToEngine)
+_from_engine: "msgspec.msgpack.Decoder[FromEngine]" = msgspec.msgpack.Decoder(FromEngine)
+
+
+def _decode(decoder: "msgspec.msgpack.Decoder[T]", body: bytes) -> T:
+    try:
+        return decoder.decode(body)
+    except RecursionError as error:
+        raise BadFrame("nested too deep") from error
+    except (msgspec.MsgspecError, ValueError, OverflowError, MemoryError) as error:
+        raise BadFrame(str(error)) from error

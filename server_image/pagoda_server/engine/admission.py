@@ -1,35 +1,64 @@
 """Which requests the engine can ever run. Pure: a refusal names the field, the value and the fix."""
 
+from collections.abc import Sequence
+
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.scheduler import Limits
-from pagoda_server.wire import Rejected, Submit
+from pagoda_server.wire import MAX_LOGPROBS, Rejected, Sampling, Submit
+
+Problem = tuple[str, str]
+"""The field, and what is wrong with it."""
+RANGES: dict[str, tuple[float, float]] = {
+    "temperature": (0.0, 100.0),
+    "top_p": (0.0, 1.0),
+    "min_p": (0.0, 1.0),
+    "top_k": (-1, 2**31 - 1),
+    "presence_penalty": (-100.0, 100.0),
+    "frequency_penalty": (-100.0, 100.0),
+    "repetition_penalty": (0.01, 100.0),
+    "seed": (-(2**63), 2**63 - 1),
+    "logprobs": (0, MAX_LOGPROBS),
+}
+"""Least and most: what device tensors hold and logits bear. None, where a field may have it, is in range."""
 
 
 def find_rejection(submit: Submit, limits: Limits, pool: PagePool) -> Rejected | None:
     """None when the request fits an otherwise empty engine."""
-    problem = _find_prompt_problem(submit, limits) or _find_length_problem(submit, limits, pool)
+    problem = (
+        _find_prompt_problem(submit.prompt_token_ids, limits)
+        or _find_length_problem(submit, limits, pool)
+        or _find_sampling_problem(submit.sampling, limits)
+    )
     if problem is None:
         return None
     param, message = problem
     return Rejected(request_id=submit.request_id, message=message, param=param)
 
 
-def _find_prompt_problem(submit: Submit, limits: Limits) -> tuple[str, str] | None:
-    prompt = submit.prompt_token_ids
+def build_overdue(request_id: str, max_wait_seconds: float) -> Rejected:
+    message = f"the request had no turn within {max_wait_seconds:g} seconds, the longest that one may wait; try again"
+    return Rejected(request_id=request_id, message=message, reason="overdue")
+
+
+def _find_prompt_problem(prompt: Sequence[int], limits: Limits) -> Problem | None:
     if not prompt:
         return "prompt", "prompt has no tokens; give at least one"
-    wrong = next((token_id for token_id in prompt if not 0 <= token_id < limits.vocab_size), None)
-    if wrong is not None:
-        return "prompt", f"prompt holds token id {wrong}; the model knows 0 to {limits.vocab_size - 1}"
     if len(prompt) >= limits.max_model_len:
         return "prompt", (
             f"prompt has {len(prompt)} tokens; shorten it below max_model_len {limits.max_model_len}, "
             "which counts prompt and answer together"
         )
-    return None
+    return _find_token_problem("prompt", prompt, limits)
 
 
-def _find_length_problem(submit: Submit, limits: Limits, pool: PagePool) -> tuple[str, str] | None:
+def _find_token_problem(name: str, token_ids: Sequence[int], limits: Limits) -> Problem | None:
+    wrong = next((token_id for token_id in token_ids if not 0 <= token_id < limits.vocab_size), None)
+    if wrong is None:
+        return None
+    return name, f"{name} holds token id {wrong}; the model knows 0 to {limits.vocab_size - 1}"
+
+
+def _find_length_problem(submit: Submit, limits: Limits, pool: PagePool) -> Problem | None:
     num_prompt, max_tokens = len(submit.prompt_token_ids), submit.sampling.max_tokens
     if max_tokens < 1:
         return "max_tokens", f"max_tokens is {max_tokens}; give at least 1"
@@ -46,3 +75,14 @@ def _find_length_problem(submit: Submit, limits: Limits, pool: PagePool) -> tupl
             f"{pool.total_pages}; " + (f"give max_tokens of at most {fit}" if fit > 0 else "shorten the prompt")
         )
     return None
+
+
+def _find_sampling_problem(sampling: Sampling, limits: Limits) -> Problem | None:
+    """NB: NaN is in no range."""
+    for name, (least, most) in RANGES.items():
+        value: float | None = getattr(sampling, name)
+        if value is not None and not least <= value <= most:
+            return name, f"{name} is {value}; give a number from {least} to {most}"
+    if not 0 <= sampling.min_tokens <= sampling.max_tokens:
+        return "min_tokens", f"min_tokens is {sampling.min_tokens}; give a number from 0 to max_tokens"
+    return _find_token_problem("stop_token_ids", sampling.stop_token_ids, limits)

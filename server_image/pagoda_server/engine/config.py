@@ -30,6 +30,8 @@ class EngineConfig:
     """Most tokens of one step, prompts and decodes together."""
     tensor_parallel: int = 1
     """Ranks that the model is divided over, each a process with a GPU of its own."""
+    max_wait_seconds: float = 60.0
+    """Longest that a request waits for its turn; afterwards it is refused, to be tried elsewhere."""
     gpu_memory_fraction: float = 0.9
     """Share of each GPU's memory for weights, activations and KV pages together."""
     kv_cache_bytes: int = 512 * 1024 * 1024
@@ -50,6 +52,8 @@ class EngineConfig:
             raise ValueError(
                 f"max_model_len is {self.max_model_len}; give at least 2 (one prompt token, one answer token)"
             )
+        if not self.max_wait_seconds > 0.0:
+            raise ValueError(f"max_wait_seconds is {self.max_wait_seconds}; give a number above 0")
         if not 0.0 < self.gpu_memory_fraction <= 1.0:
             raise ValueError(f"gpu_memory_fraction is {self.gpu_memory_fraction}; give a value above 0 and at most 1")
         if self.deterministic and self.tensor_parallel > 1:

@@ -73,6 +73,7 @@ class EngineLoop:
     def _run(self) -> None:
         try:
             while self._take_commands():
+                self._deliver(self._engine.reject_overdue())
                 if self._engine.has_work:
                     self._deliver(self._guard(self._engine.step))
                 if not self._is_prepared and (not self._engine.has_work or self._clock() >= self._prepare_at):
@@ -100,16 +101,24 @@ class EngineLoop:
     def _apply(self, command: Submit | Abort | Disconnect) -> None:
         match command:
             case Submit():
-                rejection = self._engine.submit(command)
-                self._deliver([rejection] if rejection else [])
+                self._deliver(self._submit(command))
             case Abort():
                 delta = self._engine.abort(command.request_id)
                 self._deliver([delta] if delta else [])
             case Disconnect():
                 self._engine.abort_all(command.prefix)
 
+    def _submit(self, submit: Submit) -> list[Delta | Rejected]:
+        """A request that cannot be taken up ends by itself, not the engine."""
+        try:
+            rejection = self._engine.submit(submit)
+        except Exception:
+            log.exception("request could not be taken up: request=%s", submit.request_id)
+            return [Delta(submit.request_id, [], finish_reason="error")]
+        return [rejection] if rejection else []
+
     def _guard(self, step: Callable[[], list[Delta]]) -> list[Delta]:
-        """The one boundary: a failed step ends the requests it may have touched; several in a row end the engine."""
+        """The boundary of steps: one that fails ends the requests it may have touched, several in a row the engine."""
         try:
             deltas = step()
         except RunnerBroken:

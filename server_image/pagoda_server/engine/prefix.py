@@ -1,6 +1,6 @@
 """Which computed pages hold which tokens, so that equal prompts are computed once.
 
-Full pages only, chained by digest from the salt on. A hit compares the page's token ids and its parent, never the
+Full pages only, chained by digest from the tenant on. A hit compares the page's token ids and its parent, never the
 digest alone, and never covers a whole prompt: at least one token is computed, for its logits.
 """
 
@@ -26,8 +26,8 @@ class PrefixHit:
     digests: list[bytes]
 
 
-def build_root_digest(cache_salt: str) -> bytes:
-    return hashlib.blake2b(cache_salt.encode(), digest_size=16, person=b"pagoda-salt").digest()
+def build_root_digest(tenant: str) -> bytes:
+    return hashlib.blake2b(tenant.encode(), digest_size=16, person=b"pagoda-salt").digest()
 
 
 def build_page_digest(parent: bytes, token_ids: Sequence[int]) -> bytes:
@@ -47,7 +47,7 @@ class PrefixCache:
         hit = PrefixHit([], [])
         if not self._enabled:
             return hit
-        size, parent = self._pool.page_size, build_root_digest(request.cache_salt)
+        size, parent = self._pool.page_size, build_root_digest(request.tenant)
         for index in range((request.num_tokens - 1) // size):
             token_ids = tuple(request.token_ids[index * size : (index + 1) * size])
             digest = build_page_digest(parent, token_ids)
@@ -68,7 +68,7 @@ class PrefixCache:
             return
         size = self._pool.page_size
         for index in range(len(request.page_digests), num_tokens // size):
-            parent = request.page_digests[-1] if request.page_digests else build_root_digest(request.cache_salt)
+            parent = request.page_digests[-1] if request.page_digests else build_root_digest(request.tenant)
             token_ids = tuple(request.token_ids[index * size : (index + 1) * size])
             digest = build_page_digest(parent, token_ids)
             request.page_digests.append(digest)

@@ -1,5 +1,6 @@
 """One request's state while the engine holds it. Only the scheduler and the commit of a step change it."""
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -23,7 +24,14 @@ class Request:
     """Keys the noise of sampling, with the position: the same whatever the batch."""
     stop_token_ids: frozenset[int] = frozenset()
     """Tokens that end the answer: the request's own and, unless ignored, the model's end of sequence."""
-    cache_salt: str = ""
+    tenant: str = ""
+    """Prefixes are shared within it only, and tenants take turns."""
+    group: str = ""
+    """The sequences of one HTTP request: within a tenant groups take turns."""
+    arrival: int = 0
+    """Its number in the order in which requests came."""
+    wait_until: float = math.inf
+    """When it is overdue, if none of its group was admitted by then: seconds of the engine's clock."""
     is_streamed: bool = True
     state: RequestState = RequestState.WAITING
     finish_reason: FinishReason | None = None

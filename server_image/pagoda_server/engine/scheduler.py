@@ -1,18 +1,24 @@
 """What runs in the next step. Plain Python: no torch, no clock, no randomness.
 
-Running requests come first in order of arrival (decodes and chunked prefills in one batch), then waiting ones, first
-come first served. When pages run out the latest arrival is preempted and later recomputed, so the oldest request
-always advances and every request ends.
+Running requests come first in order of arrival (decodes and chunked prefills in one batch), then waiting ones, by
+turns (`turns.py`). When pages run out the latest request of whoever holds most is preempted and later recomputed; so it
+is, at a bounded rate, when someone waits who holds less than their share. The oldest always advances: every one ends.
 """
 
-from collections import deque
+from bisect import insort
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.prefix import PrefixCache
 from pagoda_server.engine.request import Request, RequestState
+from pagoda_server.engine.turns import Waiting, choose_for_turn, choose_victim
 from pagoda_server.wire import FinishReason
+
+STEPS_A_TURN = 4
+"""Requests give way to others at most once in so many times the steps that it takes to compute them anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +56,24 @@ class Scheduler:
         self.pool = pool
         self.prefix = prefix
         self.running: list[Request] = []
-        """In order of arrival: preemption takes from the end."""
-        self.waiting: deque[Request] = deque()
-        """In order of arrival, all later than those running."""
+        """In order of arrival."""
+        self.waiting = Waiting()
         self.num_preemptions = 0
         self._free_rows = list(range(limits.max_num_seqs))
+        self._num_arrivals = 0
+        self._steps_until_turn = 0
 
     @property
     def has_work(self) -> bool:
         return bool(self.running or self.waiting)
 
     def add(self, request: Request) -> None:
-        self.waiting.append(request)
+        request.arrival = self._num_arrivals
+        self._num_arrivals += 1
+        self.waiting.add(request)
 
     def count_startable(self) -> int:
-        """Waiting requests that have a row and pages for all their tokens now, beside what runs."""
+        """Waiting requests, by turns, that have a row and pages for all their tokens now, beside what runs."""
         pool = self.pool
         owed = sum(pool.pages_for(request.num_tokens) - len(request.page_ids) for request in self.running)
         pages = pool.num_free + pool.num_cached - owed
@@ -82,6 +91,7 @@ class Scheduler:
         At most `max_prompt_tokens` of them in chunks of more than one token; None: as many as there is room for beside
         the running requests that decode, whose places are never taken.
         """
+        self._give_turn()
         preemptions_before = self.num_preemptions
         chunks: list[Chunk] = []
         num_decodes = sum(request.is_decoding for request in self.running)
@@ -93,14 +103,16 @@ class Scheduler:
             if num_tokens and self._grow(request, num_tokens):
                 chunks.append(_build_chunk(request, num_tokens))
                 budget -= num_tokens if pending > 1 else 0
-        if self.num_preemptions == preemptions_before:
-            self._schedule_waiting(chunks, budget)
+        if self.num_preemptions > preemptions_before:
+            return [chunk for chunk in chunks if chunk.request.state is RequestState.RUNNING]
+        self._schedule_waiting(chunks, budget)
         return chunks
 
     def finish(self, request: Request, reason: FinishReason) -> None:
         """End a request at any point; its pages go back at once."""
         if request.state is RequestState.RUNNING:
             self.running.remove(request)
+            self.waiting.release(request)
         elif request.state is RequestState.WAITING:
             self.waiting.remove(request)
         else:
@@ -120,12 +132,42 @@ class Scheduler:
         assert not any(request.page_ids for request in self.waiting), "a waiting request holds pages"
         rows = [*self._free_rows, *(request.row for request in self.running)]
         assert sorted(rows) == list(range(self.limits.max_num_seqs)), "a row is lost or held twice"
+        by_group = Counter((request.tenant, request.group) for request in self.running)
+        assert self.waiting.count_rows() == by_group, "turns are taken by a wrong account of who holds rows"
+
+    def _give_turn(self) -> None:
+        """Starts the next request in place of others, where it finds no room and they hold more than their share."""
+        self._steps_until_turn = max(0, self._steps_until_turn - 1)
+        newcomer = self.waiting.peek()
+        if newcomer is None or self._steps_until_turn or newcomer.num_in_flight:
+            return
+        missing = self._count_missing_pages(newcomer)
+        if self._free_rows and missing <= 0:
+            return
+        victims = choose_for_turn(
+            self.running, newcomer, lambda chosen: bool(chosen) and self._count_freed_pages(chosen) >= missing
+        )
+        steps = sum(-(-victim.num_tokens // self.limits.max_num_batched_tokens) for victim in victims)
+        self._steps_until_turn = STEPS_A_TURN * max(1, steps)
+        for victim in victims:
+            self._preempt(victim)
+        if victims:
+            self._admit(newcomer)
+
+    def _count_missing_pages(self, request: Request) -> int:
+        """To hold all its tokens."""
+        pool, pages = self.pool, self.pool.pages_for(request.num_tokens)
+        if pool.can_allocate(pages):
+            return 0
+        owned = sum(pool.references(page_id) > 0 for page_id in self.prefix.match(request).page_ids)
+        return pages - owned - pool.num_free - pool.num_cached
+
+    def _count_freed_pages(self, victims: Sequence[Request]) -> int:
+        """At least."""
+        return sum(self.pool.references(page_id) == 1 for victim in victims for page_id in victim.page_ids)
 
     def _schedule_waiting(self, chunks: list[Chunk], budget: int) -> None:
-        while self.waiting and budget and len(self.running) < self.limits.max_num_seqs:
-            request = self.waiting[0]
-            if not self._admit(request):
-                return
+        while budget and (request := self.waiting.peek()) and self._admit(request):
             num_tokens = min(request.num_pending_tokens, budget)
             if not self._grow(request, num_tokens):
                 return
@@ -133,14 +175,16 @@ class Scheduler:
             budget -= num_tokens
 
     def _admit(self, request: Request) -> bool:
-        """Start the head of the queue, if the pool has pages for all its tokens now."""
+        """Start it, if it has a row, and the pool has pages for all its tokens now."""
+        if not self._free_rows or request.num_in_flight:  # its next token is not known yet
+            return False
         hit = self.prefix.match(request)
         self.pool.share(hit.page_ids)
         if not self.pool.can_allocate(self.pool.pages_for(request.num_tokens) - len(hit.page_ids)):
             self.pool.release(hit.page_ids)
             return False
-        self.waiting.popleft()
-        self.running.append(request)
+        self.waiting.admit(request)
+        insort(self.running, request, key=lambda running: running.arrival)
         request.state, request.row = RequestState.RUNNING, self._free_rows.pop()
         request.page_ids, request.page_digests = list(hit.page_ids), list(hit.digests)
         request.num_computed_tokens = len(hit.page_ids) * self.pool.page_size
@@ -150,20 +194,20 @@ class Scheduler:
         return True
 
     def _grow(self, request: Request, num_tokens: int) -> bool:
-        """Pages for `num_tokens` more tokens, preempting later arrivals if need be; False when preempted itself."""
+        """Pages for `num_tokens` more tokens, preempting others if need be; False when preempted itself."""
         wanted = self.pool.pages_for(request.num_computed_tokens + num_tokens) - len(request.page_ids)
         while request.state is RequestState.RUNNING:
             if self.pool.can_allocate(wanted):
                 request.page_ids += self.pool.allocate(wanted)
                 return True
-            self._preempt(self.running[-1])
+            self._preempt(choose_victim(self.running))
         return False
 
     def _preempt(self, request: Request) -> None:
         self.running.remove(request)
         self._release(request)
         request.state = RequestState.WAITING
-        self.waiting.appendleft(request)
+        self.waiting.put_back(request)
         self.num_preemptions += 1
 
     def _release(self, request: Request) -> None:

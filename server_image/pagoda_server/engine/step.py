@@ -1,6 +1,7 @@
 """The engine: `schedule → forward → sample → commit`, once a step. Never blocks, never touches a socket or a tensor."""
 
 import logging
+import math
 import random
 import time
 from collections import deque
@@ -8,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pagoda_server.engine.admission import find_rejection
+from pagoda_server.engine.admission import build_overdue, find_rejection
 from pagoda_server.engine.capacity import Capacity
 from pagoda_server.engine.pace import StepCost, limit_prompt_tokens
 from pagoda_server.engine.pages import PagePool
@@ -73,12 +74,20 @@ class Engine:
         draw_seed: Callable[[], int] = lambda: random.getrandbits(62),
         capacity_tokens_per_second: float | None = None,
         step_cost: StepCost | None = None,
+        max_wait_seconds: float = math.inf,
     ) -> None:
-        """`capacity_tokens_per_second` and `step_cost`: as measured at start. Without a cost prompts are not paced."""
+        """`capacity_tokens_per_second` and `step_cost`: as measured at start. Without a cost prompts are not paced.
+
+        `max_wait_seconds`: until the first sequence of a group is admitted; afterwards the others wait for their own.
+        """
         self.runner = runner
         self.scheduler = Scheduler(limits, pool, PrefixCache(pool, enabled=prefix_caching))
         self._limits = limits
         self._draw_seed = draw_seed
+        self._clock = clock
+        self._max_wait_seconds = max_wait_seconds
+        self._deadlines: deque[tuple[float, str]] = deque()
+        """Of requests that may wait yet, earliest first, with their ids."""
         self._requests: dict[str, Request] = {}
         self._flights: deque[Flight] = deque()
         self._made: list[Delta] = []
@@ -107,8 +116,20 @@ class Engine:
         if rejection is None:
             request = self._build_request(submit)
             self._requests[submit.request_id] = request
+            if request.wait_until < math.inf:
+                self._deadlines.append((request.wait_until, request.request_id))
             self.scheduler.add(request)
         return rejection
+
+    def reject_overdue(self) -> list[Rejected]:
+        """End the requests that waited for too long: none of their group was ever admitted."""
+        now, rejections = self._clock(), list[Rejected]()
+        while self._deadlines and self._deadlines[0][0] <= now:
+            request = self._requests.get(self._deadlines.popleft()[1])
+            if request is not None and self._is_overdue(request, now):
+                self._finish(request, "abort")
+                rejections.append(build_overdue(request.request_id, self._max_wait_seconds))
+        return rejections
 
     def abort(self, request_id: str) -> Delta | None:
         """End a request between steps; None when it already ended."""
@@ -169,9 +190,16 @@ class Engine:
             sampling=sampling,
             seed=self._draw_seed() if sampling.seed is None else sampling.seed,
             stop_token_ids=frozenset(sampling.stop_token_ids) | frozenset(eos_token_ids),
-            cache_salt=submit.cache_salt,
+            tenant=submit.cache_salt,
+            group=submit.group or submit.request_id,
+            wait_until=self._clock() + self._max_wait_seconds,
             is_streamed=submit.is_streamed,
         )
+
+    def _is_overdue(self, request: Request, now: float) -> bool:
+        """NB: an id may be in use anew, with a later deadline."""
+        is_waiting = request.state is RequestState.WAITING and request.wait_until <= now
+        return is_waiting and not self.scheduler.waiting.has_begun(request)
 
     def _find_occupancy(self) -> float:
         """Of this step, 0 to 1: full when requests wait although the step was scheduled."""

@@ -76,7 +76,7 @@ def build_plan(
     param: str,
     tenant: str,
 ) -> Plan:
-    n = body.n or 1
+    n, group = body.n or 1, str(next(_numbers))
     submits: list[Submit] = []
     choices: list[Choice] = []
     for prompt in prompts:
@@ -85,7 +85,8 @@ def build_plan(
         max_tokens = plan_answer_tokens(body, prompt=len(prompt), limit=limit, default=default_tokens, param=param)
         for offset in range(n):
             sampling = build_sampling(body, max_tokens=max_tokens, offset=offset)
-            submits.append(Submit(str(next(_numbers)), prompt, sampling, tenant, is_streamed=bool(body.stream)))
+            name = str(next(_numbers))
+            submits.append(Submit(name, prompt, sampling, tenant, is_streamed=bool(body.stream), group=group))
             choices.append(
                 Choice(
                     index=len(choices),

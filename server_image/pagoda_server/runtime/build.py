@@ -139,6 +139,7 @@ def _build_with(followers: Followers, config: EngineConfig, phases: Phases) -> t
         prefix_caching=config.prefix_caching,
         capacity_tokens_per_second=capacity,
         step_cost=None if measured is None else measured.step_cost,
+        max_wait_seconds=config.max_wait_seconds,
     )
     phases.end()
     hello = Hello(

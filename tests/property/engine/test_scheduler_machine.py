@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pagoda_server.engine.pages import PagePool
+from pagoda_server.engine.request import RequestState
 from pagoda_server.engine.scheduler import Chunk, Limits
 from pagoda_server.engine.step import Engine, Launched, Sampled
 from pagoda_server.wire import Delta, Sampling, Submit
@@ -86,13 +87,15 @@ class SchedulerMachine(RuleBasedStateMachine):
         prompt=st.lists(st.integers(0, 2), max_size=30),
         repeat=st.booleans(),
         max_tokens=st.integers(0, 14),
-        salt=st.sampled_from(["", "tenant"]),
+        salt=st.sampled_from(["", "tenant", "third"]),
+        group=st.sampled_from(["", "many", "more"]),
     )
-    def submit(self, prompt: list[int], repeat: bool, max_tokens: int, salt: str) -> None:
+    def submit(self, prompt: list[int], repeat: bool, max_tokens: int, salt: str, group: str) -> None:
         self.count += 1
         name = str(self.count)
         prompt = [0, 1, 2, 1] * 3 + prompt if repeat else prompt
-        rejection = self.engine.submit(Submit(name, prompt, Sampling(max_tokens=max_tokens), cache_salt=salt))
+        sampling = Sampling(max_tokens=max_tokens)
+        rejection = self.engine.submit(Submit(name, prompt, sampling, cache_salt=salt, group=group))
         fits = bool(prompt) and max_tokens > 0 and len(prompt) + max_tokens - 1 <= PAGES * PAGE_SIZE
         assert (rejection is None) == fits
         if rejection is None:
@@ -109,7 +112,12 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @rule()
     def step(self) -> None:
+        oldest = next(iter(self.engine.scheduler.running), None)
+        before = 0 if oldest is None else oldest.num_computed_tokens + oldest.num_output_tokens
         self.take(self.engine.step())
+        if oldest is not None:
+            advanced = oldest.num_computed_tokens + oldest.num_output_tokens > before
+            assert advanced or oldest.state is RequestState.FINISHED, "the oldest always advances"
 
     def take(self, deltas: Sequence[Delta]) -> None:
         for delta in deltas:
@@ -132,10 +140,18 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert pool.num_free + pool.num_cached + pool.num_owned == PAGES
 
     @invariant()
-    def queues_keep_the_order_of_arrival(self) -> None:
-        scheduler = self.engine.scheduler
-        order = [int(request.request_id) for request in [*scheduler.running, *scheduler.waiting]]
+    def running_requests_are_in_order_of_arrival(self) -> None:
+        order = [int(request.request_id) for request in self.engine.scheduler.running]
         assert order == sorted(order)
+
+    @invariant()
+    def the_sequences_of_a_group_are_served_in_order_of_arrival(self) -> None:
+        """A preempted one keeps its place ahead of those that never ran."""
+        scheduler, last = self.engine.scheduler, dict[tuple[str, str], int]()
+        for request in [*scheduler.running, *scheduler.waiting]:
+            key = request.tenant, request.group
+            assert last.get(key, -1) < request.arrival
+            last[key] = request.arrival
 
     def teardown(self) -> None:
         steps_left = 50 * (len(self.open) + 1)

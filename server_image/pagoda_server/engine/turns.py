@@ -1,0 +1,213 @@
+"""Whose waiting request is admitted next, and whose running one makes room for it.
+
+Tenants take turns, and within a tenant its groups do: the sequences of one HTTP request. The turn is that of whoever
+holds the fewest rows, of equals that of whoever waits longest; a group's own sequences go first come, first served. So
+a request of a thousand sequences, and a tenant of a thousand requests, is ahead of nobody. Every operation takes the
+same short time however many wait.
+"""
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
+
+from pagoda_server.engine.request import Request
+
+T = TypeVar("T")
+
+
+def take_turns(members: Iterable[tuple[int, Iterator[T]]]) -> Iterator[T]:
+    """The items of members that hold so many rows, fewest first, as they would be admitted: each takes a row more."""
+    later: deque[tuple[int, Iterator[T]]] = deque()
+    fresh = iter(members)
+    first = next(fresh, None)
+    while first is not None or later:
+        if first is not None and not (later and later[0][0] < first[0]):
+            (rows, items), first = first, next(fresh, None)
+        else:
+            rows, items = later.popleft()
+        for item in islice(items, 1):
+            yield item
+            later.append((rows + 1, items))
+
+
+class Lines:
+    """Names in the order of their turns: a line for each number of rows held."""
+
+    def __init__(self) -> None:
+        self._lines: dict[int, OrderedDict[str, None]] = {}
+        self._rows: dict[str, int] = {}
+        """Of the names that stand in a line: which."""
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        for rows in sorted(self._lines):
+            for name in self._lines[rows]:
+                yield rows, name
+
+    def place(self, name: str, rows: int | None, *, first: bool) -> None:
+        """Where it stays if it stands there, else at its line's end, or at its head if `first`. None: in no line."""
+        before = self._rows.get(name)
+        if before == rows:
+            return
+        if before is not None:
+            self._leave(name, before)
+        if rows is not None:
+            self._rows[name] = rows
+            line = self._lines.setdefault(rows, OrderedDict())
+            line[name] = None
+            line.move_to_end(name, last=not first)
+
+    def _leave(self, name: str, rows: int) -> None:
+        line = self._lines[rows]
+        del self._rows[name], line[name]
+        if not line:
+            del self._lines[rows]
+
+
+@dataclass(slots=True)
+class Group:
+    waiting: deque[Request] = field(default_factory=deque)
+    rows: int = 0
+    has_begun: bool = False
+    """One of its sequences was admitted."""
+
+
+@dataclass(slots=True)
+class Tenant:
+    groups: dict[str, Group] = field(default_factory=dict)
+    """Those that wait or hold rows."""
+    lines: Lines = field(default_factory=Lines)
+    rows: int = 0
+
+    def __iter__(self) -> Iterator[Request]:
+        return take_turns((rows, iter(self.groups[name].waiting)) for rows, name in self.lines)
+
+
+class Waiting:
+    """The requests that wait, in the order of their turns; and how many rows each tenant and group holds."""
+
+    def __init__(self) -> None:
+        self._tenants: dict[str, Tenant] = {}
+        self._lines = Lines()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Request]:
+        """As they would be admitted if nothing else came or ended."""
+        return take_turns((rows, iter(self._tenants[name])) for rows, name in self._lines)
+
+    def peek(self) -> Request | None:
+        return next(iter(self), None)
+
+    def has_begun(self, request: Request) -> bool:
+        """One of its group was admitted: what it waits for are its own."""
+        return self._tenants[request.tenant].groups[request.group].has_begun
+
+    def add(self, request: Request) -> None:
+        self._find_group(request).waiting.append(request)
+        self._change(request, waiting=1)
+
+    def remove(self, request: Request) -> None:
+        """It waits no longer, and was not admitted."""
+        self._find_group(request).waiting.remove(request)
+        self._change(request, waiting=-1)
+
+    def admit(self, request: Request) -> None:
+        """It holds a row from now on."""
+        group = self._find_group(request)
+        group.waiting.remove(request)
+        group.has_begun = True
+        self._change(request, waiting=-1, rows=1)
+
+    def put_back(self, request: Request) -> None:
+        """It was preempted, and is the first of its group again, the group and the tenant the first of their lines."""
+        self._find_group(request).waiting.appendleft(request)
+        self._change(request, waiting=1, rows=-1, first=True)
+
+    def release(self, request: Request) -> None:
+        """It ended while it held a row."""
+        self._change(request, rows=-1)
+
+    def count_rows(self) -> Counter[tuple[str, str]]:
+        """By tenant and group, of those that hold any."""
+        return Counter(
+            {
+                (tenant_name, name): group.rows
+                for tenant_name, tenant in self._tenants.items()
+                for name, group in tenant.groups.items()
+                if group.rows
+            }
+        )
+
+    def _find_group(self, request: Request) -> Group:
+        return self._tenants.setdefault(request.tenant, Tenant()).groups.setdefault(request.group, Group())
+
+    def _change(self, request: Request, *, waiting: int = 0, rows: int = 0, first: bool = False) -> None:
+        self._count += waiting
+        tenant = self._tenants[request.tenant]
+        group = tenant.groups[request.group]
+        tenant.rows += rows
+        group.rows += rows
+        tenant.lines.place(request.group, group.rows if group.waiting else None, first=first)
+        self._lines.place(request.tenant, tenant.rows if tenant.lines else None, first=first)
+        if not group.waiting and not group.rows:
+            del tenant.groups[request.group]
+        if not tenant.groups:
+            del self._tenants[request.tenant]
+
+
+def choose_victim(running: Sequence[Request]) -> Request:
+    """Of at least one: the latest of the group that holds most rows, of the tenant that does.
+
+    Never the oldest while there is another, so that one always advances.
+    """
+    tenants = Counter(request.tenant for request in running)
+    groups = Counter((request.tenant, request.group) for request in running)
+    return max(
+        running, key=lambda request: (tenants[request.tenant], groups[request.tenant, request.group], request.arrival)
+    )
+
+
+def choose_for_turn(
+    running: Iterable[Request], newcomer: Request, is_room: Callable[[Sequence[Request]], bool]
+) -> list[Request]:
+    """Those that give way to a waiting request whose turn it is, until `is_room`; none where their shares forbid it.
+
+    Each is of another tenant that holds more rows without it than the newcomer's will have, or of such a group of the
+    newcomer's own: whoever gives way does not get back by the same rule what it gave.
+    """
+    groups_of: dict[str, dict[str, list[Request]]] = {}
+    for request in running:
+        groups_of.setdefault(request.tenant, {}).setdefault(request.group, []).append(request)
+    victims: list[Request] = []
+    while not is_room(victims):
+        group = _find_above_share(groups_of, newcomer)
+        if group is None:
+            return []
+        victims.append(group.pop())
+    return victims
+
+
+def _find_above_share(groups_of: dict[str, dict[str, list[Request]]], newcomer: Request) -> list[Request] | None:
+    own = groups_of.get(newcomer.tenant, {})
+    others = [groups for tenant, groups in groups_of.items() if tenant != newcomer.tenant]
+    heaviest = max(others, key=_count_rows, default={})
+    if _count_rows(heaviest) > _count_rows(own) + 1:
+        return _find_largest(heaviest)
+    largest = _find_largest(own) if own else []
+    return largest if len(largest) > len(own.get(newcomer.group, ())) + 1 else None
+
+
+def _count_rows(groups: dict[str, list[Request]]) -> int:
+    return sum(map(len, groups.values()))
+
+
+def _find_largest(groups: dict[str, list[Request]]) -> list[Request]:
+    """Of equals that whose latest came last."""
+    return max(filter(None, groups.values()), key=lambda group: (len(group), group[-1].arrival))
