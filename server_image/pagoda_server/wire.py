@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How to choose each token. `temperature` 0 is greedy; `seed` makes a request reproducible whatever the batch.
+    """How to choose each token. `temperature` near 0 is greedy; `seed` makes a request reproducible whatever the batch.
 
     Any number may be on the wire; the engine refuses by name what is out of range.
     """

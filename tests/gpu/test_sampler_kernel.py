@@ -104,6 +104,20 @@ def test_a_seed_draws_the_same_alone_and_in_a_batch_and_in_a_graph() -> None:
     assert torch.equal(tokens, together)
 
 
+@pytest.mark.parametrize("dtype", [BF16, torch.float32])
+def test_a_temperature_near_0_is_argmax(dtype: torch.dtype) -> None:
+    temperatures = [0.0, 1e-46, 1e-40, 1e-38, 1e-20, 9e-6]
+    samplings = [
+        Sampling(max_tokens=1, temperature=low, top_k=k, top_p=p)
+        for low in temperatures
+        for k, p in ((0, 1.0), (5, 0.9))
+    ]
+    logits = (torch.randn((len(samplings), VOCAB), device=DEVICE) * 3).to(dtype)
+    tokens = draw(logits, build_table(samplings), count(len(samplings)))
+    chosen = logits.gather(1, tokens[:, None])[:, 0]
+    assert torch.equal(chosen, logits.max(-1).values)
+
+
 def test_logits_of_nan_choose_no_token() -> None:
     logits = torch.randn((len(FILTERS), VOCAB), device=DEVICE).to(BF16)
     logits[1::2] = torch.nan

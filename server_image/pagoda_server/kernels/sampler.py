@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pagoda_server.kernels.arguments import FLOATS, check_tensor
 from pagoda_server.kernels.noise import LANE, draw_words, to_gumbel
-from pagoda_server.kernels.sampler_choose import LOG2E, choose_kernel
+from pagoda_server.kernels.sampler_choose import GREEDY_TEMPERATURE, LOG2E, choose_kernel
 
 BLOCK = 4096
 """Tokens of a block: four lanes of noise."""
@@ -31,7 +31,7 @@ class SamplingTable:
     """How requests choose, on the GPU, where each has a row. All [R]."""
 
     temperature: Tensor
-    """float32; 0: the likeliest token, and the filters do nothing."""
+    """float32; below `GREEDY_TEMPERATURE`: the likeliest token, and the filters do nothing."""
     top_k: Tensor
     """int32; 0: all."""
     top_p: Tensor
@@ -170,7 +170,7 @@ def _scan_kernel(
     x2, x3 = _load_lane(logits_ptr, t2, VOCAB), _load_lane(logits_ptr, t3, VOCAB)
     s0, s1, s2, s3 = x0, x1, x2, x3
     temperature = tl.load(temperature_ptr + place)
-    if temperature > 0:
+    if temperature >= GREEDY_TEMPERATURE:
         inverse = 1.0 / temperature
         counter = block * LANE + lanes
         w0, w1, w2, w3 = draw_words(tl.load(seed_ptr + place), tl.load(positions_ptr + row), counter)
@@ -187,7 +187,7 @@ def _scan_kernel(
     top_k = tl.load(top_k_ptr + place)
     limits_k = (top_k > 0) & (top_k < VOCAB)
     limits = limits_k | (tl.load(top_p_ptr + place) < 1.0) | (tl.load(min_p_ptr + place) > 0.0)
-    if (temperature > 0) & limits:
+    if (temperature >= GREEDY_TEMPERATURE) & limits:
         peak = tl.max(tl.maximum(tl.maximum(x0, x1), tl.maximum(x2, x3)), 0)
         tl.store(peak_ptr + out, peak)
         finite = tl.maximum(peak, -3.0e38)  # a block of -inf alone must sum to 0, not to NaN

@@ -14,6 +14,8 @@ from pagoda_server.kernels.noise import draw_gumbel
 
 LOG2E: tl.constexpr = tl.constexpr(1.4426950408889634)
 PAST_ALL: tl.constexpr = tl.constexpr(0x7FFFFFFF)
+GREEDY_TEMPERATURE: tl.constexpr = tl.constexpr(1e-5)
+"""As `wire.GREEDY_TEMPERATURE`, which kernels do not know."""
 
 
 @triton.jit
@@ -218,7 +220,7 @@ def choose_kernel(
     temperature, top_k = tl.load(temperature_ptr + place), tl.load(top_k_ptr + place)
     top_p, min_p = tl.load(top_p_ptr + place), tl.load(min_p_ptr + place)
     limits = ((top_k > 0) & (top_k < VOCAB)) | (top_p < 1.0) | (min_p > 0.0)
-    if known & (temperature > 0) & limits:
+    if known & (temperature >= GREEDY_TEMPERATURE) & limits:
         peaks = tl.load(peak_ptr + blocks, mask=inside, other=float("-inf"))
         peak = tl.maximum(tl.max(peaks, 0), -3.0e38)
         mass = tl.load(mass_ptr + blocks, mask=inside, other=0.0)

@@ -43,7 +43,8 @@ class SampledBatch:
             return dict
         index = torch.tensor([i for i, _, _ in asked], device=self.logits.device)
         logprobs = torch.log_softmax(self.logits.index_select(0, index).float(), dim=-1)
-        values, ids = logprobs.topk(max(1, *(count for _, _, count in asked)), dim=-1)
+        most = min(max(1, *(count for _, _, count in asked)), logprobs.shape[-1])
+        values, ids = logprobs.topk(most, dim=-1)
         chosen = logprobs.gather(1, self.tokens.index_select(0, index).long().clamp(min=0)[:, None])
         reads = [copy_back(tensor) for tensor in (chosen[:, 0], values, ids)]
 

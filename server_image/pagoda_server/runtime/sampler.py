@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pagoda_server.engine.request import Request
 from pagoda_server.engine.step import Sampled
-from pagoda_server.wire import Sampling, TokenLogprobs
+from pagoda_server.wire import GREEDY_TEMPERATURE, Sampling, TokenLogprobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Row:
 
     @property
     def is_plain_greedy(self) -> bool:
-        return self.sampling.temperature == 0.0 and not self.has_penalties and not self.holds_stop_back
+        return is_greedy(self.sampling) and not self.has_penalties and not self.holds_stop_back
 
     @property
     def has_penalties(self) -> bool:
@@ -39,6 +39,10 @@ class Row:
     @property
     def holds_stop_back(self) -> bool:
         return len(self.output_token_ids) < self.sampling.min_tokens and bool(self.stop_token_ids)
+
+
+def is_greedy(sampling: Sampling) -> bool:
+    return sampling.temperature < GREEDY_TEMPERATURE
 
 
 def has_penalties(sampling: Sampling) -> bool:
@@ -80,7 +84,7 @@ def sample_rows(logits: Tensor, rows: Sequence[Row]) -> list[Sampled]:
 def choose_token(logits: Tensor, row: Row) -> int:
     """logits [vocab] float32."""
     logits = apply_penalties(logits, row)
-    if row.sampling.temperature == 0.0:
+    if is_greedy(row.sampling):
         return int(logits.argmax())
     logprobs = filter_tokens(torch.log_softmax(logits / row.sampling.temperature, dim=-1), row.sampling)
     return int((logprobs + draw_gumbel(row.seed, row.position, logits.shape[0]).to(logits.device)).argmax())

@@ -1,14 +1,33 @@
 import pytest
 import torch
 
-from pagoda_server.runtime.sampler import Row, apply_penalties, choose_token, draw_gumbel, filter_tokens
-from pagoda_server.wire import Sampling
+from pagoda_server.runtime.sampler import Row, apply_penalties, choose_token, draw_gumbel, filter_tokens, sample_rows
+from pagoda_server.wire import GREEDY_TEMPERATURE, Sampling
 
 
 def build_row(
     sampling: Sampling, *, seed: int = 0, prompt: list[int] | None = None, output: list[int] | None = None
 ) -> Row:
     return Row(sampling, seed, 5, prompt or [], output or [], frozenset({2}))
+
+
+def test_a_temperature_near_0_is_greedy_and_never_divides_by_it() -> None:
+    logits = torch.tensor([1.0, 30.0, -20.0, 29.9])
+    for temperature in (0.0, 5e-324, 1e-46, 1e-40, 1e-38, 1e-20, 9e-6):
+        row = build_row(Sampling(max_tokens=1, temperature=temperature, top_p=0.9, top_k=3))
+        assert choose_token(logits, row) == 1
+    assert choose_token(logits, build_row(Sampling(max_tokens=1, temperature=GREEDY_TEMPERATURE))) == 1
+
+
+@pytest.mark.parametrize("num_top", [0, 1, 3, 20])
+def test_logprobs_are_of_the_chosen_token_and_of_the_likeliest_in_order(num_top: int) -> None:
+    logits = torch.tensor([[1.0, 3.0, -2.0, 2.0]])
+    row = build_row(Sampling(max_tokens=1, temperature=2.0, seed=1, logprobs=num_top), seed=1)
+    ((token_id, found),) = sample_rows(logits, [row])
+    expected = torch.log_softmax(logits[0], -1)
+    assert found is not None and found.chosen == pytest.approx(float(expected[token_id]))
+    assert [token for token, _ in found.top] == [1, 3, 0, 2][:num_top]
+    assert [value for _, value in found.top] == pytest.approx(expected.sort(descending=True).values[:num_top].tolist())
 
 
 def kept(sampling: Sampling, probabilities: list[float]) -> list[int]:

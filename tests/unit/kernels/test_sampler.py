@@ -1,12 +1,15 @@
 """The sampler: argmax, filters and noise as the reference's, with a seed's draws the same in any batch."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from pagoda_server.kernels.sampler import NO_TOKEN, SamplingTable, build_sampler_scratch, sample
+from pagoda_server.kernels.sampler_choose import GREEDY_TEMPERATURE as KERNELS_GREEDY_TEMPERATURE
 from pagoda_server.runtime.sampler import filter_tokens
-from pagoda_server.wire import Sampling
+from pagoda_server.wire import GREEDY_TEMPERATURE, Sampling
 
 VOCAB = 5000
 FILTERS = [
@@ -58,6 +61,34 @@ def test_temperature_0_is_argmax_whatever_the_filters(device: torch.device) -> N
     logits = build_logits(2, device)
     table = build_table([Sampling(max_tokens=1, temperature=0.0, top_k=5, top_p=0.5)] * 2, [1, 2], device)
     assert draw(logits, table) == logits.argmax(-1).tolist()
+
+
+@pytest.mark.parametrize("filters", [{}, {"top_k": 5, "top_p": 0.5}], ids=["plain", "filtered"])
+def test_a_temperature_near_0_is_argmax_and_never_divides_by_it(filters: dict[str, Any], device: torch.device) -> None:
+    temperatures = [1e-46, 1e-40, 1e-38, 1e-20, 9e-6]
+    logits = build_logits(len(temperatures), device)
+    table = build_table([Sampling(max_tokens=1, temperature=low, **filters) for low in temperatures], [7] * 5, device)
+    assert draw(logits, table) == logits.argmax(-1).tolist()
+
+
+def test_from_the_coldest_temperature_on_a_draw_is_one_of_the_softmax(device: torch.device) -> None:
+    """Two tokens as likely as each other, among others far below: a greedy choice would always be the first."""
+    logits = torch.zeros((40, 64), device=device)
+    logits[:, [3, 60]] = 5.0
+    coldest = Sampling(max_tokens=1, temperature=GREEDY_TEMPERATURE, top_p=0.9)
+    assert set(draw(logits, build_table([coldest] * 40, list(range(40)), device))) == {3, 60}
+
+
+@pytest.mark.parametrize("extreme", [{"top_p": 1e-45}, {"min_p": 1e-45}, {"top_p": 0.0}, {"min_p": 1.0}], ids=str)
+def test_extreme_filters_choose_a_token(extreme: dict[str, float], device: torch.device) -> None:
+    logits = build_logits(4, device)
+    sampling = Sampling(max_tokens=1, temperature=1.0, **extreme)
+    tokens = draw(logits, build_table([sampling] * 4, list(range(4)), device))
+    assert tokens == logits.argmax(-1).tolist() or "min_p" in extreme and all(0 <= token < VOCAB for token in tokens)
+
+
+def test_kernels_and_reference_agree_on_what_is_greedy() -> None:
+    assert KERNELS_GREEDY_TEMPERATURE.value == GREEDY_TEMPERATURE
 
 
 @pytest.mark.parametrize("sampling", FILTERS[1:], ids=describe)
