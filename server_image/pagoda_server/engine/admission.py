@@ -52,9 +52,10 @@ def _find_prompt_problem(prompt: Sequence[int], limits: Limits) -> Problem | Non
 
 
 def _find_token_problem(name: str, token_ids: Sequence[int], limits: Limits) -> Problem | None:
-    wrong = next((token_id for token_id in token_ids if not 0 <= token_id < limits.vocab_size), None)
-    if wrong is None:
+    least, most = min(token_ids, default=0), max(token_ids, default=0)
+    if least >= 0 and most < limits.vocab_size:
         return None
+    wrong = least if least < 0 else most
     return name, f"{name} holds token id {wrong}; the model knows 0 to {limits.vocab_size - 1}"
 
 

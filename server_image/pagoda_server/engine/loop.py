@@ -20,6 +20,10 @@ IDLE_SECONDS = 0.25
 BUSY_PREPARE_SECONDS = 2.0
 """Between two parts of the runner's preparation while requests run: each of them waits for it."""
 MAX_FAILED_STEPS = 3
+STATS_SECONDS = 0.1
+"""Between two snapshots while requests run: each looks at all that wait."""
+MOST_TAKEN_TOKENS = 65_536
+"""Of prompts taken up between two steps, a few milliseconds' work: streams wait for it."""
 
 
 class Stop:
@@ -58,6 +62,7 @@ class EngineLoop:
         self._is_prepared = False
         self._prepare_at = clock() + BUSY_PREPARE_SECONDS
         """While requests run; an idle engine prepares at once."""
+        self._stats_at = clock()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -78,7 +83,7 @@ class EngineLoop:
                     self._deliver(self._guard(self._engine.step))
                 if not self._is_prepared and (not self._engine.has_work or self._clock() >= self._prepare_at):
                     self._prepare()
-                self.stats = self._engine.stats()
+                self._look()
             self._settle()  # NB: ranks end together, and not in the middle of a step
         except BaseException as error:
             log.critical("the engine cannot continue", exc_info=True)
@@ -87,12 +92,16 @@ class EngineLoop:
             self._on_end()
 
     def _take_commands(self) -> bool:
-        """All that wait now; an engine with nothing to do waits a moment for the first. False at Stop."""
+        """Those that wait, as many as a step may wait for; an idle engine waits a moment for one. False at Stop."""
+        num_tokens = 0
         try:
             rests = self._is_prepared and not self._engine.has_work
             command = self._commands.get(block=rests, timeout=IDLE_SECONDS)
             while not isinstance(command, Stop):
                 self._apply(command)
+                num_tokens += len(command.prompt_token_ids) if isinstance(command, Submit) else 0
+                if num_tokens >= MOST_TAKEN_TOKENS:
+                    return True
                 command = self._commands.get_nowait()
         except queue.Empty:
             return True
@@ -137,6 +146,11 @@ class EngineLoop:
     def _settle(self) -> None:
         if self._engine.num_in_flight:
             self._deliver(self._guard(self._engine.settle))
+
+    def _look(self) -> None:
+        if not self._engine.has_work or self._clock() >= self._stats_at:
+            self.stats = self._engine.stats()
+            self._stats_at = self._clock() + STATS_SECONDS
 
     def _prepare(self) -> None:
         """A part of what the runner left for later. It goes on without the rest when one fails."""

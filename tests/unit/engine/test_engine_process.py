@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pagoda_server.wire import (
     ToEngine,
     decode_from_engine,
     encode_frame,
+    frame,
 )
 
 
@@ -127,6 +129,50 @@ async def test_requests_of_a_closed_connection_are_aborted(config) -> None:
         )
         assert idle.free_pages + idle.cached_pages == idle.total_pages
         assert idle.generation_tokens < 200 * 255
+
+
+BAD_FRAMES = [b"", b"\xc1", b"\x82\xa4type\xa6submit\xa5other" + b"\x91" * 100_000, b"\x81\xa4type\xa5stats"]
+
+
+@pytest.mark.parametrize("raw", [*map(frame, BAD_FRAMES), b"\xff\xff\xff\xff"], ids=range(5))
+async def test_a_bad_frame_ends_its_connection_and_no_other(config, raw: bytes) -> None:
+    async with run_process(config) as connect:
+        bad, good = await connect(), await connect()
+        good.send(Submit("long", [1], Sampling(max_tokens=200, temperature=0.0)))
+        bad.writer.write(raw)
+        async with asyncio.timeout(20):
+            await bad.reader.read()
+        tokens, reason = await good.receive_answer("long")
+        assert (len(tokens), reason) == (200, "length")
+
+
+async def test_numbers_that_no_device_holds_are_refused_while_others_are_answered(config) -> None:
+    async with run_process(config) as connect:
+        client = await connect()
+        client.send(Submit("good", [1], Sampling(max_tokens=200, temperature=0.0)))
+        absurd = {"seed": 2**63, "top_k": 2**40, "temperature": 1e300, "stop_token_ids": (2**40,), "logprobs": 10**9}
+        for field, value in absurd.items():
+            client.send(Submit(field, [1], Sampling(**{"max_tokens": 5, field: value})))
+        refused: set[str | None] = set()
+        while len(refused) < len(absurd):
+            message = await client.receive_until(lambda m: isinstance(m, Rejected))
+            assert isinstance(message, Rejected) and message.param == message.request_id
+            refused.add(message.param)
+        assert refused == absurd.keys()
+        client.send(Submit("next", [1], Sampling(max_tokens=5, temperature=0.0)))
+        assert (await client.receive_answer("next"))[1] == "length"
+
+
+async def test_a_request_whose_turn_does_not_come_in_time_is_refused_as_overdue(config) -> None:
+    config = dataclasses.replace(config, max_num_seqs=1, max_wait_seconds=0.2)
+    async with run_process(config) as connect:
+        client = await connect()
+        for index in range(40):
+            client.send(Submit(str(index), [1], Sampling(max_tokens=255)))
+        refusal = await client.receive_until(lambda m: isinstance(m, Rejected))
+        assert isinstance(refusal, Rejected)
+        assert (refusal.reason, refusal.param) == ("overdue", None) and "0.2 seconds" in refusal.message
+        assert refusal.request_id.isdigit()
 
 
 async def test_failed_step_ends_its_requests_and_repeated_failure_ends_the_engine(config, monkeypatch) -> None:

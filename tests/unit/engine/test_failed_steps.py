@@ -1,5 +1,6 @@
 """A step that fails ends what it may have touched, and costs no other request a token."""
 
+import threading
 from collections.abc import Sequence
 
 import pytest
@@ -10,7 +11,7 @@ from pagoda_server.engine.prefix import PrefixCache
 from pagoda_server.engine.request import Request
 from pagoda_server.engine.scheduler import Chunk, Limits, Scheduler
 from pagoda_server.engine.step import Engine, Launched
-from pagoda_server.wire import Delta, Sampling, Submit
+from pagoda_server.wire import Delta, Rejected, Sampling, Submit
 
 PAGE_SIZE = 16
 LIMITS = Limits(max_model_len=1000, max_num_seqs=4, max_num_batched_tokens=512, vocab_size=100)
@@ -119,3 +120,51 @@ def test_a_waiting_request_without_pages_could_not_be_started() -> None:
     assert scheduler.count_startable() == 2
     scheduler.schedule(max_prompt_tokens=20)
     assert len(scheduler.running) == 1 and scheduler.count_startable() == 1
+
+
+def test_a_request_that_cannot_be_taken_up_ends_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(FailingRunner(0), LIMITS, PagePool(80, PAGE_SIZE))
+    heard: list[Delta | Rejected] = []
+    ended = threading.Event()
+    loop = EngineLoop(engine, heard.extend, ended.set)
+    submit = engine.submit
+
+    def fail_for_one(request: Submit) -> Rejected | None:
+        if request.request_id == "broken":
+            raise OverflowError("a number that nobody thought of")
+        return submit(request)
+
+    monkeypatch.setattr(engine, "submit", fail_for_one)
+    for name in ("broken", "whole"):
+        loop.send(Submit(name, [1], Sampling(max_tokens=3)))
+    loop.start()
+    while loop.stats.generation_tokens < 3 and not ended.is_set():
+        pass
+    loop.stop()
+    assert loop.failure is None
+    assert reasons_of([delta for delta in heard if isinstance(delta, Delta)]) == {"broken": "error", "whole": "length"}
+
+
+def test_an_end_of_the_thread_is_never_silent() -> None:
+    """Whatever it is: here nobody can be told what a step gave."""
+    engine, ended = Engine(FailingRunner(0), LIMITS, PagePool(80, PAGE_SIZE)), threading.Event()
+
+    def fail(messages: Sequence[Delta | Rejected]) -> None:
+        if messages:
+            raise RuntimeError("the socket's thread is gone")
+
+    loop = EngineLoop(engine, fail, ended.set)
+    loop.send(Submit("a", [1], Sampling(max_tokens=3)))
+    loop.start()
+    assert ended.wait(10) and isinstance(loop.failure, RuntimeError)
+
+
+def test_prompts_are_taken_up_a_part_at_a_time_while_answers_are_streamed() -> None:
+    """A thousand sequences that come at once do not hold up the next step."""
+    engine = Engine(FailingRunner(0), LIMITS, PagePool(800, PAGE_SIZE))
+    loop = EngineLoop(engine, lambda _: None, lambda: None)
+    for index in range(1000):
+        loop.send(Submit(str(index), [1] * 900, Sampling(max_tokens=3)))
+    assert loop._take_commands() and 0 < engine.stats().waiting < 100
+    while engine.stats().waiting < 1000:
+        assert loop._take_commands()
