@@ -35,8 +35,8 @@ def find_rejection(submit: Submit, limits: Limits, pool: PagePool) -> Rejected |
     return Rejected(request_id=submit.request_id, message=message, param=param)
 
 
-def build_overdue(request_id: str, max_wait_seconds: float) -> Rejected:
-    message = f"the request had no turn within {max_wait_seconds:g} seconds, the longest that one may wait; try again"
+def build_overdue(request_id: str) -> Rejected:
+    message = "the engine had no turn for this request in the time that one may wait; try again later"
     return Rejected(request_id=request_id, message=message, reason="overdue")
 
 

@@ -31,7 +31,7 @@ class Request:
     arrival: int = 0
     """Its number in the order in which requests came."""
     wait_until: float = math.inf
-    """When it is overdue, if none of its group was admitted by then: seconds of the engine's clock."""
+    """Seconds of the engine's clock: `deadlines.py`."""
     is_streamed: bool = True
     state: RequestState = RequestState.WAITING
     finish_reason: FinishReason | None = None
@@ -79,3 +79,12 @@ class Request:
     @property
     def num_unserved_prompt_tokens(self) -> int:
         return self.num_prompt_tokens - self.num_served_prompt_tokens
+
+
+def find_finish_reason(request: Request) -> FinishReason | None:
+    """After a new token. `min_tokens` holds stop tokens back here too, should every other token be masked."""
+    if request.token_ids[-1] in request.stop_token_ids and request.num_output_tokens > request.sampling.min_tokens:
+        return "stop"
+    if request.num_output_tokens >= request.sampling.max_tokens:
+        return "length"
+    return None

@@ -19,6 +19,8 @@ from pagoda_server.wire import FinishReason
 
 STEPS_A_TURN = 4
 """Requests give way to others at most once in so many times the steps that it takes to compute them anew."""
+MOST_PASSED = 512
+"""Waiting requests that are looked at while a long prompt is under way, for one that is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +101,13 @@ class Scheduler:
         budget = room if max_prompt_tokens is None else min(room, max_prompt_tokens)
         for request in list(self.running):
             pending = request.num_pending_tokens if request.wants_tokens else 0
-            num_tokens = pending if pending <= 1 else min(pending, budget)
+            num_tokens = pending if pending <= 1 else self._share(pending, budget)
             if num_tokens and self._grow(request, num_tokens):
                 chunks.append(_build_chunk(request, num_tokens))
                 budget -= num_tokens if pending > 1 else 0
         if self.num_preemptions > preemptions_before:
             return [chunk for chunk in chunks if chunk.request.state is RequestState.RUNNING]
-        self._schedule_waiting(chunks, budget)
+        self._schedule_prompts(chunks, budget)
         return chunks
 
     def finish(self, request: Request, reason: FinishReason) -> None:
@@ -166,13 +168,47 @@ class Scheduler:
         """At least."""
         return sum(self.pool.references(page_id) == 1 for victim in victims for page_id in victim.page_ids)
 
-    def _schedule_waiting(self, chunks: list[Chunk], budget: int) -> None:
-        while budget and (request := self.waiting.peek()) and self._admit(request):
-            num_tokens = min(request.num_pending_tokens, budget)
+    def _is_long(self, request: Request) -> bool:
+        return request.num_pending_tokens > self.limits.max_num_batched_tokens
+
+    def _share(self, pending: int, budget: int) -> int:
+        """Tokens of a prompt in this step: a long one leaves half of what it might take to those behind it."""
+        return min(pending, -(-budget // 2) if pending > self.limits.max_num_batched_tokens else budget)
+
+    def _schedule_prompts(self, chunks: list[Chunk], budget: int) -> None:
+        """Of requests that wait; what they leave goes to the long prompt under way."""
+        has_long = any(chunk.num_tokens > 1 and self._is_long(chunk.request) for chunk in chunks)
+        while budget and (request := self._find_next(has_long)) and self._admit(request):
+            num_tokens = self._share(request.num_pending_tokens, budget)
             if not self._grow(request, num_tokens):
                 return
+            has_long |= self._is_long(request)
             chunks.append(_build_chunk(request, num_tokens))
             budget -= num_tokens
+        if has_long and budget:
+            self._extend_long_prompt(chunks, budget)
+
+    def _find_next(self, has_long: bool) -> Request | None:
+        """By turns; but one long prompt at a time, so that it is shorter ones that have what it leaves."""
+        if not has_long:
+            return self.waiting.peek()
+        passed: set[tuple[str, str]] = set()
+        for request in islice(self.waiting, MOST_PASSED):
+            key = request.tenant, request.group
+            if key not in passed and not self._is_long(request):
+                return request
+            passed.add(key)
+        return None
+
+    def _extend_long_prompt(self, chunks: list[Chunk], budget: int) -> None:
+        """By what nobody behind it took."""
+        for index, chunk in enumerate(chunks):
+            if chunk.num_tokens > 1 and self._is_long(chunk.request):
+                request, num_tokens = chunk.request, min(chunk.request.num_pending_tokens, chunk.num_tokens + budget)
+                wanted = self.pool.pages_for(chunk.start + num_tokens) - len(request.page_ids)
+                if self.pool.can_allocate(wanted) and self._grow(request, num_tokens):
+                    chunks[index] = _build_chunk(request, num_tokens)
+                return
 
     def _admit(self, request: Request) -> bool:
         """Start it, if it has a row, and the pool has pages for all its tokens now."""

@@ -1,7 +1,6 @@
 """The engine: `schedule → forward → sample → commit`, once a step. Never blocks, never touches a socket or a tensor."""
 
 import logging
-import math
 import random
 import time
 from collections import deque
@@ -11,10 +10,11 @@ from typing import Protocol
 
 from pagoda_server.engine.admission import build_overdue, find_rejection
 from pagoda_server.engine.capacity import Capacity
+from pagoda_server.engine.deadlines import Deadlines
 from pagoda_server.engine.pace import StepCost, limit_prompt_tokens
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.prefix import PrefixCache
-from pagoda_server.engine.request import Request, RequestState
+from pagoda_server.engine.request import Request, RequestState, find_finish_reason
 from pagoda_server.engine.scheduler import Chunk, Limits, Scheduler
 from pagoda_server.engine.served import AnswerLength, ServedWindow, count_backlog_tokens
 from pagoda_server.wire import Delta, FinishReason, Rejected, Stats, Submit, TokenLogprobs
@@ -74,20 +74,14 @@ class Engine:
         draw_seed: Callable[[], int] = lambda: random.getrandbits(62),
         capacity_tokens_per_second: float | None = None,
         step_cost: StepCost | None = None,
-        max_wait_seconds: float = math.inf,
+        max_wait_seconds: float | None = None,
     ) -> None:
-        """`capacity_tokens_per_second` and `step_cost`: as measured at start. Without a cost prompts are not paced.
-
-        `max_wait_seconds`: until the first sequence of a group is admitted; afterwards the others wait for their own.
-        """
+        """`capacity_tokens_per_second` and `step_cost`: as measured at start. Without a cost prompts are not paced."""
         self.runner = runner
         self.scheduler = Scheduler(limits, pool, PrefixCache(pool, enabled=prefix_caching))
         self._limits = limits
         self._draw_seed = draw_seed
-        self._clock = clock
-        self._max_wait_seconds = max_wait_seconds
-        self._deadlines: deque[tuple[float, str]] = deque()
-        """Of requests that may wait yet, earliest first, with their ids."""
+        self._deadlines = Deadlines(clock, max_wait_seconds)
         self._requests: dict[str, Request] = {}
         self._flights: deque[Flight] = deque()
         self._made: list[Delta] = []
@@ -116,19 +110,16 @@ class Engine:
         if rejection is None:
             request = self._build_request(submit)
             self._requests[submit.request_id] = request
-            if request.wait_until < math.inf:
-                self._deadlines.append((request.wait_until, request.request_id))
+            self._deadlines.set(request)
             self.scheduler.add(request)
         return rejection
 
     def reject_overdue(self) -> list[Rejected]:
-        """End the requests that waited for too long: none of their group was ever admitted."""
-        now, rejections = self._clock(), list[Rejected]()
-        while self._deadlines and self._deadlines[0][0] <= now:
-            request = self._requests.get(self._deadlines.popleft()[1])
-            if request is not None and self._is_overdue(request, now):
-                self._finish(request, "abort")
-                rejections.append(build_overdue(request.request_id, self._max_wait_seconds))
+        """End the requests that waited for too long."""
+        rejections: list[Rejected] = []
+        for request in self._deadlines.take_overdue(self._requests, self.scheduler.waiting):
+            self._finish(request, "abort")
+            rejections.append(build_overdue(request.request_id))
         return rejections
 
     def abort(self, request_id: str) -> Delta | None:
@@ -192,14 +183,8 @@ class Engine:
             stop_token_ids=frozenset(sampling.stop_token_ids) | frozenset(eos_token_ids),
             tenant=submit.cache_salt,
             group=submit.group or submit.request_id,
-            wait_until=self._clock() + self._max_wait_seconds,
             is_streamed=submit.is_streamed,
         )
-
-    def _is_overdue(self, request: Request, now: float) -> bool:
-        """NB: an id may be in use anew, with a later deadline."""
-        is_waiting = request.state is RequestState.WAITING and request.wait_until <= now
-        return is_waiting and not self.scheduler.waiting.has_begun(request)
 
     def _find_occupancy(self) -> float:
         """Of this step, 0 to 1: full when requests wait although the step was scheduled."""
@@ -310,12 +295,3 @@ class Engine:
         if not self.has_work:
             self._capacity.rest()
             self.scheduler.check_integrity()
-
-
-def find_finish_reason(request: Request) -> FinishReason | None:
-    """After a new token. `min_tokens` holds stop tokens back here too, should every other token be masked."""
-    if request.token_ids[-1] in request.stop_token_ids and request.num_output_tokens > request.sampling.min_tokens:
-        return "stop"
-    if request.num_output_tokens >= request.sampling.max_tokens:
-        return "length"
-    return None

@@ -171,7 +171,7 @@ async def test_a_request_whose_turn_does_not_come_in_time_is_refused_as_overdue(
             client.send(Submit(str(index), [1], Sampling(max_tokens=255)))
         refusal = await client.receive_until(lambda m: isinstance(m, Rejected))
         assert isinstance(refusal, Rejected)
-        assert (refusal.reason, refusal.param) == ("overdue", None) and "0.2 seconds" in refusal.message
+        assert (refusal.reason, refusal.param) == ("overdue", None)
         assert refusal.request_id.isdigit()
 
 
