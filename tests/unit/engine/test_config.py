@@ -1,0 +1,22 @@
+"""What an operator sets reaches the engine, or is refused with field, value and fix."""
+
+from pathlib import Path
+
+import pytest
+
+from pagoda_server.__main__ import build_engine_command, build_engine_config, build_parser
+from pagoda_server.engine.config import EngineConfig
+
+
+def test_the_longest_wait_reaches_the_engines_own_process() -> None:
+    flags = ["serve", "--model=/m", "--served-model-name=n", "--socket=/s", "--max-wait-seconds=7.5"]
+    config = build_engine_config(build_parser().parse_args(flags), Path("/e"))
+    command = build_engine_command(config)
+    again = build_engine_config(build_parser().parse_args(command[3:]), Path("/e"))
+    assert config.max_wait_seconds == again.max_wait_seconds == 7.5
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
+def test_a_wait_that_is_none_is_refused(seconds: float) -> None:
+    with pytest.raises(ValueError, match=f"max_wait_seconds is {seconds}; give a number above 0"):
+        EngineConfig(model=Path("/m"), socket=Path("/s"), max_wait_seconds=seconds)
