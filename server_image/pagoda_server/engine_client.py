@@ -34,10 +34,11 @@ class EngineGone(Exception):
 
 
 class RequestRejected(Exception):
-    def __init__(self, message: str, param: str | None) -> None:
+    def __init__(self, message: str, param: str | None, reason: str = "invalid") -> None:
         super().__init__(message)
         self.message = message
         self.param = param
+        self.reason = reason
 
 
 class Generation:
@@ -78,7 +79,7 @@ class Generation:
 
     def reject(self, rejected: Rejected) -> None:
         self._open.discard(rejected.request_id)
-        self.fail(RequestRejected(rejected.message, rejected.param))
+        self.fail(RequestRejected(rejected.message, rejected.param, getattr(rejected, "reason", "invalid")))
 
     def fail(self, failure: Exception) -> None:
         """Raised to the reader once it has read what came before."""

@@ -10,6 +10,7 @@ from pagoda_server.engine_client import EngineClient
 from pagoda_server.http.choice import Piece
 from pagoda_server.http.chunks import ChunkWriter, Dialect
 from pagoda_server.http.generate import Plan, Run
+from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.http.shapes import join_pieces
 from pagoda_server.http.stream import build_event, stream_events
 from pagoda_server.metrics import ServerMetrics
@@ -22,10 +23,10 @@ class Answer:
     plan: Plan
     dialect: Dialect
 
-    async def respond(self, request: web.Request, *, stream: bool, include_usage: bool) -> web.StreamResponse:
+    async def respond(self, request: web.Request, body: GenerationRequest) -> web.StreamResponse:
         async with Run(self.engine, self.plan, self.metrics) as run:
-            if stream:
-                return await stream_events(request, Events(self, run, include_usage))
+            if body.stream:
+                return await stream_events(request, Events(self, run, body))
             return web.Response(body=orjson.dumps(await self._whole(run)), content_type="application/json")
 
     async def _whole(self, run: Run) -> dict[str, Any]:
@@ -40,12 +41,13 @@ class Answer:
 class Events:
     """What to write of an answer that streams."""
 
-    def __init__(self, answer: Answer, run: Run, include_usage: bool) -> None:
+    def __init__(self, answer: Answer, run: Run, body: GenerationRequest) -> None:
         self._answer = answer
         self._run = run
-        self._include_usage = include_usage
-        more: dict[str, Any] = {"usage": None} if include_usage else {}
-        self._writers = [ChunkWriter(answer.dialect, choice.index, more) for choice in answer.plan.choices]
+        self._include_usage = body.include_usage
+        more: dict[str, Any] = {"usage": None} if body.include_usage else {}
+        usage = answer.plan.usage if body.continuous_usage else None
+        self._writers = [ChunkWriter(answer.dialect, choice.index, more, usage=usage) for choice in answer.plan.choices]
 
     async def next(self) -> bytes:
         """An event for each choice that has news; empty at the end."""

@@ -1,6 +1,5 @@
 """The routes, and the one place where an error becomes an answer."""
 
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -13,7 +12,9 @@ from pagoda_server.http import chat, completions
 from pagoda_server.http.answer import Answer
 from pagoda_server.http.errors import ApiError, error_response, model_not_found
 from pagoda_server.http.generate import Plan, build_plan
-from pagoda_server.http.intake import read_body
+from pagoda_server.http.intake import Intake
+from pagoda_server.http.routes import describe_http_error
+from pagoda_server.http.runner import log_failure
 from pagoda_server.http.schemas import ChatRequest, CompletionRequest, GenerationRequest, TokenizeRequest, parse
 from pagoda_server.metrics import ModelLabels, ServerMetrics
 from pagoda_server.settings import Settings
@@ -21,8 +22,10 @@ from pagoda_server.tally import Tally
 from pagoda_server.text.tokenizer import Tokenizer
 from pagoda_server.wire import Stats
 
-log = logging.getLogger(__name__)
 TENANT_HEADER = "X-Pagoda-Tenant"
+CHECK = "/check"
+"""Before a path: would it be taken, and what would it cost? The gateway asks before it lets a request wait."""
+Planned = TypeVar("Planned")
 Generation = TypeVar("Generation", bound=GenerationRequest)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -37,6 +40,7 @@ class Server:
         labels = ModelLabels(settings.served_model_name, settings.namespace, settings.model_deployment)
         self.tally = tally or Tally.build_single()
         self.metrics = ServerMetrics(labels, lambda: self.stats, self.tally, lambda: self.start_seconds)
+        self.intake = Intake()
         self.in_flight = 0
         self.draining = False
         self._created = int(time.time())
@@ -60,29 +64,34 @@ class Server:
         app.router.add_get("/v1/models/{name:.+}", self.model)
         app.router.add_post("/v1/chat/completions", self.chat)
         app.router.add_post("/v1/completions", self.completions)
+        app.router.add_post(f"{CHECK}/v1/chat/completions", self.check_chat)
+        app.router.add_post(f"{CHECK}/v1/completions", self.check_completions)
         app.router.add_post("/tokenize", self.tokenize)
         for path, handler in (("/health", self.health), ("/ready", self.ready)):
             app.router.add_get(path, handler)
         app.router.add_get("/metrics", self.show_metrics)
         app.router.add_get("/load", self.load)
+        app.on_cleanup.append(self._close)
         return app
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
-        tenant = request.headers.get(TENANT_HEADER, "")
-        body, engine, plan = await read_body(await request.read(), lambda raw: self._plan_chat(raw, tenant))
+        body, engine, plan = await self._read(request, self._plan_chat)
         dialect = chat.build_dialect(self.tokenizer, body.model, logprobs=bool(body.logprobs))
-        answer = Answer(engine, self.metrics, plan, dialect)
-        return await answer.respond(request, stream=bool(body.stream), include_usage=body.include_usage)
+        return await Answer(engine, self.metrics, plan, dialect).respond(request, body)
 
     async def completions(self, request: web.Request) -> web.StreamResponse:
-        tenant = request.headers.get(TENANT_HEADER, "")
-        body, engine, plan = await read_body(await request.read(), lambda raw: self._plan_completion(raw, tenant))
+        body, engine, plan = await self._read(request, self._plan_completion)
         dialect = completions.build_dialect(self.tokenizer, body.model, logprobs=body.logprobs is not None)
-        answer = Answer(engine, self.metrics, plan, dialect)
-        return await answer.respond(request, stream=bool(body.stream), include_usage=body.include_usage)
+        return await Answer(engine, self.metrics, plan, dialect).respond(request, body)
+
+    async def check_chat(self, request: web.Request) -> web.Response:
+        return _weigh(*await self._read(request, self._plan_chat))
+
+    async def check_completions(self, request: web.Request) -> web.Response:
+        return _weigh(*await self._read(request, self._plan_completion))
 
     async def tokenize(self, request: web.Request) -> web.Response:
-        tokens = await read_body(await request.read(), self._tokenize)
+        tokens = await self.intake.read(request, self._tokenize)
         return _json({"tokens": tokens, "count": len(tokens)})
 
     async def models(self, request: web.Request) -> web.Response:
@@ -121,6 +130,10 @@ class Server:
             }
         )
 
+    async def _read(self, request: web.Request, plan: Callable[[bytes, str], Planned]) -> Planned:
+        tenant = request.headers.get(TENANT_HEADER, "")
+        return await self.intake.read(request, lambda raw: plan(raw, tenant))
+
     def _plan_chat(self, raw: bytes, tenant: str) -> tuple[ChatRequest, EngineClient, Plan]:
         body, engine = self._parse(ChatRequest, raw)
         limit = engine.hello.max_model_len
@@ -129,6 +142,7 @@ class Server:
             [chat.encode_messages(self.tokenizer, body.messages, limit=limit)],
             tokenizer=self.tokenizer,
             limit=limit,
+            vocab_size=engine.hello.vocab_size,
             default_tokens=None,
             param="messages",
             tenant=tenant,
@@ -143,6 +157,7 @@ class Server:
             completions.encode_prompts(self.tokenizer, body, engine.hello.vocab_size, limit=limit),
             tokenizer=self.tokenizer,
             limit=limit,
+            vocab_size=engine.hello.vocab_size,
             default_tokens=completions.DEFAULT_MAX_TOKENS,
             param="prompt",
             tenant=tenant,
@@ -182,25 +197,38 @@ class Server:
             raise ApiError("the model is not ready; try again", status=503, code="not_ready")
         return self.engine
 
+    async def _close(self, app: web.Application) -> None:
+        self.intake.close()
+
     @web.middleware
     async def _boundary(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self.in_flight += 1
         try:
             return await handler(request)
-        except ApiError as error:
-            return error_response(error)
-        except web.HTTPRequestEntityTooLarge:
-            limit = self.settings.max_body_bytes
-            return error_response(ApiError(f"the body is above {limit} bytes; send less", status=413))
-        except web.HTTPException as error:
-            return error_response(ApiError(f"{request.method} {request.path}: {error.reason}", status=error.status))
         except ConnectionResetError:
             raise
-        except Exception:
-            log.exception("request failed", extra={"path": request.path})
-            return error_response(ApiError("internal error", status=500, code="internal_error"))
+        except Exception as error:
+            return error_response(self._describe(request, error))
         finally:
             self.in_flight -= 1
+
+    def _describe(self, request: web.Request, error: Exception) -> ApiError:
+        match error:
+            case ApiError():
+                return error
+            case web.HTTPRequestEntityTooLarge():
+                limit = self.settings.max_body_bytes
+                return ApiError(f"the body is above {limit} bytes; send less", status=413, code="body_too_large")
+            case web.HTTPException():
+                return describe_http_error(request, error)
+            case web.RequestPayloadError():
+                return ApiError("the body's framing is broken; send it again", code="bad_framing")
+        log_failure(error)
+        return ApiError("internal error", status=500, code="internal_error")
+
+
+def _weigh(body: GenerationRequest, engine: EngineClient, plan: Plan) -> web.Response:
+    return _json(plan.weigh(answer_is_bounded=body.max_answer_tokens is not None))
 
 
 def _json(value: dict[str, object], *, status: int = 200) -> web.Response:

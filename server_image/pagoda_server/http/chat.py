@@ -6,7 +6,7 @@ from typing import Any
 from pagoda_server.http.choice import Piece
 from pagoda_server.http.chunks import Dialect
 from pagoda_server.http.errors import ApiError, prompt_too_long
-from pagoda_server.http.schemas import Message
+from pagoda_server.http.messages import Message
 from pagoda_server.http.shapes import Envelope, chat_logprobs
 from pagoda_server.text.tokenizer import PromptTooLong, TemplateError, Tokenizer
 

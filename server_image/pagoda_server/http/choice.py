@@ -26,14 +26,21 @@ class Piece:
 
 class Choice:
     def __init__(
-        self, *, index: int, tokenizer: Tokenizer, stops: tuple[str, ...], min_tokens: int, scored: bool = False
+        self,
+        *,
+        index: int,
+        tokenizer: Tokenizer,
+        stops: tuple[str, ...],
+        min_tokens: int,
+        keeps_stop: bool = False,
+        scored: bool = False,
     ) -> None:
         self.index = index
         self.token_count = 0
         self.cached_tokens = 0
         self._plain = not stops and not scored
         self._detokenizer = Detokenizer(tokenizer.decode)
-        self._matcher = StopMatcher(stops)
+        self._matcher = StopMatcher(stops, keeps_stop=keeps_stop)
         self._min_tokens = min_tokens
         self._decoded_characters = 0
         self._sent_characters = 0

@@ -11,6 +11,7 @@ from pagoda_server.http.choice import Piece
 from pagoda_server.http.shapes import Envelope
 from pagoda_server.http.stream import build_event
 
+Usage = Callable[[], dict[str, object]]
 MARK = uuid4().hex
 """Stands for the text where a chunk is cut; nothing else in it can be the same."""
 
@@ -28,10 +29,13 @@ class Dialect:
 
 
 class ChunkWriter:
-    def __init__(self, dialect: Dialect, index: int, more: dict[str, Any]) -> None:
+    """`more` stands beside the choice in each chunk; what `usage` tells, if it is given, is new in each."""
+
+    def __init__(self, dialect: Dialect, index: int, more: dict[str, Any], *, usage: Usage | None = None) -> None:
         self._dialect = dialect
         self._index = index
         self._more = more
+        self._usage = usage
         self._frame: tuple[bytes, bytes] | None = None
         self._started = False
 
@@ -49,7 +53,7 @@ class ChunkWriter:
 
     def _start(self) -> bytes:
         self._started = True
-        if not self._dialect.scored:
+        if self._usage is None and not self._dialect.scored:
             self._frame = self._build_frame()
         return self._wrap(self._dialect.build_start(self._index)) if self._dialect.build_start else b""
 
@@ -60,4 +64,5 @@ class ChunkWriter:
         return before, after
 
     def _wrap(self, choice: dict[str, Any]) -> bytes:
-        return build_event(self._dialect.chunk.wrap([choice], **self._more))
+        more = self._more if self._usage is None else {"usage": self._usage()}
+        return build_event(self._dialect.chunk.wrap([choice], **more))

@@ -1,34 +1,69 @@
-"""Every refusal in OpenAI's shape, so that existing clients show the field, the value and the fix."""
+"""Every refusal in OpenAI's shape, so that existing clients show the field, the value and the fix.
 
-import reprlib
+What a client sent is quoted shortly if at all, and never with a control character.
+"""
+
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from aiohttp import web
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
-# How much of a pydantic location names a field; the rest names members of a union.
-LOCATION_DEPTH: Mapping[str, int] = {"messages": 3, "stream_options": 2, "response_format": 2}
-HINTS: Mapping[str, str] = {
-    "stop": "give one non-empty string or at most 4",
+from pagoda_server.http.fields import UNSUPPORTED
+from pagoda_server.http.messages import FORM_TAGS, NO_CONTENT
+
+NOT_YET = "is not supported yet"
+# How much of a pydantic location names a field; the rest names members of a list or a union.
+LOCATION_DEPTH: Mapping[str, int] = {"messages": 5, "stream_options": 2, "response_format": 2}
+# What to give instead, by the field's path without the indices of lists.
+FIXES: Mapping[str, str] = {
+    "stop": "give one non-empty string of up to 1024 characters, or a list of at most 64",
+    "stop_token_ids": "give a list of at most 64 token ids",
     "n": "give 1 to 16",
     "top_logprobs": "give 0 to 20, together with logprobs: true",
-    "prompt": "give a string, a list of strings, a list of token ids, or a list of lists of token ids",
-    "messages": "give a list of {role, content}; content is a string or a list of {type: text, text} parts",
+    "prompt": "give a string, a list of token ids, or a list of at most 64 of either",
+    "messages": "give a list of at least 1 and at most 4096 objects {role, content}",
+    "messages.role": "give system, developer, user or assistant",
+    "messages.content": "give a string or a list of at most 4096 parts {type: text, text}",
+    "messages.content.type": "give text",
+    "messages.content.text": "give a string",
+    "messages.name": "give a string of up to 1024 characters",
+    "response_format.type": "use text",
+}
+UNBUILT_PARTS = frozenset(
+    {
+        *("audio", "audio_url", "document", "file", "image", "image_url", "input_audio", "input_file", "input_image"),
+        *("input_text", "output_text", "refusal", "thinking", "tool_result", "tool_use", "video", "video_url"),
+    }
+)
+# Values of OpenAI's API that are not built, by the same path.
+UNBUILT_VALUES: Mapping[str, frozenset[str]] = {
+    "messages.role": frozenset({"tool", "function"}),
+    "messages.content.type": UNBUILT_PARTS,
+    "response_format.type": frozenset({"json_object", "json_schema", "structural_tag", "grammar"}),
 }
 MAX_SHOWN_CHARACTERS = 80
-_show = reprlib.Repr()
-_show.maxstring = _show.maxother = _show.maxlong = MAX_SHOWN_CHARACTERS
+MAX_MESSAGE_CHARACTERS = 900
 
 
 class ApiError(Exception):
-    def __init__(self, message: str, *, status: int = 400, param: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = _shorten(_printable(message), MAX_MESSAGE_CHARACTERS)
         self.status = status
-        self.param = param
+        self.param = None if param is None else _printable(param)
         self.code = code
+        self.headers = dict(headers or {})
 
     def body(self) -> dict[str, Any]:
         kind = "server_error" if self.status >= 500 else "invalid_request_error"
@@ -36,29 +71,64 @@ class ApiError(Exception):
 
 
 def error_response(error: ApiError) -> web.Response:
-    headers = {"Retry-After": "1"} if error.status == 503 else None
+    retry = {"Retry-After": "1"} if error.status == 503 else {}
     return web.Response(
-        body=orjson.dumps(error.body()), status=error.status, content_type="application/json", headers=headers
+        body=orjson.dumps(error.body()),
+        status=error.status,
+        content_type="application/json",
+        headers={**retry, **error.headers},
     )
 
 
 def from_validation(error: ValidationError) -> ApiError:
-    first = error.errors(include_url=False, include_context=False)[0]
-    location = first["loc"]
+    first = error.errors(include_url=False)[0]
+    location = [part for part in first["loc"] if part not in FORM_TAGS or first["type"] == "extra_forbidden"]
+    if "field" in first.get("ctx", {}):
+        location.append(first["ctx"]["field"])
     root = str(location[0]) if location else ""
-    param = ".".join(_shorten(str(part)) for part in location[: LOCATION_DEPTH.get(root, 1)]) or None
-    if first["type"] == "extra_forbidden":
+    named = location[: LOCATION_DEPTH.get(root, 1)]
+    param = ".".join(_shorten(str(part)) for part in named) or None
+    verb = "is" if len(named) == len(location) else "holds"
+    path = ".".join(part for part in named if isinstance(part, str))
+    return _say(first, param, verb, path)
+
+
+def _say(first: ErrorDetails, param: str | None, verb: str, path: str) -> ApiError:
+    kind, value = first["type"], first["input"]
+    if kind == "extra_forbidden":
         return ApiError(f"{param} is not a field of this API; remove it", param=param, code="unknown_parameter")
-    if first["type"] == "missing":
+    if kind == "missing":
         return ApiError(f"{param} is missing; give it", param=param, code="missing_required_parameter")
-    shown = _shorten(_show.repr(first["input"]))
-    hint = f"; {HINTS[root]}" if root in HINTS else ""
-    message = first["msg"].removeprefix("Value error, ")
-    return ApiError(f"{param or 'the body'} is {shown}: {message}{hint}", param=param, code="invalid_value")
+    if kind == UNSUPPORTED:
+        return ApiError(f"{param} {NOT_YET}; remove it", param=param, code="unsupported_parameter")
+    if isinstance(value, str) and value in UNBUILT_VALUES.get(path, ()):
+        return _say_unbuilt(value, param or "", path)
+    shown = "null" if kind == NO_CONTENT else show(value)
+    fix = f"; {FIXES[path]}" if path in FIXES else ": " + first["msg"].removeprefix("Value error, ")
+    return ApiError(f"{param or 'the body'} {verb} {shown}{fix}", param=param, code="invalid_value")
 
 
-def _shorten(text: str) -> str:
-    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + "…"
+def _say_unbuilt(value: str, param: str, path: str) -> ApiError:
+    """NB: a response format is one parameter, whatever of it is not built."""
+    named = "response_format" if path == "response_format.type" else param
+    return ApiError(f"{param} {value} {NOT_YET}; {FIXES[path]}", param=named, code="unsupported_parameter")
+
+
+def show(value: Any) -> str:
+    """A value in a few words: a text may be somebody's prompt."""
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, dict):
+        return "an object"
+    return _shorten(orjson.dumps(value).decode())
+
+
+def _shorten(text: str, most: int = MAX_SHOWN_CHARACTERS) -> str:
+    return text if len(text) <= most else text[:most] + "…"
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def model_not_found(name: str, served: str) -> ApiError:
@@ -70,10 +140,14 @@ def model_not_found(name: str, served: str) -> ApiError:
     )
 
 
-def context_length_exceeded(prompt: int, answer: int, limit: int, param: str) -> ApiError:
+def context_length_exceeded(prompt: int, answer: int | None, limit: int, param: str, answer_param: str) -> ApiError:
+    """`answer` is None where the client did not say how long it may be."""
+    wish, fix = "", "shorten it"
+    if answer is not None:
+        wish = f" and the answer may have {answer}"
+        fix = f"lower {answer_param} to {limit - prompt}" if prompt < limit else "shorten the prompt"
     return ApiError(
-        f"this model's maximum context length is {limit} tokens, but the prompt has {prompt} and the answer may have "
-        f"{answer}; shorten the prompt or lower max_tokens",
+        f"this model's maximum context length is {limit} tokens, but the prompt has {prompt}{wish}; {fix}",
         param=param,
         code="context_length_exceeded",
     )

@@ -5,11 +5,10 @@ import contextlib
 import signal
 import socket
 
-from aiohttp import web
-
 from pagoda_server.engine_client import EngineClient
 from pagoda_server.http.app import Server
 from pagoda_server.http.listener import Listener
+from pagoda_server.http.runner import build_runner
 from pagoda_server.settings import Settings
 from pagoda_server.tally import Tally
 from pagoda_server.text.tokenizer import read_tokenizer
@@ -22,7 +21,7 @@ async def run_front(settings: Settings, listening: socket.socket, tally: Tally) 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runner = web.AppRunner(server.build_app(), handler_cancellation=True, access_log=None)
+    runner = build_runner(server.build_app())
     try:
         await runner.setup()
         assert runner.server is not None

@@ -15,6 +15,13 @@ from pagoda_server.text.tokenizer import Tokenizer
 from pagoda_server.wire import Delta, Sampling, Submit
 
 SEED_MASK = 2**63 - 1
+GREEDY_BELOW = 1e-5
+"""A lower temperature leaves nothing to chance, and its scaled logits would overflow."""
+SMALLEST_TOP_P = 1e-6
+"""Already the likeliest token alone; a denormal number would be 0 on the device."""
+MOST_WEIGHED_TOKENS = 131_072
+UNSAID_WEIGHED_TOKENS = 256
+"""As the gateway estimates an answer: a client's wish is not trusted further, and one without a wish is short."""
 _numbers = itertools.count()
 """Names the requests of this process, which has one connection to the engine; short, since each token carries it."""
 
@@ -38,12 +45,19 @@ class Plan:
             "prompt_tokens_details": {"cached_tokens": cached},
         }
 
+    def weigh(self, *, answer_is_bounded: bool) -> dict[str, object]:
+        """What this costs before it is run: its sequences, and their prompt tokens and most answer tokens."""
+        most = MOST_WEIGHED_TOKENS if answer_is_bounded else UNSAID_WEIGHED_TOKENS
+        tokens = sum(len(one.prompt_token_ids) + min(one.sampling.max_tokens, most) for one in self.submits)
+        return {"sequences": len(self.submits), "tokens": tokens}
+
 
 def build_sampling(body: GenerationRequest, *, max_tokens: int, offset: int) -> Sampling:
+    temperature = 1.0 if body.temperature is None else body.temperature
     return Sampling(
         max_tokens=max_tokens,
-        temperature=1.0 if body.temperature is None else body.temperature,
-        top_p=1.0 if body.top_p is None else body.top_p,
+        temperature=temperature if temperature >= GREEDY_BELOW else 0.0,
+        top_p=1.0 if body.top_p is None else max(body.top_p, SMALLEST_TOP_P),
         top_k=max(0, body.top_k or 0),
         min_p=body.min_p or 0.0,
         seed=None if body.seed is None else (body.seed + offset) & SEED_MASK,
@@ -51,19 +65,32 @@ def build_sampling(body: GenerationRequest, *, max_tokens: int, offset: int) -> 
         frequency_penalty=body.frequency_penalty or 0.0,
         repetition_penalty=1.0 if body.repetition_penalty is None else body.repetition_penalty,
         logprobs=body.wire_logprobs,
+        stop_token_ids=tuple(body.stop_token_ids or ()),
         ignore_eos=bool(body.ignore_eos),
         min_tokens=body.min_tokens or 0,
     )
 
 
 def plan_answer_tokens(body: GenerationRequest, *, prompt: int, limit: int, default: int | None, param: str) -> int:
-    wanted = body.max_answer_tokens or default
+    """The most tokens of an answer: as many as were asked for, else what is left of the context, at most `default`."""
+    wanted = body.max_answer_tokens
     if prompt + (wanted or 1) > limit:
-        raise context_length_exceeded(prompt, wanted or 1, limit, param)
-    max_tokens = wanted or limit - prompt
+        raise context_length_exceeded(prompt, wanted, limit, param, body.max_answer_field)
+    left = limit - prompt
+    max_tokens = wanted or min(left, left if default is None else default)
     if (body.min_tokens or 0) > max_tokens:
         raise ApiError(f"min_tokens is {body.min_tokens}, above max_tokens {max_tokens}; lower it", param="min_tokens")
     return max_tokens
+
+
+def check_stop_token_ids(body: GenerationRequest, vocab_size: int) -> None:
+    worst = max(body.stop_token_ids or (), default=0)
+    if worst >= vocab_size:
+        raise ApiError(
+            f"stop_token_ids has token id {worst}; the largest is {vocab_size - 1}",
+            param="stop_token_ids",
+            code="invalid_value",
+        )
 
 
 def build_plan(
@@ -72,10 +99,12 @@ def build_plan(
     *,
     tokenizer: Tokenizer,
     limit: int,
+    vocab_size: int,
     default_tokens: int | None,
     param: str,
     tenant: str,
 ) -> Plan:
+    check_stop_token_ids(body, vocab_size)
     n, group = body.n or 1, str(next(_numbers))
     submits: list[Submit] = []
     choices: list[Choice] = []
@@ -93,6 +122,7 @@ def build_plan(
                     tokenizer=tokenizer,
                     stops=body.stops,
                     min_tokens=sampling.min_tokens,
+                    keeps_stop=bool(body.include_stop_str_in_output),
                     scored=sampling.logprobs is not None,
                 )
             )
@@ -127,7 +157,7 @@ class Run:
         try:
             deltas = await self._generation.next()
         except RequestRejected as error:
-            raise ApiError(error.message, param=error.param) from error
+            raise _say_rejected(error) from error
         except EngineGone as error:
             raise ApiError("the engine stopped; try again", status=503, code="engine_gone") from error
         now = time.monotonic()
@@ -152,3 +182,9 @@ class Run:
         else:
             self._metrics.next_tokens((now - before) / tokens, tokens)
         self._last[request_id] = now
+
+
+def _say_rejected(error: RequestRejected) -> ApiError:
+    if error.reason == "overdue":
+        return ApiError(f"{error.message}; try again", status=503, code="wait_exceeded")
+    return ApiError(error.message, param=error.param)

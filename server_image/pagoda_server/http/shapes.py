@@ -42,11 +42,15 @@ def chat_logprobs(tokenizer: Tokenizer, tokens: Sequence[ScoredToken]) -> dict[s
 
 
 def completion_logprobs(tokenizer: Tokenizer, tokens: Sequence[ScoredToken]) -> dict[str, Any]:
+    """NB: the token that was chosen is always among the top ones, so there may be one more of them than asked for."""
+    texts = [tokenizer.token_text(token.token_id) for token in tokens]
     return {
-        "tokens": [tokenizer.token_text(token.token_id) for token in tokens],
+        "tokens": texts,
         "token_logprobs": [token.logprobs.chosen for token in tokens],
         "top_logprobs": [
-            {tokenizer.token_text(token_id): value for token_id, value in token.logprobs.top} for token in tokens
+            {tokenizer.token_text(token_id): value for token_id, value in token.logprobs.top}
+            | {text: token.logprobs.chosen}
+            for text, token in zip(texts, tokens, strict=True)
         ],
         "text_offset": [token.text_offset for token in tokens],
     }

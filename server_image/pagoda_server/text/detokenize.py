@@ -49,8 +49,9 @@ class Detokenizer:
 class StopMatcher:
     """Finds the stop string that is complete first, however the text is cut into pieces."""
 
-    def __init__(self, stops: Sequence[str]) -> None:
+    def __init__(self, stops: Sequence[str], *, keeps_stop: bool = False) -> None:
         self._stops = tuple(stops)
+        self._keeps_stop = keeps_stop
         self._held = ""
 
     def push(self, text: str) -> tuple[str, bool]:
@@ -59,7 +60,8 @@ class StopMatcher:
         matches = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
         if matches:
             self._held = ""
-            return text[: min(matches)[1]], True
+            end, start = min(matches)
+            return text[: end if self._keeps_stop else start], True
         keep = max((_overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep], False

@@ -6,21 +6,23 @@ token; a prompt given as text is the caller's own and may hold them.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer as RawTokenizer
 
+from pagoda_server.text.budget import Budget, TooMuchWork, current
 from pagoda_server.text.length import measure_longest_token
+from pagoda_server.text.sandbox import Sandbox
 from pagoda_server.text.special import HiddenText, PlaceholderLost, SpecialTokens
 
 SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
+
+
+MOST_SAID_CHARACTERS = 300
 
 
 class TemplateError(Exception):
@@ -34,26 +36,6 @@ class PromptTooLong(Exception):
         super().__init__(f"the prompt has at least {at_least} tokens, above {limit}")
         self.at_least = at_least
         self.limit = limit
-
-
-def _raise_exception(message: str) -> None:
-    raise jinja2.TemplateError(message)
-
-
-def _strftime_now(pattern: str) -> str:
-    return datetime.now().strftime(pattern)
-
-
-def _tojson(value: object, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def compile_template(source: str) -> jinja2.Template:
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = _strftime_now
-    return environment.from_string(source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +64,30 @@ class Tokenizer:
         text: str = self.raw.decode([token_id], skip_special_tokens=False)
         return text
 
-    def render_chat(self, messages: Sequence[dict[str, str]]) -> str:
+    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Raises `TemplateError`, also when the template would take for ever or too much memory."""
         if self.template is None:
             raise TemplateError("this model has no chat template; use /v1/completions")
+        budget = Budget(messages=len(messages), characters=count_characters(messages))
+        token = current.set(budget)
         try:
             return self.template.render(
-                messages=list(messages), add_generation_prompt=True, tools=None, documents=None, **self.special_tokens
+                messages=[dict(message) for message in messages],
+                add_generation_prompt=True,
+                tools=None,
+                documents=None,
+                **self.special_tokens,
             )
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
-            raise TemplateError(f"the model's chat template refuses these messages: {error}") from error
+        except Exception as error:  # the template is code that came with the model: it may raise anything
+            raise TemplateError(describe_template_error(error)) from error
+        finally:
+            current.reset(token)
 
-    def encode_chat(self, messages: Sequence[dict[str, str]], *, limit: int | None = None) -> list[int]:
+    def encode_chat(self, messages: Sequence[Mapping[str, str]], *, limit: int | None = None) -> list[int]:
         """Raises `TemplateError` and, as `encode`, `PromptTooLong`."""
+        self._check_rendered(messages, limit)
         hidden = HiddenText(self.special)
-        rendered = self.render_chat([{**message, "content": hidden.hide(message["content"])} for message in messages])
+        rendered = self.render_chat([{**message, **_hide(hidden, message)} for message in messages])
         if not hidden:
             return self.encode(rendered, add_special_tokens=False, limit=limit)
         try:
@@ -109,16 +101,43 @@ class Tokenizer:
             for token_id in _encode(self.plain if section.from_message else self.raw, section.text)
         ]
 
+    def _check_rendered(self, messages: Sequence[Mapping[str, str]], limit: int | None) -> None:
+        """Refuses messages that can never fit before anything is looked for in them.
+
+        NB: a template may leave out most of what they say, so what counts is what it renders.
+        """
+        if limit is not None and self._count_least(count_characters(messages)) > limit:
+            self._check_length(self.render_chat(messages), limit)
+
+    def _count_least(self, characters: int) -> int:
+        """Tokens that so many characters have at least."""
+        return 0 if self.longest_token is None else -(-characters // self.longest_token)
+
     def _check_length(self, text: str, limit: int | None) -> None:
-        if limit is None or self.longest_token is None:
-            return
-        at_least = -(-len(text) // self.longest_token)
-        if at_least > limit:
+        at_least = self._count_least(len(text))
+        if limit is not None and at_least > limit:
             raise PromptTooLong(at_least, limit)
 
 
+def count_characters(messages: Sequence[Mapping[str, str]]) -> int:
+    return sum(len(text) for message in messages for text in message.values())
+
+
+def describe_template_error(error: Exception) -> str:
+    said = str(error)[:MOST_SAID_CHARACTERS]
+    if isinstance(error, TooMuchWork):
+        return f"the model's chat template does not work: {said}"
+    kind = "" if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: "
+    return f"the model's chat template refuses these messages: {kind}{said}"
+
+
+def _hide(hidden: HiddenText, message: Mapping[str, str]) -> dict[str, str]:
+    """What the client wrote of it; the role is one of a few words."""
+    return {field: hidden.hide(message[field]) for field in ("content", "name") if field in message}
+
+
 def _encode(raw: RawTokenizer, text: str, *, add_special_tokens: bool = False) -> list[int]:
-    """NB: as a batch of one: only a batch lets other threads run meanwhile."""
+    """NB: as a batch of one: only a batch lets other threads run meanwhile. Without offsets, which nobody needs."""
     ids: list[int] = raw.encode_batch_fast([text], add_special_tokens=add_special_tokens)[0].ids
     return ids
 
@@ -139,7 +158,7 @@ def build_tokenizer(raw: RawTokenizer, template: str | None, special_tokens: dic
         raw=raw,
         plain=plain,
         special=SpecialTokens(raw),
-        template=None if template is None else compile_template(template),
+        template=None if template is None else Sandbox().from_string(template),
         special_tokens=special_tokens,
         longest_token=measure_longest_token(raw),
     )

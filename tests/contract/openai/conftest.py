@@ -18,6 +18,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine_client import EngineClient
 from pagoda_server.http.app import Server
+from pagoda_server.http.runner import build_runner
 from pagoda_server.settings import Settings
 from pagoda_server.text.tokenizer import Tokenizer, read_tokenizer
 from pagoda_server.wire import (
@@ -132,7 +133,7 @@ async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
     )
     server = Server(settings, tokenizer)
     server.engine = await EngineClient.connect(path)
-    runner = web.AppRunner(server.build_app(), handler_cancellation=True)
+    runner = build_runner(server.build_app())
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pagoda_server.http.schemas import REFUSED
+from pagoda_server.http.fields import CHAT_FIELDS as REFUSED
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 MESSAGES: Any = [{"role": "user", "content": "Hi"}]

@@ -6,7 +6,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pagoda_server.http.schemas import REFUSED, ChatRequest, CompletionRequest
+from pagoda_server.http.fields import CHAT_FIELDS as REFUSED
+from pagoda_server.http.schemas import ChatRequest, CompletionRequest
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 ANY_JSON = st.recursive(

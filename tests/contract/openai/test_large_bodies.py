@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from pagoda_server.http.errors import ApiError
 from pagoda_server.http.intake import INLINE_BYTES
-from pagoda_server.http.schemas import MAX_ITEMS, ChatRequest, CompletionRequest, parse
+from pagoda_server.http.messages import MAX_ITEMS
+from pagoda_server.http.schemas import ChatRequest, CompletionRequest, parse
 
 MESSAGES: Any = [{"role": "user", "content": "Hi"}]
 ANSWER = "Hello wörld 😀!"

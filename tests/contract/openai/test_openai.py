@@ -8,7 +8,7 @@ import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pagoda_server.http.schemas import REFUSED
+from pagoda_server.http.fields import CHAT_FIELDS as REFUSED
 
 MESSAGES: Any = [{"role": "user", "content": "Hi"}]
 CHAT = "/v1/chat/completions"

@@ -1,0 +1,89 @@
+"""How aiohttp serves the routes: bodies as they were sent, and what is not HTTP refused in the one shape.
+
+Nothing that a client sent is logged: of an error its kind and the place in the code, not its words.
+"""
+
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
+
+from pagoda_server.http.errors import ApiError, error_response
+
+log = logging.getLogger(__name__)
+
+
+def build_runner(app: web.Application) -> web.AppRunner:
+    return _Runner(app, handler_cancellation=True, access_log=None, auto_decompress=False, logger=log)
+
+
+def log_failure(error: BaseException) -> None:
+    """NB: an exception's words may hold a prompt."""
+    place = "".join(traceback.format_tb(error.__traceback__))
+    log.error("request failed kind=%s at\n%s", type(error).__name__, place)
+
+
+class _Protocol(web.RequestHandler):
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if isinstance(exc, HttpProcessingError):
+            response = error_response(_describe_unreadable(exc))
+            self.logger.info("request not readable kind=%s", type(exc).__name__)
+        else:
+            log_failure(exc or RuntimeError())
+            if request.writer.output_size > 0:
+                raise ConnectionError("the answer had begun")
+            response = error_response(ApiError("internal error", status=500, code="internal_error"))
+        response.force_close()
+        return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        log_failure(kw.get("exc_info") or RuntimeError())
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _Protocol(self, loop=self._loop, **self._kwargs)
+
+
+class _Runner(web.AppRunner):
+    __slots__ = ()
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        return _Server(
+            partial(_answer_in_shape, server.request_handler),
+            request_factory=server.request_factory,
+            handler_cancellation=server.handler_cancellation,
+            **server._kwargs,
+        )
+
+
+async def _answer_in_shape(
+    handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], request: web.BaseRequest
+) -> web.StreamResponse:
+    """What aiohttp refuses before the routes are asked, such as an unknown `Expect`."""
+    try:
+        return await handle(request)
+    except web.HTTPException as error:
+        return error_response(ApiError(error.reason, status=error.status))
+
+
+def _describe_unreadable(error: HttpProcessingError) -> ApiError:
+    """NB: aiohttp's words quote the request."""
+    if isinstance(error, LineTooLong):
+        return ApiError("a line of the request's head is too long; send less", status=431, code="headers_too_large")
+    if isinstance(error, BadHttpMethod):
+        return ApiError("this is no HTTP/1.1 request; send one", code="bad_request")
+    return ApiError("the request's head is malformed; send valid HTTP/1.1", code="bad_request")

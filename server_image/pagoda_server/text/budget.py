@@ -1,0 +1,65 @@
+"""How much a chat template may do, so that none loops for ever or builds gigabytes, whoever wrote it.
+
+Steps bound the time, characters the memory. Both grow with the messages: a long chat may cost more than a short one.
+"""
+
+from collections.abc import Mapping, MappingView
+from contextvars import ContextVar
+
+from jinja2.sandbox import SecurityError
+
+STEPS = 50_000
+STEPS_A_MESSAGE = 10_000
+CHARACTERS = 1024 * 1024
+COPIES = 32
+"""How often all characters of the messages may be copied: trimmed, joined, written."""
+SCANNED_A_STEP = 4096
+"""Characters that are looked through in the time of a step."""
+
+
+class TooMuchWork(SecurityError):
+    """The template's loops do not end, or what they build does not."""
+
+
+class Budget:
+    def __init__(self, *, messages: int, characters: int) -> None:
+        self._steps = STEPS + STEPS_A_MESSAGE * messages
+        self._characters = CHARACTERS + COPIES * characters
+
+    def step(self, count: int = 1) -> None:
+        self._steps -= count
+        if self._steps < 0:
+            raise TooMuchWork("it takes too many steps; does a loop of it end?")
+
+    def make(self, characters: int) -> None:
+        """Call it before so many are made."""
+        self._characters -= characters
+        self._check(0)
+        self.step(characters // SCANNED_A_STEP)
+
+    def read(self, value: object) -> None:
+        """Counts what is in a value as if nothing in it were shared: so it is once somebody prints or compares it."""
+        characters, waiting = 0, [value]
+        while waiting:
+            self.step()
+            one = waiting.pop()
+            if isinstance(one, str):
+                characters += len(one)
+                self._check(characters)
+            elif isinstance(one, Mapping):
+                waiting += one.keys()
+                waiting += one.values()
+            elif isinstance(one, range):
+                self.step(len(one))
+            elif isinstance(one, list | tuple | set | frozenset | MappingView):
+                self.step(len(one))
+                waiting += one
+        self.step(characters // SCANNED_A_STEP)
+
+    def _check(self, more: int) -> None:
+        if more > self._characters:
+            raise TooMuchWork("it makes too much text; does a loop of it end?")
+
+
+current: ContextVar[Budget] = ContextVar("template_budget")
+"""Of the template that is being rendered. NB: while one is compiled there is none, so nothing is computed then."""
