@@ -3,10 +3,10 @@
 Steps bound the time, characters the memory. Both grow with the messages: a long chat may cost more than a short one.
 """
 
-from collections.abc import Mapping, MappingView
+from collections.abc import ItemsView, KeysView, Mapping, ValuesView
 from contextvars import ContextVar
 
-from jinja2.sandbox import SecurityError
+from jinja2.exceptions import SecurityError
 
 STEPS = 50_000
 STEPS_A_MESSAGE = 10_000
@@ -51,7 +51,7 @@ class Budget:
                 waiting += one.values()
             elif isinstance(one, range):
                 self.step(len(one))
-            elif isinstance(one, list | tuple | set | frozenset | MappingView):
+            elif isinstance(one, list | tuple | set | frozenset | KeysView | ValuesView | ItemsView):
                 self.step(len(one))
                 waiting += one
         self.step(characters // SCANNED_A_STEP)

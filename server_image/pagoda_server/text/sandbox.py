@@ -36,7 +36,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def __init__(self) -> None:
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-        filters = {**self.filters, "tojson": _tojson, **{name: _build_refusal(name) for name in REFUSED_FILTERS}}
+        filters: dict[str, Function] = {
+            **self.filters,
+            "tojson": _tojson,
+            **{name: _build_refusal(name) for name in REFUSED_FILTERS},
+        }
         self.filters = {name: _guard(name, function) for name, function in filters.items()} | COUNTERS
         self.tests = {name: _guard(name, function) for name, function in self.tests.items()}
         del self.globals["lipsum"]
@@ -148,9 +152,9 @@ def _count_text(context: Context, value: Any) -> str:
     budget = current.get()
     if not isinstance(value, str):
         budget.read(value)
-        value = str(value)
-    budget.make(len(value))
-    return value
+    text: str = value if isinstance(value, str) else str(value)
+    budget.make(len(text))
+    return text
 
 
 @pass_context

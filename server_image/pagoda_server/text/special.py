@@ -10,12 +10,15 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
+from typing import Any
 
 from tokenizers import AddedToken, models
 from tokenizers import Tokenizer as RawTokenizer
 
 Span = tuple[int, int]
 UNKNOWN = "\0"
+SLICE_CHARACTERS = 64 * 1024
+"""NB: a normaliser may shorten a spelling without bound, so with one that matters the text is searched as a whole."""
 
 
 class PlaceholderLost(Exception):
@@ -35,12 +38,27 @@ class SpecialTokens:
     def __init__(self, raw: RawTokenizer) -> None:
         tokens: list[AddedToken] = [token for token in raw.get_added_tokens_decoder().values() if token.special]
         texts = [token.content for token in tokens]
-        self._finder = _build_finder(raw, tokens) if tokens else None
+        normalizes = raw.normalizer is not None and any(token.normalized for token in tokens)
+        self._finder = _build_finder(tokens, raw.normalizer if normalizes else None) if tokens else None
+        self._slice = None if normalizes else SLICE_CHARACTERS
         self._heads = frozenset(text[:size] for text in texts for size in range(1, len(text)))
         self._tails = frozenset(text[-size:] for text in texts for size in range(1, len(text)))
         self._longest = max(map(len, texts), default=0)
 
     def find(self, text: str) -> list[Span]:
+        """In slices, as what the finder knows of each character takes many times its memory."""
+        if self._slice is None:
+            return self._find_in(text)
+        spans: list[Span] = []
+        start = 0
+        while start < len(text):
+            end = start + self._slice
+            found = self._find_in(text[start : end + self._longest - 1])
+            spans += [(start + first, start + last) for first, last in found if first < self._slice]
+            start = max(end, spans[-1][1] if spans else 0)
+        return spans
+
+    def _find_in(self, text: str) -> list[Span]:
         if self._finder is None:
             return []
         encoding = self._finder.encode_batch([text], add_special_tokens=False)[0]
@@ -90,11 +108,11 @@ class HiddenText:
             yield Section(self.restore("".join(group)), from_message)
 
 
-def _build_finder(raw: RawTokenizer, tokens: Sequence[AddedToken]) -> RawTokenizer:
+def _build_finder(tokens: Sequence[AddedToken], normalizer: Any) -> RawTokenizer:
     """A tokenizer that knows nothing else. Its search is the library's own, so a normalised spelling is found too."""
     finder = RawTokenizer(models.WordLevel({UNKNOWN: 0}, unk_token=UNKNOWN))
-    if raw.normalizer is not None and any(token.normalized for token in tokens):
-        finder.normalizer = raw.normalizer
+    if normalizer is not None:
+        finder.normalizer = normalizer
     finder.add_special_tokens([AddedToken(token.content, normalized=token.normalized) for token in tokens])
     return finder
 

@@ -5,22 +5,18 @@ environment as transformers, because templates are written for that one. Text of
 token; a prompt given as text is the caller's own and may hold them.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from tokenizers import Tokenizer as RawTokenizer
 
 from pagoda_server.text.budget import Budget, TooMuchWork, current
+from pagoda_server.text.files import read_files
 from pagoda_server.text.length import measure_longest_token
 from pagoda_server.text.sandbox import Sandbox
 from pagoda_server.text.special import HiddenText, PlaceholderLost, SpecialTokens
-
-SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
-
 
 MOST_SAID_CHARACTERS = 300
 
@@ -143,12 +139,12 @@ def _encode(raw: RawTokenizer, text: str, *, add_special_tokens: bool = False) -
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
-    raw = RawTokenizer.from_file(str(folder / "tokenizer.json"))
-    raw.no_truncation()
-    raw.no_padding()
-    config_path = folder / "tokenizer_config.json"
-    config: dict[str, Any] = json.loads(config_path.read_text("utf-8")) if config_path.exists() else {}
-    return build_tokenizer(raw, _read_template(folder, config), _special_tokens(config))
+    """Raises ValueError for a file that is not what it should be, naming it and the field."""
+    files = read_files(folder)
+    try:
+        return build_tokenizer(files.raw, files.template, files.special_tokens)
+    except (jinja2.TemplateError, RecursionError) as error:
+        raise ValueError(f"the model's chat_template cannot be compiled: {error}") from error
 
 
 def build_tokenizer(raw: RawTokenizer, template: str | None, special_tokens: dict[str, str]) -> Tokenizer:
@@ -162,23 +158,3 @@ def build_tokenizer(raw: RawTokenizer, template: str | None, special_tokens: dic
         special_tokens=special_tokens,
         longest_token=measure_longest_token(raw),
     )
-
-
-def _read_template(folder: Path, config: dict[str, Any]) -> str | None:
-    path = folder / "chat_template.jinja"
-    if path.exists():
-        return path.read_text("utf-8")
-    value = config.get("chat_template")
-    if isinstance(value, list):
-        value = next((entry["template"] for entry in value if entry.get("name") == "default"), None)
-    return value if isinstance(value, str) else None
-
-
-def _special_tokens(config: dict[str, Any]) -> dict[str, str]:
-    tokens = {}
-    for name in SPECIAL_NAMES:
-        value = config.get(name)
-        text = value.get("content") if isinstance(value, dict) else value
-        if isinstance(text, str):
-            tokens[name] = text
-    return tokens

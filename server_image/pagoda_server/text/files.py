@@ -1,0 +1,101 @@
+"""Reads a model's tokenizer from its folder. The files come from elsewhere: each fault names the file and the field."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from tokenizers import Tokenizer as RawTokenizer
+
+from pagoda_guard.parsing import BadInput, parse_json
+
+CONFIG_BYTES = 16 * 1024 * 1024
+TEMPLATE_BYTES = 1024 * 1024
+TOKENIZER_BYTES = 512 * 1024 * 1024
+TEMPLATE_FILE, CONFIG_FILE, TOKENIZER_FILE = "chat_template.jinja", "tokenizer_config.json", "tokenizer.json"
+Template = Annotated[str, msgspec.Meta(max_length=TEMPLATE_BYTES)]
+
+
+class _Token(msgspec.Struct):
+    content: str
+
+
+class _NamedTemplate(msgspec.Struct):
+    name: str
+    template: Template
+
+
+class _Config(msgspec.Struct):
+    bos_token: str | _Token | None = None
+    eos_token: str | _Token | None = None
+    unk_token: str | _Token | None = None
+    pad_token: str | _Token | None = None
+    sep_token: str | _Token | None = None
+    cls_token: str | _Token | None = None
+    mask_token: str | _Token | None = None
+    chat_template: Template | list[_NamedTemplate] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerFiles:
+    raw: RawTokenizer
+    template: str | None
+    special_tokens: dict[str, str]
+
+
+def read_files(folder: Path) -> TokenizerFiles:
+    """Raises ValueError for a file that is not what it should be, OSError where there is none."""
+    config = _read_config(folder / CONFIG_FILE)
+    template = _read_template(folder / TEMPLATE_FILE, config)
+    return TokenizerFiles(_read_raw(folder / TOKENIZER_FILE), template, _find_special_tokens(config))
+
+
+def _read_raw(path: Path) -> RawTokenizer:
+    """NB: the library raises bare `Exception`s, and panics of its core are not even that."""
+    text = _read_text(path, TOKENIZER_BYTES)
+    try:
+        raw = RawTokenizer.from_str(text)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        raise ValueError(f"{path.name} is not a tokenizer: {error}") from error
+    raw.no_truncation()
+    raw.no_padding()
+    return raw
+
+
+def _read_text(path: Path, limit_bytes: int) -> str:
+    size = path.stat().st_size
+    if size > limit_bytes:
+        raise ValueError(f"{path.name} has {size} bytes; at most {limit_bytes} are read")
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name} is not UTF-8 at byte {error.start}") from error
+
+
+def _read_config(path: Path) -> _Config:
+    if not path.exists():
+        return _Config()
+    try:
+        return parse_json(path.read_bytes(), _Config, limit_bytes=CONFIG_BYTES)
+    except BadInput as error:
+        raise ValueError(f"{path.name}: {error}") from error
+
+
+def _read_template(path: Path, config: _Config) -> str | None:
+    if path.exists():
+        return _read_text(path, TEMPLATE_BYTES)
+    if isinstance(config.chat_template, list):
+        return next((entry.template for entry in config.chat_template if entry.name == "default"), None)
+    return config.chat_template
+
+
+def _find_special_tokens(config: _Config) -> dict[str, str]:
+    """What the template may name."""
+    named = {name: value for name, value in msgspec.structs.asdict(config).items() if name != "chat_template"}
+    return {
+        name: value.content if isinstance(value, _Token) else value
+        for name, value in named.items()
+        if value is not None
+    }
