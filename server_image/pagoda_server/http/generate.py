@@ -157,7 +157,7 @@ class Run:
         try:
             deltas = await self._generation.next()
         except RequestRejected as error:
-            raise _say_rejected(error) from error
+            raise say_rejected(error) from error
         except EngineGone as error:
             raise ApiError("the engine stopped; try again", status=503, code="engine_gone") from error
         now = time.monotonic()
@@ -184,7 +184,7 @@ class Run:
         self._last[request_id] = now
 
 
-def _say_rejected(error: RequestRejected) -> ApiError:
+def say_rejected(error: RequestRejected) -> ApiError:
     if error.reason == "overdue":
         return ApiError(f"{error.message}; try again", status=503, code="wait_exceeded")
     return ApiError(error.message, param=error.param)

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pagoda_server.http.fields import CHAT_FIELDS as REFUSED
+from pagoda_server.http.fields import CHAT_FIELDS
 from pagoda_server.http.schemas import ChatRequest, CompletionRequest
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
@@ -57,7 +57,7 @@ def build_bodies(kind: type[Any], required: list[str], logprobs: dict[str, Any])
     fields = {name: value for name, value in (GOOD | logprobs).items() if name in kind.model_fields}
     optional = {name: value for name, value in fields.items() if name not in required}
     good = st.fixed_dictionaries({name: fields[name] for name in required}, optional=optional)
-    names = st.sampled_from([*kind.model_fields, *REFUSED]) | st.text(max_size=8)
+    names = st.sampled_from([*kind.model_fields, *CHAT_FIELDS]) | st.text(max_size=8)
     spoiled = st.builds(lambda body, name, value: {**body, name: value}, good, names, ANY_JSON | EDGES)
     return good | spoiled | ANY_JSON
 
