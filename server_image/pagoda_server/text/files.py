@@ -93,9 +93,6 @@ def _read_template(path: Path, config: _Config) -> str | None:
 
 def _find_special_tokens(config: _Config) -> dict[str, str]:
     """What the template may name."""
-    named = {name: value for name, value in msgspec.structs.asdict(config).items() if name != "chat_template"}
-    return {
-        name: value.content if isinstance(value, _Token) else value
-        for name, value in named.items()
-        if value is not None
-    }
+    named = msgspec.structs.asdict(config)
+    del named["chat_template"]
+    return {name: one.content if isinstance(one, _Token) else one for name, one in named.items() if one is not None}

@@ -66,12 +66,13 @@ async def test_a_route_that_is_not_built_says_what_to_use(stack: Any, http: Any,
 
 
 async def send(stack: Any, raw: bytes) -> bytes:
-    """The whole answer to some bytes."""
+    """The answer to some bytes."""
     host, port = stack.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(raw)
-    writer.write_eof()
-    answer = await asyncio.wait_for(reader.read(), 30)
+    async with asyncio.timeout(30):
+        head = await reader.readuntil(b"\r\n\r\n")
+        answer = head + await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split()[0]))
     writer.close()
     await writer.wait_closed()
     return answer
