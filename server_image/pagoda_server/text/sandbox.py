@@ -36,13 +36,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def __init__(self) -> None:
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-        filters: dict[str, Function] = {
-            **self.filters,
-            "tojson": _tojson,
-            **{name: _build_refusal(name) for name in REFUSED_FILTERS},
-        }
+        refusals = {name: _build_refusal(name) for name in REFUSED_FILTERS}
+        filters: dict[str, Function] = {**self.filters, "tojson": _tojson, **refusals}
         self.filters = {name: _guard(name, function) for name, function in filters.items()} | COUNTERS
-        self.tests = {name: _guard(name, function) for name, function in self.tests.items()}
+        tests: dict[str, Function] = {**self.tests}
+        self.tests = {name: _guard(name, function) for name, function in tests.items()}
         del self.globals["lipsum"]
         self.globals["namespace"] = _QuietNamespace
         self.globals["raise_exception"] = _raise_exception

@@ -1,6 +1,7 @@
 """A large body holds up nobody else, and one that can never fit is not even encoded."""
 
 import asyncio
+import itertools
 import threading
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from pagoda_server.http.errors import ApiError
-from pagoda_server.http.intake import INLINE_BYTES
+from pagoda_server.http.intake import INLINE_BYTES, LARGE_BYTES, LARGE_THREADS, MAX_LARGE_WAITING
 from pagoda_server.http.messages import MAX_ITEMS
 from pagoda_server.http.schemas import ChatRequest, CompletionRequest, parse
 
@@ -23,6 +24,7 @@ class HeldTokenizer:
     def __init__(self, tokenizer: Any) -> None:
         self.entered = threading.Event()
         self.let_go = threading.Event()
+        self.held_above = 0
         self._tokenizer = tokenizer
 
     def __getattr__(self, name: str) -> Any:
@@ -30,7 +32,8 @@ class HeldTokenizer:
 
     def encode_chat(self, messages: Any, **more: Any) -> list[int]:
         self.entered.set()
-        assert self.let_go.wait(30)
+        if len(messages[0]["content"]) >= self.held_above:
+            assert self.let_go.wait(60)
         return [1, 2, 3]
 
 
@@ -67,6 +70,23 @@ async def test_a_client_that_leaves_while_its_prompt_is_encoded_costs_the_engine
     held.let_go.set()
     assert (await stack.client.completions.create(model="tiny", prompt=[3], max_tokens=50)).choices[0].text == ANSWER
     assert [submit.prompt_token_ids for submit in stack.engine.submitted] == [[3]]
+
+
+async def test_small_prompts_wait_behind_no_large_ones_and_only_so_many_of_those_wait(stack: Any, post: Any) -> None:
+    held = HeldTokenizer(stack.server.tokenizer)
+    held.held_above = LARGE_BYTES
+    stack.server.tokenizer = held
+    large = {"model": "tiny", "messages": [{"role": "user", "content": "x" * LARGE_BYTES}]}
+    medium = {"model": "tiny", "messages": [{"role": "user", "content": "x" * INLINE_BYTES}]}
+    most = LARGE_THREADS + MAX_LARGE_WAITING
+    answers = [asyncio.create_task(post("/v1/chat/completions", large)) for _ in range(most + 3)]
+    refused = [await done for done in itertools.islice(asyncio.as_completed(answers), 3)]
+    assert {(status, body["error"]["code"]) for status, body in refused} == {(503, "busy")}
+    assert (await post("/v1/chat/completions", medium))[0] == 200
+    assert sum(not answer.done() for answer in answers) == most
+    held.let_go.set()
+    assert sorted(status for status, _ in await asyncio.gather(*answers)) == [200] * most + [503] * 3
+    assert (await post("/v1/chat/completions", large))[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as RawTokenizer
@@ -103,6 +103,7 @@ def test_a_prompt_given_as_text_may_hold_special_tokens() -> None:
     assert TINY.encode("<|user|>Hi<|end|>")[0] == 2
 
 
+@settings(deadline=None)  # it builds a tokenizer each time
 @given(st.lists(st.sampled_from(["<", "s", ">", "<s", "s>", "<s>", "<e>", "x"]), min_size=1, max_size=6))
 def test_messages_that_stand_side_by_side_complete_no_special_token(contents: list[str]) -> None:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -180,6 +181,73 @@ def test_only_a_certain_bound_is_a_bound(
     longest: int | None,
 ) -> None:
     assert build(*tokens, normalizer=normalizer).longest_token == longest
+
+
+def build_sentencepiece(model: models.Model, *, normalizer: normalizers.Normalizer | None = None) -> RawTokenizer:
+    raw = RawTokenizer(model)
+    space = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    raw.normalizer = space if normalizer is None else normalizer
+    return raw
+
+
+BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
+PIECES_OF_TEXT = [*BYTES, "<unk>", "▁", "a", "b", "ab", "▁ab"]
+SENTENCEPIECE = models.BPE(
+    {piece: at for at, piece in enumerate(PIECES_OF_TEXT)},
+    [("a", "b"), ("▁", "ab")],
+    byte_fallback=True,
+    unk_token="<unk>",
+    fuse_unk=True,
+)
+UNIGRAM = models.Unigram([(piece, -1.0) for piece in PIECES_OF_TEXT], unk_id=256, byte_fallback=True)
+
+
+@pytest.mark.parametrize("model", [SENTENCEPIECE, UNIGRAM])
+@given(text=st.text(max_size=60) | st.text(alphabet="ab é", max_size=60))
+def test_a_sentencepiece_text_has_at_least_as_many_tokens_as_its_length_says(model: models.Model, text: str) -> None:
+    tokenizer = build_tokenizer(build_sentencepiece(model), None, {})
+    assert tokenizer.longest_token == len("<0x00>")
+    assert len(tokenizer.encode(text)) * tokenizer.longest_token >= len(text)
+
+
+@pytest.mark.parametrize(
+    ("model", "normalizer"),
+    [
+        (models.BPE({"a": 0, "<unk>": 1}, [], unk_token="<unk>", fuse_unk=True), None),
+        (models.BPE({"a": 0, "<0x00>": 1}, [], byte_fallback=True), None),
+        (models.WordLevel({"?": 0}, unk_token="?"), None),
+        (SENTENCEPIECE, normalizers.Replace("a", "")),
+        (SENTENCEPIECE, normalizers.Strip()),
+    ],
+)
+def test_what_may_drop_or_join_characters_has_no_bound(
+    model: models.Model, normalizer: normalizers.Normalizer | None
+) -> None:
+    assert build_tokenizer(build_sentencepiece(model, normalizer=normalizer), None, {}).longest_token is None
+
+
+def test_a_special_token_is_found_across_the_borders_of_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "".join(["x<|end|>", "<|e<|user|>", "nd|><", "|assistant|>"] * 9)
+    whole = TINY.special.find(text)
+    assert len(whole) == 27
+    for size in range(1, 30):
+        monkeypatch.setattr(TINY.special, "_slice", size)
+        assert TINY.special.find(text) == whole, size
+
+
+def test_what_cannot_fit_is_not_searched_for_special_tokens(
+    build: Callable[..., Tokenizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer, searched = build(), []
+    monkeypatch.setattr(tokenizer.special, "find", lambda text: searched.append(text) or [])
+    with pytest.raises(PromptTooLong):
+        tokenizer.encode_chat(user("a" * 1000), limit=10)
+    assert not searched
+
+
+def test_what_a_template_leaves_out_does_not_count(build: Callable[..., Tokenizer]) -> None:
+    tokenizer = build(template="{{ messages[-1]['content'] }}")
+    assert len(tokenizer.encode_chat(user("a" * 1000, "b"), limit=10)) == 1
 
 
 def test_nfc_joins_at_most_four_characters() -> None:

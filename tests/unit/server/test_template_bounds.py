@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as RawTokenizer
 from tokenizers import models
@@ -58,7 +58,7 @@ FAILING = [
     "{{ raise_exception('no') }}",
     "{% for m in messages recursive %}{{ loop(messages) }}{% endfor %}",
     "{{ 1 + 'a' }}",
-    "{{ messages | sort }}{{ [{}, {}] | sort }}",
+    "{{ [{}, 1] | sort }}",
 ]
 
 
@@ -76,11 +76,12 @@ def test_a_template_that_cannot_be_rendered_is_a_template_error(template: str) -
 
 def test_a_long_chat_of_long_messages_is_rendered() -> None:
     template = (
-        "{% set first = messages[0].content %}{% for m in messages[1:] %}{% if m.role == 'user' and m.content is string %}"
+        "{% set first = messages[0].content %}{% for m in messages[1:] %}"
+        "{% if m.role == 'user' and m.content is string %}"
         "{{ '<' ~ m.role ~ '>' + m.content | trim + '\\n' }}{% endif %}{% endfor %}"
     )
     contents = ["x" * 1000] * 4000
-    assert render(template, *contents) == "<user>" + "x" * 1000 + "\n" + ("<user>" + "x" * 1000 + "\n") * 3998
+    assert render(template, *contents) == ("<user>" + "x" * 1000 + "\n") * 3999
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_a_long_chat_of_long_messages_is_rendered() -> None:
         ("{{ messages | selectattr('role', 'equalto', 'user') | map(attribute='content') | join(', ') }}", "Hi"),
         ("{% set x, y = 1, [2] %}{{ x ~ y ~ '%02d' % 3 ~ '{:>3}'.format(4) }}", "1[2]03  4"),
         (
-            "{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}{% endfor %}{{ messages[-1:] | length }}",
+            "{% for m in messages %}{% continue %}{{ m }}{% endfor %}{{ messages[-1:] | length }}",
             "1",
         ),
         ("{{ messages[0] | tojson(indent=1) }}", '{\n "role": "user",\n "content": "Hi"\n}'),
@@ -105,6 +106,7 @@ def test_a_counted_template_says_what_it_says_in_jinja(template: str, text: str)
     assert render(template, "Hi") == text
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["range(999)", "messages", "'a' * 999", "ns", "loop", "1 / 2", "[1]"]), max_size=4))
 def test_any_template_renders_or_is_a_template_error(names: list[str]) -> None:
     body: Any = "{{ ns.x ~ loop }}"

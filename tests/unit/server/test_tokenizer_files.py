@@ -12,6 +12,7 @@ from tokenizers import models
 
 from pagoda_server.text.tokenizer import read_tokenizer
 
+ODD = [b"[" * 5000, b"{}", b"[]", b"null", b'{"model": 5}', b'{"version": "1.0", "model": {}}', b"{{ 1"]
 FUZZ = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
