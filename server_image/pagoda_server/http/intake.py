@@ -20,8 +20,8 @@ INLINE_BYTES = 2048
 """A millisecond or two of encoding on a slow core, below the time between two tokens; `bench/large_bodies.py`."""
 LARGE_BYTES = 64 * 1024
 THREADS = 4
-LARGE_THREADS = 2
-"""Each may take some hundred megabytes while it encodes 4 MiB."""
+LARGE_THREADS = 1
+"""It may take some hundred megabytes while it encodes 4 MiB."""
 MAX_LARGE_WAITING = 8
 UNTYPED = "application/octet-stream"
 Read = TypeVar("Read")

@@ -15,10 +15,18 @@ from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooL
 from pagoda_server.http.errors import ApiError, error_response
 
 log = logging.getLogger(__name__)
+KEEPALIVE_SECONDS = 75.0
 
 
-def build_runner(app: web.Application) -> web.AppRunner:
-    return _Runner(app, handler_cancellation=True, access_log=None, auto_decompress=False, logger=log)
+def build_runner(app: web.Application, *, keepalive_seconds: float = KEEPALIVE_SECONDS) -> web.AppRunner:
+    return _Runner(
+        app,
+        handler_cancellation=True,
+        access_log=None,
+        auto_decompress=False,
+        logger=log,
+        keepalive_timeout=keepalive_seconds,
+    )
 
 
 def log_failure(error: BaseException) -> None:

@@ -37,9 +37,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def __init__(self) -> None:
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
         refusals = {name: _build_refusal(name) for name in REFUSED_FILTERS}
-        filters: dict[str, Function] = {**self.filters, "tojson": _tojson, **refusals}
+        filters: dict[str, Any] = {**self.filters, "tojson": _tojson, **refusals}
         self.filters = {name: _guard(name, function) for name, function in filters.items()} | COUNTERS
-        tests: dict[str, Function] = {**self.tests}
+        tests: dict[str, Any] = {**self.tests}
         self.tests = {name: _guard(name, function) for name, function in tests.items()}
         del self.globals["lipsum"]
         self.globals["namespace"] = _QuietNamespace
