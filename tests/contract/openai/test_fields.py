@@ -6,6 +6,7 @@ import pytest
 
 from pagoda_server.engine_client import RequestRejected
 from pagoda_server.http.generate import say_rejected
+from pagoda_server.text.tokenizer import build_tokenizer
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 MESSAGES: Any = [{"role": "user", "content": "Hi"}]
@@ -123,8 +124,6 @@ async def test_the_name_on_a_message_reaches_the_template(stack: Any, post: Any)
 
 
 def build_named(tokenizer: Any) -> Any:
-    from pagoda_server.text.tokenizer import build_tokenizer
-
     return build_tokenizer(tokenizer.raw, "{{ messages[0].name }}:{{ messages[0].content }}", {})
 
 

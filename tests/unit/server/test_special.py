@@ -203,6 +203,7 @@ UNIGRAM = models.Unigram([(piece, -1.0) for piece in PIECES_OF_TEXT], unk_id=256
 
 
 @pytest.mark.parametrize("model", [SENTENCEPIECE, UNIGRAM])
+@settings(deadline=None)
 @given(text=st.text(max_size=60) | st.text(alphabet="ab é", max_size=60))
 def test_a_sentencepiece_text_has_at_least_as_many_tokens_as_its_length_says(model: models.Model, text: str) -> None:
     tokenizer = build_tokenizer(build_sentencepiece(model), None, {})
