@@ -3,19 +3,21 @@
 Anything the engine would compute wrongly is refused here, by name, before weights are read.
 """
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pagoda_server.model.config_file import MOST_WIDTH, ConfigFile, GenerationFile, RopeFile, convert
+from pagoda_server.model.files import UnsupportedModel, has_file, read_json, show
 from pagoda_server.model.shard import Shard
 from pagoda_server.quant.checkpoint import Fp8Checkpoint, parse_fp8_checkpoint
 
+__all__ = ["ModelConfig", "UnsupportedModel", "divide", "parse_model_config", "read_model_config"]
 SUPPORTED = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
-
-
-class UnsupportedModel(Exception):
-    """The model folder cannot be served; the message names the field, the value and what is supported."""
+MOST_CONFIG_BYTES = 1024 * 1024
+QWEN3_HEAD_DIM = 128
+"""Where its config does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,10 @@ class ModelConfig:
 
 
 def read_model_config(folder: Path) -> ModelConfig:
-    """Raises `UnsupportedModel`, or FileNotFoundError when there is no config.json."""
-    raw = json.loads((folder / "config.json").read_text())
-    generation_path = folder / "generation_config.json"
-    generation = json.loads(generation_path.read_text()) if generation_path.exists() else {}
+    """Raises `UnsupportedModel`."""
+    raw = read_json(folder / "config.json", dict[str, Any], limit_bytes=MOST_CONFIG_BYTES)
+    path = folder / "generation_config.json"
+    generation = read_json(path, dict[str, Any], limit_bytes=MOST_CONFIG_BYTES) if has_file(path) else {}
     return parse_model_config(raw, generation)
 
 
@@ -88,100 +90,129 @@ def divide(config: ModelConfig, shard: Shard) -> ModelConfig:
     )
 
 
-def parse_model_config(raw: dict[str, Any], generation: dict[str, Any]) -> ModelConfig:
+def parse_model_config(raw: Mapping[str, Any], generation: Mapping[str, Any]) -> ModelConfig:
+    """Raises `UnsupportedModel`."""
     architecture = _parse_architecture(raw)
-    _refuse_unsupported(raw)
+    file = convert(raw, ConfigFile, where="config.json")
+    generation_file = convert(generation, GenerationFile, where="generation_config.json")
+    _refuse_unsupported(file, architecture)
     qwen2, qwen3 = architecture == "Qwen2ForCausalLM", architecture == "Qwen3ForCausalLM"
-    attention_bias = bool(raw.get("attention_bias", False)) and not qwen2
-    theta, scaling = _parse_rope(raw)
-    num_heads, hidden_size = int(raw["num_attention_heads"]), int(raw["hidden_size"])
-    return ModelConfig(
+    attention_bias = bool(file.attention_bias) and not qwen2
+    theta, scaling = _parse_rope(file)
+    config = ModelConfig(
         architecture=architecture,
-        vocab_size=int(raw["vocab_size"]),
-        hidden_size=hidden_size,
-        intermediate_size=int(raw["intermediate_size"]),
-        num_layers=int(raw["num_hidden_layers"]),
-        num_heads=num_heads,
-        num_kv_heads=int(raw.get("num_key_value_heads") or num_heads),
-        head_dim=int(raw.get("head_dim") or (128 if qwen3 else hidden_size // num_heads)),
-        rms_norm_eps=float(raw.get("rms_norm_eps", 1e-6)),
-        max_position_embeddings=int(raw.get("max_position_embeddings", 2048)),
+        vocab_size=file.vocab_size,
+        hidden_size=file.hidden_size,
+        intermediate_size=file.intermediate_size,
+        num_layers=file.num_hidden_layers,
+        num_heads=file.num_attention_heads,
+        num_kv_heads=file.num_key_value_heads or file.num_attention_heads,
+        head_dim=file.head_dim or (QWEN3_HEAD_DIM if qwen3 else file.hidden_size // file.num_attention_heads),
+        rms_norm_eps=1e-6 if file.rms_norm_eps is None else file.rms_norm_eps,
+        max_position_embeddings=file.max_position_embeddings or 2048,
         rope_theta=theta,
         rope_scaling=scaling,
-        tie_word_embeddings=bool(raw.get("tie_word_embeddings", False)),
+        tie_word_embeddings=bool(file.tie_word_embeddings),
         qkv_bias=qwen2 or attention_bias,
         output_bias=attention_bias,
-        mlp_bias=bool(raw.get("mlp_bias", False)) and architecture == "LlamaForCausalLM",
+        mlp_bias=bool(file.mlp_bias) and architecture == "LlamaForCausalLM",
         qk_norm=qwen3,
-        dtype=str(raw.get("dtype") or raw.get("torch_dtype") or "float32"),
-        eos_token_ids=_parse_eos(raw, generation),
-        quantization=_parse_quantization(raw),
+        dtype=file.dtype or file.torch_dtype or "float32",
+        eos_token_ids=_parse_eos(file, generation_file),
+        quantization=_parse_quantization(file),
     )
+    _check_heads(config)
+    return config
 
 
-def _parse_architecture(raw: dict[str, Any]) -> str:
-    architectures = raw.get("architectures") or []
-    if len(architectures) != 1 or architectures[0] not in SUPPORTED:
-        raise UnsupportedModel(f"config.json: architectures is {architectures}; supported are {', '.join(SUPPORTED)}")
+def _parse_architecture(raw: Mapping[str, Any]) -> str:
+    """NB: before all else, for a field of another architecture may have another type."""
+    architectures = raw.get("architectures")
+    if not isinstance(architectures, list) or len(architectures) != 1 or architectures[0] not in SUPPORTED:
+        raise UnsupportedModel(
+            f"config.json: architectures is {show(architectures)}; supported are {', '.join(SUPPORTED)}"
+        )
     return str(architectures[0])
 
 
-def _refuse_unsupported(raw: dict[str, Any]) -> None:
-    if raw.get("auto_map"):
+def _refuse_unsupported(file: ConfigFile, architecture: str) -> None:
+    if file.auto_map:
         raise UnsupportedModel(
             "config.json: auto_map names code in the model folder, which is never run; use a model without it"
         )
-    activation = raw.get("hidden_act", "silu")
-    if activation != "silu":
-        raise UnsupportedModel(f"config.json: hidden_act is {activation!r}; supported is 'silu'")
-    if _uses_sliding_window(raw):
+    if file.hidden_act not in (None, "silu"):
+        raise UnsupportedModel(f"config.json: hidden_act is {show(file.hidden_act)}; supported is 'silu'")
+    if _uses_sliding_window(file, architecture):
         raise UnsupportedModel(
-            f"config.json: sliding_window is {raw.get('sliding_window')}; only full attention is supported, "
+            f"config.json: sliding_window is {show(file.sliding_window)}; only full attention is supported, "
             "use a checkpoint whose sliding_window is null"
         )
 
 
-def _uses_sliding_window(raw: dict[str, Any]) -> bool:
-    if any(layer != "full_attention" for layer in raw.get("layer_types") or []):
+def _uses_sliding_window(file: ConfigFile, architecture: str) -> bool:
+    if any(layer != "full_attention" for layer in file.layer_types or ()):
         return True
-    return bool(raw.get("sliding_window")) and bool(
-        raw.get("use_sliding_window", raw["architectures"] == ["MistralForCausalLM"])
-    )
+    is_used = architecture == "MistralForCausalLM" if file.use_sliding_window is None else file.use_sliding_window
+    return bool(file.sliding_window) and is_used
 
 
-def _parse_rope(raw: dict[str, Any]) -> tuple[float, Llama3Rope | None]:
+def _parse_rope(file: ConfigFile) -> tuple[float, Llama3Rope | None]:
     """transformers 5 writes one `rope_parameters`, earlier ones `rope_theta` and `rope_scaling`."""
-    parameters = {**(raw.get("rope_scaling") or {}), **(raw.get("rope_parameters") or {})}
-    theta = float(parameters.get("rope_theta", raw.get("rope_theta", 10000.0)))
-    rope_type = parameters.get("rope_type", parameters.get("type", "default"))
-    if float(parameters.get("partial_rotary_factor", raw.get("partial_rotary_factor", 1.0))) != 1.0:
+    raw = {**(file.rope_scaling or {}), **(file.rope_parameters or {})}
+    rope = convert(raw, RopeFile, where="config.json: rope_parameters")
+    theta, rope_type = rope.rope_theta or file.rope_theta or 10000.0, rope.rope_type or rope.type or "default"
+    factors = (rope.partial_rotary_factor, file.partial_rotary_factor)
+    if any(factor not in (None, 1.0) for factor in factors):
         raise UnsupportedModel("config.json: partial_rotary_factor is not 1; only full rotary embeddings are supported")
     if rope_type == "default":
         return theta, None
     if rope_type != "llama3":
-        raise UnsupportedModel(f"config.json: rope_type is {rope_type!r}; supported are 'default' and 'llama3'")
-    return theta, Llama3Rope(
-        factor=float(parameters["factor"]),
-        low_freq_factor=float(parameters["low_freq_factor"]),
-        high_freq_factor=float(parameters["high_freq_factor"]),
-        original_max_position_embeddings=int(parameters["original_max_position_embeddings"]),
-    )
+        raise UnsupportedModel(f"config.json: rope_type is {show(rope_type)}; supported are 'default' and 'llama3'")
+    return theta, _parse_llama3(rope)
 
 
-def _parse_quantization(raw: dict[str, Any]) -> Fp8Checkpoint | None:
-    config = raw.get("quantization_config") or raw.get("compression_config")  # its older name
+def _parse_llama3(rope: RopeFile) -> Llama3Rope:
+    factor, low, high = rope.factor, rope.low_freq_factor, rope.high_freq_factor
+    original = rope.original_max_position_embeddings
+    if factor is None or low is None or high is None or original is None or not low < high:
+        raise UnsupportedModel(
+            f"config.json: rope_parameters of rope_type 'llama3' have factor {factor}, low_freq_factor {low}, "
+            f"high_freq_factor {high}, original_max_position_embeddings {original}; give all four, the third above "
+            "the second"
+        )
+    return Llama3Rope(factor, low, high, original)
+
+
+def _check_heads(config: ModelConfig) -> None:
+    if config.num_heads % config.num_kv_heads:
+        raise UnsupportedModel(
+            f"config.json: num_attention_heads is {config.num_heads}; "
+            f"give a multiple of num_key_value_heads, {config.num_kv_heads}"
+        )
+    if config.num_heads * config.head_dim > MOST_WIDTH:
+        raise UnsupportedModel(
+            f"config.json: num_attention_heads is {config.num_heads} and head_dim {config.head_dim}; "
+            f"give at most {MOST_WIDTH} of all heads together"
+        )
+    if config.head_dim < 2 or config.head_dim % 2:
+        raise UnsupportedModel(
+            f"config.json: head_dim is {config.head_dim} (without it, hidden_size / num_attention_heads); "
+            "give an even number"
+        )
+
+
+def _parse_quantization(file: ConfigFile) -> Fp8Checkpoint | None:
+    config = file.quantization_config or file.compression_config
     if not config:
         return None
     try:
-        return parse_fp8_checkpoint(config, tied=bool(raw.get("tie_word_embeddings", False)))
+        return parse_fp8_checkpoint(config, tied=bool(file.tie_word_embeddings))
     except ValueError as error:
         raise UnsupportedModel(f"config.json: {error}") from error
 
 
-def _parse_eos(raw: dict[str, Any], generation: dict[str, Any]) -> tuple[int, ...]:
-    """generation_config.json wins: it lists every end-of-turn token."""
-    value = generation.get("eos_token_id")
-    value = raw.get("eos_token_id") if value is None else value
-    if value is None:
-        return ()
-    return tuple(value) if isinstance(value, list) else (int(value),)
+def _parse_eos(file: ConfigFile, generation: GenerationFile) -> tuple[int, ...]:
+    """generation_config.json wins: it lists every end-of-turn token. An id outside the vocabulary never comes."""
+    value = file.eos_token_id if generation.eos_token_id is None else generation.eos_token_id
+    tokens = value if isinstance(value, list) else [] if value is None else [value]
+    return tuple(token for token in tokens if token < file.vocab_size)

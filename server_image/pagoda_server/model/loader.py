@@ -1,18 +1,19 @@
 """Weights from safetensors into the decoder. Never pickle, never code; every tensor is accounted for by name.
 
-What the headers say is checked against the config before a weight is read.
+What the headers say is checked against the config before memory is taken or a weight is read.
 """
 
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
 from pagoda_server.model.config import ModelConfig
+from pagoda_server.model.files import has_file, list_names, read_json, shorten
 from pagoda_server.model.llama import Layer, Llama
 from pagoda_server.model.read_ahead import cut, read_ahead
 from pagoda_server.model.safetensors_header import BadCheckpoint, StoredTensor, read_header
@@ -22,6 +23,8 @@ from pagoda_server.quant.fp8 import Fp8Linear, replace_linears
 
 log = logging.getLogger(__name__)
 __all__ = ["BadCheckpoint", "load_model"]
+MOST_INDEX_BYTES = 16 * 1024 * 1024
+"""A model of 100,000 tensors has 10 MB."""
 
 
 def load_model(
@@ -40,24 +43,16 @@ def load_model(
 
     Raises `BadCheckpoint`, or ValueError for shapes that fp8 cannot have.
     """
-    files = find_weight_files(folder)
     with torch.device("meta"):
         model = Llama(config, group).to(dtype)
         if fp8 or config.quantization is not None:
             replace_linears(model)
+    kv_scales = torch.ones((config.num_layers, 2))
+    kv_slots = _build_kv_scale_slots(config, kv_scales)
+    wanted = find_tensors(folder, config, build_tensor_slots(model) | kv_slots)
     allocate(model, device)
     model.eval()
-    kv_scales = torch.ones((config.num_layers, 2))
-    slots = build_tensor_slots(model) | _build_kv_scale_slots(config, kv_scales)
-    stored = [tensor for path in files for tensor in read_header(path)]
-    wanted = [tensor for tensor in stored if tensor.name in slots]
-    for tensor in wanted:
-        check(tensor, slots[tensor.name])
-    unexpected = {
-        tensor.name for tensor in stored if tensor.name not in slots and not _is_redundant(tensor.name, config)
-    }
-    _check_names(sorted(slots.keys() - {tensor.name for tensor in wanted}), sorted(unexpected), folder)
-    _read_weights(wanted, slots, device)
+    _read_weights(wanted, build_tensor_slots(model) | kv_slots, device)
     for layer, (k_scale, v_scale) in zip(model.layers, kv_scales.tolist(), strict=True):
         assert isinstance(layer, Layer)
         layer.kv_scales = (k_scale, v_scale)
@@ -75,20 +70,31 @@ def allocate(model: nn.Module, device: torch.device) -> None:
             setattr(module, name, nn.Parameter(memory, requires_grad=False))
 
 
+class IndexFile(msgspec.Struct, frozen=True):
+    weight_map: dict[str, str]
+    """Of each tensor, its file."""
+
+
+def find_tensors(folder: Path, config: ModelConfig, slots: Mapping[str, Slot]) -> list[StoredTensor]:
+    """One for each slot. Raises `BadCheckpoint` for what is missing, unexpected, there twice or of another shape."""
+    stored = [tensor for path in find_weight_files(folder) for tensor in read_header(path)]
+    _check_unique(stored)
+    wanted = [tensor for tensor in stored if tensor.name in slots]
+    for tensor in wanted:
+        check(tensor, slots[tensor.name])
+    unexpected = {
+        tensor.name for tensor in stored if tensor.name not in slots and not _is_redundant(tensor.name, config)
+    }
+    _check_names(sorted(slots.keys() - {tensor.name for tensor in wanted}), sorted(unexpected), folder)
+    return wanted
+
+
 def find_weight_files(folder: Path) -> list[Path]:
-    """The single file, or the shards that the index names."""
+    """The single file, or the shards that the index names, all in the folder itself."""
     index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
-    if index.exists():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        wrong = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
-        missing = [name for name in names if not (folder / name).exists()]
-        if wrong or missing:
-            raise BadCheckpoint(
-                f"{index}: files {wrong or missing} are {'not plain safetensors' if wrong else 'missing'}; "
-                "fetch the model again"
-            )
-        return [folder / name for name in names]
-    if single.exists():
+    if has_file(index):
+        return _read_index(index)
+    if has_file(single):
         return [single]
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
         raise BadCheckpoint(
@@ -97,6 +103,18 @@ def find_weight_files(folder: Path) -> list[Path]:
     raise BadCheckpoint(
         f"{folder} holds neither model.safetensors nor model.safetensors.index.json; fetch the model again"
     )
+
+
+def _read_index(index: Path) -> list[Path]:
+    names = sorted(set(read_json(index, IndexFile, limit_bytes=MOST_INDEX_BYTES).weight_map.values()))
+    wrong = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
+    missing = [] if wrong else [name for name in names if not has_file(index.parent / name)]
+    if wrong or missing:
+        raise BadCheckpoint(
+            f"{index}: weight_map: files {list_names(wrong or missing)} are "
+            f"{'not plain names of safetensors' if wrong else 'missing'}; fetch the model again"
+        )
+    return [index.parent / name for name in names]
 
 
 def build_tensor_slots(model: Llama) -> dict[str, Slot]:
@@ -192,12 +210,19 @@ def _is_redundant(name: str, config: ModelConfig) -> bool:
     )
 
 
+def _check_unique(stored: Sequence[StoredTensor]) -> None:
+    of_name: dict[str, StoredTensor] = {}
+    for tensor in stored:
+        if (other := of_name.setdefault(tensor.name, tensor)) is not tensor:
+            raise BadCheckpoint(
+                f"tensor {shorten(tensor.name)} is in {other.path} and in {tensor.path}; fetch the model again"
+            )
+
+
 def _check_names(missing: list[str], unexpected: list[str], folder: Path) -> None:
     if not missing and not unexpected:
         return
-    parts = [f"{what} {_shorten(names)}" for what, names in (("missing", missing), ("unexpected", unexpected)) if names]
+    parts = [
+        f"{what} {list_names(names)}" for what, names in (("missing", missing), ("unexpected", unexpected)) if names
+    ]
     raise BadCheckpoint(f"the weights in {folder} do not fit config.json: {'; '.join(parts)}")
-
-
-def _shorten(names: list[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

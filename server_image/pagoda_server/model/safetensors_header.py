@@ -13,11 +13,13 @@ from typing import Any, BinaryIO
 
 import torch
 
-from pagoda_server.model.config import UnsupportedModel
+from pagoda_server.model.files import UnsupportedModel, shorten, show
 
 PREFIX_BYTES = 8
-MOST_HEADER_BYTES = 100_000_000
-"""As in the library."""
+MOST_HEADER_BYTES = 16 * 1024 * 1024
+"""Of one file: some 100,000 tensors. The library reads six times as much, which takes gigabytes once it is parsed."""
+MOST_DIMENSIONS = 8
+MOST_ELEMENTS = 2**53
 DTYPES = {
     "BOOL": torch.bool,
     "U8": torch.uint8,
@@ -57,8 +59,11 @@ def read_header(path: Path) -> list[StoredTensor]:
 
     Raises `BadCheckpoint` that names the file, and the tensor where there is one.
     """
-    with path.open("rb") as file:
-        raw, data_begin = _read_json(path, file)
+    try:
+        with path.open("rb") as file:
+            raw, data_begin = _read_json(path, file)
+    except OSError as error:
+        raise BadCheckpoint(f"{path} cannot be read: {error.strerror}; fetch the model again") from error
     parsed = (_parse_tensor(path, *item, data_begin) for item in raw)
     tensors = sorted(parsed, key=lambda tensor: (tensor.begin, tensor.num_bytes))  # NB: empty ones share a beginning
     _check_cover(path, tensors, data_begin)
@@ -69,10 +74,15 @@ def _read_json(path: Path, file: BinaryIO) -> tuple[list[tuple[str, Any]], int]:
     """What the header says of each tensor, and where the data begin."""
     size = path.stat().st_size
     header_bytes = int.from_bytes(file.read(PREFIX_BYTES), "little")
-    if size < PREFIX_BYTES or header_bytes > min(MOST_HEADER_BYTES, size - PREFIX_BYTES):
+    if size < PREFIX_BYTES or header_bytes > size - PREFIX_BYTES:
         raise BadCheckpoint(
             f"{path} has {size} bytes, too few for its header of {header_bytes}; it is cut or no safetensors: "
             "fetch the model again"
+        )
+    if header_bytes > MOST_HEADER_BYTES:
+        raise BadCheckpoint(
+            f"{path} has a header of {header_bytes} bytes; at most {MOST_HEADER_BYTES} are read: "
+            "store the model in several files"
         )
     try:
         items = json.loads(file.read(header_bytes), object_pairs_hook=_refuse_repeated)
@@ -91,28 +101,31 @@ def _refuse_repeated(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _parse_tensor(path: Path, name: str, raw: Any, data_begin: int) -> StoredTensor:
+    where = f"{path}: tensor {shorten(name)}"
     try:
         code, shape, (begin, end) = raw["dtype"], raw["shape"], raw["data_offsets"]
         numbers = [*shape, begin, end]
     except (TypeError, KeyError, ValueError) as error:
-        raise BadCheckpoint(f"{path}: tensor {name} lacks dtype, shape or two data_offsets; it has {raw!r}") from error
-    if not all(type(number) is int and number >= 0 for number in numbers):
-        raise BadCheckpoint(f"{path}: tensor {name} has shape {shape} and data_offsets {begin, end}; not all are sizes")
+        raise BadCheckpoint(f"{where} lacks dtype, shape or two data_offsets; it has {show(raw)}") from error
+    if len(numbers) > MOST_DIMENSIONS + 2 or not all(_is_size(number) for number in numbers):
+        raise BadCheckpoint(f"{where} has shape {show(shape)} and data_offsets {show([begin, end])}; not all are sizes")
     if not isinstance(code, str) or code not in DTYPES:
-        raise BadCheckpoint(f"{path}: tensor {name} is {code!r}; supported are {', '.join(DTYPES)}")
+        raise BadCheckpoint(f"{where} is {show(code)}; supported are {', '.join(DTYPES)}")
     tensor = StoredTensor(name, path, DTYPES[code], tuple(shape), data_begin + begin)
     if end - begin != tensor.num_bytes:
-        raise BadCheckpoint(
-            f"{path}: tensor {name} is {code} of shape {shape}, {tensor.num_bytes} bytes, but has {end - begin}"
-        )
+        raise BadCheckpoint(f"{where} is {code} of shape {shape}, {tensor.num_bytes} bytes, but has {end - begin}")
     return tensor
+
+
+def _is_size(number: object) -> bool:
+    return type(number) is int and 0 <= number <= MOST_ELEMENTS
 
 
 def _check_cover(path: Path, tensors: Sequence[StoredTensor], data_begin: int) -> None:
     place = data_begin
     for tensor in tensors:
         if tensor.begin != place:
-            raise BadCheckpoint(f"{path}: tensor {tensor.name} begins at byte {tensor.begin}, not at {place}")
+            raise BadCheckpoint(f"{path}: tensor {shorten(tensor.name)} begins at byte {tensor.begin}, not at {place}")
         place += tensor.num_bytes
     size = path.stat().st_size
     if size != place:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pagoda_server.model.files import shorten, show
+
 SUPPORTED = "fp8 weights in the compressed-tensors format (format 'float-quantized')"
 FREE = object()
 """In the place of supported values: whatever it says, no number depends on it."""
@@ -58,14 +60,15 @@ class Fp8Checkpoint:
 def parse_fp8_checkpoint(raw: Mapping[str, Any], *, tied: bool) -> Fp8Checkpoint:
     """`tied`: the model has no head of its own. Raises ValueError with field, value and what is supported."""
     if raw.get("quant_method") != "compressed-tensors":
-        raise ValueError(f"quantization_config.quant_method is {raw.get('quant_method')!r}; supported are {SUPPORTED}")
+        method = show(raw.get("quant_method"))
+        raise ValueError(f"quantization_config.quant_method is {method}; supported are {SUPPORTED}")
     _check("quantization_config", raw, TOP)
     _check_groups(raw.get("config_groups"))
-    ignored = sorted(raw.get("ignore") or [])
+    ignored = raw.get("ignore") or []
     if ignored != ["lm_head"] and not (tied and not ignored):
         raise ValueError(
-            f"quantization_config.ignore is {ignored}; supported is ['lm_head']: every projection of a layer in fp8 "
-            "and the head not"
+            f"quantization_config.ignore is {show(ignored)}; supported is ['lm_head']: every projection of a layer "
+            "in fp8 and the head not"
         )
     scheme = raw.get("kv_cache_scheme")
     if scheme is not None:
@@ -76,18 +79,20 @@ def parse_fp8_checkpoint(raw: Mapping[str, Any], *, tied: bool) -> Fp8Checkpoint
 def _check_groups(groups: Any) -> None:
     where = "quantization_config.config_groups"
     if not isinstance(groups, Mapping) or len(groups) != 1:
-        raise ValueError(f"{where} is {groups!r}; supported is one group for all projections")
+        raise ValueError(f"{where} is {show(groups)}; supported is one group for all projections")
     ((name, group),) = groups.items()
-    _check(f"{where}.{name}", group, GROUP)
-    _check(f"{where}.{name}.weights", group.get("weights"), WEIGHTS)
-    _check(f"{where}.{name}.input_activations", group.get("input_activations"), INPUTS)
+    where = f"{where}.{shorten(name)}"
+    _check(where, group, GROUP)
+    _check(f"{where}.weights", group.get("weights"), WEIGHTS)
+    _check(f"{where}.input_activations", group.get("input_activations"), INPUTS)
 
 
 def _check(where: str, given: Any, fields: Fields) -> None:
     """A field that is absent counts as null; one that is not known must be null."""
     if not isinstance(given, Mapping):
-        raise ValueError(f"{where} is {given!r}; supported are {SUPPORTED}")
+        raise ValueError(f"{where} is {show(given)}; supported are {SUPPORTED}")
     for name in sorted(fields.keys() | given.keys()):
         value, supported = given.get(name), fields.get(name, (None,))
         if isinstance(supported, tuple) and value not in supported:
-            raise ValueError(f"{where}.{name} is {value!r}; supported is {' or '.join(map(repr, supported))}")
+            known = " or ".join(map(repr, supported))
+            raise ValueError(f"{where}.{shorten(name)} is {show(value)}; supported is {known}")

@@ -59,12 +59,18 @@ def test_an_empty_tensor_begins_where_the_next_one_does(path: Path) -> None:
         ({"a": A, "b": B | {"data_offsets": [12, 20]}}, "tensor b begins at byte"),
         ({"a": A, "b": B | {"shape": [4, 2], "data_offsets": [8, 24]}}, "by its header .* it is cut"),
         ({"a": A}, "it is longer"),
+        ({"a": A | {"shape": [1] * 9}}, "not all are sizes"),
+        ({"a": A | {"shape": [10**18] * 50_000}}, "tensor a has shape"),
+        ({"a" * 1000: 7}, "tensor a{120}… lacks"),
+        (b'{"a": {"dtype": "F32", "shape": [1e999], "data_offsets": [0, 8]}}', "not all are sizes"),
+        (b'{"a": {"dtype": "F32", "shape": [' + b"9" * 9000 + b'], "data_offsets": [0, 8]}}', "not JSON"),
+        (rb'{"a\ud800": 7}', r"tensor a\\ud800 lacks"),
     ],
 )
 def test_a_header_that_lies_is_refused_by_name(header: Any, message: str, path: Path) -> None:
     with pytest.raises(BadCheckpoint, match=message) as refusal:
         read_header(write(path, header))
-    assert str(path) in str(refusal.value)
+    assert str(path) in str(refusal.value) and len(str(refusal.value)) < 1000
 
 
 @pytest.mark.parametrize("size", [0, 7, 8, 20, 100])
@@ -80,4 +86,12 @@ def test_a_cut_file_is_refused_by_name(size: int, path: Path) -> None:
 def test_a_header_larger_than_memory_is_not_read(path: Path) -> None:
     path.write_bytes((1 << 62).to_bytes(8, "little") + bytes(100))
     with pytest.raises(BadCheckpoint, match="too few for its header"):
+        read_header(path)
+
+
+def test_a_header_of_99_megabytes_is_refused_before_it_is_parsed(path: Path) -> None:
+    with path.open("wb") as file:
+        file.write((99_000_000).to_bytes(8, "little") + b'{"a": [')
+        file.truncate(100_000_000)
+    with pytest.raises(BadCheckpoint, match="has a header of 99000000 bytes; at most 16777216 are read"):
         read_header(path)
