@@ -4,24 +4,39 @@ import ctypes
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
 
 PR_SET_PDEATHSIG = 1
+LOOK_SECONDS = 1.0
 
 
 def end_with_parent(parent_pid: int, signal_number: int = signal.SIGKILL) -> None:
-    """Asks the kernel to signal this process when its parent ends; Linux only, elsewhere it does nothing.
+    """Asks the kernel to signal this process when its parent ends; where it cannot, a thread looks once a second.
 
     `parent_pid` is the parent as it was when it started this process: should it be gone already, this process ends now.
     NB: the kernel means the parent's *thread* that forked, so that must be one which lives as long as the parent.
     """
+    if not _ask_kernel(signal_number):
+        threading.Thread(target=_look, args=(parent_pid, signal_number), name="parent", daemon=True).start()
+    if os.getppid() != parent_pid:
+        os.kill(os.getpid(), signal_number)
+
+
+def _ask_kernel(signal_number: int) -> bool:
+    """False where the kernel is not Linux, or forbids it."""
     try:
         prctl = ctypes.CDLL(None, use_errno=True).prctl
     except (OSError, AttributeError):
-        return
-    prctl(PR_SET_PDEATHSIG, int(signal_number), 0, 0, 0)
-    if os.getppid() != parent_pid:
-        os.kill(os.getpid(), signal_number)
+        return False
+    return bool(prctl(PR_SET_PDEATHSIG, int(signal_number), 0, 0, 0) == 0)
+
+
+def _look(parent_pid: int, signal_number: int) -> None:
+    while os.getppid() == parent_pid:
+        time.sleep(LOOK_SECONDS)
+    os.kill(os.getpid(), signal_number)
 
 
 def bind_command(command: Sequence[str]) -> list[str]:

@@ -13,11 +13,16 @@ import urllib.request
 from functools import partial
 from pathlib import Path
 
+from pagoda_guard.parent import end_with_parent
+from pagoda_server.child import write_reason
 from pagoda_server.engine.config import EngineConfig
+from pagoda_server.engine_client import EngineGone
+from pagoda_server.parallel.channel import end_at_once
 from pagoda_server.settings import Settings
 from pagoda_server.supervisor import serve
 from pagoda_server.tally import Tally
 
+log = logging.getLogger(__name__)
 MOST_WORKERS = 4
 DRAIN_SLACK_SECONDS = 10
 
@@ -30,6 +35,12 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", default="127.0.0.1", help="address, when no --socket (default %(default)s)")
     serve.add_argument("--port", type=int, default=8000, help="port, when no --socket (default %(default)s)")
     serve.add_argument("--workers", type=int, help="processes of the HTTP front (default: 1 on CPU, else up to 4)")
+    serve.add_argument(
+        "--stale-seconds",
+        type=float,
+        default=60.0,
+        help="an engine or front that gives no sign of life for so long is killed (default %(default)s)",
+    )
     engine = commands.add_parser("engine", help="the engine alone; `serve` starts it")
     engine.add_argument("--socket", type=Path, required=True, help="unix socket to listen on")
     for command in (serve, engine):
@@ -40,6 +51,9 @@ def build_parser() -> argparse.ArgumentParser:
     rank.add_argument("--descriptor", type=int, required=True, help="the socket to the engine")
     for command in (serve, front):
         _add_name_flags(command)
+    parser.set_defaults(parent_pid=None, reason_fd=None)
+    for command in (serve, engine, front, rank):
+        _add_child_flags(command)
     drain = commands.add_parser("drain", help="preStop: tell the gateway to drain, and wait")
     drain.add_argument("--seconds", type=float, required=True, help="the longest to wait")
     drain.add_argument("--admin", default="http://127.0.0.1:8001", help="the gateway's address (default %(default)s)")
@@ -51,6 +65,11 @@ def build_parser() -> argparse.ArgumentParser:
     compiling.add_argument("--folder", type=Path, help="where to keep them (default: where a server looks)")
     compiling.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default %(default)s)")
     return parser
+
+
+def _add_child_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--parent-pid", type=int, help="the process with which this one ends, however that one ends")
+    parser.add_argument("--reason-fd", type=int, help="the file into which this process writes why it ends")
 
 
 def _add_name_flags(parser: argparse.ArgumentParser) -> None:
@@ -129,6 +148,7 @@ def build_settings(args: argparse.Namespace) -> Settings:
         port=args.port,
         namespace=args.namespace,
         model_deployment=args.model_deployment,
+        stale_seconds=args.stale_seconds,
         workers=plan_workers(args.device, os.cpu_count() or 1) if args.workers is None else args.workers,
     )
 
@@ -203,16 +223,8 @@ def run_front_alone(args: argparse.Namespace) -> int:
 
 def run_engine_alone(args: argparse.Namespace) -> int:
     from pagoda_server.engine_process import run_engine
-    from pagoda_server.parallel.channel import end_at_once
 
-    config = build_engine_config(args, args.socket)
-    try:
-        run_engine(config)
-    except Exception:
-        if config.tensor_parallel == 1:
-            raise
-        logging.critical("the engine ended", exc_info=True)
-        end_at_once(1)
+    run_engine(build_engine_config(args, args.socket))
     return 0
 
 
@@ -251,23 +263,37 @@ def run_drain(admin: str, seconds: float) -> int:
 def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     args = build_parser().parse_args(argv)
+    if args.parent_pid is not None:
+        end_with_parent(args.parent_pid)
     try:
-        match args.command:
-            case "serve":
-                return run_serve(args)
-            case "engine":
-                return run_engine_alone(args)
-            case "engine-rank":
-                return run_engine_rank(args.descriptor)
-            case "front":
-                return run_front_alone(args)
-            case "compile":
-                return run_compile(args)
-            case _:
-                return run_drain(args.admin, args.seconds)
-    except ValueError as error:
-        print(f"pagoda_server {args.command}: {error}", file=sys.stderr)
-        return 2
+        return run(args)
+    except (ValueError, EngineGone) as error:
+        code, reason = 2 if isinstance(error, ValueError) else 1, str(error)
+    except Exception as error:
+        log.critical("%s cannot continue", args.command, exc_info=True)
+        code, reason = 1, f"{type(error).__name__}: {error}"
+    print(f"pagoda_server {args.command}: {reason}", file=sys.stderr, flush=True)
+    if args.reason_fd is not None:
+        write_reason(args.reason_fd, reason)
+    if args.command == "engine" and args.tensor_parallel > 1:
+        end_at_once(code)
+    return code
+
+
+def run(args: argparse.Namespace) -> int:
+    match args.command:
+        case "serve":
+            return run_serve(args)
+        case "engine":
+            return run_engine_alone(args)
+        case "engine-rank":
+            return run_engine_rank(args.descriptor)
+        case "front":
+            return run_front_alone(args)
+        case "compile":
+            return run_compile(args)
+        case _:
+            return run_drain(args.admin, args.seconds)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from pagoda_guard.tasks import Tasks
 from pagoda_server.wire import (
     Abort,
     Delta,
@@ -129,7 +130,7 @@ class EngineClient:
         self._writer = writer
         self._generations: dict[str, Generation] = {}
         self._gone = False
-        self._task = asyncio.create_task(self._read())
+        self._task = Tasks().spawn("read from the engine", self._read())
 
     @classmethod
     async def connect(cls, path: Path) -> "EngineClient":

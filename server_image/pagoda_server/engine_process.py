@@ -12,9 +12,11 @@ import itertools
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from pagoda_guard.tasks import TaskEnded, Tasks
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.loop import Disconnect, EngineLoop
 from pagoda_server.phases import Phases, read_process_age_seconds
@@ -40,7 +42,7 @@ __all__ = ["EngineConfig", "EngineFailed", "EngineServer", "main", "run_engine"]
 
 
 class EngineFailed(Exception):
-    """The engine's thread ended by an error; the process should end and be started anew."""
+    """A part of the engine ended, by an error or not; the process should end and be started anew."""
 
 
 def run_engine(config: EngineConfig) -> None:
@@ -67,38 +69,48 @@ class EngineServer:
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self._writers: dict[str, asyncio.StreamWriter] = {}
-        self._connection_tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
+        self._is_short = False
         self._numbers = itertools.count(1)
         self._engine = EngineLoop(built.engine, self._deliver_from_thread, self._end_from_thread)
 
     async def serve(self, socket: Path, *, on_ready: Callable[[], None]) -> None:
+        self._loop.set_exception_handler(self._report)
         socket.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(self._accept, path=str(socket))
         socket.chmod(0o600)
         self._engine.start()
-        stats = asyncio.create_task(self._send_stats())
+        self._tasks.watch("the engine's thread", self._wait_for_thread())
+        self._tasks.watch("the engine's stats", self._send_stats())
         try:
             on_ready()
-            await self._ended.wait()
-            raise EngineFailed("the engine's thread ended") from self._engine.failure
+            await self._tasks.wait_failed()
+        except TaskEnded as error:
+            raise EngineFailed(str(error)) from error
         finally:
-            stats.cancel()
             server.close()
-            await self._close_connections()
+            for writer in list(self._writers.values()):
+                writer.close()
+            await self._tasks.stop()
             await asyncio.to_thread(self._engine.stop)
             socket.unlink(missing_ok=True)
 
-    async def _close_connections(self) -> None:
-        for writer in list(self._writers.values()):
-            writer.close()
-        for task in list(self._connection_tasks):
-            task.cancel()
-        await asyncio.gather(*self._connection_tasks, return_exceptions=True)
+    async def _wait_for_thread(self) -> None:
+        await self._ended.wait()
+        if self._engine.failure is not None:
+            raise self._engine.failure
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = self._loop.create_task(self._serve_connection(reader, writer))
-        self._connection_tasks.add(task)
-        task.add_done_callback(self._connection_tasks.discard)
+        self._is_short = False
+        self._tasks.spawn("connection", self._serve_connection(reader, writer))
+
+    def _report(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """NB: out of file descriptors, asyncio looks again each second, and would say so at length each time."""
+        if not str(context.get("message")).startswith("socket.accept() out of system resource"):
+            loop.default_exception_handler(context)
+        elif not self._is_short:
+            self._is_short = True
+            log.warning("connections wait: error=%s", context.get("exception"))
 
     async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # NB: ids are the connection's own; in the engine they carry its number, so that two fronts may use the same.

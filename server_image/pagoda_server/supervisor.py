@@ -1,73 +1,29 @@
 """The server's life: an engine and its fronts until a signal (streams are finished, exit 0) or a failure (exit 1).
 
-The engine's end is the server's. A front that served for a while and then ended has lost only its own streams, and
-starting the engine anew takes minutes, so that front is started anew; one that ends at once would go on doing so.
+The engine's end is the server's, and what says nothing for too long is ended. Why is the last line of all, for a pod's
+status shows the last line.
 """
 
 import asyncio
 import logging
-import os
 import signal
 import socket
-import tempfile
-import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
 
+from pagoda_guard.tasks import Tasks
+from pagoda_server.child import Child
+from pagoda_server.fronts import BuildFront, Fronts
 from pagoda_server.settings import Settings
-from pagoda_server.tally import count_bytes
+from pagoda_server.silence import LOOK_SECONDS, Silence
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 10.0
 SETTLED_SECONDS = 10.0
+ENGINE_TOO_SECONDS = 1.0
+"""A front that loses its engine may be seen to end first."""
 SOCKET_MODE = 0o660
-BuildFront = Callable[[int, int, int], Sequence[str]]
-"""The command of a front: its number, the descriptors of the listening socket and of the tally."""
-
-
-class Fronts:
-    def __init__(self, build_command: BuildFront, listening: int, tally: int, settled_seconds: float) -> None:
-        self._build_command = build_command
-        self._descriptors = (listening, tally)
-        self._settled_seconds = settled_seconds
-        self._running: dict[int, asyncio.subprocess.Process] = {}
-        self._stopping = False
-        self._kept: list[asyncio.Task[None]] = []
-
-    def start(self, count: int) -> list[asyncio.Task[None]]:
-        """A task for each front; it ends when the front is not to be started anew."""
-        self._kept = [asyncio.create_task(self._keep(number)) for number in range(count)]
-        return self._kept
-
-    async def stop(self, limit_seconds: float | None) -> None:
-        """Each finishes its streams first; by force after the limit, if there is one."""
-        self._stopping = True
-        self._signal_all(signal.SIGTERM)
-        await asyncio.wait(self._kept, timeout=limit_seconds)
-        self._signal_all(signal.SIGKILL)
-        await asyncio.wait(self._kept)
-
-    async def _keep(self, number: int) -> None:
-        while not self._stopping:
-            began = time.monotonic()
-            code = await self._run(number)
-            if self._stopping or time.monotonic() - began < self._settled_seconds:
-                return
-            log.error("front ended and is started anew: number=%d code=%d", number, code)
-
-    async def _run(self, number: int) -> int:
-        command = self._build_command(number, *self._descriptors)
-        process = await asyncio.create_subprocess_exec(*command, pass_fds=self._descriptors)
-        self._running[number] = process
-        if self._stopping:
-            _signal(process, signal.SIGTERM)
-        code = await process.wait()
-        del self._running[number]
-        return code
-
-    def _signal_all(self, number: signal.Signals) -> None:
-        for process in self._running.values():
-            _signal(process, number)
 
 
 async def serve(
@@ -80,27 +36,54 @@ async def serve(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    reason = await _run(settings, engine_command, build_front, stop, settled_seconds)
+    if reason is None:
+        return 0
+    print(reason, file=sys.stderr, flush=True)
+    return 1
+
+
+async def _run(
+    settings: Settings, engine_command: Sequence[str], build_front: BuildFront, stop: asyncio.Event, settled: float
+) -> str | None:
+    """Why it ended, or None when it was told to."""
     settings.engine.socket.unlink(missing_ok=True)
+    tasks = Tasks()
     with ExitStack() as stack:
         listening = stack.enter_context(bind_socket(settings))
-        tally = stack.enter_context(tempfile.TemporaryFile())
-        os.ftruncate(tally.fileno(), count_bytes(settings.workers))
-        engine = await asyncio.create_subprocess_exec(*engine_command, start_new_session=True)
-        fronts = Fronts(build_front, listening.fileno(), tally.fileno(), settled_seconds)
-        watched = [asyncio.create_task(stop.wait()), asyncio.create_task(engine.wait())]
+        engine = await Child.start("engine", engine_command, start_new_session=True)
+        fronts = Fronts(build_front, listening.fileno(), settings.workers, settled)
+        stopped = tasks.spawn("stop", stop.wait())
+        ended = [tasks.spawn("engine", engine.wait()), *fronts.start(tasks)]
+        tasks.keep("silence", lambda: end_the_silent(engine, fronts, settings.stale_seconds))
         try:
-            done, _ = await asyncio.wait(
-                [*watched, *fronts.start(settings.workers)], return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in done:
-                task.result()
-            # NB: says nothing: who ended said why in its last line, and the pod's status shows the last line
-            return 0 if stop.is_set() else 1
+            await asyncio.wait([stopped, *ended], return_when=asyncio.FIRST_COMPLETED)
+            return None if stop.is_set() else await _find_reason(ended)
         finally:
             listening.close()  # NB: else the kernel would go on queueing what no front will take
             await fronts.stop(None if stop.is_set() else STOP_SECONDS)
-            await _stop_engine(engine)
-            await _cancel(watched)
+            await _stop_engine(engine, ended[0])
+            await tasks.stop()
+
+
+async def end_the_silent(engine: Child, fronts: Fronts, stale_seconds: float) -> None:
+    """A process that is stopped, or whose loop hangs, is never heard again; what it was asked fails when it ends."""
+    silence, because = Silence(stale_seconds), f"said nothing for {stale_seconds:g} s"
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        silent = silence.look(fronts.read_signs())
+        for number in silent.fronts:
+            log.error("front is silent and is killed: number=%d seconds=%g", number, stale_seconds)
+            fronts.kill(number, because)
+        if silent.engine:
+            log.critical("engine is silent and is killed: seconds=%g", stale_seconds)
+            engine.kill(because)
+
+
+async def _find_reason(ended: Sequence[asyncio.Task[str]]) -> str:
+    """The engine's, which is the first, when it ended too."""
+    await asyncio.wait(ended[:1], timeout=ENGINE_TOO_SECONDS)
+    return next(task.result() for task in ended if task.done())
 
 
 def bind_socket(settings: Settings) -> socket.socket:
@@ -122,21 +105,8 @@ def _bind_port(host: str, port: int) -> socket.socket:
     return listening
 
 
-async def _stop_engine(engine: asyncio.subprocess.Process) -> None:
-    _signal(engine, signal.SIGTERM)
-    try:
-        await asyncio.wait_for(engine.wait(), STOP_SECONDS)
-    except TimeoutError:
-        _signal(engine, signal.SIGKILL)
-        await engine.wait()
-
-
-async def _cancel(tasks: Sequence[asyncio.Task[object]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        process.send_signal(number)
+async def _stop_engine(engine: Child, ended: asyncio.Task[str]) -> None:
+    engine.signal(signal.SIGTERM)
+    await asyncio.wait([ended], timeout=STOP_SECONDS)
+    engine.signal(signal.SIGKILL)
+    await asyncio.wait([ended])

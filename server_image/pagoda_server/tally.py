@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import get_args
 
+from pagoda_server.silence import Signs
 from pagoda_server.wire import FinishReason
 
 CELL_BYTES = 8
@@ -31,7 +32,9 @@ LATENCIES = (
 REASONS: tuple[FinishReason, ...] = get_args(FinishReason)
 CONNECTIONS = 0
 HAS_ENGINE = 1
-FIRST_REASON = 2
+BEATS = 2
+WORDS = 3
+FIRST_REASON = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,20 @@ class Tally:
     def set_engine(self) -> None:
         """This front has the engine. NB: for good: one that is started anew accepts only when it has it again."""
         self._cells[self._first + HAS_ENGINE] = 1
+
+    def beat(self, *, heard: bool) -> None:
+        """This front's loop turns; `heard`: the engine has said something since the last beat."""
+        self._cells[self._first + BEATS] += 1
+        self._cells[self._first + WORDS] += heard
+
+    def forget_beats(self) -> None:
+        """By who starts the front anew, before it does."""
+        self._cells[self._first + BEATS] = 0
+
+    def read_signs(self) -> list[Signs]:
+        """Of all fronts."""
+        columns = zip(self._column(BEATS), self._column(WORDS), self._column(HAS_ENGINE), strict=True)
+        return [Signs(beats, words, bool(has_engine)) for beats, words, has_engine in columns]
 
     @property
     def others_have_engine(self) -> bool:

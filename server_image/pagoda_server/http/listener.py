@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from pagoda_guard.tasks import Tasks
 from pagoda_server.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -18,6 +19,8 @@ BACKLOG = 1024
 """Above the requests that may come at once: a full queue refuses its client, and nobody here would know."""
 GIVE_WAY_SECONDS = 0.002
 PAUSE_AFTER_ERROR_SECONDS = 1.0
+HEAD_SECONDS = 30.0
+"""For the head of a connection's first request; aiohttp bounds the time between two."""
 
 
 class Listener:
@@ -29,7 +32,10 @@ class Listener:
         self._tally = tally
         self._loop = asyncio.get_running_loop()
         self._delay: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
+        self._handing_over = 0
+        self._is_short = False
+        self._silent: dict[web.RequestHandler, asyncio.TimerHandle] = {}
 
     def start(self) -> None:
         self._listener.setblocking(False)
@@ -43,6 +49,11 @@ class Listener:
         if self._delay is not None:
             self._delay.cancel()
         self._listener.close()
+
+    def note_request(self, protocol: web.RequestHandler) -> None:
+        """A connection is silent no longer."""
+        if (timer := self._silent.pop(protocol, None)) is not None:
+            timer.cancel()
 
     def _watch(self) -> None:
         self._loop.add_reader(self._listener.fileno(), self._wake)
@@ -65,20 +76,37 @@ class Listener:
     def _accept(self) -> None:
         try:
             connection, _ = self._listener.accept()
-        except BlockingIOError:  # another front was quicker
+        except (BlockingIOError, ConnectionAbortedError):  # another front was quicker, or the client is gone
             return
         except OSError as error:  # out of file descriptors: the socket stays readable, so look again later
-            log.warning("connection not accepted: error=%s", error)
+            if not self._is_short:
+                log.warning("connections wait: error=%s", error)
+            self._is_short = True
             self._pause(PAUSE_AFTER_ERROR_SECONDS, self._watch)
             return
-        task = self._loop.create_task(self._hand_over(connection))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._is_short = False
+        self._handing_over += 1
+        self._tasks.spawn("hand over a connection", self._hand_over(connection))
         self._count()
 
     async def _hand_over(self, connection: socket.socket) -> None:
-        connection.setblocking(False)
-        await self._loop.connect_accepted_socket(self._server, connection)
+        try:
+            connection.setblocking(False)
+            await self._loop.connect_accepted_socket(self._build_protocol, connection)
+        except OSError as error:
+            log.warning("connection lost: error=%s", error)
+            connection.close()
+        finally:
+            self._handing_over -= 1
+
+    def _build_protocol(self) -> web.RequestHandler:
+        protocol = self._server()
+        self._silent[protocol] = self._loop.call_later(HEAD_SECONDS, self._give_up, protocol)
+        return protocol
+
+    def _give_up(self, protocol: web.RequestHandler) -> None:
+        del self._silent[protocol]
+        protocol.force_close()
 
     def _count(self) -> None:
-        self._tally.set_connections(len(self._server.connections) + len(self._tasks))
+        self._tally.set_connections(len(self._server.connections) + self._handing_over)

@@ -5,6 +5,7 @@ for each other for ever, so whatever goes wrong on one of them ends them all.
 """
 
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -90,7 +91,8 @@ class Followers:
 def start_follower() -> tuple[subprocess.Popen[bytes], Channel]:
     own, given = socket.socketpair()
     with given:
-        command = [sys.executable, "-m", "pagoda_server", "engine-rank", f"--descriptor={given.fileno()}"]
+        flags = [f"--descriptor={given.fileno()}", f"--parent-pid={os.getpid()}"]
+        command = [sys.executable, "-m", "pagoda_server", "engine-rank", *flags]
         process = subprocess.Popen(command, pass_fds=[given.fileno()], start_new_session=True)
     return process, Channel(own)
 

@@ -19,9 +19,14 @@ async def main(path: str) -> None:
         rest = [65] * (submit.sampling.max_tokens - 1)
         writer.write(encode_frame(Deltas([Delta(submit.request_id, rest, None, "length")])))
 
+    async def tell(writer: asyncio.StreamWriter) -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            writer.write(encode_frame(STATS))
+
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(encode_frame(Hello(200, 8, 300, [0], "cpu", "float32")) + encode_frame(STATS))
-        tasks = []
+        tasks = [asyncio.create_task(tell(writer))]
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 message = decode_to_engine(await read_frame(reader))

@@ -1,4 +1,6 @@
-"""The real supervisor and fronts around `engine.py`. Arguments: FOLDER (with a tokenizer) FRONTS SETTLED_SECONDS."""
+"""The real supervisor and fronts around `engine.py`. Arguments: FOLDER (with a tokenizer) FRONTS SETTLED_SECONDS
+STALE_SECONDS.
+"""
 
 import asyncio
 import sys
@@ -10,12 +12,13 @@ from pagoda_server.engine.config import EngineConfig
 from pagoda_server.settings import Settings
 from pagoda_server.supervisor import serve
 
-folder, workers, settled = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+folder, workers, settled, stale = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
 settings = Settings(
     engine=EngineConfig(model=folder, socket=folder / "engine.sock"),
     served_model_name="tiny",
     socket=folder / "server.sock",
     workers=workers,
+    stale_seconds=stale,
 )
 engine = [sys.executable, str(Path(__file__).with_name("engine.py")), str(settings.engine.socket)]
 raise SystemExit(asyncio.run(serve(settings, engine, partial(build_front_command, settings), settled_seconds=settled)))

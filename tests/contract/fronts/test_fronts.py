@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -48,6 +49,11 @@ class Running:
             self.process.terminate()
         async with asyncio.timeout(60):
             await self.process.wait()
+
+    @property
+    def last_line(self) -> str:
+        """What a pod's status would show."""
+        return (self.folder / "log").read_text().splitlines()[-1]
 
     async def ask(self, path: str) -> Any:
         async with self.http.get(path) as response:
@@ -95,16 +101,30 @@ def write_tokenizer(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps({}))
 
 
-async def start(folder: Path, *, settled_seconds: int) -> asyncio.subprocess.Process:
+async def start(folder: Path, *, settled_seconds: int, stale_seconds: int = 600) -> asyncio.subprocess.Process:
+    """What it says goes to the file `log`."""
     paths = os.pathsep.join(str(ROOT / name) for name in ("operator", "server_image"))
-    command = [sys.executable, str(HERE / "server.py"), str(folder), str(FRONTS), str(settled_seconds)]
-    return await asyncio.create_subprocess_exec(*command, env={**os.environ, "PYTHONPATH": paths})
+    command = [
+        sys.executable,
+        str(HERE / "server.py"),
+        str(folder),
+        str(FRONTS),
+        str(settled_seconds),
+        str(stale_seconds),
+    ]
+    with (folder / "log").open("wb") as log:
+        return await asyncio.create_subprocess_exec(*command, stderr=log, env={**os.environ, "PYTHONPATH": paths})
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Running]:
+def stale_seconds() -> int:
+    return 600
+
+
+@pytest.fixture
+async def server(tmp_path: Path, stale_seconds: int) -> AsyncIterator[Running]:
     write_tokenizer(tmp_path)
-    process = await start(tmp_path, settled_seconds=0)
+    process = await start(tmp_path, settled_seconds=0, stale_seconds=stale_seconds)
     running = Running(tmp_path, process)
     try:
         await running.until(running.is_ready)
@@ -164,6 +184,8 @@ async def test_a_front_that_cannot_start_ends_the_server(tmp_path: Path) -> None
     process = await start(tmp_path, settled_seconds=3600)  # there is no tokenizer
     async with asyncio.timeout(60):
         assert await process.wait() == 1
+    last_line = (tmp_path / "log").read_text().splitlines()[-1]
+    assert re.fullmatch(r"front \d ended with exit code 1: Exception: No such file .*", last_line)
 
 
 async def test_the_engines_end_is_the_servers(server: Running) -> None:
@@ -172,3 +194,57 @@ async def test_the_engines_end_is_the_servers(server: Running) -> None:
     os.kill(engine, signal.SIGKILL)
     assert b"engine_gone" in await answer.read()
     assert await server.process.wait() == 1
+    assert server.last_line == "engine ended by signal 9 (out of memory?)"
+
+
+async def test_fronts_end_with_the_server_however_it_ends(server: Running) -> None:
+    fronts, engine = server.fronts, server.find("engine.py")
+    server.process.kill()
+    for front in fronts:
+        await server.until(lambda front=front: has_ended(front))
+    os.kill(engine[0], signal.SIGKILL)
+
+
+async def has_ended(pid: int) -> bool:
+    """A zombie has ended: who started it may be gone too."""
+    with contextlib.suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
+
+
+@pytest.mark.parametrize("stale_seconds", [5])
+async def test_an_engine_that_is_stopped_is_ended_and_its_streams_end_in_words(server: Running) -> None:
+    answers = [await server.stream() for _ in range(2 * FRONTS)]
+    (engine,) = server.find("engine.py")
+    os.kill(engine, signal.SIGSTOP)
+    for answer in answers:
+        assert b"engine_gone" in await answer.read()
+    assert await server.process.wait() == 1
+    assert server.last_line == "engine said nothing for 5 s and was killed"
+
+
+@pytest.mark.parametrize("stale_seconds", [5])
+async def test_a_front_that_is_stopped_is_ended_and_takes_only_its_own_streams(server: Running) -> None:
+    answers = [await server.stream() for _ in range(4 * FRONTS)]
+    stopped = server.fronts[0]
+    os.kill(stopped, signal.SIGSTOP)
+
+    async def is_replaced() -> bool:
+        return len(server.fronts) == FRONTS and stopped not in server.fronts
+
+    await server.until(is_replaced)
+    server.open_gate()
+    ends = await asyncio.gather(*(answer.read() for answer in answers), return_exceptions=True)
+    assert 0 < sum(isinstance(end, bytes) and end.endswith(b"data: [DONE]\n\n") for end in ends) < len(ends)
+    assert "said nothing for 5 s and was killed" in (server.folder / "log").read_text()
+    assert server.process.returncode is None
+
+
+@pytest.mark.parametrize("stale_seconds", [5])
+async def test_an_engine_that_is_stopped_while_the_server_drains_keeps_it_no_longer(server: Running) -> None:
+    answer = await server.stream()
+    (engine,) = server.find("engine.py")
+    os.kill(engine, signal.SIGSTOP)
+    server.process.terminate()
+    assert b"engine_gone" in await answer.read()
+    assert await server.process.wait() == 0

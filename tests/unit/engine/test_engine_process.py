@@ -203,3 +203,24 @@ async def test_failed_step_ends_its_requests_and_repeated_failure_ends_the_engin
         with pytest.raises(EngineFailed):
             await task
     client.writer.close()
+
+
+async def test_stats_that_can_be_sent_no_longer_end_the_engine_with_the_reason(
+    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be unready for ever, and nobody would know why."""
+    monkeypatch.setattr("pagoda_server.engine_process.STATS_SECONDS", 0.01)
+    server, ready = EngineServer(await asyncio.to_thread(build_real_engine, config)), asyncio.Event()
+
+    def fail(name: str, message: FromEngine) -> None:
+        raise RuntimeError("cannot be encoded")
+
+    monkeypatch.setattr(server, "_send", fail)
+    task = asyncio.create_task(server.serve(config.socket, on_ready=ready.set))
+    await ready.wait()
+    _, writer = await asyncio.open_unix_connection(str(config.socket))
+    server._writers["other"] = writer
+    async with asyncio.timeout(30):
+        with pytest.raises(EngineFailed, match="the engine's stats ended: RuntimeError.*cannot be encoded"):
+            await task
+    writer.close()

@@ -1,0 +1,82 @@
+"""A process of the server: it ends with the one that started it, and its end has a reason.
+
+What a child cannot go on for it writes into memory that both have open, one line: the log holds other lines after it,
+and a pod's status shows the last one.
+"""
+
+import asyncio
+import os
+import signal
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import BinaryIO
+
+MOST_REASON_BYTES = 2048
+
+
+def open_memory(name: str, size: int = 0) -> BinaryIO:
+    """A file that children inherit, in memory where the system has such: a full disk then stops nobody."""
+    create = getattr(os, "memfd_create", None)
+    file: BinaryIO = tempfile.TemporaryFile() if create is None else os.fdopen(create(name), "w+b")  # noqa: SIM115
+    os.ftruncate(file.fileno(), size)
+    return file
+
+
+def write_reason(descriptor: int, reason: str) -> None:
+    """By the child, of its own end."""
+    with suppress(OSError):
+        os.pwrite(descriptor, reason.encode(errors="replace")[:MOST_REASON_BYTES], 0)
+
+
+def describe_end(name: str, code: int, reason: str) -> str:
+    """`reason` is what the process said itself. Of signal 9 it could not, and mostly the kernel sent it."""
+    if code < 0:
+        kind = "out of memory?" if -code == signal.SIGKILL else signal.strsignal(-code)
+        return f"{name} ended by signal {-code} ({kind})"
+    return f"{name} ended with exit code {code}{': ' if reason else ''}{reason}"
+
+
+class Child:
+    def __init__(self, name: str, process: asyncio.subprocess.Process, reason: BinaryIO) -> None:
+        self.killed_for: str | None = None
+        self._name = name
+        self._process = process
+        self._reason = reason
+
+    @classmethod
+    async def start(
+        cls, name: str, command: Sequence[str], *, pass_fds: Sequence[int] = (), start_new_session: bool = False
+    ) -> "Child":
+        """Raises OSError. NB: call it from the thread that lives as long as this process, see `end_with_parent`."""
+        reason = open_memory("reason")
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                f"--parent-pid={os.getpid()}",
+                f"--reason-fd={reason.fileno()}",
+                pass_fds=[*pass_fds, reason.fileno()],
+                start_new_session=start_new_session,
+            )
+        except BaseException:
+            reason.close()
+            raise
+        return cls(name, process, reason)
+
+    async def wait(self) -> str:
+        """Why it ended."""
+        code = await self._process.wait()
+        with self._reason as file:
+            said = os.pread(file.fileno(), MOST_REASON_BYTES, 0).decode(errors="replace")
+        if self.killed_for is not None:
+            return f"{self._name} {self.killed_for} and was killed"
+        return describe_end(self._name, code, " ".join(said.split()))
+
+    def signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def kill(self, because: str) -> None:
+        """NB: a process that is stopped ends too."""
+        self.killed_for = because
+        self.signal(signal.SIGKILL)
