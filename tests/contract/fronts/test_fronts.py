@@ -19,6 +19,8 @@ from tokenizers import decoders, models, pre_tokenizers
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[3]
 FRONTS = 3
+LIMIT_SECONDS = 180
+"""That nothing waits for ever; no claim about speed."""
 BODY = {"model": "tiny", "prompt": [1, 2], "max_tokens": 4, "stream": True}
 
 
@@ -47,7 +49,7 @@ class Running:
         if self.process.returncode is None:
             self.open_gate()
             self.process.terminate()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(LIMIT_SECONDS):
             await self.process.wait()
 
     @property
@@ -60,7 +62,7 @@ class Running:
             return response.status, await response.text()
 
     async def until(self, accept: Callable[[], Any]) -> Any:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(LIMIT_SECONDS):
             while not (value := await accept()):
                 await asyncio.sleep(0.01)
         return value
@@ -182,7 +184,7 @@ async def test_a_signal_lets_every_front_finish_its_streams(server: Running) -> 
 
 async def test_a_front_that_cannot_start_ends_the_server(tmp_path: Path) -> None:
     process = await start(tmp_path, settled_seconds=3600)  # there is no tokenizer
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(LIMIT_SECONDS):
         assert await process.wait() == 1
     last_line = (tmp_path / "log").read_text().splitlines()[-1]
     assert re.fullmatch(r"front \d ended with exit code 1: Exception: No such file .*", last_line)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pagoda_server.__main__ import main
+from pagoda_server.__main__ import build_parser, build_settings, main
 from pagoda_server.child import MOST_REASON_BYTES, Child, describe_end, open_memory, write_reason
 
 SERVER_IMAGE = Path(__file__).parents[3] / "server_image"
@@ -116,3 +116,28 @@ def is_zombie(pid: int) -> bool:
 
 def test_a_reason_that_cannot_be_written_ends_nothing() -> None:
     write_reason(-1, "no")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["serve", "--model=m", "--served-model-name=m"],
+        ["engine", "--model=m", "--socket=s"],
+        ["engine-rank", "--descriptor=0"],
+        ["front", "--model=m", "--engine-socket=s", "--listening-fd=0", "--tally-fd=0", "--number=0"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_each_program_ends_at_once_when_who_started_it_is_gone(command: list[str]) -> None:
+    name = ["--served-model-name=m"] if command[0] == "front" else []
+    ended = subprocess.run(
+        [sys.executable, "-m", "pagoda_server", *command, *name, f"--parent-pid={os.getppid()}"],
+        env={**os.environ, "PYTHONPATH": str(SERVER_IMAGE)},
+    )
+    assert ended.returncode == -signal.SIGKILL
+
+
+def test_a_time_of_silence_too_short_to_tell_is_refused_by_name() -> None:
+    args = build_parser().parse_args(["serve", "--model=m", "--served-model-name=m", "--stale-seconds=1"])
+    with pytest.raises(ValueError, match="stale_seconds is 1.0: give at least 2"):
+        build_settings(args)
