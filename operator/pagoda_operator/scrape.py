@@ -1,19 +1,30 @@
-"""Asks the pods of a ModelDeployment what they serve. A pod that does not answer is missing, never zero."""
+"""Asks one pod what it serves. Who answers may be anybody: what comes is a Load or one `BadInput`, within fixed bounds.
+
+NB: no HTTP library here. One that decodes, follows, pools or waits for more is what a hostile answer would use; this
+asks one question, reads a fixed number of bytes in a fixed time, and hangs up.
+"""
 
 import asyncio
-import logging
-from collections.abc import Callable, Mapping, Sequence
+import ipaddress
+import re
+import socket
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-import aiohttp
+import msgspec
 
+from pagoda_guard.parsing import BadInput, Count, Figure, parse_json
+from pagoda_operator.plan.conditions import STALE_LOAD_SECONDS
 from pagoda_operator.plan.pods import is_ready
 
+ANSWER_LIMIT_BYTES = 64 * 1024
+"""Of one answer, its head included."""
 TIMEOUT_SECONDS = 2.0
-FRESH_SECONDS = 2.0
+"""Of one answer, from connecting to its last byte."""
 
-logger = logging.getLogger(__name__)
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: [^\r\n]*)?\r\n")
+_HEAD_END = b"\r\n\r\n"
 
 
 class LoadUnknownError(Exception):
@@ -22,7 +33,7 @@ class LoadUnknownError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one pod's gateway says."""
+    """What one pod's gateway said, and how long ago."""
 
     tokens_per_second: float
     demand_tokens_per_second: float
@@ -32,20 +43,35 @@ class Load:
     running: int
     waiting: int
     queued: int
+    age_seconds: float = 0.0
 
 
-def parse_load(raw: Mapping[str, Any]) -> Load:
-    """Raises KeyError, TypeError or ValueError for an answer that lacks a figure."""
-    capacity = raw.get("capacity_tokens_per_second")
+class _Answer(msgspec.Struct, frozen=True):
+    """NB: a capacity below a tenth of a token a second is none that an HPA could divide by."""
+
+    tokens_per_second: Figure
+    demand_tokens_per_second: Figure
+    capacity_tokens_per_second: Annotated[float, msgspec.Meta(ge=0.1, le=1e15)] | None = None
+    capacity_source: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    backlog_tokens: Figure = 0.0
+    running: Count = 0
+    waiting: Count = 0
+    queued: Count = 0
+
+
+def parse_load(raw: bytes) -> Load:
+    """Raises BadInput for an answer that lacks a figure or has one that cannot be."""
+    answer = parse_json(raw, _Answer, limit_bytes=ANSWER_LIMIT_BYTES)
+    source = "observed" if answer.capacity_source == "observed" else "measured"
     return Load(
-        tokens_per_second=float(raw["tokens_per_second"]),
-        demand_tokens_per_second=float(raw["demand_tokens_per_second"]),
-        capacity_tokens_per_second=None if capacity is None else float(capacity),
-        capacity_source=str(raw.get("capacity_source") or ""),
-        backlog_tokens=float(raw.get("backlog_tokens") or 0),
-        running=int(raw.get("running") or 0),
-        waiting=int(raw.get("waiting") or 0),
-        queued=int(raw.get("queued") or 0),
+        tokens_per_second=answer.tokens_per_second,
+        demand_tokens_per_second=answer.demand_tokens_per_second,
+        capacity_tokens_per_second=answer.capacity_tokens_per_second,
+        capacity_source="" if answer.capacity_tokens_per_second is None else source,
+        backlog_tokens=answer.backlog_tokens,
+        running=answer.running,
+        waiting=answer.waiting,
+        queued=answer.queued,
     )
 
 
@@ -54,48 +80,88 @@ def sum_demand(pods: Sequence[Mapping[str, Any]], loads: Mapping[str, Load]) -> 
     ready = [pod["metadata"]["name"] for pod in pods if is_ready(pod)]
     if not ready:
         raise LoadUnknownError("no pod is ready")
-    missing = [name for name in ready if name not in loads]
+    missing = [name for name in ready if name not in loads or loads[name].age_seconds > STALE_LOAD_SECONDS]
     if missing:
-        raise LoadUnknownError(f"no fresh load from ready pods: {', '.join(sorted(missing))}")
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise LoadUnknownError(f"no fresh load from ready pods: {', '.join(sorted(missing)[:3])}{more}")
     return sum(loads[name].demand_tokens_per_second for name in ready)
 
 
-class Scraper:
-    def __init__(self, *, port: int, clock: Callable[[], float]) -> None:
-        self._port, self._clock = port, clock
-        self._session: aiohttp.ClientSession | None = None
-        self._seen: dict[str, tuple[float, asyncio.Task[Load | None]]] = {}
+async def read_load(ip: str, port: int) -> Load:
+    """What the gateway at that address says. Raises BadInput, OSError or TimeoutError, within `TIMEOUT_SECONDS`."""
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        received = await _ask(ip, port)
+    return parse_load(body_of(received))
 
-    async def read_loads(self, pods: Sequence[Mapping[str, Any]]) -> dict[str, Load]:
-        """By pod name, of the ready pods that answered. Answers are shared for two seconds."""
-        self._drop_old()
-        ready = [pod for pod in pods if is_ready(pod) and pod.get("status", {}).get("podIP")]
-        answers = await asyncio.gather(*(asyncio.shield(self._read(pod)) for pod in ready))
-        pairs = zip(ready, answers, strict=True)
-        return {pod["metadata"]["name"]: load for pod, load in pairs if load is not None}
 
-    def _read(self, pod: Mapping[str, Any]) -> asyncio.Task[Load | None]:
-        uid = pod["metadata"]["uid"]
-        if uid not in self._seen:
-            self._seen[uid] = self._clock(), asyncio.create_task(self._fetch(pod["status"]["podIP"]))
-        return self._seen[uid][1]
+async def _ask(ip: str, port: int) -> bytes:
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        raise BadInput("the pod's address is no IP address") from None
+    host = f"[{address}]" if address.version == 6 else str(address)
+    request = f"GET /load HTTP/1.1\r\nHost: {host}:{port}\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n"
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET) as connection:
+        connection.setblocking(False)
+        await loop.sock_connect(connection, (str(address), port))
+        await loop.sock_sendall(connection, request.encode())
+        received = bytearray()
+        while wanted := missing_bytes(received):
+            piece = await loop.sock_recv(connection, wanted)
+            if not piece:
+                break
+            received += piece
+    return bytes(received)
 
-    async def _fetch(self, ip: str) -> Load | None:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
-        host = f"[{ip}]" if ":" in ip else ip
-        try:
-            async with self._session.get(f"http://{host}:{self._port}/load") as answer:
-                answer.raise_for_status()
-                return parse_load(await answer.json())
-        except (aiohttp.ClientError, TimeoutError, KeyError, TypeError, ValueError) as error:
-            logger.warning("load not read ip=%s error=%r", ip, error)
-            return None
 
-    def _drop_old(self) -> None:
-        now = self._clock()
-        self._seen = {uid: seen for uid, seen in self._seen.items() if now - seen[0] < FRESH_SECONDS}
+def missing_bytes(received: bytes | bytearray) -> int:
+    """How many more to read at most: 0 once the answer is whole, has reached the limit, or is surely not one of ours."""
+    if received[:5] != b"HTTP/"[: len(received)]:
+        return 0
+    head_end = received.find(_HEAD_END)
+    if head_end < 0:
+        return ANSWER_LIMIT_BYTES - len(received)
+    try:
+        length = _content_length(bytes(received[: head_end + 2]))
+    except BadInput:
+        return 0
+    whole = ANSWER_LIMIT_BYTES if length is None else min(ANSWER_LIMIT_BYTES, head_end + len(_HEAD_END) + length)
+    return max(0, whole - len(received))
 
-    async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+
+def body_of(received: bytes) -> bytes:
+    """The body of a whole, plain 200. Raises BadInput for anything else: encoded, chunked, moved, cut, too long."""
+    head, end, body = received.partition(_HEAD_END)
+    if not end:
+        raise BadInput("not an HTTP answer with a head" if received else "no answer")
+    length = _content_length(head + b"\r\n")
+    size = len(body) if length is None else length
+    if len(head) + len(end) + size >= ANSWER_LIMIT_BYTES:
+        raise BadInput(f"the answer has {ANSWER_LIMIT_BYTES} bytes or more")
+    if len(body) < size:
+        raise BadInput(f"the answer ends after {len(body)} of {size} bytes")
+    return body[:size]
+
+
+def _content_length(head: bytes) -> int | None:
+    """Of a head with its last line's end; None where the body ends with the connection. Raises BadInput."""
+    status = _STATUS.match(head)
+    if status is None:
+        raise BadInput("not an HTTP/1 answer")
+    if status[1] != b"200":
+        raise BadInput(f"status {status[1].decode()}")
+    lengths: set[bytes] = set()
+    for line in head[status.end() :].split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        name, value = name.strip().lower(), value.strip()
+        if name == b"transfer-encoding" or (name == b"content-encoding" and value.lower() != b"identity"):
+            raise BadInput(f"the answer is encoded: {name.decode()}")
+        if name == b"content-length":
+            lengths.add(value)
+    if not lengths:
+        return None
+    length = lengths.pop()
+    if lengths or not re.fullmatch(rb"[0-9]{1,9}", length):
+        raise BadInput("content-length is not one number")
+    return int(length)

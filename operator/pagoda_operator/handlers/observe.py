@@ -50,5 +50,5 @@ def sum_loads(ready_pods: int, loads: Mapping[str, Load]) -> PlanLoad | None:
         capacity_tokens_per_second=fmean(capacities) if capacities else None,
         capacity_source=(observed or known)[0].capacity_source if known else None,
         ready_pods=ready_pods,
-        age_seconds=0.0,
+        age_seconds=max(load.age_seconds for load in loads.values()),
     )

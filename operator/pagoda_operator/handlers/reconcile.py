@@ -16,11 +16,13 @@ from pagoda_operator.cluster.read import read_events, read_object
 from pagoda_operator.handlers.observe import read_world, sum_loads
 from pagoda_operator.handlers.queue import Key
 from pagoda_operator.handlers.store import MODEL, Id, Object, Store, id_of
+from pagoda_operator.loads import LoadReader
 from pagoda_operator.metrics import Metrics
 from pagoda_operator.plan import Plan, needs_apply, plan, project
+from pagoda_operator.plan.conditions import STALE_LOAD_SECONDS
 from pagoda_operator.plan.ownership import can_adopt
 from pagoda_operator.plan.pods import is_ready
-from pagoda_operator.scrape import Load, Scraper
+from pagoda_operator.scrape import Load
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ logger = logging.getLogger(__name__)
 class Reconciler:
     store: Store
     client: Client
-    scraper: Scraper
+    loads: LoadReader
     metrics: Metrics
     settings: BuildSettings
     served_kinds: Callable[[], frozenset[str]]
@@ -46,7 +48,7 @@ class Reconciler:
             self._forget(key)
             return None
         pods = self.store.pods(key)
-        loads = await self.scraper.read_loads(pods)
+        loads = self.loads.known(pods)
         world = read_world(
             self.store,
             key,
@@ -58,8 +60,8 @@ class Reconciler:
             ingress_rules=self.settings.ingress,
         )
         found = plan(world, datetime.fromtimestamp(self.wall(), UTC), self.settings)
-        show_model(self.metrics, key, model, self.store.children(key), loads)
         if not self.is_leader():
+            self.show(key)
             return found.requeue_seconds
         try:
             taken = await self._apply(model, found)
@@ -68,10 +70,16 @@ class Reconciler:
                 raise
             logger.info("the namespace is being deleted namespace=%s name=%s", *key)
             return None
+        self.show(key)
         if taken != world.taken:
             self._taken[key] = taken
             return 0.0
         return found.requeue_seconds
+
+    def show(self, key: Key) -> None:
+        """Sets the model's series from what is known now, its status as it was written."""
+        if (model := self.store.get(MODEL, *key)) is not None:
+            show_model(self.metrics, key, model, self.store.children(key), self.loads.known(self.store.pods(key)))
 
     async def _apply(self, model: Object, found: Plan) -> tuple[str, ...]:
         """Gives the names that objects of someone else have; those are left alone."""
@@ -135,6 +143,8 @@ def show_model(
 def _load_figures(ready_pods: int, loads: Mapping[str, Load]) -> dict[str, float | None]:
     """Known only when every ready pod has told its load, as in the status."""
     total = sum_loads(ready_pods, loads)
+    if total is not None and total.age_seconds > STALE_LOAD_SECONDS:
+        total = None
     return {
         "tokens_per_second": None if total is None else total.tokens_per_second,
         "capacity_tokens_per_second": None if total is None else total.capacity_tokens_per_second,

@@ -6,6 +6,8 @@ NB: a watch that reconnects never says what was deleted meanwhile, so lists are 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pagoda_operator.plan.pods import is_made_by
+
 Object = dict[str, Any]
 Key = tuple[str, str]
 Id = tuple[str, str, str]
@@ -92,7 +94,9 @@ class Store:
         return [obj for (k, _, _), obj in self._objects.items() if k == kind]
 
     def children(self, key: Key) -> list[Object]:
-        return [self._objects[id_] for id_ in self._owned.get(key, ()) if id_[0] != MODEL]
+        """Its objects. NB: a pod that merely has the labels is a stranger's and is never seen as one of ours."""
+        found = [self._objects[id_] for id_ in self._owned.get(key, ()) if id_[0] != MODEL]
+        return [child for child in found if child["kind"] != "Pod" or is_made_by(child, key[1])]
 
     def pods(self, key: Key) -> list[Object]:
         return [child for child in self.children(key) if child["kind"] == "Pod"]

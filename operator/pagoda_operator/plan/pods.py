@@ -28,6 +28,19 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
     return not deleted and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
+def is_made_by(pod: Mapping[str, Any], deployment: str) -> bool:
+    """True for a pod that a ReplicaSet of this Deployment controls, by the name a Deployment gives its ReplicaSets.
+
+    NB: labels alone are anybody's. A reference to a ReplicaSet that does not exist has the garbage collector delete the
+    pod; one to a real ReplicaSet makes the pod one of its replicas.
+    """
+    meta = pod["metadata"]
+    revision = (meta.get("labels") or {}).get("pod-template-hash")
+    owner = next((owner for owner in meta.get("ownerReferences") or () if owner.get("controller")), {})
+    found = (owner.get("apiVersion"), owner.get("kind"), owner.get("name"))
+    return bool(revision) and found == ("apps/v1", "ReplicaSet", f"{deployment}-{revision}")
+
+
 def check_fetch(world: World) -> Problem | None:
     for _, container in _containers(world, "fetch"):
         message = _terminated(container).get("message", "").strip()

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 from prometheus_client import generate_latest
@@ -70,3 +71,5 @@ def test_sums_are_shown_only_when_every_ready_pod_has_told_its_load() -> None:
     assert (series["tokens_per_second"], series["demand_tokens_per_second"], series["queued_requests"]) == (30, 60, 10)
     assert series["capacity_tokens_per_second"] == 95 and series["ready_replicas"] == 2
     assert "tokens_per_second" not in shown(pods, {"a": load(10, 90)})
+    old = {"a": load(10, 90), "b": replace(load(20, 100), age_seconds=16.0)}
+    assert "tokens_per_second" not in shown(pods, old), "an old figure is not shown as one of now"

@@ -1,5 +1,7 @@
 """The load of a model is known when every ready pod has told it; the capacity is what full pods saw."""
 
+from dataclasses import replace
+
 from pagoda_operator.handlers.observe import sum_loads
 from pagoda_operator.scrape import Load
 
@@ -28,3 +30,8 @@ def test_what_full_pods_observed_is_not_masked_by_a_fresh_pod() -> None:
 def test_a_capacity_nobody_knows_is_unknown() -> None:
     found = sum_loads(1, {"a": load(None)})
     assert found is not None and found.capacity_tokens_per_second is None and found.capacity_source is None
+
+
+def test_a_sum_is_as_old_as_its_oldest_part() -> None:
+    found = sum_loads(2, {"a": load(100.0), "b": replace(load(100.0), age_seconds=7.0)})
+    assert found is not None and found.age_seconds == 7.0

@@ -35,7 +35,10 @@ def test_children_are_found_by_owner_and_pods_by_label() -> None:
     store = Store()
     store.put(made("ModelDeployment", "tiny", 1))
     store.put(made("Deployment", "tiny", 2))
-    store.put(made("Pod", "tiny-x", 3, owner="", **{"pagoda.dev/model-deployment": "tiny"}))
+    by_tiny = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "tiny-5d4f", "controller": True}
+    pod = made("Pod", "tiny-x", 3, owner="", **{"pagoda.dev/model-deployment": "tiny", "pod-template-hash": "5d4f"})
+    pod["metadata"]["ownerReferences"] = [by_tiny]
+    store.put(pod)
     store.put(made("Pod", "other", 4, owner="", **{"pagoda.dev/model-deployment": "other"}))
     assert {child["metadata"]["name"] for child in store.children(KEY)} == {"tiny", "tiny-x"}
     assert list(store.model_keys()) == [KEY]
