@@ -5,7 +5,6 @@ is (docs/adr/0003). NB: one that points elsewhere belongs to someone else and is
 """
 
 import base64
-import json
 from dataclasses import replace
 
 from pagoda_operator.cluster.client import APPLY, ApiError, Client
@@ -19,16 +18,14 @@ from pagoda_operator.cluster.kinds import (
     Object,
 )
 from pagoda_operator.metrics_api.shapes import GROUP, VERSIONS
+from pagoda_operator.metrics_api.trust import Trust, parse_trust
 from pagoda_operator.plan import project
 
 
-async def read_front_proxy(client: Client) -> tuple[str, tuple[str, ...]]:
-    """The front proxy's CA (PEM) and its allowed common names. Raises ApiError when the cluster has none."""
+async def read_trust(client: Client) -> Trust:
+    """Whom the cluster says its front proxy is. Raises TrustError, or ApiError when the cluster could not be asked."""
     found = await client.get(CONFIG_MAP, "extension-apiserver-authentication", "kube-system")
-    data = (found or {}).get("data") or {}
-    if "requestheader-client-ca-file" not in data:
-        raise ApiError(404, "kube-system/extension-apiserver-authentication has no requestheader-client-ca-file")
-    return data["requestheader-client-ca-file"], tuple(json.loads(data.get("requestheader-allowed-names") or "[]"))
+    return parse_trust((found or {}).get("data") or {})
 
 
 async def read_secret(client: Client, name: str, namespace: str) -> tuple[Object | None, dict[str, bytes]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -21,14 +22,16 @@ class Bundle:
     key_pem: bytes
 
 
-def needs_renewal(certificate_pem: bytes, now: datetime) -> bool:
-    """Also for one that cannot be read."""
+def needs_renewal(bundle: Bundle, now: datetime) -> bool:
+    """Also for one that cannot be read, or whose key is another's."""
     try:
-        certificate = x509.load_pem_x509_certificate(certificate_pem)
-    except ValueError:
+        certificate = x509.load_pem_x509_certificate(bundle.certificate_pem)
+        key = serialization.load_pem_private_key(bundle.key_pem, password=None)
+        x509.load_pem_x509_certificates(bundle.ca_pem)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         return True
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return now >= begin + (end - begin) * 2 / 3
+    return key.public_key() != certificate.public_key() or now >= begin + (end - begin) * 2 / 3
 
 
 def build_bundle(names: tuple[str, ...], now: datetime, *, previous_ca_pem: bytes = b"") -> Bundle:
@@ -98,5 +101,8 @@ def _pem(certificate: x509.Certificate) -> bytes:
 
 
 def _newest(pem: bytes) -> bytes:
-    """The first certificate of a bundle."""
-    return _pem(x509.load_pem_x509_certificates(pem)[0]) if pem else b""
+    """The first certificate of a bundle; nothing of one that cannot be read."""
+    try:
+        return _pem(x509.load_pem_x509_certificates(pem)[0])
+    except ValueError:
+        return b""

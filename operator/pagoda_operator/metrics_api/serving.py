@@ -9,19 +9,20 @@ import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from aiohttp import web
-
+from pagoda_guard.tasks import Tasks
 from pagoda_operator.cluster.client import ApiError, Client
 from pagoda_operator.metrics_api.aggregation import (
-    read_front_proxy,
     read_secret,
+    read_trust,
     register,
     serves_elsewhere,
     unregister,
     write_secret,
 )
 from pagoda_operator.metrics_api.certificates import Bundle, build_bundle, needs_renewal
-from pagoda_operator.metrics_api.server import ReadDemand, Trust, build_app, build_ssl_context
+from pagoda_operator.metrics_api.server import ReadDemand, build_metrics_api_app
+from pagoda_operator.metrics_api.trust import Trust, TrustError, build_ssl_context
+from pagoda_operator.ports import Port
 from pagoda_operator.settings import Settings
 
 CHECK_SECONDS = 30.0
@@ -39,13 +40,17 @@ class MetricsApi:
         read_demand: ReadDemand,
         is_leader: Callable[[], bool],
         wall: Callable[[], float],
+        clock: Callable[[], float],
+        tasks: Tasks,
+        count_error: Callable[[], None],
     ) -> None:
         self._client, self._settings, self._is_leader, self._wall = client, settings, is_leader, wall
-        self._read_demand = read_demand
-        self._trust = Trust("")
+        self._app = build_metrics_api_app(read_demand, lambda: self._trust, wall=wall, count_error=count_error)
+        self._clock, self._tasks = clock, tasks
+        self._trust: Trust | None = None
         self._bundle: Bundle | None = None
         self._context: ssl.SSLContext | None = None
-        self._runner: web.AppRunner | None = None
+        self._port: Port | None = None
         self._hurry = asyncio.Event()
 
     def hurry(self) -> None:
@@ -61,18 +66,21 @@ class MetricsApi:
             except ApiError as error:
                 logger.warning("metrics API is waiting error=%s", error)
                 pause = RETRY_SECONDS
+            except TrustError as error:
+                self._trust_nobody(error)
+                pause = RETRY_SECONDS
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause if self._runner else RETRY_SECONDS):
+                async with asyncio.timeout(pause if self._port else RETRY_SECONDS):
                     await self._hurry.wait()
 
     async def step(self) -> None:
         """Reads what it must trust and serve; begins to serve; renews. Only the leader writes."""
-        trust = Trust(*await read_front_proxy(self._client))
+        trust = await read_trust(self._client)
         bundle = await self._read_or_renew()
         if bundle is None:
             return
-        self._load(trust, bundle)
-        if self._runner is None:
+        self._use(trust, bundle)
+        if self._port is None:
             await self._start()
         if self._is_leader():
             s = self._settings
@@ -90,20 +98,20 @@ class MetricsApi:
         s = self._settings
         name, now = f"{s.metrics_service}-metrics-tls", datetime.fromtimestamp(self._wall(), UTC)
         secret, data = await read_secret(self._client, name, s.namespace)
-        whole = {"ca.crt", "tls.crt", "tls.key"} <= set(data)
-        if whole and not needs_renewal(data["tls.crt"], now):
-            return Bundle(data["ca.crt"], data["tls.crt"], data["tls.key"])
+        stored = Bundle(*(data.get(key, b"") for key in ("ca.crt", "tls.crt", "tls.key")))
+        if not needs_renewal(stored, now):
+            return stored
         if not self._is_leader():
             return self._bundle
         host = f"{s.metrics_service}.{s.namespace}.svc"
-        bundle = build_bundle((host, f"{host}.cluster.local"), now, previous_ca_pem=data.get("ca.crt", b""))
+        bundle = build_bundle((host, f"{host}.cluster.local"), now, previous_ca_pem=stored.ca_pem)
         content = {"ca.crt": bundle.ca_pem, "tls.crt": bundle.certificate_pem, "tls.key": bundle.key_pem}
         written = await write_secret(self._client, name, s.namespace, content, replaces=secret)
         logger.info("certificate renewed secret=%s written=%s", name, written)
         return bundle if written else self._bundle
 
-    def _load(self, trust: Trust, bundle: Bundle) -> None:
-        """NB: a listening SSLContext takes a new certificate for the connections that come after."""
+    def _use(self, trust: Trust, bundle: Bundle) -> None:
+        """For the connections to come. Those that another trust let in have to come again."""
         if trust == self._trust and bundle == self._bundle:
             return
         with tempfile.TemporaryDirectory() as folder:
@@ -111,20 +119,25 @@ class MetricsApi:
             for path, pem in zip(paths, (bundle.certificate_pem, bundle.key_pem), strict=True):
                 with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
                     file.write(pem)
-            if self._context is None:
-                self._context = build_ssl_context(trust, *paths)
-            else:
-                self._context.load_cert_chain(*paths)
-                self._context.load_verify_locations(cadata=trust.client_ca_pem)
+            self._context = build_ssl_context(trust, *paths)
+        if trust != self._trust and self._port is not None:
+            logger.info("the front proxy's CA or names have changed")
+            self._port.drop_connections()
         self._trust, self._bundle = trust, bundle
 
+    def _trust_nobody(self, error: TrustError) -> None:
+        if self._trust is not None or self._port is None:
+            logger.error("metrics API refuses everyone error=%s", error)
+        self._trust = self._context = None
+        if self._port is not None:
+            self._port.drop_connections()
+
     async def _start(self) -> None:
-        app = build_app(self._read_demand, lambda: self._trust, wall=self._wall)
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, None, self._settings.metrics_api_port, ssl_context=self._context)
-        await site.start()
-        logger.info("metrics API serves port=%s", self._settings.metrics_api_port)
+        number = self._settings.metrics_api_port
+        port = Port(self._app, port=number, tasks=self._tasks, clock=self._clock, context=lambda: self._context)
+        await port.start()
+        self._port = port
+        logger.info("metrics API serves port=%s", number)
 
     async def leave(self) -> None:
         """Before a leader stops: with no other operator to answer, the metrics API is taken out of the cluster."""
@@ -135,5 +148,5 @@ class MetricsApi:
             logger.info("unregistered apiservice=%s", name)
 
     async def close(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._port is not None:
+            await self._port.close()

@@ -1,5 +1,6 @@
 """Certificates: renewed in time, and trusted while they change."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,11 +15,21 @@ NAMES = ("pagoda-operator.ns.svc",)
 @pytest.mark.parametrize(("share", "due"), [(0.0, False), (0.66, False), (0.67, True), (1.1, True)])
 def test_a_certificate_is_renewed_at_two_thirds_of_its_life(share: float, due: bool) -> None:
     bundle = build_bundle(NAMES, NOW)
-    assert needs_renewal(bundle.certificate_pem, NOW + timedelta(days=LIFE_DAYS * share)) is due
+    assert needs_renewal(bundle, NOW + timedelta(days=LIFE_DAYS * share)) is due
 
 
-def test_one_that_cannot_be_read_is_renewed() -> None:
-    assert needs_renewal(b"nonsense", NOW)
+@pytest.mark.parametrize("part", ["ca_pem", "certificate_pem", "key_pem"])
+@pytest.mark.parametrize("spoilt", [b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+def test_one_that_cannot_be_read_is_renewed(part: str, spoilt: bytes) -> None:
+    assert needs_renewal(replace(build_bundle(NAMES, NOW), **{part: spoilt}), NOW)
+
+
+def test_one_with_the_key_of_another_is_renewed() -> None:
+    assert needs_renewal(replace(build_bundle(NAMES, NOW), key_pem=build_bundle(NAMES, NOW).key_pem), NOW)
+
+
+def test_a_renewal_survives_a_ca_that_cannot_be_read() -> None:
+    assert not needs_renewal(build_bundle(NAMES, NOW, previous_ca_pem=b"nonsense"), NOW)
 
 
 def test_the_leaf_is_signed_by_the_ca_and_names_the_service() -> None:
