@@ -66,6 +66,8 @@ def operator_page() -> str:
     metrics.set_model("ns", "model", dict.fromkeys(MODEL_GAUGES, 1.0))
     metrics.reconciles.labels("ok").inc()
     metrics.api_calls.labels("get", "Pod", "200").inc()
+    metrics.task_failures.labels("loads").inc()
+    metrics.kind_readable.labels("apps/Deployment").set(1)
     return generate_latest(metrics.registry).decode()
 
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from pagoda_operator.settings import SettingError, Settings, build_settings
 
+logger = logging.getLogger(__name__)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     try:
@@ -19,7 +21,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=settings.log_level.upper(), format="time=%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"
     )
-    asyncio.run(_run(settings))
+    try:
+        asyncio.run(_run(settings))
+    except Exception as error:
+        logger.exception("the operator fails")
+        logger.critical("the operator ends reason=%s", error or repr(error))
+        return 1
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Keeps what the pods say of themselves, beside the reconciles: whoever needs a load takes what is known and never waits.
+"""Keeps what the pods say of themselves, beside the reconciles: whoever needs a load takes what is known at once.
 
 A pod that is silent or answers nonsense is asked less and less often, and holds up nobody: readings run side by side,
 few of them for one model. A pod that does not answer is missing, never zero.

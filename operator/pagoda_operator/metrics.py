@@ -38,6 +38,12 @@ class Metrics:
             buckets=(0.001, 0.01, 0.05, 0.1, 0.5, 1, 5, 30),
         )
         self.errors = Counter("pagoda_operator_errors", "Errors that a loop logged and survived", registry=r)
+        self.task_failures = Counter(
+            "pagoda_operator_task_failures", "Tasks that ended by an exception", ["task"], registry=r
+        )
+        self.kind_readable = Gauge(
+            "pagoda_operator_kind_readable", "1 while objects of this kind can be listed", ["kind"], registry=r
+        )
         self.api_calls = Counter(
             "pagoda_operator_api_calls", "Calls to the API server", ["verb", "kind", "code"], registry=r
         )

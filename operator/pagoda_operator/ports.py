@@ -1,7 +1,7 @@
 """The operator's listening sockets: how many may connect, how long each may say nothing, and that they only read.
 
-Anyone in the cluster may reach them. A connection that asks nothing ends after seconds, and where there are too many the
-one that has asked nothing for longest makes room: the kubelet, Prometheus and the API server still get in.
+Anyone in the cluster may reach them. A connection that asks nothing ends after seconds, and where there are too many
+the one that has asked nothing for longest makes room: the kubelet, Prometheus and the API server still get in.
 """
 
 import asyncio
@@ -127,6 +127,7 @@ class Port:
         if self._context is not None and context is None:
             return
         loop, seconds = asyncio.get_running_loop(), HANDSHAKE_SECONDS if context is not None else None
+        assert self._runner.server is not None
         try:
             transport, protocol = await loop.connect_accepted_socket(
                 self._runner.server, connection, ssl=context, ssl_handshake_timeout=seconds

@@ -116,7 +116,7 @@ async def _ask(ip: str, port: int) -> bytes:
 
 
 def missing_bytes(received: bytes | bytearray) -> int:
-    """How many more to read at most: 0 once the answer is whole, has reached the limit, or is surely not one of ours."""
+    """How many more to read at most: 0 once the answer is whole, is at its limit, or cannot be one of ours."""
     if received[:5] != b"HTTP/"[: len(received)]:
         return 0
     head_end = received.find(_HEAD_END)

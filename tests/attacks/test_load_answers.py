@@ -5,7 +5,7 @@ import gzip
 import json
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -161,10 +161,8 @@ async def test_a_good_answer_is_a_load_whatever_follows_it() -> None:
 @given(st.binary(max_size=400))
 def test_any_bytes_are_an_answer_or_one_error(received: bytes) -> None:
     assert 0 <= missing_bytes(received) <= ANSWER_LIMIT_BYTES
-    try:
+    with suppress(BadInput):
         assert isinstance(body_of(received), bytes)
-    except BadInput:
-        pass
 
 
 @given(
@@ -183,10 +181,8 @@ def test_any_head_is_an_answer_or_one_error(status: bytes, headers: list[tuple[b
     lines = [status, *(name + b":" + value for name, value in headers)]
     received = b"\r\n".join(lines) + b"\r\n\r\n" + body
     assert 0 <= missing_bytes(received) <= ANSWER_LIMIT_BYTES
-    try:
+    with suppress(BadInput):
         assert body_of(received) == body[: len(body_of(received))]
-    except BadInput:
-        pass
 
 
 JSON: Any = st.recursive(

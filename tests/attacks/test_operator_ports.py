@@ -1,4 +1,4 @@
-"""The operator's ports may be reached by anyone: connections are bounded and end, and who has a question is answered."""
+"""The operator's ports may be reached by anyone: connections are bounded and end, and a question is answered."""
 
 import asyncio
 import logging
@@ -133,9 +133,7 @@ async def test_nothing_is_read_on_after_a_refusal(served: Served, request_: byte
     writer.close()
 
 
-async def test_a_malformed_request_is_not_repeated_in_the_log(
-    served: Served, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_malformed_request_is_not_repeated_in_the_log(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         await served.ask(b"GET /page HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-secret\x7f\x00\r\n\r\n")
     assert "request refused" in caplog.text and "sk-secret" not in caplog.text

@@ -5,7 +5,7 @@ Every call is counted by verb, kind and code. It decides nothing.
 
 import asyncio
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -17,6 +17,7 @@ from pagoda_operator.cluster.kinds import Kind, Object
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+PAGE_ITEMS = 100
 
 
 class ApiError(Exception):
@@ -60,15 +61,20 @@ class Client:
                 return None
             raise
 
-    async def list(self, kind: Kind, namespace: str = "", *, fields: str = "") -> list[Object]:
-        """All pages, each item with apiVersion and kind, which lists leave out. `fields` is a field selector."""
+    async def list(
+        self, kind: Kind, namespace: str = "", *, fields: str = "", keep: Callable[[Object], Object] = lambda item: item
+    ) -> list[Object]:
+        """All pages, each item with apiVersion and kind, which lists leave out. `fields` is a field selector.
+
+        `keep` gives what is kept of an item once its page is read: whole pages of many kinds are large.
+        """
         items: list[Object] = []
-        query = {"limit": "500"}
+        query = {"limit": str(PAGE_ITEMS)}
         query |= {"labelSelector": kind.selector} if kind.selector else {}
         query |= {"fieldSelector": fields} if fields else {}
         while True:
             page = await self.request("GET", kind.path(namespace), kind=kind.kind, verb="list", query=query)
-            items += [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"]]
+            items += [keep({"apiVersion": kind.api_version, "kind": kind.kind, **item}) for item in page["items"]]
             query["continue"] = page["metadata"].get("continue", "")
             if not query["continue"]:
                 return items

@@ -1,17 +1,18 @@
 """Reads whole kinds and what the cluster serves. Lists are the truth that the watches are checked against."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from pagoda_operator.cluster.client import ApiError, Client
 from pagoda_operator.cluster.kinds import EVENT, OPTIONAL, Kind, Object, kind_named
 from pagoda_operator.plan.pods import waits_for_node
 
 
-async def read_all(client: Client, kind: Kind, namespaces: Iterable[str]) -> list[Object]:
+async def read_all(
+    client: Client, kind: Kind, namespaces: Iterable[str], *, keep: Callable[[Object], Object]
+) -> list[Object]:
+    """`keep` gives what is kept of each object, before the next page is read."""
     wanted = tuple(namespaces) if kind.namespaced else ()
-    if not wanted:
-        return await client.list(kind)
-    return [item for namespace in wanted for item in await client.list(kind, namespace)]
+    return [item for namespace in wanted or ("",) for item in await client.list(kind, namespace, keep=keep)]
 
 
 async def read_optional_kinds(client: Client) -> frozenset[str]:

@@ -3,15 +3,21 @@
 NB: a standby sees the leader's renewals, so the proof holds on every replica while anyone leads.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from aiohttp import web
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from pagoda_operator.handlers.queue import Key
 from pagoda_operator.metrics import Metrics
+from pagoda_operator.ports import build_app, refuse_in_text
 
 WATCH_LIMIT_SECONDS = 60.0
+WORK_LIMIT_SECONDS = 600.0
+"""Of one reconcile: every call in it has a limit of its own, so one that takes longer hangs."""
 
 
 @dataclass(slots=True)
@@ -19,24 +25,37 @@ class Health:
     lease_seen_at: float
     lease_written_at: float
     ready: bool = False
+    working: dict[Key, float] = field(default_factory=dict)
+    """The models that are worked on, and since when."""
 
-    def why_dead(self) -> str | None:
+    @contextmanager
+    def at_work(self, key: Key, clock: Callable[[], float]) -> Iterator[None]:
+        self.working[key] = clock()
+        try:
+            yield
+        finally:
+            del self.working[key]
+
+    def why_dead(self, now: float) -> str | None:
         """None while alive. A Lease that nobody could write proves nothing about the watch."""
         behind = self.lease_written_at - self.lease_seen_at
         if behind > WATCH_LIMIT_SECONDS:
             return f"the Lease was renewed for {behind:.0f} s and the watch did not show it"
+        for (namespace, name), since in self.working.items():
+            if now - since > WORK_LIMIT_SECONDS:
+                return f"the reconcile of {namespace}/{name} has taken {now - since:.0f} s"
         return None
 
 
-def build_health_app(health: Health) -> web.Application:
+def build_health_app(health: Health, clock: Callable[[], float], count_error: Callable[[], None]) -> web.Application:
     async def healthz(_: web.Request) -> web.Response:
-        why = health.why_dead()
+        why = health.why_dead(clock())
         return web.Response(text=why or "ok", status=503 if why else 200)
 
     async def readyz(_: web.Request) -> web.Response:
         return web.Response(text="ok" if health.ready else "starting", status=200 if health.ready else 503)
 
-    app = web.Application()
+    app = build_app(refuse_in_text, count_error)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     return app
@@ -46,6 +65,6 @@ def build_metrics_app(metrics: Metrics) -> web.Application:
     async def scrape(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    app = web.Application()
+    app = build_app(refuse_in_text, metrics.errors.inc)
     app.router.add_get("/metrics", scrape)
     return app

@@ -1,32 +1,36 @@
 """Puts the parts together: watches fill the store and the queue, workers empty it, lists check the watches."""
 
 import asyncio
+import contextlib
 import logging
 import random
+import threading
 import time
-from collections.abc import Coroutine
-from typing import Any
 
 from aiohttp import web
 
+from pagoda_guard.tasks import TaskEnded, Tasks
 from pagoda_operator.cluster.client import ApiError, Client, load_api_client
-from pagoda_operator.cluster.kinds import OPTIONAL, WATCHED
 from pagoda_operator.cluster.lease import LeaderLease
-from pagoda_operator.cluster.read import read_all, read_optional_kinds
+from pagoda_operator.handlers.check import Checker
 from pagoda_operator.handlers.health import Health, build_health_app, build_metrics_app
 from pagoda_operator.handlers.observe import build_plan_settings
 from pagoda_operator.handlers.queue import WorkQueue
-from pagoda_operator.handlers.reconcile import Reconciler, show_model
+from pagoda_operator.handlers.reconcile import Reconciler
 from pagoda_operator.handlers.store import MODEL, Object, Store, owner_of
 from pagoda_operator.handlers.watching import watch
+from pagoda_operator.loads import LoadReader
 from pagoda_operator.metrics import Metrics
 from pagoda_operator.metrics_api.serving import MetricsApi
-from pagoda_operator.scrape import Scraper, sum_demand
+from pagoda_operator.ports import Port
+from pagoda_operator.scrape import sum_demand
 from pagoda_operator.settings import Settings
 
 FIRST_CHECK_SECONDS = 10.0
 """Soon after the start: what was deleted between our list and Kopf's would stay in the store otherwise."""
-LOAD_SECONDS = 10.0
+SERVED_KINDS_SECONDS = 30.0
+"""How soon kinds of other projects that are installed later are taken up."""
+SERIES_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +39,7 @@ class Operator:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        self.tasks = Tasks(count=lambda name: self.metrics.task_failures.labels(name).inc())
         self.client = Client(
             load_api_client(settings.workers + 4),
             count=lambda verb, kind, code: self.metrics.api_calls.labels(verb, kind, str(code)).inc(),
@@ -43,9 +48,16 @@ class Operator:
         )
         self.store = Store()
         self.queue = WorkQueue(clock=time.monotonic, jitter=random.random)
-        self.scraper = Scraper(port=settings.gateway_port, clock=time.monotonic)
-        now = time.monotonic()
-        self.health = Health(lease_seen_at=now, lease_written_at=now)
+        self.checker = Checker(self.client, self.store, self.metrics, settings.watch_namespaces, self._wake)
+        self.health = Health(lease_seen_at=time.monotonic(), lease_written_at=time.monotonic())
+        self.loads = LoadReader(
+            port=settings.gateway_port,
+            clock=time.monotonic,
+            jitter=random.random,
+            tasks=self.tasks,
+            models=lambda: [(key, self.store.pods(key)) for key in self.store.model_keys()],
+            on_news=self.queue.add,
+        )
         self.lease = LeaderLease(
             self.client,
             name=settings.lease_name,
@@ -61,18 +73,22 @@ class Operator:
             read_demand=self.read_demand,
             is_leader=lambda: self.lease.is_leader,
             wall=time.time,
+            clock=time.monotonic,
+            tasks=self.tasks,
+            count_error=self.metrics.errors.inc,
         )
-        self.served_kinds: frozenset[str] = frozenset()
         self.reconciler = Reconciler(
             store=self.store,
             client=self.client,
-            scraper=self.scraper,
+            loads=self.loads,
             metrics=self.metrics,
             settings=build_plan_settings(settings),
-            served_kinds=lambda: self.served_kinds,
+            served_kinds=lambda: self.checker.served_kinds,
             is_leader=lambda: self.lease.is_leader,
             wall=time.time,
         )
+        self._check_now = asyncio.Event()
+        self._watch_stop = threading.Event()
         self.metrics.queue_depth.set_function(lambda: self.queue.depth)
         self.metrics.leader.set_function(lambda: float(self.lease.is_leader))
 
@@ -89,61 +105,82 @@ class Operator:
         if self.store.get(MODEL, namespace, name) is None:
             raise KeyError(name)
         pods = self.store.pods((namespace, name))
-        return sum_demand(pods, await self.scraper.read_loads(pods))
+        return sum_demand(pods, self.loads.known(pods))
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`, or until a part of it ends; then gives the Lease up."""
-        runners = [
-            await _serve(build_metrics_app(self.metrics), self.settings.metrics_port),
-            await _serve(build_health_app(self.health), self.settings.health_port),
-        ]
-        parts: list[asyncio.Task[None]] = []
-        stopping = asyncio.create_task(stop.wait())
+        """Until `stop`, or until a part of it ends that cannot be started again, which it raises."""
+        ports = self._ports()
         try:
-            await self._first_check(stopping)
+            for port in ports:
+                await port.start()
+            await self._first_check(stop)
+            self.tasks.watch("stop", stop.wait())
             if not stop.is_set():
-                parts += [asyncio.create_task(part) for part in self._parts(stop)]
-                await asyncio.wait([*parts, stopping], return_when=asyncio.FIRST_COMPLETED)
+                self._start()
+            await self.tasks.wait_failed()
+        except TaskEnded:
+            if not stop.is_set():
+                raise
         finally:
-            await self._close(runners, [*parts, stopping], stop)
+            await self._close(ports, orderly=stop.is_set())
 
-    def _parts(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
-        parts = [watch(self.settings, self.observe, stop=stop)]
-        parts += [self._keep_lease(), self._keep_checking(), self._keep_loads()]
+    def _ports(self) -> list[Port]:
+        def port(app: web.Application, number: int) -> Port:
+            return Port(app, port=number, tasks=self.tasks, clock=time.monotonic)
+
+        return [
+            port(build_metrics_app(self.metrics), self.settings.metrics_port),
+            port(build_health_app(self.health, time.monotonic, self.metrics.errors.inc), self.settings.health_port),
+        ]
+
+    def _start(self) -> None:
+        keep = self.tasks.keep
+        keep("watch", self._watch)
+        keep("lease", self._keep_lease)
+        keep("check", self._keep_checking)
+        keep("loads", self.loads.run)
+        keep("series", self._keep_series)
         if self.settings.metrics_api_port:
-            parts.append(self.metrics_api.run())
-        return [*parts, *(self._work() for _ in range(self.settings.workers))]
+            keep("metrics API", self.metrics_api.run)
+        for _ in range(self.settings.workers):
+            keep("worker", self._work)
 
-    async def _first_check(self, stopping: "asyncio.Task[bool]") -> None:
-        """Nothing is planned before all is known."""
-        while not stopping.done():
+    async def _first_check(self, stop: asyncio.Event) -> None:
+        """Nothing is planned before all is known that can be known."""
+        while not stop.is_set():
             try:
-                await self.check()
+                await self._check()
                 self.health.ready = True
                 return
             except ApiError as error:
                 logger.warning("waiting for the API server error=%s", error)
-                await asyncio.wait([stopping], timeout=2)
+                await _wait(stop, 2.0)
 
-    async def check(self) -> None:
-        """Compares the store with fresh lists."""
-        self.served_kinds = await read_optional_kinds(self.client)
-        for kind in (*WATCHED, *(kind for kind in OPTIONAL if kind.full_name in self.served_kinds)):
-            known = self.store.ids()
-            items = await read_all(self.client, kind, self.settings.watch_namespaces)
-            for obj in self.store.merge_list(kind.kind, items, known_before=known):
-                self._wake(obj)
-        for key in self.store.model_keys():
-            self.queue.add(key)
+    async def _check(self) -> None:
+        watched = self.checker.readable
+        try:
+            await self.checker.check()
+        finally:
+            if self.checker.readable != watched:
+                self._watch_stop.set()  # Kopf begins again, with what may be watched now
+        self._wake_all()
+
+    async def _watch(self) -> None:
+        while True:
+            self._watch_stop = threading.Event()
+            try:
+                await watch(self.settings, self.checker.readable, self.observe, stop=self._watch_stop)
+            finally:
+                self._check_now.set()  # what was deleted in between is in no watch, and a kind may be refused
 
     async def _work(self) -> None:
         while True:
             key, waited = await self.queue.get()
             self.metrics.queue_seconds.observe(waited)
             try:
-                with self.metrics.reconcile_seconds.time():
+                with self.metrics.reconcile_seconds.time(), self.health.at_work(key, time.monotonic):
                     again = await self.reconciler.reconcile(key)
-            except Exception as error:  # the boundary of this loop: count, back off, go on
+            except Exception as error:  # the boundary of one model: count, back off, go on
                 seconds = self.queue.failed(key)
                 self._count_error("reconcile", error, namespace=key[0], name=key[1], again_in=f"{seconds:.1f}")
                 self.metrics.reconciles.labels("error").inc()
@@ -158,35 +195,41 @@ class Operator:
         await self.lease.run(written)
 
     async def _keep_checking(self) -> None:
-        pause = FIRST_CHECK_SECONDS
+        check_at = time.monotonic() + FIRST_CHECK_SECONDS
         while True:
-            await asyncio.sleep(pause)
-            pause = self.settings.resync_seconds
+            await _wait(self._check_now, min(SERVED_KINDS_SECONDS, max(0.0, check_at - time.monotonic())))
+            hurry = self._check_now.is_set()
+            self._check_now.clear()
             try:
-                await self.check()
+                if hurry or time.monotonic() >= check_at or await self.checker.read_served_kinds():
+                    check_at = time.monotonic() + self.settings.resync_seconds
+                    await self._check()
             except ApiError as error:
                 self._count_error("check", error)
 
-    async def _keep_loads(self) -> None:
+    async def _keep_series(self) -> None:
         """Keeps the models' series fresh between reconciles."""
         while True:
-            await asyncio.sleep(LOAD_SECONDS)
+            await asyncio.sleep(SERIES_SECONDS)
             for key in self.store.model_keys():
-                pods = self.store.pods(key)
-                loads = await self.scraper.read_loads(pods)
-                if (model := self.store.get(MODEL, *key)) is not None:
-                    show_model(self.metrics, key, model, self.store.children(key), loads)
+                self.reconciler.show(key)
 
     def _wake(self, obj: Object) -> None:
+        """NB: labels are anybody's: an object wakes a model that exists, and only a class of the cluster wakes all."""
         owner = owner_of(obj)
-        for key in self.store.model_keys() if owner is None else [owner]:
+        if owner is not None and (obj["kind"] == MODEL or self.store.get(MODEL, *owner) is not None):
+            self.queue.add(owner)
+        elif owner is None and not obj["metadata"].get("namespace"):
+            self._wake_all()
+
+    def _wake_all(self) -> None:
+        for key in self.store.model_keys():
             self.queue.add(key)
 
     def _on_leader(self, leads: bool) -> None:
         if leads:
             self.metrics_api.hurry()
-            for key in self.store.model_keys():
-                self.queue.add(key)
+            self._wake_all()
 
     def _count_error(self, where: str, error: Exception, **about: str) -> None:
         self.metrics.errors.inc()
@@ -194,34 +237,29 @@ class Operator:
         expected = isinstance(error, ApiError)
         logger.error("%s failed %s error=%r", where, details, error, exc_info=None if expected else error)
 
-    async def _close(self, runners: list[web.AppRunner], parts: "list[asyncio.Task[Any]]", stop: asyncio.Event) -> None:
-        failed = [part for part in parts if part.done() and not part.cancelled() and part.exception()]
-        stop.set()
-        for part in parts[1:]:
-            part.cancel()
-        await asyncio.gather(*parts[1:], return_exceptions=True)
-        await self._leave()
-        await asyncio.wait(parts, timeout=5)
+    async def _close(self, ports: list[Port], *, orderly: bool) -> None:
+        self._watch_stop.set()
+        await self.tasks.stop()
+        await self._leave(orderly=orderly)
         await self.metrics_api.close()
-        await self.scraper.close()
-        for runner in runners:
-            await runner.cleanup()
+        for port in ports:
+            await port.close()
         self.client.close()
-        for part in failed:
-            raise part.exception() or RuntimeError("a part ended")
 
-    async def _leave(self) -> None:
-        """Nobody waits for us: neither the next leader nor whoever deletes a namespace while no operator runs."""
+    async def _leave(self, *, orderly: bool) -> None:
+        """Nobody waits for us: neither the next leader nor whoever deletes a namespace while no operator runs.
+
+        NB: an operator that ends by a fault is started again at once, so its metrics API stays registered.
+        """
         try:
-            if self.settings.metrics_api_port and self.lease.is_leader:
+            if orderly and self.settings.metrics_api_port and self.lease.is_leader:
                 await self.metrics_api.leave()
             await self.lease.release()
         except ApiError as error:
             logger.warning("not left in order error=%s", error)
 
 
-async def _serve(app: web.Application, port: int) -> web.AppRunner:
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, None, port).start()
-    return runner
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -6,6 +6,7 @@ NB: a watch that reconnects never says what was deleted meanwhile, so lists are 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pagoda_operator.handlers.slim import slim
 from pagoda_operator.plan.pods import is_made_by
 
 Object = dict[str, Any]
@@ -52,9 +53,8 @@ class Store:
         if old is not None and version_of(old) >= version_of(obj):
             return False
         self._forget(id_)
-        slim = {**obj, "metadata": {k: v for k, v in obj["metadata"].items() if k != "managedFields"}}
-        self._objects[id_] = slim
-        if (owner := owner_of(slim)) is not None:
+        kept = self._objects[id_] = slim(obj)
+        if (owner := owner_of(kept)) is not None:
             self._owned.setdefault(owner, {})[id_] = None
         return True
 

@@ -1,8 +1,14 @@
-"""Kopf watches, we decide. Event handlers only: no finalizer, annotation or daemon is left on a user's object."""
+"""Kopf watches, we decide. Event handlers only: no finalizer, annotation or daemon is left on a user's object.
+
+Kopf has a thread and an event loop of its own: when it ends, and it does when one kind is refused to it, it cancels
+every task of its loop; and where it can it takes the process's signals.
+"""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import kopf
@@ -11,17 +17,28 @@ from pagoda_operator.cluster.kinds import LEASE, WATCHED, Kind
 from pagoda_operator.handlers.store import Object
 from pagoda_operator.settings import Settings
 
+END_SECONDS = 5.0
+PAGE_ITEMS = 100
+
 Observe = Callable[[str, Object], None]
 """Called with the type of the event ("DELETED" or another) and the object."""
 
 
-def build_registry(observe: Observe) -> Any:
+class WatchEnded(Exception):
+    """Nothing is watched any more; the message says why."""
+
+
+def build_registry(kinds: Iterable[Kind], observe: Observe, loop: asyncio.AbstractEventLoop) -> Any:
+    """Handlers that have `observe` called in `loop`, and wait for it: events come no faster than they are taken."""
     registry = kopf.OperatorRegistry()
 
-    async def on_event(event: Any, **_: Any) -> None:
+    async def deliver(event: Any) -> None:
         observe(event["type"] or "", dict(event["object"]))
 
-    for kind in (*WATCHED, LEASE):
+    async def on_event(event: Any, **_: Any) -> None:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(deliver(event), loop))
+
+    for kind in (*kinds, LEASE):
         kopf.on.event(kind.group, kind.version, kind.plural, id=f"see-{kind.plural}", registry=registry)(on_event)
     kopf.on.login(registry=registry, id="login")(_login)
     return registry
@@ -43,6 +60,7 @@ def build_kopf_settings(settings: Settings) -> Any:
     result.watching.server_timeout = 270
     result.watching.client_timeout = 300
     result.watching.connect_timeout = 5
+    result.watching.chunk_size = PAGE_ITEMS
     result.queueing.error_delays = (1, 2, 5, 10)
     for kind in WATCHED:
         if kind.selector:
@@ -55,16 +73,45 @@ def _selector(kind: Kind) -> Any:
     return kopf._cogs.structs.references.Selector(kind.group, kind.version, kind.plural)
 
 
-async def watch(settings: Settings, observe: Observe, *, stop: asyncio.Event) -> None:
+async def watch(settings: Settings, kinds: Iterable[Kind], observe: Observe, *, stop: threading.Event) -> None:
     """Runs until `stop`; raises when Kopf gives up."""
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)  # it would warn that signals are not its
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+    registry = build_registry(kinds, observe, loop)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            asyncio.run(_run_kopf(settings, registry, stop))
+        except BaseException as raised:
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is gone, and with it whoever waits
+            loop.call_soon_threadsafe(_settle, ended, error)
+
+    threading.Thread(target=run, name="watch", daemon=True).start()
+    try:
+        await asyncio.shield(ended)
+    finally:
+        stop.set()
+        await asyncio.wait([ended], timeout=END_SECONDS)
+
+
+def _settle(ended: "asyncio.Future[None]", error: BaseException | None) -> None:
+    if error is None:
+        ended.set_result(None)
+    else:
+        ended.set_exception(WatchEnded(f"Kopf ended: {error!r}"))
+        ended.exception()  # it is looked at, also where nobody waits any more
+
+
+async def _run_kopf(settings: Settings, registry: Any, stop: threading.Event) -> None:
     scope: dict[str, Any] = {"clusterwide": True}
     if settings.watch_namespaces:
         scope = {"namespaces": sorted({*settings.watch_namespaces, settings.namespace})}
     await kopf.operator(
-        registry=build_registry(observe),
-        settings=build_kopf_settings(settings),
-        standalone=True,
-        stop_flag=stop,
-        **scope,
+        registry=registry, settings=build_kopf_settings(settings), standalone=True, stop_flag=stop, **scope
     )
+    if not stop.is_set():
+        raise WatchEnded("Kopf ended by itself")

@@ -36,9 +36,9 @@ def is_made_by(pod: Mapping[str, Any], deployment: str) -> bool:
     """
     meta = pod["metadata"]
     revision = (meta.get("labels") or {}).get("pod-template-hash")
-    owner = next((owner for owner in meta.get("ownerReferences") or () if owner.get("controller")), {})
-    found = (owner.get("apiVersion"), owner.get("kind"), owner.get("name"))
-    return bool(revision) and found == ("apps/v1", "ReplicaSet", f"{deployment}-{revision}")
+    replica_set = ("apps/v1", "ReplicaSet", f"{deployment}-{revision}")
+    owners = (owner for owner in meta.get("ownerReferences") or () if owner.get("controller"))
+    return bool(revision) and any((o.get("apiVersion"), o.get("kind"), o.get("name")) == replica_set for o in owners)
 
 
 def check_fetch(world: World) -> Problem | None:

@@ -19,7 +19,9 @@ def test_a_certificate_is_renewed_at_two_thirds_of_its_life(share: float, due: b
 
 
 @pytest.mark.parametrize("part", ["ca_pem", "certificate_pem", "key_pem"])
-@pytest.mark.parametrize("spoilt", [b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+@pytest.mark.parametrize(
+    "spoilt", [b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+)
 def test_one_that_cannot_be_read_is_renewed(part: str, spoilt: bytes) -> None:
     assert needs_renewal(replace(build_bundle(NAMES, NOW), **{part: spoilt}), NOW)
 

@@ -70,9 +70,7 @@ class Front:
         self.context: ssl.SSLContext | None = build_ssl_context(trust, *paths)
         app = build_metrics_api_app(read_demand, lambda: self.trust, wall=lambda: 0.0)
         clock = asyncio.get_running_loop().time
-        self.port = Port(
-            app, port=0, host="127.0.0.1", tasks=self.tasks, clock=clock, context=lambda: self.context
-        )
+        self.port = Port(app, port=0, host="127.0.0.1", tasks=self.tasks, clock=clock, context=lambda: self.context)
 
     def session(self, client: tuple[str, str] | None) -> aiohttp.ClientSession:
         context = ssl.create_default_context(cadata=self.ca_pem.decode())

@@ -63,3 +63,30 @@ def test_managed_fields_are_not_kept() -> None:
     store = Store()
     store.put(made("Deployment", "tiny", 1))
     assert "managedFields" not in store.children(KEY)[0]["metadata"]
+
+
+def test_of_a_pod_only_what_a_plan_reads_is_kept() -> None:
+    store = Store()
+    pod = made("Pod", "tiny-x", 3, owner="", **{"pagoda.dev/model-deployment": "tiny", "pod-template-hash": "5d4f"})
+    pod["metadata"]["ownerReferences"] = [
+        {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "tiny-5d4f", "controller": True}
+    ]
+    pod["metadata"]["annotations"] = {"large": "x" * 2000, "small": "y"}
+    container = {"name": "server", "image": "i", "resources": {"limits": {"memory": "1Gi"}}}
+    pod["spec"] = {"containers": [{**container, "env": [{"name": "A", "value": "x" * 1000}]}], "volumes": [{}]}
+    pod["status"] = {"podIP": "10.0.0.1"}
+    store.put(pod)
+    (kept,) = store.pods(KEY)
+    assert kept["metadata"]["annotations"] == {"small": "y"} and kept["status"] == {"podIP": "10.0.0.1"}
+    assert kept["spec"] == {"containers": [container]}
+
+
+def test_annotations_of_what_we_write_are_kept_whole_but_for_what_kubectl_remembers() -> None:
+    store = Store()
+    ingress = made("Ingress", "tiny", 1)
+    ingress["metadata"]["annotations"] = {
+        "kubectl.kubernetes.io/last-applied-configuration": "{}",
+        "nginx.ingress.kubernetes.io/long": "x" * 5000,
+    }
+    store.put(ingress)
+    assert set(store.children(KEY)[0]["metadata"]["annotations"]) == {"nginx.ingress.kubernetes.io/long"}
