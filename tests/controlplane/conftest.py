@@ -44,9 +44,9 @@ class ControlPlane:
             if line["userAgent"].startswith("pagoda-operator") and line["objectRef"]["resource"] != "leases"
         ]
 
-    def start_operator(self, name: str) -> "subprocess.Popen[bytes]":
-        flags = ["--metrics-port=18080", "--health-port=18081", f"--metrics-api-port={METRICS_API_PORT}"]
-        kubeconfig = str(self.folder / "pki" / "admin.kubeconfig")
+    def start_operator(self, name: str, *more: str, kubeconfig: str = "") -> "subprocess.Popen[bytes]":
+        flags = ["--metrics-port=18080", "--health-port=18081", f"--metrics-api-port={METRICS_API_PORT}", *more]
+        kubeconfig = kubeconfig or str(self.folder / "pki" / "admin.kubeconfig")
         environ = {
             **os.environ,
             "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'server_image'}",
