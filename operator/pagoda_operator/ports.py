@@ -1,7 +1,7 @@
 """The operator's listening sockets: how many may connect, how long each may say nothing, and that they only read.
 
 Anyone in the cluster may reach them. A connection that asks nothing ends after seconds, and where there are too many
-the one that has asked nothing for longest makes room: the kubelet, Prometheus and the API server still get in.
+one that was silent for longest makes room: the kubelet, Prometheus and the API server still get in.
 """
 
 import asyncio
@@ -141,9 +141,15 @@ class Port:
     def _make_room(self) -> None:
         self._peers = [peer for peer in self._peers if not peer.is_gone()]
         if len(self._peers) >= CONNECTIONS:
-            longest = min(self._peers, key=lambda peer: (peer.has_asked, peer.since))
+            longest = min(self._crowd(), key=lambda peer: peer.since)
             longest.end()
             self._peers.remove(longest)
+
+    def _crowd(self) -> list[_Peer]:
+        """Those that have asked, or those that have not, whichever are more: neither can keep the others out."""
+        asked = [peer for peer in self._peers if peer.has_asked]
+        silent = [peer for peer in self._peers if not peer.has_asked]
+        return max(silent, asked, key=len)
 
     async def _sweep(self) -> None:
         while True:

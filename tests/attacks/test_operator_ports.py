@@ -90,6 +90,20 @@ async def test_who_has_asked_stays_while_silent_ones_make_room(served: Served) -
         silent.close()
 
 
+async def test_those_who_have_asked_cannot_keep_a_new_one_out(served: Served) -> None:
+    held = [await served.connect() for _ in range(CONNECTIONS)]
+    for reader, writer in held:
+        writer.write(QUESTION)
+        assert b"page" in await reader.read(4096)
+    reader, writer = await served.connect()
+    held += [await served.connect() for _ in range(CONNECTIONS // 4)]
+    await settle()
+    writer.write(QUESTION)
+    assert b"page" in await reader.read(4096)
+    for _, other in [*held, (reader, writer)]:
+        other.close()
+
+
 @pytest.mark.parametrize("start", [b"", b"GET /pa", QUESTION[:-2], QUESTION[:-2] + b"X-More: y\r\n"])
 async def test_a_request_that_does_not_become_whole_ends_in_bounded_time(served: Served, start: bytes) -> None:
     reader, writer = await served.connect()

@@ -17,7 +17,7 @@ from pagoda_operator.handlers.health import Health, build_health_app, build_metr
 from pagoda_operator.handlers.observe import build_plan_settings
 from pagoda_operator.handlers.queue import WorkQueue
 from pagoda_operator.handlers.reconcile import Reconciler
-from pagoda_operator.handlers.store import MODEL, Object, Store, owner_of
+from pagoda_operator.handlers.store import MODEL, Object, Store
 from pagoda_operator.handlers.watching import watch
 from pagoda_operator.loads import LoadReader
 from pagoda_operator.metrics import Metrics
@@ -97,9 +97,11 @@ class Operator:
         if obj["kind"] == "Lease":
             self.health.lease_seen_at = time.monotonic()
             return
-        changed = self.store.remove(obj) if event_type == "DELETED" else self.store.put(obj)
-        if changed:
-            self._wake(obj)
+        try:
+            if self.store.remove(obj) if event_type == "DELETED" else self.store.put(obj):
+                self._wake(obj)
+        except Exception as error:  # the boundary of one object
+            self._count_error("observe", error, kind=obj["kind"])
 
     async def read_demand(self, namespace: str, name: str) -> float:
         if self.store.get(MODEL, namespace, name) is None:
@@ -129,7 +131,7 @@ class Operator:
             return Port(app, port=number, tasks=self.tasks, clock=time.monotonic)
 
         return [
-            port(build_metrics_app(self.metrics), self.settings.metrics_port),
+            port(build_metrics_app(self.metrics, time.monotonic), self.settings.metrics_port),
             port(build_health_app(self.health, time.monotonic, self.metrics.errors.inc), self.settings.health_port),
         ]
 
@@ -215,12 +217,8 @@ class Operator:
                 self.reconciler.show(key)
 
     def _wake(self, obj: Object) -> None:
-        """NB: labels are anybody's: an object wakes a model that exists, and only a class of the cluster wakes all."""
-        owner = owner_of(obj)
-        if owner is not None and (obj["kind"] == MODEL or self.store.get(MODEL, *owner) is not None):
-            self.queue.add(owner)
-        elif owner is None and not obj["metadata"].get("namespace"):
-            self._wake_all()
+        for key in self.store.concerned_by(obj):
+            self.queue.add(key)
 
     def _wake_all(self) -> None:
         for key in self.store.model_keys():

@@ -101,6 +101,13 @@ class Store:
     def pods(self, key: Key) -> list[Object]:
         return [child for child in self.children(key) if child["kind"] == "Pod"]
 
+    def concerned_by(self, obj: Object) -> list[Key]:
+        """The models to look at when this object changes. NB: labels are anybody's, and only a class concerns all."""
+        owner = owner_of(obj)
+        if owner is None:
+            return [] if obj["metadata"].get("namespace") else list(self.model_keys())
+        return [owner] if obj["kind"] == MODEL or self.get(MODEL, *owner) is not None else []
+
     def model_keys(self) -> Iterator[Key]:
         return iter([(namespace, name) for kind, namespace, name in self._objects if kind == MODEL])
 

@@ -90,3 +90,15 @@ def test_annotations_of_what_we_write_are_kept_whole_but_for_what_kubectl_rememb
     }
     store.put(ingress)
     assert set(store.children(KEY)[0]["metadata"]["annotations"]) == {"nginx.ingress.kubernetes.io/long"}
+
+
+def test_an_object_of_a_stranger_concerns_no_model_but_the_one_that_it_names() -> None:
+    store = Store()
+    store.put(made("ModelDeployment", "tiny", 1))
+    store.put(made("ModelDeployment", "other", 2))
+    label = "pagoda.dev/model-deployment"
+    assert store.concerned_by(made("Pod", "x", 3, owner="", **{label: "tiny"})) == [KEY]
+    assert store.concerned_by(made("Pod", "x", 3, owner="", **{label: "no-such-model"})) == []
+    assert store.concerned_by(made("Pod", "x", 3, owner="")) == []
+    assert len(store.concerned_by({"kind": "IngressClass", "metadata": {"name": "nginx"}})) == 2
+    assert store.concerned_by(made("ModelDeployment", "deleted", 4)) == [("ns", "deleted")]
