@@ -48,6 +48,7 @@ class MetricsApi:
         self._app = build_metrics_api_app(read_demand, lambda: self._trust, wall=wall, count_error=count_error)
         self._clock, self._tasks = clock, tasks
         self._trust: Trust | None = None
+        self._refusal = ""
         self._bundle: Bundle | None = None
         self._context: ssl.SSLContext | None = None
         self._port: Port | None = None
@@ -57,21 +58,31 @@ class MetricsApi:
         """The next step comes at once: we lead now."""
         self._hurry.set()
 
+    @property
+    def port_number(self) -> int | None:
+        """None until it serves."""
+        return self._port.number if self._port is not None else None
+
     async def run(self) -> None:
         while True:
             self._hurry.clear()
-            try:
-                await self.step()
-                pause = CHECK_SECONDS
-            except ApiError as error:
-                logger.warning("metrics API is waiting error=%s", error)
-                pause = RETRY_SECONDS
-            except TrustError as error:
-                self._trust_nobody(error)
-                pause = RETRY_SECONDS
+            pause = await self.try_step()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause if self._port else RETRY_SECONDS):
+                async with asyncio.timeout(pause):
                     await self._hurry.wait()
+
+    async def try_step(self) -> float:
+        """Gives the seconds until the next step. What the API server cannot tell stays as it was."""
+        try:
+            await self.step()
+        except ApiError as error:
+            logger.warning("metrics API is waiting error=%s", error)
+            return RETRY_SECONDS
+        except TrustError as error:
+            self._trust_nobody(str(error))
+            return RETRY_SECONDS
+        self._refusal = ""
+        return CHECK_SECONDS if self._port is not None else RETRY_SECONDS
 
     async def step(self) -> None:
         """Reads what it must trust and serve; begins to serve; renews. Only the leader writes."""
@@ -125,9 +136,10 @@ class MetricsApi:
             self._port.drop_connections()
         self._trust, self._bundle = trust, bundle
 
-    def _trust_nobody(self, error: TrustError) -> None:
-        if self._trust is not None or self._port is None:
-            logger.error("metrics API refuses everyone error=%s", error)
+    def _trust_nobody(self, why: str) -> None:
+        if why != self._refusal:
+            logger.error("metrics API refuses everyone error=%s", why)
+        self._refusal = why
         self._trust = self._context = None
         if self._port is not None:
             self._port.drop_connections()

@@ -2,28 +2,25 @@
 
 import asyncio
 import gzip
+import socket
 import ssl
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pagoda_guard.tasks import Tasks
 from pagoda_operator.metrics_api.certificates import build_bundle
 from pagoda_operator.metrics_api.server import build_metrics_api_app
 from pagoda_operator.metrics_api.shapes import quantity
 from pagoda_operator.metrics_api.trust import Trust, build_ssl_context
-from pagoda_operator.ports import Port
+from pagoda_operator.ports import CONNECTIONS, Port
 from pagoda_operator.scrape import LoadUnknownError
 
-NOW = datetime.now(UTC)
+from .conftest import NOW, FrontProxy, write
+
 GROUP = "/apis/custom.metrics.k8s.io"
 METRIC = "namespaces/ns/modeldeployments.pagoda.dev"
 
@@ -34,31 +31,6 @@ async def read_demand(namespace: str, name: str) -> float:
     if name == "broken":
         raise RuntimeError("a fault of ours")
     return {("ns", "tiny"): 1234.5678}[(namespace, name)]
-
-
-class FrontProxy:
-    """A CA and the client certificates it signs, as the API server has them."""
-
-    def __init__(self) -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "front-proxy-ca")])
-        ca = self._builder(self.name, self.key).add_extension(
-            x509.BasicConstraints(ca=True, path_length=0), critical=True
-        )
-        self.ca_pem = ca.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-    def sign(self, name: str) -> tuple[bytes, bytes]:
-        key = ec.generate_private_key(ec.SECP256R1())
-        builder = self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key)
-        builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-        pem = builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-        return pem, key.private_bytes(encoding, form, serialization.NoEncryption())
-
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self.name).public_key(key.public_key())
-        builder = builder.serial_number(x509.random_serial_number())
-        return builder.not_valid_before(NOW - timedelta(hours=1)).not_valid_after(NOW + timedelta(hours=1))
 
 
 class Front:
@@ -84,23 +56,6 @@ class Front:
     async def get(self, path: str, client: tuple[str, str] | None, method: str = "GET", **more: Any) -> tuple[int, Any]:
         async with self.session(client) as session, session.request(method, self.url(path), **more) as answer:
             return answer.status, await answer.json()
-
-
-def write(folder: Path, name: str, certificate: bytes, key: bytes) -> tuple[str, str]:
-    paths = folder / f"{name}.crt", folder / f"{name}.key"
-    paths[0].write_bytes(certificate)
-    paths[1].write_bytes(key)
-    return str(paths[0]), str(paths[1])
-
-
-@pytest.fixture
-def proxy_ca() -> FrontProxy:
-    return FrontProxy()
-
-
-@pytest.fixture
-def proxy(proxy_ca: FrontProxy, tmp_path: Path) -> tuple[str, str]:
-    return write(tmp_path, "proxy", *proxy_ca.sign("front-proxy-client"))
 
 
 @pytest.fixture
@@ -171,6 +126,19 @@ async def test_while_nobody_can_be_judged_everybody_is_refused(front: Front, pro
     front.context = None
     with pytest.raises((aiohttp.ClientError, OSError)):
         await front.get(GROUP, proxy)
+
+
+async def test_silent_connections_are_bounded_and_the_front_proxy_still_gets_in(
+    front: Front, proxy: tuple[str, str]
+) -> None:
+    silent = []
+    for _ in range(3 * CONNECTIONS):
+        silent.append(socket.create_connection(("127.0.0.1", front.port.number)))
+        await asyncio.sleep(0)
+        assert front.port.connections <= CONNECTIONS
+    assert (await front.get(GROUP, proxy))[0] == 200
+    for connection in silent:
+        connection.close()
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
