@@ -65,5 +65,5 @@ class Metrics:
             self._remove(gauge, namespace, name)
 
     def _remove(self, gauge: str, namespace: str, name: str) -> None:
-        labels = {"namespace": namespace, "model_deployment": name}
-        self._models[gauge].remove_by_labels(labels)
+        """NB: `remove_by_labels` would walk the series of every model."""
+        self._models[gauge].remove(namespace, name)

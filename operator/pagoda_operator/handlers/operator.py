@@ -214,7 +214,8 @@ class Operator:
         while True:
             await asyncio.sleep(SERIES_SECONDS)
             for key in self.store.model_keys():
-                self.reconciler.show(key)
+                self.reconciler.show(key, self.loads.known(self.store.pods(key)))
+                await asyncio.sleep(0)  # with many models nobody else is to wait for all of them
 
     def _wake(self, obj: Object) -> None:
         for key in self.store.concerned_by(obj):

@@ -61,7 +61,7 @@ class Reconciler:
         )
         found = plan(world, datetime.fromtimestamp(self.wall(), UTC), self.settings)
         if not self.is_leader():
-            self.show(key)
+            self.show(key, loads)
             return found.requeue_seconds
         try:
             taken = await self._apply(model, found)
@@ -70,16 +70,16 @@ class Reconciler:
                 raise
             logger.info("the namespace is being deleted namespace=%s name=%s", *key)
             return None
-        self.show(key)
+        self.show(key, loads)
         if taken != world.taken:
             self._taken[key] = taken
             return 0.0
         return found.requeue_seconds
 
-    def show(self, key: Key) -> None:
+    def show(self, key: Key, loads: Mapping[str, Load]) -> None:
         """Sets the model's series from what is known now, its status as it was written."""
         if (model := self.store.get(MODEL, *key)) is not None:
-            show_model(self.metrics, key, model, self.store.children(key), self.loads.known(self.store.pods(key)))
+            show_model(self.metrics, key, model, self.store.children(key), loads)
 
     async def _apply(self, model: Object, found: Plan) -> tuple[str, ...]:
         """Gives the names that objects of someone else have; those are left alone."""
