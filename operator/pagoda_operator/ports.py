@@ -79,15 +79,18 @@ class Port:
             shutdown_timeout=1.0,
         )  # fmt: skip
         self._tasks, self._clock, self._context = tasks, clock, context
-        self._socket = _listen(host, port)
-        self.number: int = self._socket.getsockname()[1]
+        self._host, self.number = host, port
+        self._socket: socket.socket | None = None
         self._peers: list[_Peer] = []
         self._loops: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
+        """Raises OSError where the port is taken. A `number` of 0 becomes that of a free port."""
+        self._socket = listening = _listen(self._host, self.number)
+        self.number = listening.getsockname()[1]
         await self._runner.setup()
         self._loops = [
-            self._tasks.keep(f"port {self.number}", self._accept),
+            self._tasks.keep(f"port {self.number}", lambda: self._accept(listening)),
             self._tasks.keep(f"port {self.number} sweep", self._sweep),
         ]
 
@@ -104,15 +107,16 @@ class Port:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
         self.drop_connections()
         await self._runner.cleanup()
 
-    async def _accept(self) -> None:
+    async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, _ = await loop.sock_accept(self._socket)
+                connection, _ = await loop.sock_accept(listening)
             except ConnectionAbortedError:
                 continue
             self._make_room()
