@@ -189,9 +189,7 @@ class Operator:
             else:
                 self.queue.done(key, requeue_seconds=again)
                 self.metrics.reconciles.labels("ok").inc()
-            await asyncio.sleep(
-                0
-            )  # NB: with nothing to write a reconcile waits for nothing: the Lease must have its turn
+            await asyncio.sleep(0)  # NB: with nothing to write a reconcile never waits, and the Lease has no turn
 
     async def _keep_lease(self) -> None:
         def written() -> None:
