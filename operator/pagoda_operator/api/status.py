@@ -12,7 +12,7 @@ ConditionStatus = Literal["True", "False", "Unknown"]
 
 class Condition(OpenModel):
     type: str = Field(
-        description="Ready, ModelFetched, PodsReady, Scaling, Ingress or Progressing; Reconciling or Stalled while it is so."
+        description="Ready, ModelFetched, PodsReady, Scaling, Ingress or Progressing; Reconciling or Stalled while so."
     )
     status: ConditionStatus = Field(description="True, False or Unknown.")
     reason: str = Field(default="", description="One word for programs, e.g. Unschedulable.")

@@ -18,6 +18,7 @@ from pagoda_operator.cluster.kinds import Kind, Object
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
+Body = Object | list[Object]
 LONGEST_RETRY_AFTER_SECONDS = 300.0
 
 
@@ -93,7 +94,7 @@ class Client:
         kind: Kind,
         name: str,
         namespace: str,
-        body: Object | list[Object],
+        body: Body,
         *,
         content_type: str,
         subresource: str = "",
@@ -126,7 +127,7 @@ class Client:
         kind: str,
         verb: str,
         query: Mapping[str, str] | None = None,
-        body: Object | list[Object] | None = None,
+        body: Body | None = None,
         content_type: str = "application/json",
     ) -> Object:
         loop = asyncio.get_running_loop()
@@ -137,9 +138,7 @@ class Client:
             raise _read_error(status, text, retry_after)
         return _read_object(text)
 
-    def _call(
-        self, method: str, url: str, body: Object | list[Object] | None, content_type: str
-    ) -> tuple[int, str, str]:
+    def _call(self, method: str, url: str, body: Body | None, content_type: str) -> tuple[int, str, str]:
         """Code, text and Retry-After of the answer."""
         headers = {"Accept": "application/json", "User-Agent": "pagoda-operator"}
         if body is not None:

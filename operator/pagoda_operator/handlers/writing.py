@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from pagoda_operator.build.labels import APPLIED_HASH
 from pagoda_operator.cluster.apply import apply_object, apply_status, delete_object, remove_fields
 from pagoda_operator.cluster.client import ApiError, Client
 from pagoda_operator.cluster.events import apply_event
@@ -23,7 +24,7 @@ from pagoda_operator.plan.plan import Event
 
 _MAY_NOT = re.compile(r"cannot (\w+) resource \"([^\"]+)\"")
 Write = Callable[[], Awaitable[None]]
-DELETE, STATUS = "delete", "status"
+DELETE = "delete"
 
 logger = logging.getLogger(__name__)
 
@@ -62,13 +63,14 @@ class Writer:
         for ref in found.deletions:
             await self._try(outcome, (ref.kind, ref.namespace, ref.name), DELETE, self._delete(outcome, ref))
         for desired in found.objects:
-            wish = str(desired["metadata"]["annotations"])
+            wish = desired["metadata"]["annotations"][APPLIED_HASH]
             await self._try(outcome, id_of(desired), wish, self._apply(outcome, model, desired))
         return outcome
 
     async def write_status(self, model: Object, status: Object) -> Outcome:
         outcome = Outcome()
-        await self._try(outcome, id_of(model), STATUS, self._apply_status(model, status))
+        wish = f"status of {model['metadata'].get('generation')}"
+        await self._try(outcome, id_of(model), wish, self._apply_status(model, status))
         return outcome
 
     async def write_events(self, model: Object, events: tuple[Event, ...]) -> None:

@@ -111,4 +111,4 @@ def _requeue(status: Object) -> float:
 
 def _is_settled(condition: Object) -> bool:
     good = "False" if condition["type"] in ("Progressing", "Reconciling", "Stalled") else "True"
-    return condition["status"] == good or condition["reason"] == "ScaledToZero"
+    return bool(condition["status"] == good or condition["reason"] == "ScaledToZero")
