@@ -5,7 +5,7 @@ Each write carries the version that was planned on: whoever planned on an older 
 
 from collections.abc import Iterable
 
-from pagoda_operator.cluster.client import APPLY, JSON_PATCH, MERGE, Client
+from pagoda_operator.cluster.client import APPLY, JSON_PATCH, MERGE, ApiError, Client
 from pagoda_operator.cluster.kinds import FIELD_MANAGER, MODEL_DEPLOYMENT, Object, kind_named
 from pagoda_operator.plan import ObjectRef
 
@@ -30,14 +30,19 @@ async def remove_fields(client: Client, live: Object, paths: Iterable[tuple[str 
     """Takes out what others added to what is ours as a whole: an apply leaves that alone."""
     meta = live["metadata"]
     unchanged = {"op": "test", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"]}
-    return await client.patch(
-        kind_named(live["apiVersion"], live["kind"]),
-        meta["name"],
-        meta.get("namespace", ""),
-        [unchanged, *({"op": "remove", "path": _pointer(path)} for path in paths)],
-        content_type=JSON_PATCH,
-        fieldManager=FIELD_MANAGER,
-    )
+    try:
+        return await client.patch(
+            kind_named(live["apiVersion"], live["kind"]),
+            meta["name"],
+            meta.get("namespace", ""),
+            [unchanged, *({"op": "remove", "path": _pointer(path)} for path in paths)],
+            content_type=JSON_PATCH,
+            fieldManager=FIELD_MANAGER,
+        )
+    except ApiError as error:
+        if error.status != 422:
+            raise
+        raise ApiError(409, "the object has been modified while it was put right") from error  # the test said so
 
 
 def _pointer(path: Iterable[str | int]) -> str:
