@@ -150,10 +150,9 @@ class Client:
             answer = self._api.rest_client.request(
                 method, host + url, headers=headers, body=payload, _request_timeout=self._timeout_seconds
             )
-            return answer.status, answer.read().decode(), ""
+            return answer.status, answer.read().decode(), str(answer.headers.get("Retry-After", ""))
         except kubernetes_client.ApiException as error:
-            retry_after = (error.headers or {}).get("Retry-After", "")
-            return error.status or 0, str(error.body or error.reason), str(retry_after)
+            return error.status or 0, str(error.body or error.reason), ""
         except Exception as error:  # urllib3 raises many kinds: all of them mean that no answer came
             return 0, repr(error), ""
 
