@@ -15,6 +15,10 @@ from pagoda_operator.api.rules import RULES
 from .conftest import ROOT, ControlPlane
 
 pytestmark = pytest.mark.controlplane
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+IN = {"key": "gpu", "operator": "In", "values": ["h100"]}
+SPREAD = {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"}
+POLICY = {"type": "Pods", "value": 4, "periodSeconds": 60}
 GOOD: list[dict[str, Any]] = [
     {},
     {"replicas": 3},
@@ -38,6 +42,14 @@ GOOD: list[dict[str, Any]] = [
     {"auth": {"apiKeysSecretRef": {"name": "keys"}}},
     {"rollout": {"maxSurge": "25%", "maxUnavailable": 0}},
     {"rollout": {"maxSurge": 0, "maxUnavailable": "50%", "upgradePolicy": "Immediately"}},
+    {"ingress": {"host": "a-1.b.example", "path": "/.well-known/x/"}},
+    {"scheduling": {"nodeSelector": {"example.com/pool": "gpu", "zone": "", "A_b.c": "x.y_z-1"}}},
+    {"scheduling": {"tolerations": [{"operator": "Exists"}, {"key": "a/b", "value": "c", "effect": "NoSchedule"}]}},
+    {"scheduling": {"tolerations": [{"key": "k", "effect": "NoExecute", "tolerationSeconds": 0}]}},
+    {"scheduling": {"topologySpread": [SPREAD, {**SPREAD, "whenUnsatisfiable": "DoNotSchedule", "minDomains": 2}]}},
+    {"scheduling": {"affinity": {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": [IN]}]}}}}},
+    {"scheduling": {"affinity": {"podAntiAffinity": {REQUIRED: [{"topologyKey": "zone", "labelSelector": {}}]}}}},
+    {"autoscaling": {"maxReplicas": 3, "behavior": {"scaleUp": {"policies": [POLICY], "selectPolicy": "Max"}}}},
 ]
 BAD: list[dict[str, Any]] = [
     {"replicas": 1, "autoscaling": {"maxReplicas": 2}},
@@ -81,6 +93,24 @@ BAD: list[dict[str, Any]] = [
     {"rollout": {"maxSurge": "0%", "maxUnavailable": 0}},
     {"unknown": 1},
     {"model": {"uri": "bundled://pagoda-tiny", "url": "x"}},
+    *({"ingress": {"host": host}} for host in ("a..b", "-a.b", "a.b-", "1.2.3.4", "*.a.b", "A.b", "a." + "b" * 64)),
+    *({"ingress": {"host": "a.b", "path": path}} for path in ("//", "/a//b", "/a/../b", "/.", "v1")),
+    {"ingress": {"host": "a.b", "className": "a..b"}},
+    *({"scheduling": {"nodeSelector": labels}} for labels in ({"a b": "c"}, {"a": "b c"}, {"/a": "b"}, {"a/b/c": "d"})),
+    {"scheduling": {"nodeSelector": {"a": "b" * 64}}},
+    {"scheduling": {"tolerations": [{}]}},
+    {"scheduling": {"tolerations": [{"key": "a b"}]}},
+    {"scheduling": {"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]}},
+    {"scheduling": {"tolerations": [{"key": "a", "effect": "NoSchedule", "tolerationSeconds": 3}]}},
+    {"scheduling": {"priorityClassName": "a b"}},
+    {"scheduling": {"topologySpread": [{**SPREAD, "maxSkew": 0}]}},
+    {"scheduling": {"topologySpread": [{"maxSkew": 1, "topologyKey": "zone"}]}},
+    {"scheduling": {"topologySpread": [{**SPREAD, "minDomains": 2}]}},
+    {"scheduling": {"affinity": {"nodeAffinty": {}}}},
+    {"scheduling": {"affinity": {"nodeAffinity": []}}},
+    {"scheduling": {"affinity": {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": []}}}}},
+    {"autoscaling": {"maxReplicas": 3, "behavior": {"scaleUp": {"policies": [{**POLICY, "value": 0}]}}}},
+    {"model": {"uri": "hf://a/b", "tokenSecretRef": {"name": "t", "key": ".."}}},
 ]
 
 
@@ -135,3 +165,28 @@ def test_explain_reads_like_a_manual(control_plane: ControlPlane) -> None:
     text = control_plane.kubectl("explain", "modeldeployments.spec", "--recursive=false")
     assert "only model.uri is needed" in text.lower()
     assert text.count("<no description>") == 0
+
+
+CLAIM = {"size": "10Gi", "storageClassName": "fast", "accessMode": "ReadWriteOnce"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"storageClassName": "slow"}, "storageClassName cannot change"),
+        ({"storageClassName": None}, "storageClassName cannot change"),
+        ({"accessMode": "ReadWriteMany"}, "accessMode cannot change"),
+        ({"size": "9.5Gi"}, "size may only grow"),
+        ({"size": "10240Mi"}, None),
+        ({"size": "11Gi"}, None),
+    ],
+)
+def test_a_claim_keeps_what_cannot_change(control_plane: ControlPlane, changed: dict[str, Any], said: str) -> None:
+    def cached(claim: dict[str, Any]) -> dict[str, Any]:
+        given = {key: value for key, value in claim.items() if value is not None}
+        return resource({"model": {"uri": "hf://a/b", "cache": {"pvc": given}}}, "claims")
+
+    control_plane.apply(cached(CLAIM))
+    refusal = refusal_by_server(control_plane, json.dumps(cached({**CLAIM, **changed})))
+    assert refusal is None if said is None else said in str(refusal)
+    control_plane.kubectl("delete", "mdep", "claims")

@@ -2,7 +2,16 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
 
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
@@ -10,7 +19,7 @@ INT_OR_PERCENT_PATTERN = r"^(100|[0-9]{1,2})%$"
 
 
 class ApiModel(BaseModel):
-    """An object of the spec: extra fields are refused, never ignored."""
+    """An object of the spec: extra fields are refused, unless it is read with `extra="ignore"`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
 
@@ -41,8 +50,40 @@ IntOrPercent = Annotated[
     WithJsonSchema({**_INT_OR_STRING, "pattern": INT_OR_PERCENT_PATTERN, "minimum": 0, "maxLength": 8}),
 ]
 
-OpenObject = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
-"""A Kubernetes object that goes through to the child as it is."""
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_HOST_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_NAME = r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)"
+DNS_NAME_PATTERN = rf"^{_LABEL}([.]{_LABEL})*$"
+HOST_PATTERN = rf"^({_HOST_LABEL}[.])*[a-z]([-a-z0-9]{{0,61}}[a-z0-9])?$"
+LABEL_KEY_PATTERN = rf"^({_LABEL}([.]{_LABEL})*/)?{_NAME}$"
+LABEL_VALUE_PATTERN = rf"^{_NAME}?$"
+LABEL_KEY_LENGTH = 317
+"""253 of the prefix, a slash, 63 of the name."""
 
-DnsName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)]
+DnsName = Annotated[str, Field(pattern=DNS_NAME_PATTERN, min_length=1, max_length=253)]
+HostName = Annotated[str, Field(pattern=HOST_PATTERN, min_length=1, max_length=253)]
+"""A host of an Ingress: no address, no wildcard, labels of at most 63 characters."""
+LabelKey = Annotated[str, Field(pattern=LABEL_KEY_PATTERN, min_length=1, max_length=LABEL_KEY_LENGTH)]
+LabelValue = Annotated[str, Field(pattern=LABEL_VALUE_PATTERN, max_length=63)]
+Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=64)]
 StringMap = Annotated[dict[str, str], Field(max_length=64)]
+
+
+class ShapeOf:
+    """Checks a Kubernetes object that goes through to a child, and leaves it a dict as it was written.
+
+    What it does not know is refused, or left out where the whole resource is read so (`context={"extra": "ignore"}`).
+    """
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        self._model = model
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return AfterValidator(self._check).__get_pydantic_core_schema__(source, handler)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> Any:
+        return handler(self._model.__pydantic_core_schema__)
+
+    def _check(self, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        found = self._model.model_validate(value, extra=(info.context or {}).get("extra"))
+        return found.model_dump(by_alias=True, exclude_unset=True)

@@ -3,11 +3,12 @@
 A rule holds at one object of the spec; where that object is absent the rule holds. Each message tells the fix."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pagoda_operator.api import spec as s
+from pagoda_operator.api.base import LABEL_KEY_PATTERN
 
 MAX_NAME_LENGTH = 40
 _URI = (
@@ -15,6 +16,8 @@ _URI = (
     r"|pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9._/-]*)?"
     r"|bundled://[a-z0-9][a-z0-9.-]*)$"
 )
+ITEMS = "[]"
+"""In a path: each item of the list."""
 _LATER_URI = r"^(s3|gs|https|oci)://"
 
 
@@ -30,6 +33,11 @@ class Rule:
 
 def _later(path: str, cel: str, holds: Callable[[Any], bool], what: str) -> Rule:
     return Rule(tuple(path.split(".")), cel, f"{what} not supported yet", holds)
+
+
+def _transition(path: str, cel: str, message: str) -> Rule:
+    """Only the API server sees what the object was before."""
+    return Rule(tuple(path.split(".")), cel, message, lambda _: True)
 
 
 def _absent(path: str, field: str, attribute: str, what: str) -> Rule:
@@ -132,6 +140,55 @@ RULES: tuple[Rule, ...] = (
         "set cache.pvc (a claim is made) or cache.existingClaim (one of yours), not both: remove one",
         lambda o: o.pvc is None or o.existing_claim is None,
     ),
+    _transition(
+        "spec.model.cache.pvc",
+        "has(self.storageClassName) == has(oldSelf.storageClassName) && "
+        "(!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
+        "cache.pvc.storageClassName cannot change once the claim is made: set it back, or give another ModelDeployment "
+        "the new class and delete this one",
+    ),
+    _transition(
+        "spec.model.cache.pvc",
+        "self.accessMode == oldSelf.accessMode",
+        "cache.pvc.accessMode cannot change once the claim is made: set it back, or give another ModelDeployment the "
+        "new mode and delete this one",
+    ),
+    _transition(
+        "spec.model.cache.pvc",
+        "quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
+        "cache.pvc.size may only grow: set it to what it was, or to more",
+    ),
+    Rule(
+        ("spec", "scheduling", "node_selector"),
+        f"self.all(key, key.matches('{LABEL_KEY_PATTERN}'))",
+        "scheduling.nodeSelector: a key must be a label's, name or domain/name, of letters, digits, '-', '_' and '.'",
+        lambda labels: all(_matches(LABEL_KEY_PATTERN, key) for key in labels),
+    ),
+    Rule(
+        ("spec", "scheduling", "tolerations", ITEMS),
+        "(has(self.key) && self.key != '') || (has(self.operator) && self.operator == 'Exists')",
+        "scheduling.tolerations: without a key the operator must be Exists, which tolerates every taint",
+        lambda toleration: bool(toleration.key) or toleration.operator == "Exists",
+    ),
+    Rule(
+        ("spec", "scheduling", "tolerations", ITEMS),
+        "!(has(self.operator) && self.operator == 'Exists' && has(self.value) && self.value != '')",
+        "scheduling.tolerations: with the operator Exists there is no value: remove value, or set operator Equal",
+        lambda toleration: not (toleration.operator == "Exists" and toleration.value),
+    ),
+    Rule(
+        ("spec", "scheduling", "tolerations", ITEMS),
+        "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+        "scheduling.tolerations: tolerationSeconds is for the effect NoExecute: set that effect, or remove "
+        "tolerationSeconds",
+        lambda toleration: toleration.toleration_seconds is None or toleration.effect == "NoExecute",
+    ),
+    Rule(
+        ("spec", "scheduling", "topology_spread", ITEMS),
+        "!has(self.minDomains) || self.whenUnsatisfiable == 'DoNotSchedule'",
+        "scheduling.topologySpread: minDomains is for whenUnsatisfiable DoNotSchedule: set that, or remove minDomains",
+        lambda spread: "minDomains" not in spread or spread["whenUnsatisfiable"] == "DoNotSchedule",
+    ),
     _later(
         "spec.engine",
         "!has(self.quantization) || self.quantization in ['none', 'fp8']",
@@ -189,9 +246,15 @@ def broken_rules(resource: Any) -> list[str]:
 
 
 def _holds(rule: Rule, resource: Any) -> bool:
-    at = resource
-    for name in rule.path:
-        at = getattr(at, name)
-        if at is None:
-            return True
-    return rule.holds(at)
+    return all(rule.holds(at) for at in _found_at(rule.path, resource))
+
+
+def _found_at(path: tuple[str, ...], at: Any) -> Iterator[Any]:
+    if at is None:
+        return
+    if not path:
+        yield at
+        return
+    step, rest = path[0], path[1:]
+    for below in at if step == ITEMS else (getattr(at, step),):
+        yield from _found_at(rest, below)

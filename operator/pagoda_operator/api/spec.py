@@ -2,11 +2,23 @@
 
 Rules that join fields, and fields that are refused for now, are in `rules.py`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pagoda_operator.api.base import ApiModel, DnsName, IntOrPercent, OpenObject, Quantity, StringMap
+from pagoda_operator.api.base import (
+    LABEL_KEY_PATTERN,
+    ApiModel,
+    DnsName,
+    HostName,
+    IntOrPercent,
+    Labels,
+    LabelValue,
+    Quantity,
+    ShapeOf,
+    StringMap,
+)
+from pagoda_operator.api.shapes import Affinity, ScalingBehavior, TopologySpread
 
 
 class LocalSecret(ApiModel):
@@ -17,7 +29,7 @@ class TokenSecretRef(ApiModel):
     name: DnsName = Field(description="Name of a Secret in the same namespace.")
     key: str = Field(
         default="token",
-        min_length=1,
+        pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$",
         max_length=253,
         description="The key of the Secret that holds the token.",
     )
@@ -144,7 +156,7 @@ class Autoscaling(ApiModel):
     scale_to_zero_after_seconds: Annotated[int, Field(ge=30, le=604_800)] | None = Field(
         default=None, description="Idle time after which the last replica is stopped."
     )
-    behavior: OpenObject | None = Field(
+    behavior: Annotated[dict[str, Any], ShapeOf(ScalingBehavior)] | None = Field(
         default=None,
         description="behavior of the HorizontalPodAutoscaler, as it is. Absent: scale down slowly (300 s).",
     )
@@ -179,13 +191,18 @@ class Gateway(ApiModel):
     namespace: DnsName | None = Field(default=None, description="Namespace of the Gateway.")
 
 
+_SEGMENT = r"\.{0,2}[A-Za-z0-9_~-][A-Za-z0-9._~-]*"
+PATH_PATTERN = rf"^/({_SEGMENT}(/{_SEGMENT})*/?)?$"
+"""Without `//`, `.` and `..` as segments, which an Ingress may not have."""
+
+
 class Ingress(ApiModel):
-    host: DnsName = Field(description="Host name, e.g. llm.example.com.")
+    host: HostName = Field(description="Host name, e.g. llm.example.com.")
     class_name: DnsName | None = Field(
         default=None, description="IngressClass. Absent: the default one, or the only one there is."
     )
     tls_secret_name: DnsName | None = Field(default=None, description="Secret with the certificate of the host.")
-    path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._~/-]*$", max_length=256)] = Field(
+    path: Annotated[str, Field(pattern=PATH_PATTERN, max_length=256)] = Field(
         default="/v1",
         description="Path prefix to route, not rewritten. With / anybody can read /metrics and /load, without a key.",
     )
@@ -224,28 +241,34 @@ class Rollout(ApiModel):
 
 
 class Toleration(ApiModel):
-    key: Annotated[str, Field(max_length=317)] | None = Field(
+    key: Annotated[str, Field(pattern=LABEL_KEY_PATTERN + "|^$", max_length=317)] | None = Field(
         default=None,
         description="Taint key; absent with Exists: all.",
     )
     operator: Literal["Exists", "Equal"] | None = Field(default=None, description="Exists or Equal (default).")
-    value: Annotated[str, Field(max_length=63)] | None = Field(default=None, description="Taint value for Equal.")
+    value: LabelValue | None = Field(default=None, description="Taint value for Equal.")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
         default=None,
         description="Absent: all.",
     )
-    toleration_seconds: int | None = Field(default=None, description="How long NoExecute is tolerated.")
+    toleration_seconds: Annotated[int, Field(ge=-(2**53), le=2**53)] | None = Field(
+        default=None, description="How long NoExecute is tolerated."
+    )
 
 
 class Scheduling(ApiModel):
-    node_selector: StringMap | None = Field(default=None, description="Labels that the node must have.")
+    node_selector: Labels | None = Field(default=None, description="Labels that the node must have.")
     tolerations: Annotated[list[Toleration], Field(max_length=32)] | None = Field(
         default=None, description="Taints of nodes that the pods accept."
     )
-    affinity: OpenObject | None = Field(default=None, description="affinity of the pods, as in a PodSpec.")
+    affinity: Annotated[dict[str, Any], ShapeOf(Affinity)] | None = Field(
+        default=None, description="affinity of the pods, as in a PodSpec."
+    )
     priority_class_name: DnsName | None = Field(default=None, description="PriorityClass of the pods.")
-    topology_spread: Annotated[list[OpenObject], Field(max_length=8)] | None = Field(
-        default=None, description="topologySpreadConstraints of the pods; an absent labelSelector means these pods."
+    topology_spread: Annotated[list[Annotated[dict[str, Any], ShapeOf(TopologySpread)]], Field(max_length=8)] | None = (
+        Field(
+            default=None, description="topologySpreadConstraints of the pods; an absent labelSelector means these pods."
+        )
     )
     runtime_class_name: DnsName | None = Field(default=None, description="RuntimeClass of the pods, e.g. nvidia.")
 

@@ -1,16 +1,19 @@
 """The status of a ModelDeployment. It is rebuilt from the cluster at each reconcile, but for times of transitions."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from pagoda_operator.api.base import OpenModel
 
+Figure = Annotated[float, Field(allow_inf_nan=False)]
 ConditionStatus = Literal["True", "False", "Unknown"]
 
 
 class Condition(OpenModel):
-    type: str = Field(description="Ready, ModelFetched, PodsReady, Scaling, Ingress or Progressing.")
+    type: str = Field(
+        description="Ready, ModelFetched, PodsReady, Scaling, Ingress or Progressing; Reconciling or Stalled while so."
+    )
     status: ConditionStatus = Field(description="True, False or Unknown.")
     reason: str = Field(default="", description="One word for programs, e.g. Unschedulable.")
     message: str = Field(default="", description="What it is about, for people.")
@@ -23,7 +26,7 @@ class Condition(OpenModel):
 
 
 class Capacity(OpenModel):
-    tokens_per_second: float | None = Field(default=None, description="Tokens per second that one replica can do.")
+    tokens_per_second: Figure | None = Field(default=None, description="Tokens per second that one replica can do.")
     source: str | None = Field(default=None, description="measured (at start), observed (under load) or spec.")
     measured_at: str | None = Field(
         default=None, description="When this was measured.", json_schema_extra={"format": "date-time"}
@@ -32,7 +35,7 @@ class Capacity(OpenModel):
 
 
 class Load(OpenModel):
-    tokens_per_second: float | None = Field(default=None, description="Tokens per second that all replicas serve now.")
+    tokens_per_second: Figure | None = Field(default=None, description="Tokens per second that all replicas serve now.")
 
 
 class CostStatus(OpenModel):

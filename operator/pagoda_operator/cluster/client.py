@@ -18,14 +18,22 @@ from pagoda_operator.cluster.kinds import Kind, Object
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 PAGE_ITEMS = 100
+JSON_PATCH = "application/json-patch+json"
+Body = Object | list[Object]
+LONGEST_RETRY_AFTER_SECONDS = 300.0
 
 
 class ApiError(Exception):
     """The API server refused a call (status 0: it did not answer)."""
 
-    def __init__(self, status: int, message: str, *, causes: Collection[str] = ()) -> None:
+    def __init__(
+        self, status: int, message: str, *, causes: Collection[str] = (), retry_after_seconds: float = 0.0
+    ) -> None:
         super().__init__(f"{status}: {message}")
         self.status = status
+        self.message = message
+        self.retry_after_seconds = retry_after_seconds
+        """How long the API server asked to be left alone."""
         self.namespace_ends = "NamespaceTerminating" in causes
         """True when nothing can be made any more because the namespace is being deleted."""
 
@@ -92,7 +100,7 @@ class Client:
         kind: Kind,
         name: str,
         namespace: str,
-        body: Object,
+        body: Body,
         *,
         content_type: str,
         subresource: str = "",
@@ -103,16 +111,19 @@ class Client:
             "PATCH", path, kind=kind.kind, verb="patch", body=body, query=query, content_type=content_type
         )
 
-    async def delete(self, kind: Kind, name: str, namespace: str, *, uid: str = "") -> None:
-        """Deletes that very object: one with the same name and another uid stays."""
+    async def delete(self, kind: Kind, name: str, namespace: str, *, uid: str = "") -> Object | None:
+        """Deletes that very object: one with the same name and another uid stays. Gives what finalizers hold back."""
         body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if uid:
             body["preconditions"] = {"uid": uid}
         try:
-            await self.request("DELETE", kind.path(namespace, name), kind=kind.kind, verb="delete", body=body)
+            left = await self.request("DELETE", kind.path(namespace, name), kind=kind.kind, verb="delete", body=body)
         except ApiError as error:
             if error.status != 404:
                 raise
+            return None
+        held = left.get("kind") == kind.kind and left["metadata"].get("finalizers")
+        return left if held else None
 
     async def request(
         self,
@@ -122,18 +133,19 @@ class Client:
         kind: str,
         verb: str,
         query: Mapping[str, str] | None = None,
-        body: Object | None = None,
+        body: Body | None = None,
         content_type: str = "application/json",
     ) -> Object:
         loop = asyncio.get_running_loop()
         url = path + ("?" + urlencode(query) if query else "")
-        status, text = await loop.run_in_executor(self._pool, self._call, method, url, body, content_type)
+        status, text, retry_after = await loop.run_in_executor(self._pool, self._call, method, url, body, content_type)
         self._count(verb, kind, status)
         if not 200 <= status < 300:
-            raise _read_error(status, text)
-        return json.loads(text)  # type: ignore[no-any-return]
+            raise _read_error(status, text, retry_after)
+        return _read_object(text)
 
-    def _call(self, method: str, url: str, body: Object | None, content_type: str) -> tuple[int, str]:
+    def _call(self, method: str, url: str, body: Body | None, content_type: str) -> tuple[int, str, str]:
+        """Code, text and Retry-After of the answer."""
         headers = {"Accept": "application/json", "User-Agent": "pagoda-operator"}
         if body is not None:
             headers["Content-Type"] = content_type
@@ -144,20 +156,31 @@ class Client:
             answer = self._api.rest_client.request(
                 method, host + url, headers=headers, body=payload, _request_timeout=self._timeout_seconds
             )
-            return answer.status, answer.read().decode()
+            return answer.status, answer.read().decode(), str(answer.headers.get("Retry-After", ""))
         except kubernetes_client.ApiException as error:
-            return error.status or 0, str(error.body or error.reason)
+            return error.status or 0, str(error.body or error.reason), ""
         except Exception as error:  # urllib3 raises many kinds: all of them mean that no answer came
-            return 0, repr(error)
+            return 0, repr(error), ""
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _read_error(status: int, text: str) -> ApiError:
+def _read_object(text: str) -> Object:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(0, f"the answer cannot be read: {error!r:.200}") from None
+    if not isinstance(found, dict):
+        raise ApiError(0, "the answer is no object")
+    return found
+
+
+def _read_error(status: int, text: str, retry_after: str) -> ApiError:
+    seconds = min(float(retry_after), LONGEST_RETRY_AFTER_SECONDS) if retry_after.isdecimal() else 0.0
     try:
         body = json.loads(text)
-        causes = (body.get("details") or {}).get("causes") or ()
-        return ApiError(status, str(body["message"]), causes=[str(cause.get("reason")) for cause in causes])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return ApiError(status, text[:300])
+        causes = [str(cause.get("reason")) for cause in (body.get("details") or {}).get("causes") or ()]
+        return ApiError(status, str(body["message"]), causes=causes, retry_after_seconds=seconds)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ApiError(status, text[:300], retry_after_seconds=seconds)

@@ -1,10 +1,13 @@
 """Reads whole kinds and what the cluster serves. Lists are the truth that the watches are checked against."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from pagoda_operator.cluster.client import ApiError, Client
 from pagoda_operator.cluster.kinds import EVENT, OPTIONAL, Kind, Object, kind_named
 from pagoda_operator.plan.pods import waits_for_node
+
+logger = logging.getLogger(__name__)
 
 
 async def read_all(
@@ -42,5 +45,8 @@ async def read_events(client: Client, pods: Sequence[Object]) -> tuple[Object, .
     for pod in filter(waits_for_node, pods):
         meta = pod["metadata"]
         fields = f"involvedObject.uid={meta['uid']},type=Warning"
-        found += await client.list(EVENT, meta["namespace"], fields=fields)
+        try:
+            found += await client.list(EVENT, meta["namespace"], fields=fields)
+        except ApiError as error:  # the reconcile goes on without the kubelet's words
+            logger.warning("events not read namespace=%s pod=%s error=%s", meta["namespace"], meta["name"], error)
     return tuple(sorted(found, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or "")))

@@ -1,33 +1,28 @@
-"""One reconcile: observe → plan → apply. The plan decides; this only carries it out, and only on the leader.
-
-What is written comes back into the store at once, so that the next reconcile sees it before the watch does.
-"""
+"""One reconcile: observe → plan → apply. The plan decides; `writing` carries it out, and only on the leader."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from pagoda_operator.build.settings import BuildSettings
-from pagoda_operator.cluster.apply import apply_object, apply_status, delete_object
 from pagoda_operator.cluster.client import ApiError, Client
-from pagoda_operator.cluster.events import apply_event
-from pagoda_operator.cluster.read import read_events, read_object
+from pagoda_operator.cluster.read import read_events
 from pagoda_operator.handlers.observe import read_world, sum_loads
 from pagoda_operator.handlers.queue import Key
-from pagoda_operator.handlers.store import MODEL, Id, Object, Store, id_of
+from pagoda_operator.handlers.store import MODEL, Object, Store
+from pagoda_operator.handlers.writing import LostLead, Writer
 from pagoda_operator.loads import LoadReader
 from pagoda_operator.metrics import Metrics
-from pagoda_operator.plan import Plan, needs_apply, plan, project
+from pagoda_operator.plan import Plan, World, plan
 from pagoda_operator.plan.conditions import STALE_LOAD_SECONDS
-from pagoda_operator.plan.ownership import can_adopt
 from pagoda_operator.plan.pods import is_ready
 from pagoda_operator.scrape import Load
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reconciler:
     store: Store
     client: Client
@@ -37,15 +32,17 @@ class Reconciler:
     served_kinds: Callable[[], frozenset[str]]
     is_leader: Callable[[], bool]
     wall: Callable[[], float]
-    _accepted: dict[Id, Object] = field(default_factory=dict)
-    """What the API server made of the objects that were applied last."""
-    _taken: dict[Key, tuple[str, ...]] = field(default_factory=dict)
+    _writer: Writer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._writer = Writer(self.store, self.client, self.metrics, self.is_leader, self.wall)
 
     async def reconcile(self, key: Key) -> float | None:
         """Gives the seconds after which it wants to look again, if it does."""
         model = self.store.get(MODEL, *key)
         if model is None or "deletionTimestamp" in model["metadata"]:
-            self._forget(key)
+            self.metrics.remove_model(*key)
+            self._writer.forget(*key)
             return None
         pods = self.store.pods(key)
         loads = self.loads.known(pods)
@@ -56,67 +53,46 @@ class Reconciler:
             loads=loads,
             kinds=self.served_kinds(),
             events=await read_events(self.client, pods),
-            taken=self._taken.get(key, ()),
             ingress_rules=self.settings.ingress,
         )
-        found = plan(world, datetime.fromtimestamp(self.wall(), UTC), self.settings)
-        if not self.is_leader():
-            self.show(key, loads)
-            return found.requeue_seconds
-        try:
-            taken = await self._apply(model, found)
-        except ApiError as error:
-            if not error.namespace_ends:
-                raise
-            logger.info("the namespace is being deleted namespace=%s name=%s", *key)
-            return None
+        now = datetime.fromtimestamp(self.wall(), UTC)
+        found = plan(world, now, self.settings)
+        again = found.requeue_seconds
+        if self.is_leader():
+            again = await self._carry_out(key, model, world, found, now)
         self.show(key, loads)
-        if taken != world.taken:
-            self._taken[key] = taken
-            return 0.0
-        return found.requeue_seconds
+        return again
 
     def show(self, key: Key, loads: Mapping[str, Load]) -> None:
         """Sets the model's series from what is known now, its status as it was written."""
         if (model := self.store.get(MODEL, *key)) is not None:
             show_model(self.metrics, key, model, self.store.children(key), loads)
 
-    async def _apply(self, model: Object, found: Plan) -> tuple[str, ...]:
-        """Gives the names that objects of someone else have; those are left alone."""
-        taken = [name for desired in found.objects if (name := await self._apply_object(model, desired))]
-        for ref in found.deletions:
-            await delete_object(self.client, ref)
-            logger.info("deleted kind=%s namespace=%s name=%s", ref.kind, ref.namespace, ref.name)
-            self.store.forget(ref.kind, ref.namespace, ref.name, uid=ref.uid)
-        if (written := await apply_status(self.client, model, found.status)) is not None:
-            self.store.put(written)
-        for event in found.events:
-            await apply_event(
-                self.client, model, type_=event.type, reason=event.reason, message=event.message, now=self.wall()
-            )
-        return tuple(taken)
-
-    async def _apply_object(self, model: Object, desired: Object) -> str | None:
-        id_ = id_of(desired)
-        live = self.store.get(*id_)
-        if not needs_apply(desired, live, accepted=self._accepted.get(id_)):
+    async def _carry_out(self, key: Key, model: Object, world: World, found: Plan, now: datetime) -> float | None:
+        try:
+            return await self._write(model, world, found, now)
+        except LostLead:
+            logger.info("another replica may lead: the rest is not written namespace=%s name=%s", *key)
             return None
-        if live is None:  # NB: the watches show only objects with our labels
-            live = await read_object(self.client, desired)
-        meta = model["metadata"]
-        if live is not None and not can_adopt(live, name=meta["name"], uid=meta["uid"]):
-            return f"{desired['kind']} {desired['metadata']['name']}"
-        applied = await apply_object(self.client, desired)
-        self._accepted[id_] = project(desired, applied)
-        self.store.put(applied)
-        logger.info("applied kind=%s namespace=%s name=%s", *id_)
-        return None
+        except ApiError as error:
+            if not error.namespace_ends:
+                raise
+            logger.info("the namespace is being deleted namespace=%s name=%s", *key)
+            return None
 
-    def _forget(self, key: Key) -> None:
-        self.metrics.remove_model(*key)
-        self._taken.pop(key, None)
-        for id_ in [id_ for id_ in self._accepted if self.store.get(*id_) is None]:
-            del self._accepted[id_]
+    async def _write(self, model: Object, world: World, found: Plan, now: datetime) -> float | None:
+        """The status comes last: it says what could not be written."""
+        children = await self._writer.write_children(model, found)
+        if children.taken or children.refusals:
+            told = replace(world, taken=tuple(children.taken), refusals=children.refusals)
+            found = plan(told, now, self.settings)
+        status = await self._writer.write_status(model, found.status)
+        if not status.failures:
+            await self._writer.write_events(model, found.events)
+        if children.has_deleted:
+            return 0.0
+        due = (found.requeue_seconds, self._writer.soonest(children, status))
+        return min((seconds for seconds in due if seconds is not None), default=None)
 
 
 def show_model(

@@ -15,6 +15,7 @@ Id = tuple[str, str, str]
 """Kind, namespace, name."""
 
 MODEL = "ModelDeployment"
+LONGEST_VERSION_DIGITS = 39
 INSTANCE_LABELS = ("pagoda.dev/model-deployment", "app.kubernetes.io/instance")
 
 
@@ -23,8 +24,9 @@ def id_of(obj: Object) -> Id:
 
 
 def version_of(obj: Object) -> int:
-    """Resource versions of one kind can be compared (they are numbers)."""
-    return int(obj["metadata"]["resourceVersion"])
+    """Resource versions of one kind can be compared (they are numbers); one that is none is older than all."""
+    text = str(obj["metadata"].get("resourceVersion", ""))
+    return int(text) if text.isdecimal() and len(text) <= LONGEST_VERSION_DIGITS else -1
 
 
 def owner_of(obj: Object) -> Key | None:

@@ -1,7 +1,20 @@
 """The operator's decisions: a frozen World goes in, a Plan comes out. It reads no clock and no cluster."""
 
-from pagoda_operator.plan.hashing import needs_apply, project
+from pagoda_operator.plan.drift import find_foreign, project
+from pagoda_operator.plan.hashing import needs_apply
 from pagoda_operator.plan.plan import Event, ObjectRef, Plan, plan
-from pagoda_operator.plan.world import Load, World, world_of
+from pagoda_operator.plan.world import Load, Refusal, World, world_of
 
-__all__ = ["Event", "Load", "ObjectRef", "Plan", "World", "needs_apply", "plan", "project", "world_of"]
+__all__ = [
+    "Event",
+    "Load",
+    "ObjectRef",
+    "Plan",
+    "Refusal",
+    "World",
+    "find_foreign",
+    "needs_apply",
+    "plan",
+    "project",
+    "world_of",
+]

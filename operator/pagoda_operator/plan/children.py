@@ -12,9 +12,11 @@ from pagoda_operator.build.prometheusrule import build_prometheusrule
 from pagoda_operator.build.pvc import build_pvc
 from pagoda_operator.build.service import build_service
 from pagoda_operator.build.settings import BuildSettings
+from pagoda_operator.plan.drift import amount_of
 from pagoda_operator.plan.hashing import with_hash
 from pagoda_operator.plan.ingress_class import choose_ingress_class
 from pagoda_operator.plan.ingress_rules import find_ingress_refusal
+from pagoda_operator.plan.ownership import is_controlled_by
 from pagoda_operator.plan.pods import insufficient_resources, unschedulable_message
 from pagoda_operator.plan.revision import keep_template
 from pagoda_operator.plan.world import World
@@ -30,7 +32,7 @@ def plan_children(
         build_service(mdep),
         build_networkpolicy(mdep),
         plan_deployment(world, mdep, settings),
-        build_hpa(mdep, capacity=capacity),
+        plan_hpa(world, mdep, capacity),
         build_pdb(mdep, replicas=replicas_now(world, mdep)),
         _ingress(world, mdep),
         *_monitoring(world, mdep),
@@ -40,7 +42,7 @@ def plan_children(
 
 def plan_deployment(world: World, mdep: ModelDeployment, settings: BuildSettings) -> Object:
     live = world.child("Deployment")
-    replicas = _replicas_to_write(mdep, live)
+    replicas = _replicas_to_write(mdep, live, has_hpa=_live_hpa(world) is not None)
     deployment = build_deployment(mdep, settings, replicas=replicas, no_surge=lacks_surge_capacity(world))
     template, remembered = keep_template(world, mdep, settings)
     deployment["spec"]["template"] = template
@@ -49,6 +51,28 @@ def plan_deployment(world: World, mdep: ModelDeployment, settings: BuildSettings
         annotations[WRITTEN_REPLICAS] = str(replicas)
     deployment["metadata"]["annotations"] = annotations
     return deployment
+
+
+def plan_hpa(world: World, mdep: ModelDeployment, capacity: float | None) -> Object | None:
+    """The live one keeps its target while the capacity of a replica is unknown: a model must not stop scaling."""
+    scaling, live = mdep.spec.autoscaling, _live_hpa(world)
+    if capacity is None and scaling is not None and live is not None:
+        held = _target_of(live)
+        capacity = held / scaling.target_utilization if held else None
+    return build_hpa(mdep, capacity=capacity)
+
+
+def _live_hpa(world: World) -> Object | None:
+    hpa = world.child("HorizontalPodAutoscaler")
+    return hpa if hpa is not None and is_controlled_by(hpa, world.uid) else None
+
+
+def _target_of(hpa: Object) -> float | None:
+    for metric in hpa.get("spec", {}).get("metrics") or ():
+        amount = amount_of((metric.get("object") or {}).get("target", {}).get("averageValue"))
+        if amount:
+            return float(amount)
+    return None
 
 
 def replicas_now(world: World, mdep: ModelDeployment) -> int:
@@ -78,16 +102,17 @@ def _old_pods_remain(deployment: Object) -> bool:
     return int(status.get("replicas", 0)) > int(status.get("updatedReplicas", 0))
 
 
-def _replicas_to_write(mdep: ModelDeployment, live: Object | None) -> int | None:
-    """With autoscaling: once at creation, and kept until the HPA writes another number.
+def _replicas_to_write(mdep: ModelDeployment, live: Object | None, *, has_hpa: bool) -> int | None:
+    """With autoscaling: once at creation and once where there are none, for the HPA leaves 0 alone; what was written is
+    kept until the HPA writes another number. A fixed number waits until the HPA is gone: only one of us writes.
 
     NB: server-side apply sets a field that we owned and leave out back to its default, here to 1 replica."""
-    if mdep.spec.autoscaling is None:
-        return mdep.spec.fixed_replicas
-    if live is None:
+    replicas = (live or {}).get("spec", {}).get("replicas")
+    if mdep.spec.autoscaling is not None and not replicas:
         return mdep.spec.autoscaling.min_replicas
+    if live is None or (mdep.spec.autoscaling is None and not has_hpa):
+        return mdep.spec.fixed_replicas
     written = (live["metadata"].get("annotations") or {}).get(WRITTEN_REPLICAS)
-    replicas = live.get("spec", {}).get("replicas")
     return int(replicas) if replicas is not None and written == str(replicas) else None
 
 

@@ -1,6 +1,6 @@
 """The conditions: each is an ordered chain of named checks, and the first that finds a problem is the reason."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from pagoda_operator.api import ModelDeployment
@@ -64,10 +64,30 @@ def check_ingress_rules(world: World) -> Problem | None:
     return Problem("IngressNotAllowed", refusal) if refusal else None
 
 
+def check_applied(world: World) -> Problem | None:
+    return _refused(world, {refusal.kind for refusal in world.refusals})
+
+
+def check_what_serves(world: World) -> Problem | None:
+    """Without these there is no pod, or no way to it."""
+    return _refused(world, {"Deployment", "PersistentVolumeClaim", "Service", "Ingress"})
+
+
+def check_way_in(world: World) -> Problem | None:
+    return _refused(world, {"Ingress"} if world.child("Service") else {"Ingress", "Service"})
+
+
+def check_pods_applied(world: World) -> Problem | None:
+    return _refused(world, {"Deployment", "PersistentVolumeClaim"})
+
+
+def _refused(world: World, kinds: Collection[str]) -> Problem | None:
+    said = "; ".join(str(refusal) for refusal in world.refusals if refusal.kind in kinds)
+    return Problem("ApplyFailed", said) if said else None
+
+
 def check_starting(world: World) -> Problem | None:
-    ready, wanted = _ready_and_wanted(world)
-    if wanted == 0:
-        return Problem("ScaledToZero", "spec.replicas is 0")
+    ready, wanted = ready_and_wanted(world)
     if ready >= wanted:
         return None
     return Problem("Starting", f"{ready} of {wanted} replicas are ready")
@@ -79,20 +99,38 @@ def check_no_surge(world: World) -> Problem | None:
     return Problem("NoSurgeCapacity", "no GPU is free for one more pod: replicas are replaced one by one, in place")
 
 
+def check_paused(world: World) -> Problem | None:
+    deployment = world.child("Deployment") or {}
+    if not deployment.get("spec", {}).get("paused"):
+        return None
+    name = deployment["metadata"]["name"]
+    return Problem("Paused", f"the Deployment is paused: kubectl rollout resume deployment/{name} lets it go on")
+
+
 def check_rollout(world: World) -> Problem | None:
     deployment = world.child("Deployment") or {}
     status = deployment.get("status", {})
-    wanted = _ready_and_wanted(world)[1]
+    ready, wanted = ready_and_wanted(world)
     if any(c["type"] == "Progressing" and c["status"] == "False" for c in status.get("conditions", [])):
         return Problem("RolloutStuck", "the roll-out made no progress within its deadline")
-    updated = int(status.get("updatedReplicas", 0))
-    old = int(status.get("replicas", 0)) - updated
-    if updated >= wanted and old <= 0:
+    updated = int(status.get("updatedReplicas", 0)) if _is_observed(deployment) else 0
+    old = max(0, int(status.get("replicas", 0)) - updated)
+    if updated >= wanted and not old and ready >= wanted:
         return None
-    return Problem("Progressing", f"{updated} of {wanted} replicas have the new revision, {max(old, 0)} an old one")
+    return Problem(
+        "Progressing", f"{updated} of {wanted} replicas have the new revision, {old} an old one; {ready} are ready"
+    )
+
+
+def _is_observed(deployment: Object) -> bool:
+    """False while the figures are those of the spec before."""
+    generation = deployment.get("metadata", {}).get("generation", 0)
+    return int(deployment.get("status", {}).get("observedGeneration", generation)) >= int(generation)
 
 
 def check_metrics(world: World) -> Problem | None:
+    if (refused := _refused(world, {"HorizontalPodAutoscaler"})) is not None:
+        return refused
     hpa = world.child("HorizontalPodAutoscaler")
     for condition in (hpa or {}).get("status", {}).get("conditions", []):
         if condition["type"] in ("AbleToScale", "ScalingActive") and condition["status"] == "False":
@@ -107,25 +145,56 @@ def check_metrics(world: World) -> Problem | None:
 def compute_conditions(world: World, now: datetime) -> list[Object]:
     chains: dict[str, tuple[Check, ...]] = {"Ready": _ready_chain(world)}
     chains["ModelFetched"] = (check_spec, check_storage_class, check_fetch, _check_fetched)
-    chains["PodsReady"] = (check_spec, check_storage_class, *POD_CHECKS, check_starting)
+    chains["PodsReady"] = (check_spec, check_pods_applied, check_storage_class, *POD_CHECKS, check_starting)
     if world.mdep is not None and world.mdep.spec.autoscaling is not None:
         chains["Scaling"] = (check_metrics,)
     if world.mdep is not None and world.mdep.spec.ingress is not None:
-        chains["Ingress"] = (check_ingress_class, check_ingress_rules)
-    conditions = [_condition(world, now, kind, _first(chain, world)) for kind, chain in chains.items()]
-    progress = _first((check_spec, check_no_surge, check_rollout), world)
-    return [*conditions, _progressing(world, now, progress)]
+        chains["Ingress"] = (*_INGRESS_CHECKS, check_way_in)
+    found = {kind: _first(chain, world) for kind, chain in chains.items()}
+    progress = _first(_PROGRESS_CHECKS, world)
+    conditions = [_condition(world, now, kind, problem) for kind, problem in found.items()]
+    return [*conditions, *_kstatus(world, now, found["Ready"], progress), _progressing(world, now, progress)]
+
+
+_INGRESS_CHECKS: tuple[Check, ...] = (check_ingress_class, check_ingress_rules)
+_PROGRESS_CHECKS: tuple[Check, ...] = (check_spec, check_pods_applied, check_paused, check_no_surge, check_rollout)
 
 
 def _ready_chain(world: World) -> tuple[Check, ...]:
     """One ready pod answers requests, whatever the others do, unless the model now asked for cannot be fetched."""
-    if _ready_and_wanted(world)[0] > 0:
-        return (check_spec, check_names, check_fetch, check_ingress_class, check_ingress_rules)
-    ingress = (check_ingress_class, check_ingress_rules)
-    return (check_spec, check_names, check_storage_class, *POD_CHECKS, *ingress, check_starting)
+    if ready_and_wanted(world)[0] > 0:
+        return (check_spec, check_names, check_fetch, *_INGRESS_CHECKS, check_way_in)
+    first = (check_spec, check_names, check_what_serves, check_storage_class)
+    return (*first, *POD_CHECKS, *_INGRESS_CHECKS, check_applied, check_starting)
+
+
+_STALLED_CHECKS: tuple[Check, ...] = (
+    check_spec,
+    check_names,
+    check_applied,
+    check_storage_class,
+    *_INGRESS_CHECKS,
+    check_rollout,
+    *POD_CHECKS,
+)
+_PASSING = {"Progressing", "Unschedulable", "VolumeNotMounted", "PodNotStarting"}
+"""Reasons that may go by themselves: a node comes, a volume is let go. All others need somebody."""
+
+
+def _kstatus(world: World, now: datetime, ready: Problem | None, progress: Problem | None) -> list[Object]:
+    """What Flux and Argo CD ask for (kstatus): Stalled or Reconciling, there only while it is so."""
+    halted = check_paused(world) if check_rollout(world) else None
+    problems = (halted, *(check(world) for check in _STALLED_CHECKS))
+    stalled = next((p for p in problems if p is not None and p.reason not in _PASSING), None)
+    if stalled is not None:
+        return [_transition(world, now, "Stalled", "True", stalled.reason, stalled.message)]
+    moving = ready or (progress if progress and progress.reason in _MOVING else None)
+    return [_transition(world, now, "Reconciling", "True", moving.reason, moving.message)] if moving else []
 
 
 def _check_fetched(world: World) -> Problem | None:
+    if _is_zero(world):
+        return Problem("ScaledToZero", "nothing is fetched while there are no replicas")
     for pod in world.pods:
         for container in pod.get("status", {}).get("initContainerStatuses", []):
             state = container.get("state", {}).get("terminated")
@@ -136,19 +205,24 @@ def _check_fetched(world: World) -> Problem | None:
     return Problem("Starting", "the model is not fetched yet")
 
 
+_MOVING = ("Progressing", "NoSurgeCapacity")
+
+
 def _progressing(world: World, now: datetime, problem: Problem | None) -> Object:
     """As with a Deployment: True means that a roll-out goes on."""
-    moving = problem is not None and problem.reason in ("Progressing", "NoSurgeCapacity")
+    moving = problem is not None and problem.reason in _MOVING
     reason, message = (problem.reason, problem.message) if problem else ("Complete", "every replica is up to date")
     return _transition(world, now, "Progressing", "True" if moving else "False", reason, message)
 
 
 def _condition(world: World, now: datetime, kind: str, problem: Problem | None) -> Object:
     if problem is None:
-        return _transition(world, now, kind, "True", _GOOD[kind][0], _GOOD[kind][1])
+        good = _ZERO if kind in ("Ready", "PodsReady") and _is_zero(world) else _GOOD[kind]
+        return _transition(world, now, kind, "True", *good)
     return _transition(world, now, kind, "False", problem.reason, problem.message)
 
 
+_ZERO = ("ScaledToZero", "spec.replicas is 0: nothing runs, as asked")
 _GOOD = {
     "Ready": ("Serving", "the model answers requests"),
     "ModelFetched": ("Fetched", "the model's files are there"),
@@ -179,7 +253,11 @@ def _first(chain: Iterable[Check], world: World) -> Problem | None:
     return next((problem for check in chain if (problem := check(world)) is not None), None)
 
 
-def _ready_and_wanted(world: World) -> tuple[int, int]:
+def _is_zero(world: World) -> bool:
+    return world.mdep is not None and ready_and_wanted(world) == (0, 0)
+
+
+def ready_and_wanted(world: World) -> tuple[int, int]:
     ready = sum(is_ready(pod) for pod in world.pods)
     return ready, _wanted(world, world.mdep)
 

@@ -86,15 +86,29 @@ def _ref(child: Object) -> ObjectRef:
 
 
 def _events(world: World, status: Object) -> tuple[Event, ...]:
-    """One event when Ready changes, or the reason why it is not; never again for the same state."""
+    """One event when Ready changes, or the reason why it is not, or why it stalls; never again for the same state."""
+    before = {c.get("type"): (c.get("status"), c.get("reason")) for c in world.before.get("conditions", [])}
+    told: dict[str, Event] = {}
+    for condition in status["conditions"]:
+        state = condition["status"], condition["reason"]
+        if condition["type"] in ("Ready", "Stalled") and before.get(condition["type"]) != state:
+            told.setdefault(condition["reason"], _event(condition))
     ready = status["conditions"][0]
-    before = next((c for c in world.before.get("conditions", []) if c["type"] == "Ready"), None)
-    if before is not None and (before["status"], before["reason"]) == (ready["status"], ready["reason"]):
-        return ()
-    quiet = ready["status"] == "True" or ready["reason"] in ("Starting", "ScaledToZero")
-    return (Event("Normal" if quiet else "Warning", ready["reason"], ready["message"]),)
+    if before.get("Ready") == (ready["status"], ready["reason"]):
+        told.pop(ready["reason"], None)  # it was told when Ready changed
+    return tuple(told.values())
+
+
+def _event(condition: Object) -> Event:
+    reason = condition["reason"]
+    quiet = condition["type"] == "Ready" and (condition["status"] == "True" or reason == "Starting")
+    return Event("Normal" if quiet else "Warning", reason, condition["message"])
 
 
 def _requeue(status: Object) -> float:
-    settled = all(c["status"] == ("False" if c["type"] == "Progressing" else "True") for c in status["conditions"])
-    return SETTLED_SECONDS if settled else MOVING_SECONDS
+    return SETTLED_SECONDS if all(map(_is_settled, status["conditions"])) else MOVING_SECONDS
+
+
+def _is_settled(condition: Object) -> bool:
+    good = "False" if condition["type"] in ("Progressing", "Reconciling", "Stalled") else "True"
+    return bool(condition["status"] == good or condition["reason"] == "ScaledToZero")

@@ -4,6 +4,9 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
+from pagoda_guard.parsing import BadInput, parse_json
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.build.labels import REVISION_INPUTS, Object
 from pagoda_operator.build.pod import build_pod_template
@@ -24,22 +27,56 @@ _POD_FIELDS: Any = {
 }
 
 
+_LATER_FIELDS: Any = {}
+"""Fields with a default that release 0.1.0 did not have."""
+MOST_ANNOTATION_BYTES = 256 * 1024
+
+
+class _Remembered(msgspec.Struct, frozen=True):
+    inputs: str
+    template: dict[str, Any]
+    said: str | None = None
+
+    def keeps(self, said: str, written: str) -> bool:
+        return self.inputs == written if self.said is None else self.said == said
+
+
 def pod_inputs_hash(mdep: ModelDeployment) -> str:
-    """Hash of what the user said about the pods; defaults are left out, for a newer operator may have others."""
-    said = mdep.spec.model_dump(include=_POD_FIELDS, exclude_unset=True, mode="json")
+    """Hash of what the user said about the pods, without what is a default anyway: the API server writes defaults into
+    stored objects, and another release has others."""
+    said = mdep.spec.model_dump(include=_POD_FIELDS, exclude_defaults=True, mode="json")
+    return hash_of({key: value for key, value in said.items() if value})
+
+
+def written_inputs_hash(mdep: ModelDeployment) -> str:
+    """The hash as release 0.1.0 makes it, of all that is written. NB: kept for one release, so that pods survive an
+    upgrade from it and a rollback to it."""
+    said = mdep.spec.model_dump(include=_POD_FIELDS, exclude=_LATER_FIELDS, exclude_unset=True, mode="json")
     return hash_of({key: value for key, value in said.items() if value})
 
 
 def keep_template(world: World, mdep: ModelDeployment, settings: BuildSettings) -> tuple[Object, str]:
     """The pod template, and the annotation that remembers it."""
-    inputs = pod_inputs_hash(mdep)
+    said, written = pod_inputs_hash(mdep), written_inputs_hash(mdep)
     stored = _stored(world.child("Deployment"))
+    fresh = build_pod_template(mdep, settings)
+    kept = stored is not None and stored.keeps(said, written) and _has_containers_of(fresh, stored.template)
     immediately = mdep.spec.rollout.upgrade_policy == "Immediately"
-    if stored and stored.get("inputs") == inputs and not immediately and not fails(world, stored["template"]):
-        template = stored["template"]
-    else:
-        template = build_pod_template(mdep, settings)
-    return template, json.dumps({"inputs": inputs, "template": template}, sort_keys=True, separators=(",", ":"))
+    template = stored.template if stored and kept and not immediately and not fails(world, stored.template) else fresh
+    remembered = {"inputs": written, "said": said, "template": template}
+    return template, json.dumps(remembered, sort_keys=True, separators=(",", ":"))
+
+
+def _has_containers_of(fresh: Object, stored: Object) -> bool:
+    """NB: anybody who may edit Deployments may have written the annotation."""
+    try:
+        return _names(fresh) == _names(stored) and bool(_images(stored["spec"]))
+    except (KeyError, TypeError, AttributeError):
+        return False
+
+
+def _names(template: Object) -> list[list[str]]:
+    return [[str(c["name"]) for c in template["spec"][kind]] for kind in ("initContainers", "containers")]
 
 
 def fails(world: World, template: Object) -> bool:
@@ -52,18 +89,27 @@ def _images(spec: Object) -> list[str]:
     return [str(c.get("image")) for c in (*spec.get("initContainers", ()), *spec["containers"])]
 
 
+_CAPACITY_FIELDS: Any = {"model": {"uri"}, "engine": True, "resources": True}
+
+
 def capacity_key(mdep: ModelDeployment) -> str:
     """What a measured capacity holds for: the model, the engine's settings and the hardware."""
-    spec = mdep.spec.model_dump(include={"model": {"uri"}, "engine": True, "resources": True}, mode="json")
+    spec = mdep.spec.model_dump(include=_CAPACITY_FIELDS, exclude_defaults=True, mode="json")
     return hash_of([spec, mdep.spec.gpus, mdep.spec.scheduling.node_selector])[:12]
 
 
-def _stored(live: Object | None) -> Object | None:
+def written_capacity_key(mdep: ModelDeployment) -> str:
+    """The key as release 0.1.0 makes it, with all defaults. NB: kept for one release."""
+    spec = mdep.spec.model_dump(include=_CAPACITY_FIELDS, exclude=_LATER_FIELDS, mode="json")
+    return hash_of([spec, mdep.spec.gpus, mdep.spec.scheduling.node_selector])[:12]
+
+
+def _stored(live: Object | None) -> _Remembered | None:
+    """None when there is none, or when somebody edited it: the template is built anew."""
     text = ((live or {}).get("metadata", {}).get("annotations") or {}).get(REVISION_INPUTS)
-    if not text:
+    if not isinstance(text, str):
         return None
     try:
-        stored: Object = json.loads(text)
-    except ValueError:
-        return None  # somebody edited it: the template is built anew
-    return stored if isinstance(stored, dict) and isinstance(stored.get("template"), dict) else None
+        return parse_json(text.encode(), _Remembered, limit_bytes=MOST_ANNOTATION_BYTES)
+    except (BadInput, UnicodeEncodeError):
+        return None

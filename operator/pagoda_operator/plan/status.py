@@ -10,7 +10,7 @@ from pagoda_operator.plan.conditions import STALE_LOAD_SECONDS, compute_conditio
 from pagoda_operator.plan.hashing import hash_of
 from pagoda_operator.plan.ingress_rules import find_ingress_refusal
 from pagoda_operator.plan.pods import is_ready
-from pagoda_operator.plan.revision import capacity_key
+from pagoda_operator.plan.revision import capacity_key, written_capacity_key
 from pagoda_operator.plan.world import World
 
 NOISE = 0.05
@@ -45,7 +45,9 @@ def plan_capacity(world: World, mdep: ModelDeployment, now: datetime) -> Object 
     """The capacity of a replica: kept until the key changes or a measurement differs by more than noise."""
     key, load = capacity_key(mdep), world.load
     before: Object | None = world.before.get("capacity")
-    if before is not None and before.get("key") != key:
+    if before is not None and before.get("key") == written_capacity_key(mdep):
+        before = {**before, "key": key}
+    if before is not None and (before.get("key") != key or not before.get("tokensPerSecond")):
         before = None
     if load is None or load.capacity_tokens_per_second is None or load.age_seconds > STALE_LOAD_SECONDS:
         return before

@@ -1,13 +1,14 @@
 """What the operator saw of one ModelDeployment, frozen. Whoever observes fills it in; nobody changes it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
-from pagoda_operator.api import ModelDeployment
+from pagoda_operator.api import ModelDeployment, Status
 from pagoda_operator.build.settings import IngressRules
+from pagoda_operator.plan.ownership import can_adopt
 
 Object = dict[str, Any]
 
@@ -21,6 +22,18 @@ class Load:
     capacity_source: str | None
     ready_pods: int
     age_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A write that the API server did not take, in its own words."""
+
+    kind: str
+    name: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +55,18 @@ class World:
     """Warnings about pods that do not start, oldest first."""
     taken: tuple[str, ...] = ()
     """Names of children that objects of someone else have, as "Kind name"."""
+    refusals: tuple[Refusal, ...] = ()
+    """What of the last plan could not be written."""
+    before: Object = field(default_factory=dict)
+    """The status as it stands; without what is not of its type."""
     ingress_rules: IngressRules = IngressRules()
     """What the chart's values let authors have in an Ingress."""
 
     def child(self, kind: str) -> Object | None:
-        return next((child for child in self.children if child.get("kind") == kind), None)
-
-    @property
-    def before(self) -> Object:
-        """The status as it stands."""
-        status: Object = self.raw.get("status") or {}
-        return status
+        """Ours of that kind. NB: an object with our labels may have been made by anybody."""
+        name = self.raw["metadata"]["name"]
+        ours = (c for c in self.children if c.get("kind") == kind and can_adopt(c, name=name, uid=self.uid))
+        return next(ours, None)
 
     @property
     def uid(self) -> str:
@@ -64,12 +78,30 @@ class World:
 
 
 def world_of(raw: Object, *, children: Iterable[Object] = (), pods: Iterable[Object] = (), **seen: Any) -> World:
-    """Parses the resource; a resource that breaks the rules still makes a World, which says so."""
+    """Parses the resource; a resource that breaks the rules still makes a World, which says so.
+
+    Fields that a newer CRD has, and this program does not know, are left out.
+    """
     try:
-        mdep, error = ModelDeployment.model_validate({**raw, "status": {}}), ""
+        read = {**raw, "status": {}}
+        mdep, error = ModelDeployment.model_validate(read, extra="ignore", context={"extra": "ignore"}), ""
     except ValidationError as invalid:
         mdep, error = None, _first_errors(invalid)
-    return World(raw, mdep, error, tuple(children), tuple(pods), **seen)
+    return World(raw, mdep, error, tuple(children), tuple(pods), before=_read_status(raw.get("status")), **seen)
+
+
+def _read_status(status: Any) -> Object:
+    return {
+        key: good for key in (status if isinstance(status, dict) else ()) for good in _read_figure(key, status[key])
+    }
+
+
+def _read_figure(key: str, value: Any) -> list[Any]:
+    try:
+        found = Status.model_validate({key: value}).model_dump(by_alias=True, exclude_unset=True)
+    except ValidationError:
+        return []
+    return list(found.values())
 
 
 def _first_errors(invalid: ValidationError) -> str:
@@ -77,5 +109,6 @@ def _first_errors(invalid: ValidationError) -> str:
     for error in invalid.errors()[:3]:
         where = ".".join(str(part) for part in error["loc"])
         text = error["msg"].removeprefix("Value error, ")
-        parts.append(f"{where}: {text}" if where else text)
+        given = f" (got {error['input']!r:.100})" if isinstance(error["input"], str | int | float) else ""
+        parts.append(f"{where}: {text}{given}" if where else text)
     return "; ".join(parts)

@@ -1,12 +1,13 @@
 """What the API server adds is no drift; what somebody changed is. What belongs to someone else is not ours."""
 
+import copy
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagoda_operator.plan import needs_apply, project
+from pagoda_operator.plan import find_foreign, needs_apply, project
 from pagoda_operator.plan.hashing import with_hash
 from pagoda_operator.plan.ownership import can_adopt
 
@@ -37,8 +38,9 @@ def test_what_the_api_server_made_of_it_is_no_drift() -> None:
     assert not needs_apply(DESIRED, served(cpu="1000m"))
 
 
-def test_without_a_memory_a_canonical_form_is_applied_once() -> None:
-    assert needs_apply(DESIRED, served())
+def test_the_same_quantity_in_another_form_is_no_drift_even_without_a_memory() -> None:
+    assert not needs_apply(DESIRED, served())
+    assert needs_apply(DESIRED, served(cpu="1001m"))
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,62 @@ def test_without_a_memory_a_canonical_form_is_applied_once() -> None:
 )
 def test_what_somebody_changed_is_drift(changed: dict[str, Any]) -> None:
     assert needs_apply(DESIRED, served(**changed), accepted=project(DESIRED, served()))
+
+
+OWNED = with_hash(
+    {
+        "kind": "Deployment",
+        "metadata": {"name": "m", "labels": {"a": "b"}},
+        "spec": {
+            "selector": {"matchLabels": {"a": "b"}},
+            "template": {
+                "metadata": {"labels": {"a": "b"}},
+                "spec": {
+                    "nodeSelector": {"pool": "gpu"},
+                    "initContainers": [{"name": "gateway", "image": "x"}],
+                    "containers": [{"name": "server", "image": "y", "env": [{"name": "A", "value": "1"}]}],
+                },
+            },
+        },
+    }
+)
+POD = ("spec", "template", "spec")
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "added", "path"),
+    [
+        (("spec", "selector"), "matchExpressions", [], ("spec", "selector", "matchExpressions")),
+        (("spec", "selector", "matchLabels"), "c", "d", ("spec", "selector", "matchLabels", "c")),
+        ((*POD, "nodeSelector"), "zone", "a", (*POD, "nodeSelector", "zone")),
+        ((*POD, "containers", 0, "env"), None, {"name": "B"}, (*POD, "containers", 0, "env", 0)),
+        ((*POD, "containers"), None, {"name": "spy"}, (*POD, "containers", 0)),
+        ((*POD, "initContainers", 0), "env", [{"name": "B"}], (*POD, "initContainers", 0, "env")),
+        ((*POD, "containers", 0), "args", ["x"], (*POD, "containers", 0, "args")),
+    ],
+)
+def test_what_is_added_where_all_is_ours_is_found(
+    place: tuple[str | int, ...], key: str | None, added: Any, path: tuple[str | int, ...]
+) -> None:
+    live = copy.deepcopy(OWNED)
+    at: Any = live
+    for step in place:
+        at = at[step]
+    if key is None:
+        at.insert(0, added)
+    else:
+        at[key] = added
+    assert find_foreign(OWNED, live) == [path]
+    assert needs_apply(OWNED, live, accepted=project(OWNED, live))
+
+
+def test_labels_annotations_and_fields_of_others_are_left_alone() -> None:
+    live = copy.deepcopy(OWNED)
+    live["metadata"]["labels"]["team"] = "a"
+    live["spec"]["template"]["metadata"] |= {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}
+    live["spec"]["template"]["metadata"]["labels"]["team"] = "a"
+    live["spec"]["template"]["spec"] |= {"tolerations": [{"operator": "Exists"}], "dnsPolicy": "ClusterFirst"}
+    assert not needs_apply(OWNED, live)
 
 
 def test_fields_of_others_are_no_drift() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagoda_operator.build.settings import BuildSettings
-from pagoda_operator.plan import Load, World, needs_apply, plan, world_of
+from pagoda_operator.plan import Load, Refusal, World, needs_apply, plan, world_of
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 SETTINGS = BuildSettings("control:1", "server:1")
@@ -175,6 +175,83 @@ def test_the_hpa_waits_for_the_capacity() -> None:
     seen = world_of(raw, load=Load(10.0, 2400.0, "measured", 1, 1.0))
     hpa = next(o for o in plan(seen, NOW, SETTINGS).objects if o["kind"] == "HorizontalPodAutoscaler")
     assert hpa["spec"]["metrics"][0]["object"]["target"]["averageValue"] == "1680"
+
+
+def deployment_of(world: World) -> dict[str, Any]:
+    return next(o for o in plan(world, NOW, SETTINGS).objects if o["kind"] == "Deployment")
+
+
+def condition(world: World, type_: str) -> dict[str, Any]:
+    return next((c for c in plan(world, NOW, SETTINGS).status["conditions"] if c["type"] == type_), {})
+
+
+def test_from_no_replicas_to_autoscaling_the_first_ones_are_written_once() -> None:
+    children = live(plan(world_of(resource(replicas=0)), NOW, SETTINGS).objects)
+    raw = resource(autoscaling={"minReplicas": 2, "maxReplicas": 8, "tokensPerSecond": 100})
+    first = deployment_of(world_of(raw, children=children))
+    assert first["spec"]["replicas"] == 2
+    first["spec"]["replicas"] = 5  # as the HPA writes it
+    assert "replicas" not in deployment_of(world_of(raw, children=live((first,))))["spec"]
+
+
+def test_while_the_capacity_is_unknown_the_hpa_keeps_its_target_and_takes_new_limits() -> None:
+    raw = resource(autoscaling={"maxReplicas": 8})
+    known = plan(world_of(raw, load=Load(10.0, 2400.0, "measured", 1, 1.0)), NOW, SETTINGS)
+    edited = resource(known.status, autoscaling={"maxReplicas": 4}, resources={"memory": "9Gi"})
+    planned = plan(world_of(edited, children=live(known.objects)), NOW, SETTINGS)
+    hpa = next(o for o in planned.objects if o["kind"] == "HorizontalPodAutoscaler")
+    assert hpa["spec"]["metrics"][0]["object"]["target"]["averageValue"] == "1680"
+    assert (hpa["spec"]["maxReplicas"], planned.deletions) == (4, ())
+    assert "capacity" not in planned.status
+
+
+def test_replicas_wait_until_the_hpa_is_gone() -> None:
+    children = live(
+        plan(world_of(resource(autoscaling={"maxReplicas": 8, "tokensPerSecond": 9})), NOW, SETTINGS).objects
+    )
+    next(c for c in children if c["kind"] == "Deployment")["spec"]["replicas"] = 6
+    planned = plan(world_of(resource(replicas=2), children=children), NOW, SETTINGS)
+    assert [ref.kind for ref in planned.deletions] == ["HorizontalPodAutoscaler"]
+    assert "replicas" not in next(o for o in planned.objects if o["kind"] == "Deployment")["spec"]
+
+
+def test_a_roll_out_is_not_complete_without_a_ready_pod() -> None:
+    children = live(plan(world_of(resource()), NOW, SETTINGS).objects)
+    next(c for c in children if c["kind"] == "Deployment")["status"] = {"replicas": 1, "updatedReplicas": 1}
+    assert condition(world_of(resource(), children=children, pods=[pod()]), "Progressing")["status"] == "True"
+    done = condition(world_of(resource(), children=children, pods=[pod(ready=True)]), "Progressing")
+    assert (done["status"], done["reason"]) == ("False", "Complete")
+
+
+def test_figures_of_the_spec_before_complete_no_roll_out() -> None:
+    children = live(plan(world_of(resource()), NOW, SETTINGS).objects)
+    deployment = next(c for c in children if c["kind"] == "Deployment")
+    deployment["metadata"]["generation"] = 2
+    deployment["status"] = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1}
+    seen = world_of(resource(), children=children, pods=[pod(ready=True)])
+    assert condition(seen, "Progressing")["status"] == "True"
+
+
+def test_a_paused_deployment_is_said_with_the_way_out() -> None:
+    children = live(plan(world_of(resource()), NOW, SETTINGS).objects)
+    next(c for c in children if c["kind"] == "Deployment")["spec"]["paused"] = True
+    found = condition(world_of(resource(), children=children), "Progressing")
+    assert (found["status"], found["reason"]) == ("False", "Paused")
+    assert "kubectl rollout resume deployment/m" in found["message"]
+
+
+def test_ready_pods_go_on_serving_while_a_new_revision_is_refused() -> None:
+    refused = (Refusal("Deployment", "m", "422: spec.x: Invalid value"),)
+    seen = world_of(resource(), pods=[pod(ready=True)], refusals=refused)
+    assert (condition(seen, "Ready")["status"], condition(seen, "Stalled")["reason"]) == ("True", "ApplyFailed")
+    assert condition(seen, "Progressing")["message"] == "Deployment m: 422: spec.x: Invalid value"
+    assert [event.reason for event in plan(seen, NOW, SETTINGS).events] == ["Serving", "ApplyFailed"]
+
+
+def test_an_object_with_our_labels_that_is_not_ours_is_not_seen_as_a_child() -> None:
+    decoy = live(plan(world_of(resource()), NOW, SETTINGS).objects)[-1]
+    decoy["metadata"] |= {"name": "decoy", "ownerReferences": [{"uid": "other", "controller": True}]}
+    assert world_of(resource(), children=[decoy]).child(decoy["kind"]) is None
 
 
 @st.composite
