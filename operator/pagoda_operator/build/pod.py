@@ -136,6 +136,7 @@ def _server_command(mdep: ModelDeployment) -> list[str]:
         ("--max-num-seqs", engine.max_num_seqs),
         ("--max-batched-tokens", engine.max_batched_tokens),
         ("--gpu-memory-fraction", engine.gpu_memory_fraction),
+        ("--max-wait-seconds", mdep.spec.queue.max_wait_seconds),
     ):
         command += [flag, str(value)] if value is not None else []
     command += [] if engine.prefix_caching else ["--no-prefix-caching"]
