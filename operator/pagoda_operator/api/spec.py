@@ -172,13 +172,16 @@ class QueuePriority(ApiModel):
 
 class Queue(ApiModel):
     max_queued: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
-        default=256, description="Most requests that wait in a replica; the next gets 429 with Retry-After."
+        default=256,
+        description="Most sequences that wait in a replica's queue: a request has n for each of its prompts. The next "
+        "request gets 429 with Retry-After.",
     )
     max_queued_tokens: Annotated[int, Field(ge=0, le=2_000_000_000)] = Field(
         default=1_000_000, description="Most tokens that wait in a replica; the next request gets 429 with Retry-After."
     )
     max_wait_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
-        default=60, description="Longest wait in the queue; then 503 with Retry-After."
+        default=60,
+        description="Longest wait for a turn, in the queue and in the engine each; then 503 with Retry-After.",
     )
     fairness: Literal["key", "none"] = Field(default="none", description="key: a fair share for each API key.")
     priorities: Annotated[list[QueuePriority], Field(max_length=32)] | None = Field(
