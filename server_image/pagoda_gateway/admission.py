@@ -43,7 +43,7 @@ class Admission:
         """A ticket that runs. Raises Refusal, or Judged in the server's own words."""
         estimate = estimate_request(question.path, question.body)
         weight, exact = estimate.weight, None
-        if not self._gate.queue.can_start(weight) and not self._gate.queue.can_hold(weight):
+        if not self._gate.queue.can_start(question.tenant, weight) and not self._gate.queue.can_hold(weight):
             exact = await self._judge(question)
         try:
             ticket = self._enter(question.tenant, exact or weight)

@@ -41,6 +41,9 @@ class Line:
     def __len__(self) -> int:
         return self._length
 
+    def holds(self, tenant: str) -> bool:
+        return tenant in self._tickets
+
     def held_by(self, tenant: str) -> Weight:
         return self._held.get(tenant, NOTHING)
 

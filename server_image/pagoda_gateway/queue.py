@@ -24,8 +24,15 @@ class QueueFull(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+LARGEST_PART = 4
+"""One request takes at most a quarter of the slots: its other sequences take turns with everyone's in the engine."""
+
+
 class AdmissionQueue:
-    """The slots are the server's rows: a request takes one for each of its sequences, and all when it has more."""
+    """The slots are the server's rows: a request takes one for each of its sequences, up to a part of them.
+
+    A tenant with less than an equal share of the slots need not wait until others leave theirs: the engine takes turns.
+    """
 
     def __init__(self, *, max_queued: int, max_queued_tokens: int, slots: int, clock: Callable[[], float]) -> None:
         self.bounds = Weight(max_queued, max_queued_tokens)
@@ -62,8 +69,11 @@ class AdmissionQueue:
     def slots(self) -> int:
         return self._slots
 
-    def can_start(self, weight: Weight) -> bool:
-        return not self._line and self._has_slots(weight)
+    def can_start(self, tenant: str, weight: Weight) -> bool:
+        """NB: who is below its share passes those who wait, for they are not."""
+        if self._line:
+            return not self._line.holds(tenant) and self._is_below_share(tenant, weight)
+        return self._has_slots(tenant, weight)
 
     def can_hold(self, weight: Weight) -> bool:
         """False for what would not even fit into an empty queue."""
@@ -71,7 +81,7 @@ class AdmissionQueue:
 
     def plan_room(self, tenant: str, weight: Weight) -> list[Ticket]:
         """Whom to let go before this request enters; mostly nobody. Raises QueueFull when that gives no room."""
-        return [] if self.can_start(weight) else self._plan_room(tenant, weight)
+        return [] if self.can_start(tenant, weight) else self._plan_room(tenant, weight)
 
     def plan_growth(self, ticket: Ticket, weight: Weight) -> list[Ticket]:
         """The same for a ticket that waits already and turns out to weigh this. Raises QueueFull."""
@@ -89,7 +99,7 @@ class AdmissionQueue:
 
     def enter(self, tenant: str, weight: Weight) -> Ticket:
         """A running ticket when the slots are free, else a queued one. Raises QueueFull; lets nobody go."""
-        starts = self.can_start(weight)
+        starts = self.can_start(tenant, weight)
         if not starts and (excess := (self._line.total + weight).find_excess(self.bounds)):
             raise self.build_full(REASONS[excess], weight.sequences)
         self.admitted += 1
@@ -108,7 +118,7 @@ class AdmissionQueue:
     def grant(self) -> list[Ticket]:
         """Starts queued tickets, turn by turn, as long as the next one's slots are free."""
         granted = []
-        while (ticket := self._find_next()) is not None and self._has_slots(ticket.weight):
+        while (ticket := self._find_next()) is not None and self._has_slots(ticket.tenant, ticket.weight):
             self._reserved = None
             self._line.take(ticket)
             self._start(ticket)
@@ -144,11 +154,17 @@ class AdmissionQueue:
             self._reserved = self._line.find_next(self._slots_of)
         return self._reserved
 
-    def _has_slots(self, weight: Weight) -> bool:
-        return self.running_sequences + self._slots_for(weight) <= self._slots
+    def _has_slots(self, tenant: str, weight: Weight) -> bool:
+        is_free = self.running_sequences + self._slots_for(weight) <= self._slots
+        return is_free or self._is_below_share(tenant, weight)
+
+    def _is_below_share(self, tenant: str, weight: Weight) -> bool:
+        """True when with this request too it would hold no more than each of the tenants could."""
+        tenants = len(self._slots_of.keys() | {tenant})
+        return self._slots_of[tenant] + self._slots_for(weight) <= self._slots // tenants
 
     def _slots_for(self, weight: Weight) -> int:
-        return max(min(weight.sequences, self._slots), 1)
+        return max(min(weight.sequences, self._slots // LARGEST_PART), 1)
 
     def _start(self, ticket: Ticket) -> None:
         ticket.slots = self._slots_for(ticket.weight)

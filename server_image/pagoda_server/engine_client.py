@@ -80,7 +80,7 @@ class Generation:
 
     def reject(self, rejected: Rejected) -> None:
         self._open.discard(rejected.request_id)
-        self.fail(RequestRejected(rejected.message, rejected.param, getattr(rejected, "reason", "invalid")))
+        self.fail(RequestRejected(rejected.message, rejected.param, rejected.reason))
 
     def fail(self, failure: Exception) -> None:
         """Raised to the reader once it has read what came before."""

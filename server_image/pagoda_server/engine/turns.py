@@ -16,6 +16,10 @@ from pagoda_server.engine.request import Request
 
 T = TypeVar("T")
 
+DISPLACING_PART = 4
+"""Who comes late displaces single sequences of others until it holds a quarter of an equal share, for each of them
+is a stream that halts. The rest it gets as they end; and of a request with more sequences than its own, at once."""
+
 
 def take_turns(members: Iterable[tuple[int, Iterator[T]]]) -> Iterator[T]:
     """The items of members that hold so many rows, fewest first, as they would be admitted: each takes a row more."""
@@ -196,12 +200,16 @@ def choose_for_turn(
 
 def _find_above_share(groups_of: dict[str, dict[str, list[Request]]], newcomer: Request) -> list[Request] | None:
     own = groups_of.get(newcomer.tenant, {})
+    own_rows, own_group = _count_rows(own), len(own.get(newcomer.group, ()))
     others = [groups for tenant, groups in groups_of.items() if tenant != newcomer.tenant]
     heaviest = max(others, key=_count_rows, default={})
-    if _count_rows(heaviest) > _count_rows(own) + 1:
-        return _find_largest(heaviest)
+    if _count_rows(heaviest) > own_rows + 1:
+        largest = _find_largest(heaviest)
+        share = sum(map(_count_rows, groups_of.values())) // (len(others) + 1)
+        if len(largest) > own_group + 1 or own_rows < max(1, share // DISPLACING_PART):
+            return largest
     largest = _find_largest(own) if own else []
-    return largest if len(largest) > len(own.get(newcomer.group, ())) + 1 else None
+    return largest if len(largest) > own_group + 1 else None
 
 
 def _count_rows(groups: dict[str, list[Request]]) -> int:

@@ -101,6 +101,17 @@ class QueueMachine(RuleBasedStateMachine):
         assert total == Weight(self.queue.queued_sequences, self.queue.queued_tokens)
         assert total.find_excess(BOUNDS) is None
 
+    @precondition(lambda self: len({ticket.tenant for ticket in self.in_state(TicketState.RUNNING)}) > 1)
+    @rule(tenant=st.sampled_from(TENANTS))
+    def nobody_below_an_equal_share_waits(self, tenant: str) -> None:
+        self.queue.grant()
+        running = self.in_state(TicketState.RUNNING)
+        own = sum(ticket.slots for ticket in running if ticket.tenant == tenant)
+        share = self.queue.slots // len({tenant, *(ticket.tenant for ticket in running)})
+        waiting = [ticket for ticket in self.in_state(TicketState.QUEUED) if ticket.tenant == tenant]
+        largest = max(self.queue.slots // 4, 1)
+        assert not waiting or own + min(waiting[0].weight.sequences, largest) > share
+
     @invariant()
     def slots_add_up(self) -> None:
         assert self.queue.running_sequences == sum(ticket.slots for ticket in self.in_state(TicketState.RUNNING))
@@ -115,9 +126,9 @@ TestQueueMachine = QueueMachine.TestCase
 def test_no_tenant_waits_for_more_than_a_turn_of_each_other(tenants: list[str], slots: int) -> None:
     queue = AdmissionQueue(max_queued=1000, max_queued_tokens=1000, slots=slots, clock=lambda: 0.0)
     running = [queue.enter("first", Weight(1, 1)) for _ in range(slots)]
-    for tenant in tenants:
-        queue.enter(tenant, Weight(1, 1))
-    left = Counter(tenants)
+    entered = [queue.enter(tenant, Weight(1, 1)) for tenant in tenants]
+    running += [ticket for ticket in entered if ticket.state is TicketState.RUNNING]
+    left = Counter(ticket.tenant for ticket in entered if ticket.state is TicketState.QUEUED)
     since: Counter[str] = Counter()
     while running:
         queue.leave(running.pop(0))

@@ -61,43 +61,46 @@ def test_tenants_take_turns_however_many_requests_one_of_them_has() -> None:
     assert order == ["a", "b", "c", "a", "b", "a", "a", "a", "a"]
 
 
-def test_a_free_slot_goes_to_the_tenant_that_has_the_fewest() -> None:
+def test_a_tenant_who_comes_late_has_its_share_at_once() -> None:
     queue, _ = build_queue(max_queued=100, slots=4)
-    running = [enter(queue, "a") for _ in range(4)]
-    enter(queue, "a")
-    queue.grant()
-    for tenant in ("a", "a", "b", "b", "b"):
-        enter(queue, tenant)
+    for _ in range(6):
+        enter(queue, "a")
+    late = [enter(queue, "b") for _ in range(3)]
+    assert [ticket.state for ticket in late] == [*[TicketState.RUNNING] * 2, TicketState.QUEUED]
+    assert enter(queue, "c").state is TicketState.RUNNING, "a third of four slots is one"
+
+
+def test_who_is_above_its_share_waits_until_all_hold_less_than_there_are_slots() -> None:
+    queue, _ = build_queue(max_queued=100, slots=4)
+    running = [enter(queue, "a") for _ in range(4)] + [enter(queue, "b") for _ in range(2)]
+    enter(queue, "a"), enter(queue, "b")
     order = []
     for ticket in running:
         queue.leave(ticket)
-        order += [granted.tenant for granted in queue.grant()]
-    assert order == ["a", "b", "b", "a"]
+        order.append([granted.tenant for granted in queue.grant()])
+    assert order == [[], [], ["b", "a"], [], [], []], "the free slot, and the share of who has less"
 
 
 def test_a_request_takes_a_slot_for_each_sequence() -> None:
-    queue, _ = build_queue(slots=8)
+    queue, _ = build_queue(slots=40)
     enter(queue, sequences=5)
     assert (queue.running, queue.running_sequences) == (1, 5)
-    assert not queue.can_start(Weight(4, 1)) and queue.can_start(Weight(3, 1))
 
 
-def test_a_request_with_more_sequences_than_slots_runs_alone() -> None:
+def test_a_request_of_many_sequences_leaves_most_slots_to_others() -> None:
     queue, _ = build_queue(slots=8, max_queued=2000)
-    first = enter(queue)
     large = enter(queue, sequences=1024)
-    queue.leave(first)
-    assert queue.grant() == [large] and queue.running_sequences == 8
+    assert (large.state, queue.running_sequences) == (TicketState.RUNNING, 2)
+    assert [enter(queue).state for _ in range(7)] == [*[TicketState.RUNNING] * 6, TicketState.QUEUED]
 
 
 def test_a_large_request_is_not_starved_by_small_ones() -> None:
-    queue, _ = build_queue(slots=4, max_queued=1000)
-    small = [enter(queue, "a") for _ in range(4)]
-    large = enter(queue, "a", sequences=4)
-    queue.grant()
-    for tenant in "bcdefg":
-        enter(queue, tenant)
-    for ticket in small:
+    queue, _ = build_queue(slots=16, max_queued=1000)
+    small = [enter(queue) for _ in range(16)]
+    large = enter(queue, sequences=4)
+    for _ in range(6):
+        enter(queue)
+    for ticket in small[:4]:
         assert large.state is TicketState.QUEUED
         queue.leave(ticket)
         granted = queue.grant()
@@ -177,8 +180,8 @@ def test_a_ticket_that_turns_out_heavier_makes_room_or_is_refused() -> None:
 
 
 def test_retry_after_follows_the_sequences_finished_lately() -> None:
-    queue, clock = build_queue(max_queued=1000, tokens=1000, slots=2)
-    tickets = [enter(queue, sequences=2) for _ in range(15)]
+    queue, clock = build_queue(max_queued=1000, tokens=1000, slots=8)
+    tickets = [enter(queue, sequences=2) for _ in range(18)]
     for ticket in tickets[:5]:
         clock.now += 2
         queue.leave(ticket)
