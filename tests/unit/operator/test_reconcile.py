@@ -23,7 +23,7 @@ MAY_NOT = 'services "m" is forbidden: User "x" cannot patch resource "services" 
 class Silent:
     """No pod answers."""
 
-    async def read_loads(self, pods: object) -> dict[str, Any]:
+    def known(self, pods: object) -> dict[str, Any]:
         return {}
 
 
@@ -33,7 +33,7 @@ class Bench:
         self.reconciler = Reconciler(
             store=self.store,
             client=self.api,
-            scraper=Silent(),  # type: ignore[arg-type]
+            loads=Silent(),  # type: ignore[arg-type]
             metrics=Metrics(),
             settings=BuildSettings("control:1", "server:1"),
             served_kinds=frozenset,
