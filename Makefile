@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROMPT ?= Tell me a short story about a fox.
 RUN_FLAGS := --ask "$(PROMPT)" $(if $(ONCE),--once)
 
-.PHONY: help setup run test check audit format e2e e2e-full cluster-up cluster-down requirements
+.PHONY: help setup run test check audit fuzz format e2e e2e-full cluster-up cluster-down requirements
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
 
@@ -42,6 +42,11 @@ audit: setup  ## known vulnerabilities of what the images are built from (says s
 	@curl -sS -m 10 -o /dev/null $(ADVISORIES) || { echo "== not audited: $(ADVISORIES) cannot be reached"; exit 0; }; \
 	$(BIN)/uv tool run pip-audit==2.10.1 --vulnerability-service osv --strict --disable-pip --require-hashes \
 	  $(patsubst %,-r requirements/%.txt,control server build)
+
+MINUTES ?= 10
+fuzz: setup  ## property tests, again and again with new inputs (MINUTES=10)
+	@end=$$((SECONDS + 60 * $(MINUTES))); while [ $$SECONDS -lt $$end ]; do \
+	  $(BIN)/python -m pytest -q -p no:cacheprovider --hypothesis-seed=$$RANDOM tests/property $(FUZZED) || exit 1; done
 
 format: setup  ## format the code
 	$(BIN)/ruff check --fix .

@@ -30,3 +30,22 @@ def test_an_image_has_a_base_by_digest_packages_by_hash_and_a_bill_of_materials(
     assert installs
     assert all("--require-hashes" in flags or "--no-index" in flags for flags in installs)
     assert "cyclonedx-py environment" in text and "COPY --from=code /code" in text
+
+
+def read_promised_tests() -> list[str]:
+    text = (ROOT / "SECURITY.md").read_text()
+    return re.findall(r"`((?:tests|e2e)/[^`]+)`", text)
+
+
+def test_the_promises_of_security_are_held_by_tests() -> None:
+    rows = [line for line in (ROOT / "SECURITY.md").read_text().splitlines() if line.startswith("| ")][1:]
+    held = [row for row in rows if "`tests/" in row or "`e2e/" in row]
+    assert len(held) >= len(rows) - 2, "all but what the way it is built holds"
+    assert len(read_promised_tests()) >= len(held)
+
+
+@pytest.mark.parametrize("named", read_promised_tests())
+def test_a_test_that_security_names_is_there(named: str) -> None:
+    path, _, name = named.partition("::")
+    text = (ROOT / path).read_text()
+    assert re.search(rf"^(async )?def {name or 'test_'}", text, re.MULTILINE)
