@@ -44,9 +44,10 @@ audit: setup  ## known vulnerabilities of what the images are built from (says s
 	  $(patsubst %,-r requirements/%.txt,control server build)
 
 MINUTES ?= 10
+FUZZED   = $$(grep -rlE '@given|RuleBasedStateMachine' tests)
 fuzz: setup  ## property tests, again and again with new inputs (MINUTES=10)
 	@end=$$((SECONDS + 60 * $(MINUTES))); while [ $$SECONDS -lt $$end ]; do \
-	  $(BIN)/python -m pytest -q -p no:cacheprovider --hypothesis-seed=$$RANDOM tests/property $(FUZZED) || exit 1; done
+	  $(BIN)/python -m pytest -q -p no:cacheprovider --hypothesis-seed=$$RANDOM $(FUZZED) || exit 1; done
 
 format: setup  ## format the code
 	$(BIN)/ruff check --fix .
