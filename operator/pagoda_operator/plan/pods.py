@@ -61,7 +61,7 @@ def check_image_pull(world: World) -> Problem | None:
 
 
 def check_scheduling(world: World) -> Problem | None:
-    for pod in world.pods:
+    for pod in sorted(world.pods, key=_name):  # the same words after a restart
         message = unschedulable_message(pod)
         if message is not None:
             return Problem("Unschedulable", _explain_unschedulable(pod, message))
