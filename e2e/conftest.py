@@ -124,7 +124,7 @@ class Namespace:
         """Until nginx hands requests for this host on."""
         look = ("curl", "-s", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Host: {host}")
         url = f"{self.cluster.ingress_url}/v1/models"
-        wait_for(lambda: self.cluster.run(*look, url) == "200", 30, "nginx has taken the Ingress up")
+        wait_for(lambda: self.cluster.run(*look, url) == "200", 90, "nginx has taken the Ingress up")
 
     @contextmanager
     def streaming(self, name: str, host: str, *, streams: int, seconds: int) -> Iterator["Load"]:
