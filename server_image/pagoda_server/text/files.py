@@ -44,7 +44,7 @@ class TokenizerFiles:
 
 
 def read_files(folder: Path) -> TokenizerFiles:
-    """Raises ValueError for a file that is not what it should be, OSError where there is none."""
+    """Raises ValueError for a file that is missing or not what it should be."""
     config = _read_config(folder / CONFIG_FILE)
     template = _read_template(folder / TEMPLATE_FILE, config)
     return TokenizerFiles(_read_raw(folder / TOKENIZER_FILE), template, _find_special_tokens(config))
@@ -65,13 +65,15 @@ def _read_raw(path: Path) -> RawTokenizer:
 
 
 def _read_text(path: Path, limit_bytes: int) -> str:
-    size = path.stat().st_size
-    if size > limit_bytes:
-        raise ValueError(f"{path.name} has {size} bytes; at most {limit_bytes} are read")
     try:
+        size = path.stat().st_size
+        if size > limit_bytes:
+            raise ValueError(f"{path.name} has {size} bytes; at most {limit_bytes} are read")
         return path.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path.name} is not UTF-8 at byte {error.start}") from error
+    except OSError as error:
+        raise ValueError(f"{path.name} cannot be read: {error.strerror}; fetch the model again") from error
 
 
 def _read_config(path: Path) -> _Config:

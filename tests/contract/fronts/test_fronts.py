@@ -187,7 +187,7 @@ async def test_a_front_that_cannot_start_ends_the_server(tmp_path: Path) -> None
     async with asyncio.timeout(LIMIT_SECONDS):
         assert await process.wait() == 1
     last_line = (tmp_path / "log").read_text().splitlines()[-1]
-    assert re.fullmatch(r"front \d ended with exit code 1: Exception: No such file .*", last_line)
+    assert re.fullmatch(r"front \d ended with exit code 2: .*tokenizer\.json cannot be read: No such .*", last_line)
 
 
 async def test_the_engines_end_is_the_servers(server: Running) -> None:
