@@ -85,11 +85,32 @@ async def send_gzip(target: Target) -> None:
     await repeat(4, lambda _: post(target, head, body))
 
 
+def build_long_stream(target: Target) -> bytes:
+    """A body whose answer is long, and large for its log-probabilities."""
+    fields: dict[str, Any] = {"model": target.model, "prompt": "x", "max_tokens": 8000, "ignore_eos": True}
+    return json.dumps(fields | {"stream": True, "logprobs": 5}).encode()
+
+
 async def stop_reading(target: Target) -> None:
     """16 streams of long answers whose clients never read."""
-    fields: dict[str, Any] = {"model": target.model, "prompt": "x", "max_tokens": 8000, "ignore_eos": True}
-    body = json.dumps(fields | {"stream": True, "logprobs": 5}).encode()
+    body = build_long_stream(target)
     await repeat(16, lambda _: post(target, build_head(target, len(body)), body, read=False, hold_seconds=600))
+
+
+async def read_all(target: Target) -> None:
+    """No attack: the same streams, read. What not reading costs beyond what such answers cost is the difference."""
+    body = build_long_stream(target)
+
+    async def ask(_: int) -> None:
+        reader, writer = await asyncio.open_connection(target.host, target.port)
+        try:
+            writer.write(build_head(target, len(body), "Connection: close") + body)
+            while await reader.read(65536):
+                pass
+        finally:
+            writer.transport.abort()
+
+    await repeat(16, ask)
 
 
 async def stay_silent(target: Target) -> None:
@@ -118,6 +139,7 @@ ATTACKS: dict[str, Callable[[Target], Awaitable[None]]] = {
     "unfinished-bodies": withhold_last_bytes,
     "huge-chats": send_huge_chats,
     "gzip": send_gzip,
+    "long-streams": read_all,
     "not-reading": stop_reading,
     "silent-connections": stay_silent,
 }

@@ -19,6 +19,8 @@ from pagoda_server.wire import FinishReason
 
 STEPS_A_TURN = 4
 """Requests give way to others at most once in so many times the steps that it takes to compute them anew."""
+STEPS_OF_TURNOVER = 16
+"""After so many steps in which nobody could start: while places come free by themselves turns are taken by those."""
 MOST_PASSED = 512
 """Waiting requests that are looked at while a long prompt is under way, for one that is none."""
 
@@ -185,6 +187,7 @@ class Scheduler:
             has_long |= self._is_long(request)
             chunks.append(_build_chunk(request, num_tokens))
             budget -= num_tokens
+            self._steps_until_turn = max(self._steps_until_turn, STEPS_OF_TURNOVER)
         if has_long and budget:
             self._extend_long_prompt(chunks, budget)
 
