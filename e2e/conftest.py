@@ -63,6 +63,24 @@ class Cluster:
     def helm(self, *args: str, timeout: float = 180) -> str:
         return self.run("helm", *args, timeout=timeout)
 
+    def install(self, chart: str, control_image: str, *values: str) -> str:
+        """Installs the chart or upgrades to it; gives what kubectl says of the operator's roll-out."""
+        control, server = (image.rpartition(":") for image in (control_image, self.server_image))
+        images = (
+            f"image.control.repository={control[0]},image.control.tag={control[2]}",
+            f"image.server.repository={server[0]},image.server.tag={server[2]}",
+        )
+        sets = [argument for value in (*images, *values) for argument in ("--set", value)]
+        self.helm("upgrade", "--install", "pagoda", chart, "--namespace", SYSTEM, "--create-namespace", *sets)
+        return self.wait_operator()
+
+    def install_this(self) -> str:
+        """The chart and the images of this tree."""
+        return self.install(CHART, self.control_image, "ingress.allowedHosts={example.com}")
+
+    def wait_operator(self) -> str:
+        return self.kubectl("-n", SYSTEM, "rollout", "status", "deployment/pagoda", "--timeout=60s", check=False)
+
     def items(self, kinds: str, namespace: str, *args: str) -> list[Object]:
         found: list[Object] = json.loads(self.kubectl("-n", namespace, "get", kinds, "-o", "json", *args))["items"]
         return found
@@ -183,14 +201,7 @@ def cluster(pytestconfig: pytest.Config) -> Cluster:
 @pytest.fixture(scope="session")
 def pagoda(cluster: Cluster) -> Cluster:
     """The cluster with our chart installed, or upgraded to these images."""
-    control, server = (image.rpartition(":") for image in (cluster.control_image, cluster.server_image))
-    cluster.helm(
-        *("upgrade", "--install", "pagoda", CHART, "--namespace", SYSTEM, "--create-namespace"),
-        *("--set", f"image.control.repository={control[0]},image.control.tag={control[2]}"),
-        *("--set", f"image.server.repository={server[0]},image.server.tag={server[2]}"),
-        *("--set", "ingress.allowedHosts={example.com}"),
-    )
-    said = cluster.kubectl("-n", SYSTEM, "rollout", "status", "deployment/pagoda", "--timeout=60s", check=False)
+    said = cluster.install_this()
     if "successfully rolled out" not in said:
         pytest.exit(f"the operator does not start: {said}\n{_tell(cluster, SYSTEM)}", returncode=1)
     return cluster
@@ -235,17 +246,35 @@ def namespace(make_namespace: Callable[[], Namespace]) -> Namespace:
     return make_namespace()
 
 
+@dataclass(frozen=True, slots=True)
+class OperatorLog:
+    """The errors in the operator's log since a moment."""
+
+    cluster: Cluster
+    since: str
+    errors: list[str]
+
+    def keep(self) -> None:
+        """Notes what is there now: the log of a pod goes with the pod."""
+        self.errors.extend(line for line in _read_errors(self.cluster, self.since) if line not in self.errors)
+
+
+@pytest.fixture
+def operator_log(pagoda: Cluster) -> OperatorLog:
+    return OperatorLog(pagoda, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), [])
+
+
 @pytest.fixture(autouse=True)
 def operator_log_has_no_error(request: pytest.FixtureRequest) -> Iterator[None]:
     """A story fails on an error in the operator's log, unless it is marked `expects_errors(pattern)`."""
     if "pagoda" not in request.fixturenames:
         yield
         return
-    cluster: Cluster = request.getfixturevalue("pagoda")
-    since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    log: OperatorLog = request.getfixturevalue("operator_log")
     yield
+    log.keep()
     marks = [str(mark.args[0]) for mark in request.node.iter_markers("expects_errors")]
-    errors = [line for line in _read_errors(cluster, since) if not any(re.search(mark, line) for mark in marks)]
+    errors = [line for line in log.errors if not any(re.search(mark, line) for mark in marks)]
     if errors:
         pytest.fail("unexpected errors in the operator's log:\n" + "\n".join(errors[:20]))
 

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # images.sh: build the two images from our Dockerfiles and push them to the e2e cluster's registry (the cluster must be up);
 # their names are written to run/images.json.
+# images.sh TREE NAME: only the control image, of another tree and in the repository NAME; the image's name is printed.
 # The dependency layers are built again only when requirements/*.txt or the Dockerfiles change: the first build takes about five minutes (torch).
 # The machine's own pip settings and certificates are mounted while building; they do not end up in an image.
 set -euo pipefail
+shopt -s inherit_errexit
 here=$(cd "$(dirname "$0")" && pwd); . "$here/build-env.sh"
 root=$(cd "$here/../.." && pwd) R=${R:-$CLUSTER_HOME/run}
 T=$(mktemp -d); trap 'rm -rf "$T"' EXIT
@@ -33,14 +35,14 @@ mount_settings() { # network settings of this machine, for the time of the build
   mounts+=(--volume "$T/pip.conf:/etc/pip.conf:ro" --volume "$T/uv.toml:/etc/uv/uv.toml:ro" --volume "$(uv cache dir 2>/dev/null || echo "$CLUSTER_HOME/uv"):/root/.cache/uv")
 }
 
-build_and_push() { # KIND NAME: the tag is the image's own id, so that no node keeps a stale one
-  local kind=$1 repository=192.0.2.1:5000/$2 image
-  say "$2: building"
+build_and_push() { # TREE KIND NAME: prints the image; its tag is the image's own id, so that no node keeps a stale one
+  local tree=$1 kind=$2 name=$3 image
+  say "$name: building"
   buildah bud --quiet --layers --pull-never --isolation chroot --network host "${mounts[@]}" --build-arg BASE=localhost/e2e-base:bookworm --build-arg COMPILER= \
-    --ignorefile "$T/ignore" --iidfile "$T/id" -f "$root/server_image/Dockerfile.$kind" "$root" >/dev/null
-  image=$repository:$(sed 's/^sha256://' "$T/id" | cut -c1-12)
+    --ignorefile "$T/ignore" --iidfile "$T/id" -f "$tree/server_image/Dockerfile.$kind" "$tree" >/dev/null
+  image=192.0.2.1:5000/$name:$(sed 's/^sha256://' "$T/id" | cut -c1-12)
   if "$here/in" curl -fsS --noproxy '*' -o /dev/null -H 'Accept: application/vnd.oci.image.manifest.v1+json' \
-    "http://192.0.2.1:5000/v2/$2/manifests/${image##*:}" 2>/dev/null; then
+    "http://192.0.2.1:5000/v2/$name/manifests/${image##*:}" 2>/dev/null; then
     say "$image: in the registry already"
   else
     say "$image: pushing"
@@ -48,13 +50,14 @@ build_and_push() { # KIND NAME: the tag is the image's own id, so that no node k
     "$here/in" env TMPDIR="$T" "${BUILDAH[@]}" push --quiet --tls-verify=false "$(cat "$T/id")" "docker://$image" >/dev/null
     say "$image: pushed"
   fi
-  printf '"%s": "%s"' "$kind" "$image" > "$T/$kind.json"
+  echo "$image"
 }
 
 mkdir -p "$CLUSTER_HOME/buildah"
 buildah inspect --type image localhost/e2e-base:bookworm >/dev/null 2>&1 || build_base
 printf '%s\n' .git .venv '**/__pycache__' '**/*.egg-info' > "$T/ignore"
 mount_settings
-build_and_push control pagoda
-build_and_push server pagoda-server
-printf '{%s, %s}\n' "$(cat "$T/control.json")" "$(cat "$T/server.json")" > "$R/images.json"
+if [ $# = 2 ]; then build_and_push "$1" control "$2"; exit; fi
+control=$(build_and_push "$root" control pagoda)
+server=$(build_and_push "$root" server pagoda-server)
+printf '{"control": "%s", "server": "%s"}\n' "$control" "$server" > "$R/images.json"

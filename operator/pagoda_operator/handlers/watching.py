@@ -75,8 +75,7 @@ def _selector(kind: Kind) -> Any:
 
 async def watch(settings: Settings, kinds: Iterable[Kind], observe: Observe, *, stop: threading.Event) -> None:
     """Runs until `stop`; raises when Kopf gives up."""
-    logging.getLogger("kopf").setLevel(logging.WARNING)
-    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)  # it would warn that signals are not its
+    _set_up_kopf_log()
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
     registry = build_registry(kinds, observe, loop)
@@ -96,6 +95,20 @@ async def watch(settings: Settings, kinds: Iterable[Kind], observe: Observe, *, 
     finally:
         stop.set()
         await asyncio.wait([ended], timeout=END_SECONDS)
+
+
+def _set_up_kopf_log() -> None:
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)  # it would warn that signals are not its
+    for name in ("kopf._cogs.clients.watching", "kopf._core.reactor.observation"):
+        logging.getLogger(name).addFilter(_warn_of_retries)
+
+
+def _warn_of_retries(record: logging.LogRecord) -> bool:
+    """Lowers what Kopf calls an error though it tries again, as after each change of the CRD; the last try stays one."""
+    if record.levelno == logging.ERROR and "failed; will retry: " in record.getMessage():
+        record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
+    return True
 
 
 def _settle(ended: "asyncio.Future[None]", error: BaseException | None) -> None:
