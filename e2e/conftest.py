@@ -254,9 +254,13 @@ class OperatorLog:
     since: str
     errors: list[str]
 
-    def keep(self) -> None:
-        """Notes what is there now: the log of a pod goes with the pod."""
-        self.errors.extend(line for line in _read_errors(self.cluster, self.since) if line not in self.errors)
+    @property
+    def command(self) -> tuple[str, ...]:
+        where = ("-n", SYSTEM, "-l", "app.kubernetes.io/name=pagoda")
+        return ("logs", *where, "--tail=-1", f"--since-time={self.since}")
+
+    def note(self, log: str) -> None:
+        self.errors.extend(re.findall(r"^.*level=(?:ERROR|CRITICAL).*$|^Traceback.*$", log, re.MULTILINE))
 
 
 @pytest.fixture
@@ -272,18 +276,11 @@ def operator_log_has_no_error(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     log: OperatorLog = request.getfixturevalue("operator_log")
     yield
-    log.keep()
+    log.note(log.cluster.kubectl(*log.command, check=False))
     marks = [str(mark.args[0]) for mark in request.node.iter_markers("expects_errors")]
     errors = [line for line in log.errors if not any(re.search(mark, line) for mark in marks)]
     if errors:
         pytest.fail("unexpected errors in the operator's log:\n" + "\n".join(errors[:20]))
-
-
-def _read_errors(cluster: Cluster, since: str) -> list[str]:
-    logs = ("-n", SYSTEM, "logs", "-l", "app.kubernetes.io/name=pagoda", "--tail=-1", f"--since-time={since}")
-    return re.findall(
-        r"^.*level=(?:ERROR|CRITICAL).*$|^Traceback.*$", cluster.kubectl(*logs, check=False), re.MULTILINE
-    )
 
 
 @pytest.hookimpl(wrapper=True)

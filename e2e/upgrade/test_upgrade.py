@@ -8,7 +8,9 @@ import json
 import os
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,21 +69,36 @@ class Releases:
     last_image: str
 
     def install_last(self) -> None:
-        self.cluster.helm("uninstall", "pagoda", "-n", SYSTEM, "--wait")
-        self._change(lambda: self.cluster.install(self.last_chart, self.last_image))
+        with read_to_the_end(self.log):
+            self.cluster.helm("uninstall", "pagoda", "-n", SYSTEM, "--wait")
+        assert_runs(self.cluster.install(self.last_chart, self.last_image))
 
     def upgrade(self) -> None:
-        self._change(self.cluster.install_this)
+        with read_to_the_end(self.log):
+            assert_runs(self.cluster.install_this())
 
     def roll_back(self) -> None:
-        self.cluster.helm("rollback", "pagoda", "-n", SYSTEM)
-        self._change(self.cluster.wait_operator)
+        with read_to_the_end(self.log):
+            self.cluster.helm("rollback", "pagoda", "-n", SYSTEM)
+            assert_runs(self.cluster.wait_operator())
 
-    def _change(self, change: Callable[[], str]) -> None:
-        self.log.keep()
-        said = change()
-        assert "successfully rolled out" in said, said
-        self.log.keep()
+
+@contextmanager
+def read_to_the_end(log: Any) -> Iterator[None]:
+    """The operator's pod is replaced meanwhile, and its log goes with it."""
+    command = [*log.cluster.enter, "kubectl", *log.command, "--follow"]
+    with tempfile.TemporaryFile("w+") as out, subprocess.Popen(command, stdout=out, cwd=ROOT) as process:
+        try:
+            yield
+            process.wait(timeout=90)
+        finally:
+            process.kill()
+        out.seek(0)
+        log.note(out.read())
+
+
+def assert_runs(said: str) -> None:
+    assert "successfully rolled out" in said, said
 
 
 @pytest.fixture

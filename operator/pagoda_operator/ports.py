@@ -53,6 +53,9 @@ class _Peer:
         return getattr(self.protocol, "transport", None) is None
 
     def end(self) -> None:
+        """NB: what is gone stays among the peers until the next sweep, and Python 3.11.2 cannot abort its TLS."""
+        if self.is_gone():
+            return
         if self.transport is not None:
             self.transport.abort()
         elif self.opening is not None:

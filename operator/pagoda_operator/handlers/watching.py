@@ -105,7 +105,7 @@ def _set_up_kopf_log() -> None:
 
 
 def _warn_of_retries(record: logging.LogRecord) -> bool:
-    """Lowers what Kopf calls an error though it tries again, as after each change of the CRD; the last try stays one."""
+    """Lowers what Kopf calls an error though it tries again, as after a change of the CRD; the last try stays one."""
     if record.levelno == logging.ERROR and "failed; will retry: " in record.getMessage():
         record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
     return True

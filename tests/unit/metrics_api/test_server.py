@@ -141,6 +141,23 @@ async def test_silent_connections_are_bounded_and_the_front_proxy_still_gets_in(
         connection.close()
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("client_leaves", [False, True])
+async def test_a_connection_that_is_ending_may_be_ended_again(
+    front: Front, proxy: tuple[str, str], method: str, client_leaves: bool
+) -> None:
+    """NB: Python 3.11.2 cannot abort a TLS transport that has ended. A refused POST is ended by us."""
+    async with front.session(proxy) as session:
+        async with session.request(method, front.url(GROUP)):
+            pass
+        if client_leaves:
+            await session.close()
+        for _ in range(20):
+            front.port.drop_connections()
+            await asyncio.sleep(0)
+    assert (await front.get(GROUP, proxy))[0] == 200
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 async def test_only_reads_are_answered(front: Front, proxy: tuple[str, str], method: str) -> None:
     status, body = await front.get(GROUP, proxy, method)
