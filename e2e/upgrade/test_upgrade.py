@@ -69,8 +69,7 @@ class Releases:
     last_image: str
 
     def install_last(self) -> None:
-        with read_to_the_end(self.log):
-            self.cluster.helm("uninstall", "pagoda", "-n", SYSTEM, "--wait")
+        self.cluster.helm("uninstall", "pagoda", "-n", SYSTEM, "--wait")
         assert_runs(self.cluster.install(self.last_chart, self.last_image))
 
     def upgrade(self) -> None:
