@@ -22,6 +22,7 @@ WELL = {
     f"model_demand_tokens_per_second{{{LABELS}}}": "150+0x60",
     f"model_capacity_tokens_per_second{{{LABELS}}}": "100+0x60",
     f"model_ready_replicas{{{LABELS}}}": "2+0x60",
+    f'gateway_keys_refused{{{LABELS},reason="short"}}': "0+0x60",
     f"model_hpa_desired_replicas{{{LABELS}}}": "3+0x60",
     f"model_hpa_max_replicas{{{LABELS}}}": "3+0x60",
     f'gateway_requests_total{{{LABELS},code="200"}}': "0+100x60",
@@ -48,13 +49,15 @@ TROUBLES: dict[str, tuple[dict[str, str], list[str]]] = {
         {f'{BUCKET}{{{LABELS},le="{le}"}}': "0+10x60" for le in ("1", "10")},
         ["SlowFirstToken"],
     ),
+    "a key that is none": ({f'gateway_keys_refused{{{LABELS},reason="short"}}': "1+0x60"}, ["KeysRefused"]),
     "blind autoscaler": ({f"model_scaling_active{{{LABELS}}}": "0+0x60"}, ["NotScaling"]),
 }
 
 
 @pytest.fixture
 def rules(tmp_path: Path) -> Path:
-    spec = {"model": {"uri": "bundled://pagoda-tiny"}, "autoscaling": {"maxReplicas": 3}}
+    spec: dict[str, Any] = {"model": {"uri": "bundled://pagoda-tiny"}, "autoscaling": {"maxReplicas": 3}}
+    spec["auth"] = {"apiKeysSecretRef": {"name": "keys"}}
     raw = {"apiVersion": "pagoda.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": "m", "namespace": "ns"}}
     rule = build_prometheusrule(ModelDeployment.model_validate({**raw, "spec": spec}))
     assert rule is not None

@@ -31,6 +31,8 @@ def _rules(mdep: ModelDeployment) -> list[Object]:
         rules.insert(0, _not_ready(mdep))
     if mdep.spec.autoscaling is not None:
         rules.append(_not_scaling(mdep))
+    if mdep.spec.auth is not None:
+        rules.append(_keys_refused(mdep))
     return rules
 
 
@@ -119,4 +121,17 @@ def _not_scaling(mdep: ModelDeployment) -> Object:
         "has not been able to scale for 15 minutes",
         "The HPA lacks its metric and keeps the replicas it has. The condition Scaling says why: "
         f"kubectl -n {mdep.namespace} describe modeldeployment {mdep.name}; kubectl -n {mdep.namespace} describe hpa",
+    )
+
+
+def _keys_refused(mdep: ModelDeployment) -> Object:
+    return _alert(
+        "PagodaModelKeysRefused",
+        f"max {BY} (pagoda_gateway_keys_refused{_select(mdep)}) > 0",
+        5,
+        "warning",
+        "has API keys that let nobody in",
+        "A key of the Secret is empty, shorter than 8 characters, not text, or another tenant's too, or the Secret "
+        "cannot be read. The gateway's log names the tenant: "
+        f"kubectl -n {mdep.namespace} logs deployment/{mdep.name} -c gateway",
     )

@@ -177,7 +177,8 @@ def test_what_the_service_monitor_scrapes_is_a_port_of_the_operator(render: Rend
 def test_alerts_about_the_operator_name_series_it_shows(render: Render) -> None:
     from pagoda_operator.metrics import Metrics
 
-    shown = {sample.name for family in Metrics().registry.collect() for sample in family.samples}
+    families = list(Metrics().registry.collect())
+    shown = {family.name for family in families} | {sample.name for family in families for sample in family.samples}
     (rule,) = find(render(*ALL_ON), "PrometheusRule")
     alerts = [alert for group in rule["spec"]["groups"] for alert in group["rules"]]
     assert {name for alert in alerts for name in re.findall(r"pagoda_\w+", alert["expr"])} <= shown

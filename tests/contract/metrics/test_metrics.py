@@ -21,7 +21,8 @@ def shown() -> set[str]:
 
 
 def alerts() -> list[Any]:
-    spec = {"model": {"uri": "bundled://pagoda-tiny"}, "autoscaling": {"maxReplicas": 2}}
+    spec: dict[str, Any] = {"model": {"uri": "bundled://pagoda-tiny"}, "autoscaling": {"maxReplicas": 2}}
+    spec["auth"] = {"apiKeysSecretRef": {"name": "keys"}}
     raw = {"apiVersion": "pagoda.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": "m", "namespace": "ns"}}
     rule = build_prometheusrule(ModelDeployment.model_validate({**raw, "spec": spec}))
     assert rule is not None
