@@ -22,6 +22,7 @@ def test_one_three_one_on_tokens_per_second(namespace: Any, wait_for: Any) -> No
     autoscaling = {"minReplicas": 1, "maxReplicas": 3, "targetUtilization": 0.05, "behavior": QUICK}
     namespace.apply("autoscaled", autoscaling=autoscaling, ingress={"host": HOST, "className": "nginx"})
     namespace.wait_ready("autoscaled")
+    wait_for(lambda: "capacity" in namespace.model("autoscaled")["status"], 15, lambda: tell(namespace))
     assert namespace.model("autoscaled")["status"]["capacity"]["source"] == "measured"
     wait_for(lambda: namespace.condition("autoscaled", "Scaling")["status"] == "True", 60, lambda: tell(namespace))
     namespace.wait_routed(HOST)
