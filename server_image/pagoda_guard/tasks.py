@@ -42,9 +42,14 @@ class Tasks:
         self._has_failed = asyncio.Event()
         self._stopping = False
 
-    def keep(self, name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        """Runs `run()`, and again after a growing pause whenever it ends by an exception, until it returns."""
-        return self._start(name, self._run_again(name, run))
+    def keep(
+        self, name: str, run: Callable[[], Awaitable[None]], *, expected: tuple[type[Exception], ...] = ()
+    ) -> asyncio.Task[None]:
+        """Runs `run()`, and again after a growing pause whenever it ends by an exception, until it returns.
+
+        Those that are `expected` come from outside: they are logged without a traceback.
+        """
+        return self._start(name, self._run_again(name, run, expected))
 
     def watch(self, name: str, part: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Starts a part that must not end before `stop`: `wait_failed` raises when it does."""
@@ -79,7 +84,9 @@ class Tasks:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _run_again(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+    async def _run_again(
+        self, name: str, run: Callable[[], Awaitable[None]], expected: tuple[type[Exception], ...]
+    ) -> None:
         clock = asyncio.get_running_loop().time
         pause = self._first_pause_seconds
         while True:
@@ -89,7 +96,13 @@ class Tasks:
             except Exception as error:
                 if clock() - began >= STEADY_SECONDS:
                     pause = self._first_pause_seconds
-                log.exception("task failed and is started again name=%s again_in=%.1f error=%r", name, pause, error)
+                log.error(
+                    "task failed and is started again name=%s again_in=%.1f error=%r",
+                    name,
+                    pause,
+                    error,
+                    exc_info=not isinstance(error, expected),
+                )
                 self._count(name)
             await asyncio.sleep(pause)
             pause = min(2 * pause, self._longest_pause_seconds)

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HOME = os.environ.get("CLUSTER_HOME", str(Path.home() / ".cache" / "pagoda-cluster"))
 METRICS_API_PORT = "6500"
+STOP_SECONDS = 60.0
 
 
 class ControlPlane:
@@ -54,10 +56,36 @@ class ControlPlane:
             "KUBECONFIG": kubeconfig,
         }
         with open(self.folder / "log" / name, "wb") as log:
-            # NB: only the network is entered: with the pid namespace nsenter forks and a signal would not reach us
-            enter = ["nsenter", "-t", (self.folder / "init.pid").read_text().strip(), "--net"]
-            command = [*enter, "--", sys.executable, "-m", "pagoda_operator", *flags]
-            return subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log)
+            command = [sys.executable, "-m", "pagoda_operator", *flags]
+            return self.start(command, cwd=ROOT, env=environ, stdout=log, stderr=log)
+
+    def start(self, command: Sequence[str], **how: Any) -> "subprocess.Popen[bytes]":
+        """NB: only the network is entered: with the pid namespace nsenter forks and a signal would not reach us."""
+        enter = ["nsenter", "-t", (self.folder / "init.pid").read_text().strip(), "--net", "--"]
+        return subprocess.Popen([*enter, *command], **how)
+
+    @contextmanager
+    def operator(self, name: str, *more: str, kubeconfig: str = "") -> Iterator["subprocess.Popen[bytes]"]:
+        """One that is stopped however the block ends: the next test's needs its ports and its Lease."""
+        process = self.start_operator(name, *more, kubeconfig=kubeconfig)
+        try:
+            yield process
+        finally:
+            stop(process)
+
+    def log_of(self, name: str) -> str:
+        return (self.folder / "log" / name).read_text()
+
+
+def stop(process: "subprocess.Popen[bytes]") -> int:
+    """Gives the exit code."""
+    process.terminate()  # does nothing to one that has ended
+    try:
+        return process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
 
 
 def eventually(check: Callable[[], Any], *, seconds: float = 30.0) -> Any:

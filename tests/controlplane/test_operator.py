@@ -22,10 +22,8 @@ def model(name: str, **spec: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def operator(control_plane: ControlPlane) -> Iterator["subprocess.Popen[bytes]"]:
-    process = control_plane.start_operator("first")
-    yield process
-    process.terminate()
-    process.wait(20)
+    with control_plane.operator("first") as process:
+        yield process
 
 
 def condition(plane: ControlPlane, name: str, type_: str) -> dict[str, Any]:
@@ -53,20 +51,19 @@ def test_children_appear_follow_the_spec_and_go_with_it(
 
 def test_killed_in_the_middle_it_converges_and_restarts_no_pod(control_plane: ControlPlane) -> None:
     plane = control_plane
-    first = plane.start_operator("killed")
-    plane.apply(*(model(f"m{i}", replicas=1) for i in range(5)))
-    eventually(lambda: plane.get("deployment", "m0"))
-    first.send_signal(signal.SIGKILL)
-    first.wait(10)
+    with plane.operator("killed") as first:
+        plane.apply(*(model(f"m{i}", replicas=1) for i in range(5)))
+        eventually(lambda: plane.get("deployment", "m0"))
+        first.send_signal(signal.SIGKILL)
+        first.wait(10)
     generation = plane.get("deployment", "m0")["metadata"]["generation"]
-    second = plane.start_operator("second")
-    lease = ("-n", "pagoda-system", "lease", "pagoda-operator")
-    eventually(lambda: plane.get(*lease)["spec"]["holderIdentity"] == "second", seconds=60)
-    for i in range(5):
-        eventually(lambda name=f"m{i}": plane.get("deployment", name) and condition(plane, name, "Ready")["reason"])
-    assert plane.get("deployment", "m0")["metadata"]["generation"] == generation
-    second.terminate()
-    assert second.wait(20) == 0
+    with plane.operator("second") as second:
+        lease = ("-n", "pagoda-system", "lease", "pagoda-operator")
+        eventually(lambda: plane.get(*lease)["spec"]["holderIdentity"] == "second", seconds=60)
+        for i in range(5):
+            eventually(lambda name=f"m{i}": plane.get("deployment", name) and condition(plane, name, "Ready")["reason"])
+        assert plane.get("deployment", "m0")["metadata"]["generation"] == generation
+    assert second.returncode == 0
     plane.kubectl("delete", "mdep", "--all")
 
 
@@ -132,7 +129,7 @@ def test_a_namespace_that_ends_is_no_error(control_plane: ControlPlane, operator
     plane.apply(model("witness"))
     eventually(lambda: condition(plane, "witness", "Ready")["reason"])
     eventually(lambda: not plane.get("-n", "ends", "services")["items"])
-    assert "reconcile failed" not in (plane.folder / "log" / "first").read_text()
+    assert "reconcile failed" not in plane.log_of("first")
     plane.kubectl("-n", "ends", "patch", "mdep", "held", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
     plane.kubectl("delete", "mdep", "witness")
 
@@ -172,19 +169,18 @@ def available(plane: ControlPlane) -> bool:
 def test_the_metrics_api_is_there_while_an_operator_is(control_plane: ControlPlane) -> None:
     plane = control_plane
     serve_metrics_api(plane, "first")
-    operator = plane.start_operator("first")
-    eventually(lambda: has_api(plane) and available(plane), seconds=60)
-    assert "demand_tokens_per_second" in plane.kubectl("get", "--raw", "/apis/custom.metrics.k8s.io/v1beta2")
-    bundle = plane.get("apiservice", API)["spec"]["caBundle"]
-    spoilt = '{"data": {"tls.crt": "bm9uZQ=="}}'
-    secret = ("secret", "pagoda-operator-metrics-tls")
-    plane.kubectl("-n", "pagoda-system", "patch", *secret, "--type=merge", "-p", spoilt)
-    eventually(lambda: plane.get("apiservice", API)["spec"]["caBundle"] != bundle, seconds=60)
-    eventually(lambda: available(plane))
-    assert "demand_tokens_per_second" in plane.kubectl("get", "--raw", "/apis/custom.metrics.k8s.io/v1beta2")
-    plane.kubectl("create", "namespace", "goes")
-    operator.terminate()
-    assert operator.wait(20) == 0
+    with plane.operator("first") as operator:
+        eventually(lambda: has_api(plane) and available(plane), seconds=60)
+        assert "demand_tokens_per_second" in plane.kubectl("get", "--raw", "/apis/custom.metrics.k8s.io/v1beta2")
+        bundle = plane.get("apiservice", API)["spec"]["caBundle"]
+        spoilt = '{"data": {"tls.crt": "bm9uZQ=="}}'
+        secret = ("secret", "pagoda-operator-metrics-tls")
+        plane.kubectl("-n", "pagoda-system", "patch", *secret, "--type=merge", "-p", spoilt)
+        eventually(lambda: plane.get("apiservice", API)["spec"]["caBundle"] != bundle, seconds=60)
+        eventually(lambda: available(plane))
+        assert "demand_tokens_per_second" in plane.kubectl("get", "--raw", "/apis/custom.metrics.k8s.io/v1beta2")
+        plane.kubectl("create", "namespace", "goes")
+    assert operator.returncode == 0
     assert not has_api(plane)
     plane.kubectl("delete", "namespace", "goes", "--timeout=30s")
 
@@ -195,9 +191,7 @@ def test_the_metrics_api_of_someone_else_is_left_alone(control_plane: ControlPla
     spec["service"] = {"namespace": "monitoring", "name": "adapter"}
     theirs = {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": API}, "spec": spec}
     plane.apply(theirs)
-    operator = plane.start_operator("second")
-    eventually(lambda: "v1beta1.custom.metrics.k8s.io" in plane.kubectl("get", "apiservices", "-o", "name"))
-    operator.terminate()
-    operator.wait(20)
+    with plane.operator("second"):
+        eventually(lambda: "v1beta1.custom.metrics.k8s.io" in plane.kubectl("get", "apiservices", "-o", "name"))
     assert plane.get("apiservice", API)["spec"]["service"]["name"] == "adapter"
     plane.kubectl("delete", "apiservice", API)

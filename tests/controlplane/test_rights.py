@@ -61,25 +61,23 @@ def kubeconfig_of_account(plane: ControlPlane) -> str:
 @pytest.fixture
 def limited(control_plane: ControlPlane) -> Iterator["subprocess.Popen[bytes]"]:
     grant(control_plane, but="networkpolicies")
-    process = control_plane.start_operator(
-        "limited", "--resync-seconds=3", kubeconfig=kubeconfig_of_account(control_plane)
-    )
-    yield process
-    process.terminate()
-    assert process.wait(30) == 0
+    kubeconfig = kubeconfig_of_account(control_plane)
+    with control_plane.operator("limited", "--resync-seconds=3", kubeconfig=kubeconfig) as process:
+        yield process
+    assert process.returncode == 0
 
 
 def test_one_kind_refused_is_said_others_go_on_and_it_is_taken_up_when_granted(
     control_plane: ControlPlane, limited: "subprocess.Popen[bytes]"
 ) -> None:
-    plane, log = control_plane, control_plane.folder / "log" / "limited"
+    plane = control_plane
     plane.apply(model("tiny"))
     eventually(lambda: plane.get("deployment", "tiny"))
-    assert "cannot list networkpolicies: grant get, list and watch" in log.read_text()
+    assert "cannot list networkpolicies: grant get, list and watch" in plane.log_of("limited")
     plane.kubectl("scale", "mdep/tiny", "--replicas=2")
     eventually(lambda: plane.get("deployment", "tiny")["spec"]["replicas"] == 2)
     grant(plane)
-    eventually(lambda: "kind is read again kind=networking.k8s.io/NetworkPolicy" in log.read_text(), seconds=60)
+    eventually(lambda: "kind is read again kind=networking.k8s.io/NetworkPolicy" in plane.log_of("limited"), seconds=60)
     plane.kubectl("delete", "networkpolicy", "tiny")
     eventually(lambda: plane.get("networkpolicy", "tiny"), seconds=60)
 
@@ -87,17 +85,17 @@ def test_one_kind_refused_is_said_others_go_on_and_it_is_taken_up_when_granted(
 def test_a_right_that_is_lost_later_is_said_and_others_go_on(
     control_plane: ControlPlane, limited: "subprocess.Popen[bytes]"
 ) -> None:
-    plane, log = control_plane, control_plane.folder / "log" / "limited"
+    plane = control_plane
     grant(plane)
     plane.apply(model("tiny"))
     eventually(lambda: plane.get("service", "tiny"))
     grant(plane, but="services")
-    eventually(lambda: "cannot list services" in log.read_text(), seconds=60)
+    eventually(lambda: "cannot list services" in plane.log_of("limited"), seconds=60)
     plane.apply(model("later"))
     eventually(lambda: plane.get("deployment", "later"), seconds=60)
     assert limited.poll() is None
     grant(plane)
-    eventually(lambda: "kind is read again kind=/Service" in log.read_text(), seconds=60)
+    eventually(lambda: "kind is read again kind=/Service" in plane.log_of("limited"), seconds=60)
     plane.kubectl("delete", "mdep", "--all")
     eventually(lambda: not json.loads(plane.kubectl("get", "deployments", "-o", "json"))["items"])
 
@@ -126,11 +124,10 @@ def test_kinds_of_a_project_that_is_installed_later_are_taken_up(
 
 def test_an_operator_that_cannot_go_on_ends_with_a_reason_as_its_last_word(control_plane: ControlPlane) -> None:
     plane = control_plane
-    first = plane.start_operator("first")
-    eventually(lambda: "leader=True" in (plane.folder / "log" / "first").read_text(), seconds=60)
-    second = plane.start_operator("second")
-    assert second.wait(30) == 1
-    last = (plane.folder / "log" / "second").read_text().splitlines()[-1]
-    assert "the operator ends reason=" in last and "Address already in use" in last
-    first.terminate()
-    assert first.wait(30) == 0
+    with plane.operator("first") as first:
+        eventually(lambda: "leader=True" in plane.log_of("first"), seconds=60)
+        with plane.operator("second") as second:
+            assert second.wait(30) == 1
+        last = plane.log_of("second").splitlines()[-1]
+        assert "the operator ends reason=" in last and "Address already in use" in last
+    assert first.returncode == 0

@@ -30,10 +30,8 @@ def model(name: str, namespace: str = "default", **spec: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def operator(control_plane: ControlPlane) -> Iterator["subprocess.Popen[bytes]"]:
-    process = control_plane.start_operator("strangers")
-    yield process
-    process.terminate()
-    process.wait(60)
+    with control_plane.operator("strangers") as process:
+        yield process
 
 
 def conditions(plane: ControlPlane, name: str, namespace: str = "default") -> dict[str, dict[str, Any]]:
@@ -91,51 +89,47 @@ def test_a_newer_crd_replaces_no_pod_and_breaks_no_resource(control_plane: Contr
     schema = newer["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
     for block in ("engine", "rollout"):
         schema[block]["properties"]["newField"] = {"type": "string", "default": "new"}
-    operator = plane.start_operator("older")
-    plane.apply(model("kept", engine={"maxNumSeqs": 8}, rollout={"drainSeconds": 7}))
-    soon(lambda: conditions(plane, "kept")["Ready"])
-    generation = plane.get("deployment", "kept")["metadata"]["generation"]
-    plane.apply(newer)
-    plane.kubectl("label", "mdep", "kept", "touched=yes")
-    soon(lambda: plane.get("mdep", "kept")["spec"]["engine"].get("newField") == "new")
-    soon(lambda: plane.get("mdep", "kept")["metadata"]["labels"]["touched"])
-    time.sleep(3)
-    operator.terminate()
-    operator.wait(60)
-    operator = plane.start_operator("restarted")
-    time.sleep(15)
-    plane.apply(crd)
-    time.sleep(3)
-    assert conditions(plane, "kept")["Ready"]["reason"] in ("Starting", "Unschedulable"), "as before"
-    assert plane.get("deployment", "kept")["metadata"]["generation"] == generation
-    operator.terminate()
-    operator.wait(60)
+    try:
+        with plane.operator("older"):
+            plane.apply(model("kept", engine={"maxNumSeqs": 8}, rollout={"drainSeconds": 7}))
+            soon(lambda: conditions(plane, "kept")["Ready"])
+            generation = plane.get("deployment", "kept")["metadata"]["generation"]
+            plane.apply(newer)
+            plane.kubectl("label", "mdep", "kept", "touched=yes")
+            soon(lambda: plane.get("mdep", "kept")["spec"]["engine"].get("newField") == "new")
+            soon(lambda: plane.get("mdep", "kept")["metadata"]["labels"]["touched"])
+            time.sleep(3)
+        with plane.operator("restarted"):
+            time.sleep(15)
+            plane.apply(crd)
+            time.sleep(3)
+            assert conditions(plane, "kept")["Ready"]["reason"] in ("Starting", "Unschedulable"), "as before"
+            assert plane.get("deployment", "kept")["metadata"]["generation"] == generation
+    finally:
+        plane.apply(crd)
     plane.kubectl("delete", "mdep", "kept")
 
 
 def test_after_a_restart_nothing_is_written_that_is_right_already(control_plane: ControlPlane) -> None:
     plane = control_plane
-    first = plane.start_operator("before")
     cached = {"uri": "hf://a/b", "cache": {"pvc": {"size": "2048Mi"}}}
-    plane.apply(
-        model("plain", replicas=2),
-        model("sized", model=cached, resources={"cpu": "1500m", "memory": "2048Mi"}),
-        model("scaled", autoscaling={"maxReplicas": 3, "tokensPerSecond": 0.5}),
-        model("spread", scheduling={"tolerations": [{"key": "gpu"}], "topologySpread": [SPREAD]}),
-    )
-    for name in ("plain", "sized", "scaled", "spread"):
-        soon(lambda name=name: conditions(plane, name)["Ready"])
-    time.sleep(12)
-    first.terminate()
-    assert first.wait(60) == 0
+    with plane.operator("before") as first:
+        plane.apply(
+            model("plain", replicas=2),
+            model("sized", model=cached, resources={"cpu": "1500m", "memory": "2048Mi"}),
+            model("scaled", autoscaling={"maxReplicas": 3, "tokensPerSecond": 0.5}),
+            model("spread", scheduling={"tolerations": [{"key": "gpu"}], "topologySpread": [SPREAD]}),
+        )
+        for name in ("plain", "sized", "scaled", "spread"):
+            soon(lambda name=name: conditions(plane, name)["Ready"])
+        time.sleep(12)
+    assert first.returncode == 0
     before = plane.writes()
-    second = plane.start_operator("after")
-    lease = ("-n", "pagoda-system", "lease", "pagoda-operator")
-    soon(lambda: plane.get(*lease)["spec"]["holderIdentity"] == "after")
-    time.sleep(15)
-    assert [line for line in plane.writes()[len(before) :] if not any(own in line for own in ITS_OWN)] == []
-    second.terminate()
-    second.wait(60)
+    with plane.operator("after"):
+        lease = ("-n", "pagoda-system", "lease", "pagoda-operator")
+        soon(lambda: plane.get(*lease)["spec"]["holderIdentity"] == "after")
+        time.sleep(15)
+        assert [line for line in plane.writes()[len(before) :] if not any(own in line for own in ITS_OWN)] == []
     plane.kubectl("delete", "mdep", "--all")
 
 

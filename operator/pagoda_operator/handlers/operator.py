@@ -18,7 +18,7 @@ from pagoda_operator.handlers.observe import build_plan_settings
 from pagoda_operator.handlers.queue import WorkQueue
 from pagoda_operator.handlers.reconcile import Reconciler
 from pagoda_operator.handlers.store import MODEL, Object, Store
-from pagoda_operator.handlers.watching import watch
+from pagoda_operator.handlers.watching import WatchEnded, watch
 from pagoda_operator.loads import LoadReader
 from pagoda_operator.metrics import Metrics
 from pagoda_operator.metrics_api.serving import MetricsApi
@@ -88,6 +88,7 @@ class Operator:
             wall=time.time,
         )
         self._check_now = asyncio.Event()
+        self._check_at = time.monotonic() + FIRST_CHECK_SECONDS
         self._watch_stop = threading.Event()
         self.metrics.queue_depth.set_function(lambda: self.queue.depth)
         self.metrics.leader.set_function(lambda: float(self.lease.is_leader))
@@ -97,6 +98,8 @@ class Operator:
         if obj["kind"] == "Lease":
             self.health.lease_seen_at = time.monotonic()
             return
+        if not event_type:  # it is of a list, since Kopf lost its place: what was deleted meanwhile is in no event
+            self._check_soon()
         try:
             if self.store.remove(obj) if event_type == "DELETED" else self.store.put(obj):
                 self._wake(obj)
@@ -137,7 +140,7 @@ class Operator:
 
     def _start(self) -> None:
         keep = self.tasks.keep
-        keep("watch", self._watch)
+        keep("watch", self._watch, expected=(WatchEnded,))
         keep("lease", self._keep_lease)
         keep("check", self._keep_checking)
         keep("loads", self.loads.run)
@@ -198,17 +201,20 @@ class Operator:
         await self.lease.run(written)
 
     async def _keep_checking(self) -> None:
-        check_at = time.monotonic() + FIRST_CHECK_SECONDS
         while True:
-            await _wait(self._check_now, min(SERVED_KINDS_SECONDS, max(0.0, check_at - time.monotonic())))
+            await _wait(self._check_now, min(SERVED_KINDS_SECONDS, max(0.0, self._check_at - time.monotonic())))
             hurry = self._check_now.is_set()
             self._check_now.clear()
             try:
-                if hurry or time.monotonic() >= check_at or await self.checker.read_served_kinds():
-                    check_at = time.monotonic() + self.settings.resync_seconds
+                if hurry or time.monotonic() >= self._check_at or await self.checker.read_served_kinds():
+                    self._check_at = time.monotonic() + self.settings.resync_seconds
                     await self._check()
             except ApiError as error:
+                self._check_soon()
                 self._count_error("check", error)
+
+    def _check_soon(self) -> None:
+        self._check_at = min(self._check_at, time.monotonic() + FIRST_CHECK_SECONDS)
 
     async def _keep_series(self) -> None:
         """Keeps the models' series fresh between reconciles."""

@@ -16,6 +16,8 @@ Id = tuple[str, str, str]
 
 MODEL = "ModelDeployment"
 LONGEST_VERSION_DIGITS = 39
+MOST_GONE = 10_000
+"""Deletions that are remembered, so that an event that comes late does not bring back what is gone."""
 INSTANCE_LABELS = ("pagoda.dev/model-deployment", "app.kubernetes.io/instance")
 
 
@@ -47,12 +49,16 @@ class Store:
     def __init__(self) -> None:
         self._objects: dict[Id, Object] = {}
         self._owned: dict[Key, dict[Id, None]] = {}
+        self._gone: dict[Id, int] = {}
+        """The last version of what was deleted, oldest deletion first."""
 
     def put(self, obj: Object) -> bool:
         """Keeps the newest; False when this one is not news."""
         id_ = id_of(obj)
         old = self._objects.get(id_)
         if old is not None and version_of(old) >= version_of(obj):
+            return False
+        if 0 <= version_of(obj) <= self._gone.get(id_, -1):
             return False
         self._forget(id_)
         kept = self._objects[id_] = slim(obj)
@@ -62,17 +68,20 @@ class Store:
 
     def remove(self, obj: Object) -> bool:
         """Forgets the object, unless one that was made after it has its name."""
-        old = self._objects.get(id_of(obj))
-        if old is None or version_of(old) > version_of(obj):
+        id_ = id_of(obj)
+        old = self._objects.get(id_)
+        if old is not None and version_of(old) > version_of(obj):
             return False
-        self._forget(id_of(obj))
-        return True
+        self._note_gone(id_, version_of(obj))
+        self._forget(id_)
+        return old is not None
 
     def forget(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
         """We deleted it: the watch will say so later."""
         obj = self.get(kind, namespace, name)
         if obj is not None and obj["metadata"]["uid"] == uid:
-            self._forget((kind, namespace, name))
+            self._note_gone(id_of(obj), version_of(obj))
+            self._forget(id_of(obj))
 
     def merge_list(self, kind: str, items: Iterable[Object], *, known_before: set[Id]) -> list[Object]:
         """Takes a fresh list as the truth; gives the objects that changed.
@@ -112,6 +121,12 @@ class Store:
 
     def model_keys(self) -> Iterator[Key]:
         return iter([(namespace, name) for kind, namespace, name in self._objects if kind == MODEL])
+
+    def _note_gone(self, id_: Id, version: int) -> None:
+        version = max(version, self._gone.pop(id_, -1))
+        self._gone[id_] = version
+        if len(self._gone) > MOST_GONE:
+            del self._gone[next(iter(self._gone))]
 
     def _forget(self, id_: Id) -> None:
         obj = self._objects.pop(id_, None)

@@ -1,16 +1,18 @@
 """Kopf watches, we decide. Event handlers only: no finalizer, annotation or daemon is left on a user's object.
 
 Kopf has a thread and an event loop of its own: when it ends, and it does when one kind is refused to it, it cancels
-every task of its loop; and where it can it takes the process's signals.
+every task of its loop; and where it can it takes the process's signals. An API server in trouble ends it too.
 """
 
 import asyncio
 import contextlib
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import aiohttp
 import kopf
 
 from pagoda_operator.cluster.kinds import LEASE, WATCHED, Kind
@@ -20,12 +22,24 @@ from pagoda_operator.settings import Settings
 END_SECONDS = 5.0
 PAGE_ITEMS = 100
 
+logger = logging.getLogger(__name__)
+
 Observe = Callable[[str, Object], None]
 """Called with the type of the event ("DELETED" or another) and the object."""
 
 
 class WatchEnded(Exception):
     """Nothing is watched any more; the message says why."""
+
+
+_FAULTS_OF_THE_API_SERVER = (
+    kopf._cogs.clients.errors.APIError,
+    kopf._cogs.clients.errors.APISessionClosed,
+    kopf._cogs.clients.watching.WatchingError,
+    aiohttp.ClientError,
+    json.JSONDecodeError,
+    TimeoutError,
+)
 
 
 def build_registry(kinds: Iterable[Kind], observe: Observe, loop: asyncio.AbstractEventLoop) -> Any:
@@ -102,6 +116,8 @@ def _set_up_kopf_log() -> None:
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)  # it would warn that signals are not its
     for name in ("kopf._cogs.clients.watching", "kopf._core.reactor.observation"):
         logging.getLogger(name).addFilter(_warn_of_retries)
+    for name in ("kopf._core.reactor.running", "kopf._core.reactor.orchestration"):
+        logging.getLogger(name).addFilter(_drop_traceback)
 
 
 def _warn_of_retries(record: logging.LogRecord) -> bool:
@@ -109,6 +125,22 @@ def _warn_of_retries(record: logging.LogRecord) -> bool:
     if record.levelno == logging.ERROR and "failed; will retry: " in record.getMessage():
         record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
     return True
+
+
+def _drop_traceback(record: logging.LogRecord) -> bool:
+    """Keeps where in Kopf a task ended for faults of the code: the API server's are none."""
+    if record.exc_info and isinstance(record.exc_info[1], _FAULTS_OF_THE_API_SERVER):
+        record.exc_info = record.exc_text = None
+    return True
+
+
+def _note_unretrieved(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Kopf leaves requests behind when one of them fails."""
+    error = context.get("exception")
+    if error is None or isinstance(error, _FAULTS_OF_THE_API_SERVER):
+        logger.info("left behind by Kopf: %s error=%r", context["message"], error)
+    else:
+        logger.error("left behind by Kopf: %s error=%r", context["message"], error, exc_info=error)
 
 
 def _settle(ended: "asyncio.Future[None]", error: BaseException | None) -> None:
@@ -123,8 +155,12 @@ async def _run_kopf(settings: Settings, registry: Any, stop: threading.Event) ->
     scope: dict[str, Any] = {"clusterwide": True}
     if settings.watch_namespaces:
         scope = {"namespaces": sorted({*settings.watch_namespaces, settings.namespace})}
-    await kopf.operator(
-        registry=registry, settings=build_kopf_settings(settings), standalone=True, stop_flag=stop, **scope
-    )
-    if not stop.is_set():
-        raise WatchEnded("Kopf ended by itself")
+    asyncio.get_running_loop().set_exception_handler(_note_unretrieved)
+    try:
+        await kopf.operator(
+            registry=registry, settings=build_kopf_settings(settings), standalone=True, stop_flag=stop, **scope
+        )
+        if not stop.is_set():
+            raise WatchEnded("Kopf ended by itself")
+    finally:
+        stop.set()  # NB: a thread of Kopf's waits for it, and the loop for that thread: it would never close

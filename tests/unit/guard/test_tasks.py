@@ -20,6 +20,21 @@ async def test_a_kept_loop_is_started_again_and_each_failure_is_counted() -> Non
     assert (runs, counted) == (3, ["loop", "loop"])
 
 
+@pytest.mark.parametrize("expected", [(), (OSError,)])
+async def test_what_is_expected_from_outside_is_logged_without_a_traceback(
+    expected: tuple[type[Exception], ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    errors = [ConnectionResetError("by peer")]
+
+    async def fail_once() -> None:
+        if errors:
+            raise errors.pop()
+
+    await Tasks(first_pause_seconds=0.0).keep("loop", fail_once, expected=expected)
+    assert "task failed and is started again name=loop" in caplog.text
+    assert ("Traceback" in caplog.text) is not bool(expected)
+
+
 async def test_the_end_of_a_watched_part_is_raised_with_its_name_and_cause() -> None:
     async def fail() -> None:
         raise RuntimeError("broken")

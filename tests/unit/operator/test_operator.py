@@ -1,14 +1,16 @@
 """How an operator ends: in order, or by a fault after which it is started again."""
 
 import asyncio
+import math
 import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from pagoda_operator.handlers.operator import Operator
+from pagoda_operator.handlers.operator import FIRST_CHECK_SECONDS, Operator
 from pagoda_operator.settings import Settings
 
 
@@ -102,3 +104,13 @@ async def test_models_that_are_always_due_leave_the_lease_its_turn(settings: Set
     assert reconciles < 100
     await operator.tasks.stop()
     operator.client.close()
+
+
+async def test_what_was_deleted_before_kopf_lists_again_is_looked_for_soon(settings: Settings) -> None:
+    operator = Operator(settings)
+    meta = {"namespace": "ns", "name": "m", "uid": "1", "resourceVersion": "1"}
+    operator._check_at = math.inf
+    operator.observe("MODIFIED", {"kind": "ModelDeployment", "metadata": meta})
+    assert operator._check_at == math.inf
+    operator.observe("", {"kind": "ModelDeployment", "metadata": meta})
+    assert operator._check_at <= time.monotonic() + FIRST_CHECK_SECONDS

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from pagoda_operator.handlers.store import Store, owner_of
 
 KEY = ("ns", "tiny")
@@ -29,6 +31,32 @@ def test_a_late_deletion_does_not_remove_what_was_made_after_it() -> None:
     assert not store.remove(made("Deployment", "tiny", 8))
     assert store.remove(made("Deployment", "tiny", 10))
     assert store.children(KEY) == []
+
+
+def test_a_late_event_brings_back_nothing_that_is_gone() -> None:
+    store = Store()
+    store.put(made("Deployment", "tiny", 8))
+    store.put(made("Service", "tiny", 8))
+    store.remove(made("Deployment", "tiny", 10))
+    store.forget("Service", "ns", "tiny", uid="tiny")
+    for kind, version in (("Deployment", 9), ("Deployment", 10), ("Service", 8)):
+        assert not store.put(made(kind, "tiny", version))
+    assert store.children(KEY) == []
+    assert store.put(made("Deployment", "tiny", 11)), "another one of that name"
+
+
+def test_a_deletion_that_comes_before_all_that_was_seen_counts_too() -> None:
+    store = Store()
+    assert not store.remove(made("Deployment", "tiny", 10))
+    assert not store.put(made("Deployment", "tiny", 9))
+
+
+def test_deletions_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pagoda_operator.handlers.store.MOST_GONE", 2)
+    store = Store()
+    for name in ("a", "b", "c"):
+        store.remove(made("Deployment", name, 5))
+    assert [store.put(made("Deployment", name, 4)) for name in ("a", "b", "c")] == [True, False, False]
 
 
 def test_children_are_found_by_owner_and_pods_by_label() -> None:

@@ -1,4 +1,4 @@
-"""What Kopf's watches say in the log."""
+"""What Kopf's watches say in the log, and that whoever watches hears of their end."""
 
 import asyncio
 import logging
@@ -11,32 +11,39 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pagoda_operator.handlers.watching import watch
+from pagoda_operator.cluster.kinds import MODEL_DEPLOYMENT
+from pagoda_operator.handlers.watching import WatchEnded, watch
 from pagoda_operator.settings import Settings
 
 
-class Busy(BaseHTTPRequestHandler):
-    """An API server that is not there yet, as for a moment after a change of the CRD."""
+class Refusing(BaseHTTPRequestHandler):
+    """An API server that is not there yet, as for a moment after a change of the CRD, or in trouble."""
+
+    status = 429
 
     def do_GET(self) -> None:
-        self.send_response(429)
+        self.send_response(self.status)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None: ...
 
 
+class Gone(Refusing):
+    status = 410
+
+
 @contextmanager
-def busy_api() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+def api_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 
 @pytest.fixture
-def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with busy_api() as url:
+def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
+    with api_server(request.param) as url:
         context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
         config = {
             "clusters": [{"name": "c", "cluster": {"server": url}}],
@@ -63,6 +70,7 @@ class Records(logging.Handler):
 
 
 @pytest.mark.usefixtures("kubeconfig")
+@pytest.mark.parametrize("kubeconfig", [Refusing], indirect=True)
 async def test_a_request_that_is_tried_again_is_a_warning_and_no_error() -> None:
     records, stop = Records(), threading.Event()
     logging.getLogger("kopf").addHandler(records)
@@ -75,3 +83,13 @@ async def test_a_request_that_is_tried_again_is_a_warning_and_no_error() -> None
         await asyncio.gather(watching, return_exceptions=True)
         logging.getLogger("kopf").removeHandler(records)
     assert {record.levelname for record in records.seen} == {"WARNING"}
+
+
+@pytest.mark.usefixtures("kubeconfig")
+@pytest.mark.parametrize("kubeconfig", [Gone], indirect=True)
+async def test_a_refusal_that_ends_kopf_is_told_and_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    async with asyncio.timeout(30):
+        with pytest.raises(WatchEnded, match="410"):
+            await watch(Settings(), [MODEL_DEPLOYMENT], lambda event, obj: None, stop=threading.Event())
+    assert "Resource observer has failed" in caplog.text
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
