@@ -154,7 +154,7 @@ def context_length_exceeded(prompt: int, answer: int | None, limit: int, param: 
 
 
 def prompt_too_long(at_least: int, limit: int, param: str) -> ApiError:
-    """As `context_length_exceeded`, when the prompt was not even encoded."""
+    """As `context_length_exceeded`, when nothing else of the request was looked at."""
     return ApiError(
         f"this model's maximum context length is {limit} tokens, but the prompt has {at_least} or more; shorten it",
         param=param,

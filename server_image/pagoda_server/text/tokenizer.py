@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
+from tokenizers import Encoding
 from tokenizers import Tokenizer as RawTokenizer
 
 from pagoda_server.text.budget import Budget, TooMuchWork, current
@@ -26,7 +27,7 @@ class TemplateError(Exception):
 
 
 class PromptTooLong(Exception):
-    """Found without encoding: the text has at least so many tokens."""
+    """Found before a list of its tokens is made: the text has at least so many."""
 
     def __init__(self, at_least: int, limit: int) -> None:
         super().__init__(f"the prompt has at least {at_least} tokens, above {limit}")
@@ -47,9 +48,9 @@ class Tokenizer:
     """Characters; None when no bound is certain."""
 
     def encode(self, text: str, *, add_special_tokens: bool = True, limit: int | None = None) -> list[int]:
-        """Raises `PromptTooLong` when the text must have more than `limit` tokens."""
+        """Raises `PromptTooLong` when the text has more than `limit` tokens."""
         self._check_length(text, limit)
-        return _encode(self.raw, text, add_special_tokens=add_special_tokens)
+        return _list_ids([_encode(self.raw, text, add_special_tokens=add_special_tokens)], limit)
 
     def decode(self, ids: Sequence[int]) -> str:
         text: str = self.raw.decode(list(ids), skip_special_tokens=True)
@@ -91,11 +92,8 @@ class Tokenizer:
             sections = list(hidden.sections(rendered))
         except PlaceholderLost as error:
             raise TemplateError("the model's chat template cannot take a special token's name as text") from error
-        return [
-            token_id
-            for section in sections
-            for token_id in _encode(self.plain if section.from_message else self.raw, section.text)
-        ]
+        parts = [_encode(self.plain if section.from_message else self.raw, section.text) for section in sections]
+        return _list_ids(parts, limit)
 
     def _check_rendered(self, messages: Sequence[Mapping[str, str]], limit: int | None) -> None:
         """Refuses messages that can never fit before anything is looked for in them.
@@ -132,10 +130,17 @@ def _hide(hidden: HiddenText, message: Mapping[str, str]) -> dict[str, str]:
     return {field: hidden.hide(message[field]) for field in ("content", "name") if field in message}
 
 
-def _encode(raw: RawTokenizer, text: str, *, add_special_tokens: bool = False) -> list[int]:
+def _encode(raw: RawTokenizer, text: str, *, add_special_tokens: bool = False) -> Encoding:
     """NB: as a batch of one: only a batch lets other threads run meanwhile. Without offsets, which nobody needs."""
-    ids: list[int] = raw.encode_batch_fast([text], add_special_tokens=add_special_tokens)[0].ids
-    return ids
+    return raw.encode_batch_fast([text], add_special_tokens=add_special_tokens)[0]
+
+
+def _list_ids(parts: Sequence[Encoding], limit: int | None) -> list[int]:
+    """NB: counted first: while a list of a million is made no other thread runs."""
+    count = sum(map(len, parts))
+    if limit is not None and count > limit:
+        raise PromptTooLong(count, limit)
+    return [token_id for part in parts for token_id in part.ids]
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:

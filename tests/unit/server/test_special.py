@@ -163,6 +163,27 @@ def test_what_cannot_fit_is_refused_without_encoding(build: Callable[..., Tokeni
             tokenizer.encode_chat(user(content), limit=10)
 
 
+class Unlisted:
+    """Of an encoding: its length alone."""
+
+    def __len__(self) -> int:
+        return 11
+
+    @property
+    def ids(self) -> list[int]:
+        raise AssertionError("no other thread runs while the list is made")
+
+
+def test_what_turns_out_not_to_fit_is_refused_before_its_tokens_are_listed(
+    build: Callable[..., Tokenizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pagoda_server.text.tokenizer._encode", lambda *_, **__: Unlisted())
+    with pytest.raises(PromptTooLong, match="at least 11 tokens, above 10"):
+        build().encode("a", limit=10)
+    with pytest.raises(PromptTooLong):
+        build().encode_chat(user("a"), limit=10)
+
+
 @pytest.mark.parametrize(
     ("normalizer", "tokens", "longest"),
     [
