@@ -2,14 +2,15 @@
 
 import math
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.scheduler import Limits
-from pagoda_server.engine.step import Engine, Runner
+from pagoda_server.engine.scheduler import Chunk, Limits
+from pagoda_server.engine.step import Engine, Launched, Runner
 from pagoda_server.model.config import read_model_config
 from pagoda_server.model.llama import Llama
 from pagoda_server.model.loader import load_model
@@ -78,6 +79,25 @@ def test_is_as_near_to_float32_as_plain_bf16_is(model: Llama, fast: Runner, prep
     ours = measure_distance(answer(build(fast, model), prompts, GREEDY, prepares=prepares), exact)
     plain = measure_distance(answer(build(ModelRunner(model, PAGES, PAGE_SIZE), model), prompts, GREEDY), exact)
     assert ours <= MORE_ERROR * plain
+
+
+def test_no_launch_waits_for_the_step_before(model: Llama, fast: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request's log-probabilities must not keep the whole batch from running ahead."""
+    launch = fast.launch
+
+    def launch_without_waiting(chunks: Sequence[Chunk]) -> Launched:
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return launch(chunks)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    prompts = prompts_of(model, [5, 100, 17])
+    answer(build(fast, model), prompts, GREEDY)  # compiles what is compiled when it is first used
+    monkeypatch.setattr(fast, "launch", launch_without_waiting)
+    for walk in answer(build(fast, model), prompts, GREEDY):
+        assert len(walk) == GREEDY.max_tokens
+        assert all(logprobs is not None and len(logprobs.top) == 5 for _, logprobs in walk)
 
 
 def measure_distance(found: list[Walk], exact: list[Walk]) -> float:

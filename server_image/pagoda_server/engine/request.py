@@ -39,6 +39,8 @@ class Request:
     """Tokens that the device has chosen, or will, and the host does not know yet: 0 or 1."""
     num_computed_tokens: int = 0
     """Tokens whose keys and values lie in `page_ids` once the steps in flight are done; never all of `num_tokens`."""
+    cost: int = 0
+    """While it runs: what it counts for when turns are taken."""
     row: int = -1
     """Where the device keeps this request's state while it runs."""
     num_cached_tokens: int = 0

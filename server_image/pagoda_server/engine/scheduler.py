@@ -136,8 +136,10 @@ class Scheduler:
         assert not any(request.page_ids for request in self.waiting), "a waiting request holds pages"
         rows = [*self._free_rows, *(request.row for request in self.running)]
         assert sorted(rows) == list(range(self.limits.max_num_seqs)), "a row is lost or held twice"
-        by_group = Counter((request.tenant, request.group) for request in self.running)
-        assert self.waiting.count_rows() == by_group, "turns are taken by a wrong account of who holds rows"
+        costs = Counter[tuple[str, str]]()
+        for request in self.running:
+            costs[request.tenant, request.group] += request.cost
+        assert self.waiting.costs() == costs, "turns are taken by a wrong account of who costs what"
 
     def _give_turn(self) -> None:
         """Starts the next request in place of others, where it finds no room and they hold more than their share."""
@@ -238,6 +240,7 @@ class Scheduler:
         while request.state is RequestState.RUNNING:
             if self.pool.can_allocate(wanted):
                 request.page_ids += self.pool.allocate(wanted)
+                self.waiting.grow(request)
                 return True
             self._preempt(choose_victim(self.running))
         return False

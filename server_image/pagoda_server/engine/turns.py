@@ -1,81 +1,89 @@
 """Whose waiting request is admitted next, and whose running one makes room for it.
 
 Tenants take turns, and within a tenant its groups do: the sequences of one HTTP request. The turn is that of whoever
-holds the fewest rows, of equals that of whoever waits longest; a group's own sequences go first come, first served. So
-a request of a thousand sequences, and a tenant of a thousand requests, is ahead of nobody. Every operation takes the
-same short time however many wait.
+costs a step least now, of equals that of whoever waits longest; a group's own sequences go first come, first served. So
+a request of a thousand sequences, and a tenant of a thousand requests or of long ones, is ahead of nobody. Every
+operation takes the same short time however many wait. Who gives way to others is found by rows alone, for these do not
+grow: what was given would else be taken back once the other's context is the longer one.
 """
 
+import heapq
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import TypeVar
+from itertools import count, islice
 
 from pagoda_server.engine.request import Request
 
-T = TypeVar("T")
-
+TOKENS_A_ROW = 256
+"""A row costs a step one, and one more for so many tokens of context: about as many (100 of a 0.6B model, 900 of an 8B)
+are read in the time that a row is computed in."""
 DISPLACING_PART = 4
 """Who comes late displaces single sequences of others until it holds a quarter of an equal share, for each of them
 is a stream that halts. The rest it gets as they end; and of a request with more sequences than its own, at once."""
 
 
-def take_turns(members: Iterable[tuple[int, Iterator[T]]]) -> Iterator[T]:
-    """The items of members that hold so many rows, fewest first, as they would be admitted: each takes a row more."""
-    later: deque[tuple[int, Iterator[T]]] = deque()
+def find_cost(request: Request) -> int:
+    """What it costs a step now, or would."""
+    return 1 + request.num_tokens // TOKENS_A_ROW
+
+
+def take_turns(members: Iterable[tuple[int, Iterator[Request]]]) -> Iterator[Request]:
+    """The requests of members that cost so much now, least first, as they would be admitted: each adds its own cost."""
+    later: list[tuple[int, int, Iterator[Request]]] = []
+    numbers = count()
     fresh = iter(members)
     first = next(fresh, None)
     while first is not None or later:
         if first is not None and not (later and later[0][0] < first[0]):
-            (rows, items), first = first, next(fresh, None)
+            (cost, requests), first = first, next(fresh, None)
         else:
-            rows, items = later.popleft()
-        for item in islice(items, 1):
-            yield item
-            later.append((rows + 1, items))
+            cost, _, requests = heapq.heappop(later)
+        for request in islice(requests, 1):
+            yield request
+            heapq.heappush(later, (cost + find_cost(request), next(numbers), requests))
 
 
 class Lines:
-    """Names in the order of their turns: a line for each number of rows held."""
+    """Names in the order of their turns: a line for each cost."""
 
     def __init__(self) -> None:
         self._lines: dict[int, OrderedDict[str, None]] = {}
-        self._rows: dict[str, int] = {}
+        self._costs: dict[str, int] = {}
         """Of the names that stand in a line: which."""
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._costs)
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
-        for rows in sorted(self._lines):
-            for name in self._lines[rows]:
-                yield rows, name
+        for cost in sorted(self._lines):
+            for name in self._lines[cost]:
+                yield cost, name
 
-    def place(self, name: str, rows: int | None, *, first: bool) -> None:
+    def place(self, name: str, cost: int | None, *, first: bool) -> None:
         """Where it stays if it stands there, else at its line's end, or at its head if `first`. None: in no line."""
-        before = self._rows.get(name)
-        if before == rows:
+        before = self._costs.get(name)
+        if before == cost:
             return
         if before is not None:
             self._leave(name, before)
-        if rows is not None:
-            self._rows[name] = rows
-            line = self._lines.setdefault(rows, OrderedDict())
+        if cost is not None:
+            self._costs[name] = cost
+            line = self._lines.setdefault(cost, OrderedDict())
             line[name] = None
             line.move_to_end(name, last=not first)
 
-    def _leave(self, name: str, rows: int) -> None:
-        line = self._lines[rows]
-        del self._rows[name], line[name]
+    def _leave(self, name: str, cost: int) -> None:
+        line = self._lines[cost]
+        del self._costs[name], line[name]
         if not line:
-            del self._lines[rows]
+            del self._lines[cost]
 
 
 @dataclass(slots=True)
 class Group:
     waiting: deque[Request] = field(default_factory=deque)
-    rows: int = 0
+    cost: int = 0
     has_begun: bool = False
     """One of its sequences was admitted."""
 
@@ -85,14 +93,14 @@ class Tenant:
     groups: dict[str, Group] = field(default_factory=dict)
     """Those that wait or hold rows."""
     lines: Lines = field(default_factory=Lines)
-    rows: int = 0
+    cost: int = 0
 
     def __iter__(self) -> Iterator[Request]:
-        return take_turns((rows, iter(self.groups[name].waiting)) for rows, name in self.lines)
+        return take_turns((cost, iter(self.groups[name].waiting)) for cost, name in self.lines)
 
 
 class Waiting:
-    """The requests that wait, in the order of their turns; and how many rows each tenant and group holds."""
+    """The requests that wait, in the order of their turns; and what those that run cost a step, by tenant and group."""
 
     def __init__(self) -> None:
         self._tenants: dict[str, Tenant] = {}
@@ -104,7 +112,7 @@ class Waiting:
 
     def __iter__(self) -> Iterator[Request]:
         """As they would be admitted if nothing else came or ended."""
-        return take_turns((rows, iter(self._tenants[name])) for rows, name in self._lines)
+        return take_turns((cost, iter(self._tenants[name])) for cost, name in self._lines)
 
     def peek(self) -> Request | None:
         return next(iter(self), None)
@@ -127,40 +135,48 @@ class Waiting:
         group = self._find_group(request)
         group.waiting.remove(request)
         group.has_begun = True
-        self._change(request, waiting=-1, rows=1)
+        request.cost = find_cost(request)
+        self._change(request, waiting=-1, cost=request.cost)
+
+    def grow(self, request: Request) -> None:
+        """It holds a row, and its context has become longer."""
+        more = find_cost(request) - request.cost
+        if more:
+            request.cost += more
+            self._change(request, cost=more)
 
     def put_back(self, request: Request) -> None:
         """It was preempted, and is the first of its group again, the group and the tenant the first of their lines."""
         self._find_group(request).waiting.appendleft(request)
-        self._change(request, waiting=1, rows=-1, first=True)
+        self._change(request, waiting=1, cost=-request.cost, first=True)
 
     def release(self, request: Request) -> None:
         """It ended while it held a row."""
-        self._change(request, rows=-1)
+        self._change(request, cost=-request.cost)
 
-    def count_rows(self) -> Counter[tuple[str, str]]:
-        """By tenant and group, of those that hold any."""
+    def costs(self) -> Counter[tuple[str, str]]:
+        """By tenant and group, of those that hold rows."""
         return Counter(
             {
-                (tenant_name, name): group.rows
+                (tenant_name, name): group.cost
                 for tenant_name, tenant in self._tenants.items()
                 for name, group in tenant.groups.items()
-                if group.rows
+                if group.cost
             }
         )
 
     def _find_group(self, request: Request) -> Group:
         return self._tenants.setdefault(request.tenant, Tenant()).groups.setdefault(request.group, Group())
 
-    def _change(self, request: Request, *, waiting: int = 0, rows: int = 0, first: bool = False) -> None:
+    def _change(self, request: Request, *, waiting: int = 0, cost: int = 0, first: bool = False) -> None:
         self._count += waiting
         tenant = self._tenants[request.tenant]
         group = tenant.groups[request.group]
-        tenant.rows += rows
-        group.rows += rows
-        tenant.lines.place(request.group, group.rows if group.waiting else None, first=first)
-        self._lines.place(request.tenant, tenant.rows if tenant.lines else None, first=first)
-        if not group.waiting and not group.rows:
+        tenant.cost += cost
+        group.cost += cost
+        tenant.lines.place(request.group, group.cost if group.waiting else None, first=first)
+        self._lines.place(request.tenant, tenant.cost if tenant.lines else None, first=first)
+        if not group.waiting and not group.cost:
             del tenant.groups[request.group]
         if not tenant.groups:
             del self._tenants[request.tenant]

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pagoda_server.engine.scheduler import Chunk
 from pagoda_server.kernels.adjust import adjust_logits
 from pagoda_server.runtime.sampler import has_penalties
+from pagoda_server.runtime.staging import place
 
 
 def needs_history(chunk: Chunk) -> bool:
@@ -54,18 +54,13 @@ def adjust(logits: Tensor, chunks: Sequence[Chunk]) -> None:
     """logits [S, vocab], in place: row i is that of `chunks[i]`, all of whose tokens are known."""
     entries = [build_entries(chunk) for chunk in chunks]
     samplings = [chunk.request.sampling for chunk in chunks]
-
-    def place(values: NDArray[np.int32] | NDArray[np.float32] | list[float]) -> Tensor:
-        dtype = torch.float32 if isinstance(values, list) else None
-        return torch.as_tensor(values, dtype=dtype, device=logits.device)
-
-    adjust_logits(
-        logits,
-        place(np.repeat(np.arange(len(chunks), dtype=np.int32), [entry.tokens.size for entry in entries])),
-        place(np.concatenate([entry.tokens for entry in entries])),
-        place(np.concatenate([entry.counts for entry in entries])),
-        place(np.concatenate([entry.biases for entry in entries])),
-        place([sampling.presence_penalty for sampling in samplings]),
-        place([sampling.frequency_penalty for sampling in samplings]),
-        place([sampling.repetition_penalty for sampling in samplings]),
+    lists = (
+        np.repeat(np.arange(len(chunks), dtype=np.int32), [entry.tokens.size for entry in entries]),
+        np.concatenate([entry.tokens for entry in entries]),
+        np.concatenate([entry.counts for entry in entries]),
+        np.concatenate([entry.biases for entry in entries]),
+        np.asarray([sampling.presence_penalty for sampling in samplings], np.float32),
+        np.asarray([sampling.frequency_penalty for sampling in samplings], np.float32),
+        np.asarray([sampling.repetition_penalty for sampling in samplings], np.float32),
     )
+    adjust_logits(logits, *(place(values, logits.device) for values in lists))

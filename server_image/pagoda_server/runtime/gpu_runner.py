@@ -29,7 +29,7 @@ from pagoda_server.runtime.graphs import CudaCapture, Graphs, choose_buckets, ch
 from pagoda_server.runtime.linears import ALL_INVARIANT, LinearPlan
 from pagoda_server.runtime.mixed import MOST_CAPTURED, MixedInputs, choose_token_buckets
 from pagoda_server.runtime.readback import SampledBatch, copy_back
-from pagoda_server.runtime.staging import Staging
+from pagoda_server.runtime.staging import Staging, place
 
 START_TOKEN_BUCKETS = (256, 512, 1024, 2048)
 """Steps with prompts that are captured at start."""
@@ -233,11 +233,11 @@ class GpuRunner:
         members = [(index, chunk) for index, chunk in enumerate(batch.chunks) if needs_history(chunk)]
         if not members:
             return False
-        index = torch.tensor([index for index, _ in members], device=self.device)
+        index = place(np.array([index for index, _ in members]), self.device)
         logits = batch.logits.index_select(0, index).float()
         adjust(logits, [chunk for _, chunk in members])
         rows, positions = (
-            torch.tensor(values, dtype=torch.int32, device=self.device)
+            place(np.asarray(values, np.int32), self.device)
             for values in ([chunk.request.row for _, chunk in members], [chunk.end for _, chunk in members])
         )
         tokens = torch.empty_like(rows)

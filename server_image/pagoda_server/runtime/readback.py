@@ -3,10 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pagoda_server.engine.scheduler import Chunk
+from pagoda_server.runtime.staging import place
 from pagoda_server.wire import TokenLogprobs
 
 
@@ -41,7 +43,7 @@ class SampledBatch:
         asked = [(i, c, count) for i, c, count in wanted if count is not None]
         if not asked:
             return dict
-        index = torch.tensor([i for i, _, _ in asked], device=self.logits.device)
+        index = place(np.array([i for i, _, _ in asked]), self.logits.device)
         logprobs = torch.log_softmax(self.logits.index_select(0, index).float(), dim=-1)
         most = min(max(1, *(count for _, _, count in asked)), logprobs.shape[-1])
         values, ids = logprobs.topk(most, dim=-1)

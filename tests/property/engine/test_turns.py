@@ -8,17 +8,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pagoda_server.engine.request import Request
-from pagoda_server.engine.turns import Waiting, choose_for_turn, choose_victim
+from pagoda_server.engine.turns import TOKENS_A_ROW, Waiting, choose_for_turn, choose_victim, find_cost
 from pagoda_server.wire import Sampling
 
 NAMES = st.sampled_from("abc")
+LENGTHS = st.integers(1, 3 * TOKENS_A_ROW)
 
 
-def build_request(number: int, tenant: str = "", group: str = "") -> Request:
+def build_request(number: int, tenant: str = "", group: str = "", num_tokens: int = 1) -> Request:
     return Request(
         request_id=str(number),
-        token_ids=[1],
-        num_prompt_tokens=1,
+        token_ids=[1] * num_tokens,
+        num_prompt_tokens=num_tokens,
         sampling=Sampling(max_tokens=1),
         seed=0,
         tenant=tenant,
@@ -41,11 +42,11 @@ class TurnsMachine(RuleBasedStateMachine):
         self.running: list[Request] = []
         self.count = 0
 
-    @rule(tenant=NAMES, group=NAMES, sequences=st.integers(1, 5))
-    def submit(self, tenant: str, group: str, sequences: int) -> None:
-        for _ in range(sequences):
+    @rule(tenant=NAMES, group=NAMES, lengths=st.lists(LENGTHS, min_size=1, max_size=5))
+    def submit(self, tenant: str, group: str, lengths: list[int]) -> None:
+        for length in lengths:
             self.count += 1
-            self.queued.append(build_request(self.count, tenant, group))
+            self.queued.append(build_request(self.count, tenant, group, length))
             self.waiting.add(self.queued[-1])
 
     @precondition(lambda self: self.queued)
@@ -53,8 +54,10 @@ class TurnsMachine(RuleBasedStateMachine):
     def admit(self) -> None:
         request = self.waiting.peek()
         assert request is not None
-        tenants = Counter(one.tenant for one in self.running)
-        groups = Counter((one.tenant, one.group) for one in self.running)
+        tenants, groups = Counter[str](), Counter[tuple[str, str]]()
+        for one in self.running:
+            tenants[one.tenant] += find_cost(one)
+            groups[one.tenant, one.group] += find_cost(one)
         assert tenants[request.tenant] == min(tenants[one.tenant] for one in self.queued)
         own = [one for one in self.queued if one.tenant == request.tenant]
         assert groups[request.tenant, request.group] == min(groups[one.tenant, one.group] for one in own)
@@ -69,6 +72,13 @@ class TurnsMachine(RuleBasedStateMachine):
         request = data.draw(st.sampled_from(self.queued))
         self.waiting.remove(request)
         self.queued.remove(request)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), more=LENGTHS)
+    def grow(self, data: st.DataObject, more: int) -> None:
+        request = data.draw(st.sampled_from(self.running))
+        request.token_ids += [1] * more
+        self.waiting.grow(request)
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
@@ -93,8 +103,11 @@ class TurnsMachine(RuleBasedStateMachine):
         assert sorted(names_of(list(self.waiting))) == sorted(names_of(self.queued))
 
     @invariant()
-    def rows_are_counted_right(self) -> None:
-        assert self.waiting.count_rows() == Counter((one.tenant, one.group) for one in self.running)
+    def costs_are_counted_right(self) -> None:
+        costs = Counter[tuple[str, str]]()
+        for one in self.running:
+            costs[one.tenant, one.group] += find_cost(one)
+        assert self.waiting.costs() == costs
 
     @invariant()
     def the_order_told_is_the_order_of_admission(self) -> None:

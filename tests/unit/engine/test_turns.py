@@ -8,6 +8,7 @@ import pytest
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.scheduler import STEPS_A_TURN, STEPS_OF_TURNOVER, Chunk, Limits
 from pagoda_server.engine.step import Engine, Launched
+from pagoda_server.engine.turns import TOKENS_A_ROW
 from pagoda_server.wire import Sampling, Submit
 
 ROWS, PAGE_SIZE = 16, 16
@@ -109,6 +110,20 @@ def test_tenants_share_the_rows_and_stay_at_that() -> None:
     assert preemptions == ROWS // 2
     served.step(200)
     assert served.engine.stats().preemptions == preemptions, "who has its share takes no more"
+
+
+def test_who_has_longer_contexts_has_fewer_rows() -> None:
+    """A step reads all of each context for each token."""
+    served = Served()
+    for index in range(MANY):
+        served.ask(f"long {index}", tenant="long", prompt_tokens=3 * TOKENS_A_ROW, max_tokens=20)
+        served.ask(f"short {index}", tenant="short", max_tokens=20)
+    counted = Counter[str]()
+    for _ in range(100):
+        served.step()
+        counted.update(request.tenant for request in served.engine.scheduler.running)
+    assert counted.total() > 90 * ROWS
+    assert 3 < counted["short"] / counted["long"] < 5, "each of the long ones costs four rows"
 
 
 def test_streams_of_a_busy_tenant_halt_only_for_a_part_of_what_others_are_due() -> None:
