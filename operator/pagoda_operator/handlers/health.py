@@ -15,6 +15,8 @@ from pagoda_operator.handlers.queue import Key
 from pagoda_operator.metrics import Metrics
 from pagoda_operator.ports import build_app, refuse_in_text
 
+WATCH_SILENT_SECONDS = 20.0
+"""After which the watch is begun again; what began so lately is given the time."""
 WATCH_LIMIT_SECONDS = 60.0
 WORK_LIMIT_SECONDS = 600.0
 """Of one reconcile: every call in it has a limit of its own, so one that takes longer hangs."""
@@ -39,9 +41,17 @@ class Health:
         finally:
             del self.working[key]
 
+    def is_watch_silent(self, began: float, now: float) -> bool:
+        """Whether a watch that began then should have shown the Lease by now."""
+        return min(self._seconds_behind, now - began) > WATCH_SILENT_SECONDS
+
+    @property
+    def _seconds_behind(self) -> float:
+        return self.lease_written_at - self.lease_seen_at
+
     def why_dead(self, now: float) -> str | None:
         """None while alive. A Lease that nobody could write proves nothing about the watch."""
-        behind = self.lease_written_at - self.lease_seen_at
+        behind = self._seconds_behind
         if behind > WATCH_LIMIT_SECONDS:
             return f"the Lease was renewed for {behind:.0f} s and the watch did not show it"
         for (namespace, name), since in self.working.items():

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import threading
 import time
 
 from aiohttp import web
@@ -89,7 +88,7 @@ class Operator:
         )
         self._check_now = asyncio.Event()
         self._check_at = time.monotonic() + FIRST_CHECK_SECONDS
-        self._watch_stop = threading.Event()
+        self._watch_stop = asyncio.Event()
         self.metrics.queue_depth.set_function(lambda: self.queue.depth)
         self.metrics.leader.set_function(lambda: float(self.lease.is_leader))
 
@@ -172,11 +171,21 @@ class Operator:
 
     async def _watch(self) -> None:
         while True:
-            self._watch_stop = threading.Event()
             try:
-                await watch(self.settings, self.checker.readable, self.observe, stop=self._watch_stop)
+                await self._watch_on()
             finally:
                 self._check_now.set()  # what was deleted in between is in no watch, and a kind may be refused
+
+    async def _watch_on(self) -> None:
+        """Until other kinds may be watched, or the watch fails."""
+        self._watch_stop, began = asyncio.Event(), time.monotonic()
+        await watch(
+            self.settings,
+            self.checker.readable,
+            self.observe,
+            stop=self._watch_stop,
+            is_silent=lambda: self.health.is_watch_silent(began, time.monotonic()),
+        )
 
     async def _work(self) -> None:
         while True:

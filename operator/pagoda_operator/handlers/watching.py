@@ -20,6 +20,9 @@ from pagoda_operator.handlers.store import Object
 from pagoda_operator.settings import Settings
 
 END_SECONDS = 5.0
+CLEAN_UP_SECONDS = 1.0
+CLEAN_UPS = 5
+LOOK_SECONDS = 0.5
 PAGE_ITEMS = 100
 
 logger = logging.getLogger(__name__)
@@ -87,28 +90,80 @@ def _selector(kind: Kind) -> Any:
     return kopf._cogs.structs.references.Selector(kind.group, kind.version, kind.plural)
 
 
-async def watch(settings: Settings, kinds: Iterable[Kind], observe: Observe, *, stop: threading.Event) -> None:
-    """Runs until `stop`; raises when Kopf gives up."""
+async def watch(
+    settings: Settings,
+    kinds: Iterable[Kind],
+    observe: Observe,
+    *,
+    stop: asyncio.Event,
+    is_silent: Callable[[], bool] = lambda: False,
+) -> None:
+    """Runs until `stop`. Raises WatchEnded when Kopf gives up, or when `is_silent` says that it shows nothing."""
     _set_up_kopf_log()
     loop = asyncio.get_running_loop()
-    ended: asyncio.Future[None] = loop.create_future()
-    registry = build_registry(kinds, observe, loop)
+    kopf_thread = _KopfThread(settings, build_registry(kinds, observe, loop), loop)
+    kopf_thread.start()
+    try:
+        while not stop.is_set() and not kopf_thread.ended.done():
+            if is_silent():
+                raise WatchEnded("it shows nothing any more")
+            await asyncio.wait([kopf_thread.ended], timeout=LOOK_SECONDS)
+        if kopf_thread.ended.done():
+            kopf_thread.ended.result()
+    finally:
+        await kopf_thread.end()
 
-    def run() -> None:
+
+class _KopfThread:
+    """Kopf at work. When it gives up, or is to end, some of its tasks may wait for ever for others that have ended."""
+
+    def __init__(self, settings: Settings, registry: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self._settings = settings
+        self._registry = registry
+        self._caller = loop
+        self._stop_kopf = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="watch", daemon=True).start()
+
+    async def end(self) -> None:
+        """Asks Kopf to end, and soon ends its loop, once for what runs and once for each way it has to clean up."""
+        self._stop_kopf.set()
+        for seconds in (END_SECONDS, *[CLEAN_UP_SECONDS] * CLEAN_UPS):
+            await asyncio.wait([self.ended], timeout=seconds)
+            if self.ended.done():
+                return
+            with contextlib.suppress(RuntimeError):  # it is closed just now
+                if self._loop is not None:
+                    self._loop.call_soon_threadsafe(self._loop.stop)
+        logger.error("the thread in which Kopf watched does not end and is left behind")
+
+    def _run(self) -> None:
         error: BaseException | None = None
         try:
-            asyncio.run(_run_kopf(settings, registry, stop))
+            asyncio.run(self._run_kopf())
         except BaseException as raised:
             error = raised
         with contextlib.suppress(RuntimeError):  # the loop is gone, and with it whoever waits
-            loop.call_soon_threadsafe(_settle, ended, error)
+            self._caller.call_soon_threadsafe(_settle, self.ended, error)
 
-    threading.Thread(target=run, name="watch", daemon=True).start()
-    try:
-        await asyncio.shield(ended)
-    finally:
-        stop.set()
-        await asyncio.wait([ended], timeout=END_SECONDS)
+    async def _run_kopf(self) -> None:
+        scope: dict[str, Any] = {"clusterwide": True}
+        if self._settings.watch_namespaces:
+            scope = {"namespaces": sorted({*self._settings.watch_namespaces, self._settings.namespace})}
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(_note_unretrieved)
+        kopf_settings = build_kopf_settings(self._settings)
+        try:
+            await kopf.operator(
+                registry=self._registry, settings=kopf_settings, standalone=True, stop_flag=self._stop_kopf, **scope
+            )
+            if not self._stop_kopf.is_set():
+                raise WatchEnded("Kopf ended by itself")
+        finally:
+            self._stop_kopf.set()  # NB: a thread of Kopf's waits for it, and the loop for that thread
 
 
 def _set_up_kopf_log() -> None:
@@ -135,12 +190,8 @@ def _drop_traceback(record: logging.LogRecord) -> bool:
 
 
 def _note_unretrieved(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Kopf leaves requests behind when one of them fails."""
-    error = context.get("exception")
-    if error is None or isinstance(error, _FAULTS_OF_THE_API_SERVER):
-        logger.info("left behind by Kopf: %s error=%r", context["message"], error)
-    else:
-        logger.error("left behind by Kopf: %s error=%r", context["message"], error, exc_info=error)
+    """Kopf leaves requests behind when one of them fails, and callbacks that fail in turn when it ends."""
+    logger.warning("left behind by Kopf: %s error=%r", context["message"], context.get("exception"))
 
 
 def _settle(ended: "asyncio.Future[None]", error: BaseException | None) -> None:
@@ -149,18 +200,3 @@ def _settle(ended: "asyncio.Future[None]", error: BaseException | None) -> None:
     else:
         ended.set_exception(WatchEnded(f"Kopf ended: {error!r}"))
         ended.exception()  # it is looked at, also where nobody waits any more
-
-
-async def _run_kopf(settings: Settings, registry: Any, stop: threading.Event) -> None:
-    scope: dict[str, Any] = {"clusterwide": True}
-    if settings.watch_namespaces:
-        scope = {"namespaces": sorted({*settings.watch_namespaces, settings.namespace})}
-    asyncio.get_running_loop().set_exception_handler(_note_unretrieved)
-    try:
-        await kopf.operator(
-            registry=registry, settings=build_kopf_settings(settings), standalone=True, stop_flag=stop, **scope
-        )
-        if not stop.is_set():
-            raise WatchEnded("Kopf ended by itself")
-    finally:
-        stop.set()  # NB: a thread of Kopf's waits for it, and the loop for that thread: it would never close

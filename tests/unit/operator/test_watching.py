@@ -1,6 +1,7 @@
 """What Kopf's watches say in the log, and that whoever watches hears of their end."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Iterator
@@ -72,7 +73,7 @@ class Records(logging.Handler):
 @pytest.mark.usefixtures("kubeconfig")
 @pytest.mark.parametrize("kubeconfig", [Refusing], indirect=True)
 async def test_a_request_that_is_tried_again_is_a_warning_and_no_error() -> None:
-    records, stop = Records(), threading.Event()
+    records, stop = Records(), asyncio.Event()
     logging.getLogger("kopf").addHandler(records)
     watching = asyncio.create_task(watch(Settings(), (), lambda event, obj: None, stop=stop))
     try:
@@ -90,6 +91,43 @@ async def test_a_request_that_is_tried_again_is_a_warning_and_no_error() -> None
 async def test_a_refusal_that_ends_kopf_is_told_and_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
     async with asyncio.timeout(30):
         with pytest.raises(WatchEnded, match="410"):
-            await watch(Settings(), [MODEL_DEPLOYMENT], lambda event, obj: None, stop=threading.Event())
+            await watch(Settings(), [MODEL_DEPLOYMENT], lambda event, obj: None, stop=asyncio.Event())
     assert "Resource observer has failed" in caplog.text
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
+class Silent(Refusing):
+    """It takes a request and never answers."""
+
+    def do_GET(self) -> None:
+        threading.Event().wait(20)
+
+
+@pytest.mark.usefixtures("kubeconfig")
+@pytest.mark.parametrize("kubeconfig", [Silent], indirect=True)
+async def test_a_watch_that_shows_nothing_ends(caplog: pytest.LogCaptureFixture) -> None:
+    async with asyncio.timeout(30):
+        with pytest.raises(WatchEnded, match="shows nothing"):
+            await watch(Settings(), [MODEL_DEPLOYMENT], lambda *_: None, stop=asyncio.Event(), is_silent=lambda: True)
+
+
+async def hang() -> None:
+    """As Kopf's tasks do: it swallows that it is cancelled, and waits again for what will not come."""
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+
+async def test_a_thread_of_kopf_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pagoda_operator.handlers.watching.END_SECONDS", 0.1)
+    monkeypatch.setattr("pagoda_operator.handlers.watching.CLEAN_UP_SECONDS", 0.5)
+    monkeypatch.setattr("kopf.operator", lambda **_: hang())
+    stop = asyncio.Event()
+    watching = asyncio.create_task(watch(Settings(), (), lambda *_: None, stop=stop))
+    while not (threads := [thread for thread in threading.enumerate() if thread.name == "watch"]):
+        await asyncio.sleep(0.01)
+    stop.set()
+    async with asyncio.timeout(10):
+        with contextlib.suppress(WatchEnded):
+            await watching
+    assert not any(thread.is_alive() for thread in threads)
