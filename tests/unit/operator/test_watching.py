@@ -130,4 +130,6 @@ async def test_a_thread_of_kopf_that_hangs_is_ended(monkeypatch: pytest.MonkeyPa
     async with asyncio.timeout(10):
         with contextlib.suppress(WatchEnded):
             await watching
-    assert not any(thread.is_alive() for thread in threads)
+    for thread in threads:
+        thread.join(5)  # it has said that it ends
+        assert not thread.is_alive()
