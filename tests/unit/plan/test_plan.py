@@ -75,6 +75,30 @@ def test_the_reason_is_the_users_trouble(broken: dict[str, Any], expected: str, 
     assert said in ready["message"]
 
 
+OOM_KILLED = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+CRASHED = {"terminated": {"reason": "Error", "exitCode": 1}}
+
+
+@pytest.mark.parametrize(
+    ("last", "ready_changed_at", "expected"),
+    [
+        (OOM_KILLED, "2026-01-01T00:00:00Z", "OutOfMemory"),
+        (CRASHED, "2026-01-01T00:00:00Z", "CrashLooping"),
+        (OOM_KILLED, "2026-01-01T00:09:00Z", "Starting"),
+        (CRASHED, "2026-01-01T00:09:00Z", "Starting"),
+    ],
+)
+def test_while_a_container_runs_between_two_crashes_the_reason_stays(
+    last: dict[str, Any], ready_changed_at: str, expected: str
+) -> None:
+    """The server's container is ready as soon as it runs: the pod is only when the gateway says so."""
+    server = {"name": "server", "ready": True, "restartCount": 1, "lastState": last}
+    server["state"] = {"running": {"startedAt": "2026-01-01T00:05:00Z"}}
+    broken = pod(containerStatuses=[server])
+    broken["status"]["conditions"][0]["lastTransitionTime"] = ready_changed_at
+    assert reason(world_of(resource(), pods=[broken])) == expected
+
+
 def test_a_refused_field_changes_nothing_but_the_status() -> None:
     planned = plan(world_of(resource(cost={"gpuHourPrice": 1})), NOW, SETTINGS)
     assert planned.objects == () and planned.deletions == ()
