@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.api.rules import RULES
 
-from .conftest import ROOT, ControlPlane
+from .plane import ROOT, ControlPlane
 
 pytestmark = pytest.mark.controlplane
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import ROOT, ControlPlane, eventually
 from .fault_proxy import PORT
+from .plane import ROOT, ControlPlane, eventually
 
 pytestmark = pytest.mark.controlplane
 SLOW_SECONDS = 90.0

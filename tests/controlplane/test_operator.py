@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import METRICS_API_PORT, ControlPlane, eventually
+from .plane import METRICS_API_PORT, ControlPlane, eventually
 
 pytestmark = pytest.mark.controlplane
 KINDS = "modeldeployments,deployments,services,networkpolicies,poddisruptionbudgets,horizontalpodautoscalers,ingresses"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import ControlPlane, eventually
+from .plane import ControlPlane, eventually
 from .test_operator import model
 
 pytestmark = pytest.mark.controlplane

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import ROOT, ControlPlane, eventually
+from .plane import ROOT, ControlPlane, eventually
 
 SLOW_SECONDS = 90.0
 

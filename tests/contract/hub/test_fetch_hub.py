@@ -52,10 +52,12 @@ async def test_weights_arrive_whole_and_neither_code_nor_pickles(hub, tmp_path: 
 
 async def test_download_that_is_cut_goes_on_where_it_was_cut(hub, tmp_path: Path) -> None:
     hub.cuts_left = 1
-    hub.files["model.safetensors"] *= 24  # the library writes, and so resumes at, 10 MiB at a time
+    hub.files["model.safetensors"] *= 24  # what is kept of a cut answer are blocks of 10 MiB or a little more
+    whole = len(hub.files["model.safetensors"])
     fetched = await fetch(hub.url, tmp_path)
     assert fetched.code == 0, fetched.said
-    assert hub.ranges == [f"bytes={10 << 20}-"]
+    [said] = hub.ranges
+    assert 10 << 20 <= int(said.removeprefix("bytes=").removesuffix("-")) <= whole // 2
     assert (tmp_path / "models" / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
 
 

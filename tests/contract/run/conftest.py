@@ -69,10 +69,13 @@ class Run:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         assert self.work is not None
-        async with asyncio.timeout(60):
-            while not holds():
-                assert not self.work.done(), (self.work, self.said)
-                await asyncio.sleep(0.02)
+        try:
+            async with asyncio.timeout(60):
+                while not holds():
+                    assert not self.work.done(), (self.work, self.said)
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            pytest.fail(f"it never came true; what was said: {self.said}")
 
     async def stop(self) -> None:
         if self.session is None or self.work is None:

@@ -27,7 +27,7 @@ OWN_TROUBLE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """What this process lacks says nothing of a gateway."""
 
 ReadyUrls = Callable[[], Sequence[str]]
-OnChange = Callable[[int, int], None]
+OnCount = Callable[[int, int], None]
 
 
 HERE = r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?"
@@ -56,13 +56,12 @@ def _refuse(status: int, code: str, kind: str, message: str, headers: dict[str, 
 
 
 class Door:
-    """`ready_urls` are those of all gateways there are; `on_change` is told how many of how many are ready."""
+    """`ready_urls` are those of all gateways there are; each poll tells `on_count` how many are ready of how many."""
 
-    def __init__(self, listener: socket.socket, ready_urls: ReadyUrls, on_change: OnChange) -> None:
+    def __init__(self, listener: socket.socket, ready_urls: ReadyUrls, on_count: OnCount) -> None:
         self._listener = listener
         self._ready_urls = ready_urls
-        self._on_change = on_change
-        self._said: tuple[int, int] | None = None
+        self._on_count = on_count
         self._none_ready_polls = 0
         self._site: web.SockSite | None = None
         app = web.Application()
@@ -110,20 +109,15 @@ class Door:
 
     async def _follow(self, urls: list[str], answers: list[bool | None]) -> None:
         ready = answers.count(True)
+        if not ready and (None in answers or urls != list(self._ready_urls())):
+            return
+        self._on_count(ready, len(urls))  # first: what follows may find no file descriptor
         if ready:
             await self.let_in()
-        elif None in answers or urls != list(self._ready_urls()):
             return
-        else:
-            self._none_ready_polls += 1
-            if self._none_ready_polls >= SURE_AFTER_POLLS:
-                await self._turn_away()
-        self._say(ready, len(urls))
-
-    def _say(self, ready: int, count: int) -> None:
-        if (ready, count) != self._said:
-            self._said = (ready, count)
-            self._on_change(ready, count)
+        self._none_ready_polls += 1
+        if self._none_ready_polls >= SURE_AFTER_POLLS:
+            await self._turn_away()
 
 
 async def read_ready(session: aiohttp.ClientSession, url: str) -> bool | None:
