@@ -1,8 +1,15 @@
-"""Kernels run on the GPU if there is one, else in Triton's interpreter: chosen before any test loads them."""
+"""Kernels run on the GPU if there is one, else in Triton's interpreter: chosen before any test loads them.
+
+No property test has a deadline: a busy machine is no fault.
+"""
 
 import os
 
 import torch
+from hypothesis import settings
+
+settings.register_profile("pagoda", deadline=None)
+settings.load_profile("pagoda")
 
 
 def choose_interpreter() -> None:
