@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from aiohttp import HttpVersion11, web
 
+from pagoda_gateway.connection import INTERIM
 from pagoda_gateway.errors import Refusal
 
 SMALL_BYTES = 64 * 1024
@@ -20,7 +21,6 @@ TENANT_SHARE = 0.5
 SLOWEST_BYTES_PER_SECOND = 16 * 1024
 """Who sends so fast has the time for it, however large the body."""
 RETRY_SECONDS = 2
-INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class BodyBudget:

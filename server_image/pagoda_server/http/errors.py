@@ -11,10 +11,9 @@ from aiohttp import web
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from pagoda_server.http.fields import UNSUPPORTED
+from pagoda_server.http.fields import NOT_YET, UNSUPPORTED
 from pagoda_server.http.messages import FORM_TAGS, NO_CONTENT
 
-NOT_YET = "is not supported yet"
 # How much of a pydantic location names a field; the rest names members of a list or a union.
 LOCATION_DEPTH: Mapping[str, int] = {"messages": 5, "stream_options": 2, "response_format": 2}
 # What to give instead, by the field's path without the indices of lists.

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 UNSUPPORTED = "unsupported_field"
 """The type of the validation error; its context names the field."""
+NOT_YET = "is not supported yet"
 Body = Mapping[str, Any]
 AsksForNothing = Callable[[Any, Body], bool]
 """Of a value that is not null, and the object that it stands in."""
@@ -164,5 +165,5 @@ def drop_idle(body: Body, built: Mapping[str, Any], unbuilt: Mapping[str, AsksFo
             if not seen_unknown:
                 kept[name], seen_unknown = value, True
         elif not unbuilt[name](value, body):
-            raise PydanticCustomError(UNSUPPORTED, "is not supported yet", {"field": name})
+            raise PydanticCustomError(UNSUPPORTED, NOT_YET, {"field": name})
     return kept

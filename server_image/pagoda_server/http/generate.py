@@ -12,11 +12,9 @@ from pagoda_server.http.errors import ApiError, context_length_exceeded
 from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.metrics import ServerMetrics
 from pagoda_server.text.tokenizer import Tokenizer
-from pagoda_server.wire import Delta, Sampling, Submit
+from pagoda_server.wire import GREEDY_TEMPERATURE, Delta, Sampling, Submit
 
 SEED_MASK = 2**63 - 1
-GREEDY_BELOW = 1e-5
-"""A lower temperature leaves nothing to chance, and its scaled logits would overflow."""
 SMALLEST_TOP_P = 1e-6
 """Already the likeliest token alone; a denormal number would be 0 on the device."""
 MOST_WEIGHED_TOKENS = 131_072
@@ -56,7 +54,7 @@ def build_sampling(body: GenerationRequest, *, max_tokens: int, offset: int) -> 
     temperature = 1.0 if body.temperature is None else body.temperature
     return Sampling(
         max_tokens=max_tokens,
-        temperature=temperature if temperature >= GREEDY_BELOW else 0.0,
+        temperature=temperature if temperature >= GREEDY_TEMPERATURE else 0.0,
         top_p=1.0 if body.top_p is None else max(body.top_p, SMALLEST_TOP_P),
         top_k=max(0, body.top_k or 0),
         min_p=body.min_p or 0.0,

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from pagoda_server.http.errors import NOT_YET, ApiError
+from pagoda_server.http.errors import ApiError
+from pagoda_server.http.fields import NOT_YET
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 ANSWERS = f"{CHAT} or {COMPLETIONS}"
