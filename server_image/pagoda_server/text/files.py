@@ -80,7 +80,8 @@ def _read_config(path: Path) -> _Config:
     if not path.exists():
         return _Config()
     try:
-        return parse_json(path.read_bytes(), _Config, limit_bytes=CONFIG_BYTES)
+        with path.open("rb") as file:
+            return parse_json(file.read(CONFIG_BYTES + 1), _Config, limit_bytes=CONFIG_BYTES)
     except BadInput as error:
         raise ValueError(f"{path.name}: {error}") from error
 
