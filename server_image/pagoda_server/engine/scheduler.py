@@ -240,7 +240,8 @@ class Scheduler:
         while request.state is RequestState.RUNNING:
             if self.pool.can_allocate(wanted):
                 request.page_ids += self.pool.allocate(wanted)
-                self.waiting.grow(request)
+                if wanted:  # NB: for most of a batch no step asks for a page
+                    self.waiting.grow(request)
                 return True
             self._preempt(choose_victim(self.running))
         return False
