@@ -14,7 +14,7 @@ from pagoda_server.engine.step import Engine
 from pagoda_server.kernels.invariant_linear import invariant_linear
 from pagoda_server.model.config import parse_model_config
 from pagoda_server.model.llama import Llama
-from pagoda_server.runtime.gpu_runner import GpuRunner
+from pagoda_server.runtime.gpu.runner import GpuRunner
 from pagoda_server.wire import Sampling, Submit, TokenLogprobs
 
 pytestmark = pytest.mark.gpu

@@ -14,7 +14,7 @@ from pagoda_server.engine.step import Engine, Launched, Runner
 from pagoda_server.model.config import read_model_config
 from pagoda_server.model.llama import Llama
 from pagoda_server.model.loader import load_model
-from pagoda_server.runtime.runner import ModelRunner
+from pagoda_server.runtime.reference.runner import ModelRunner
 from pagoda_server.wire import Sampling, Submit, TokenLogprobs
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")]
@@ -33,7 +33,7 @@ def model() -> Llama:
 
 @pytest.fixture(scope="module")
 def fast(model: Llama) -> Runner:
-    from pagoda_server.runtime.gpu_runner import GpuRunner
+    from pagoda_server.runtime.gpu.runner import GpuRunner
 
     runner = GpuRunner(model, limits_of(model), PAGES, PAGE_SIZE)
     runner.capture_first()

@@ -15,7 +15,7 @@ from pagoda_server.kernels.norm import add_rms_norm, add_rms_norm_fp8, rms_norm,
 from pagoda_server.kernels.prefill_attention import prefill_attention
 from pagoda_server.kernels.rope_write import rope_write
 from pagoda_server.quant.fp8 import E4M3, LARGEST, Fp8Linear, quantize_rows, saturate
-from pagoda_server.runtime.attention import attend_pages
+from pagoda_server.runtime.reference.attention import attend_pages
 
 pytestmark = pytest.mark.gpu
 DEVICE, BF16 = torch.device("cuda"), torch.bfloat16

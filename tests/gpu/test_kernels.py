@@ -20,7 +20,7 @@ from pagoda_server.kernels.prepare import append_tokens, prepare_decode
 from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
 from pagoda_server.model import llama
 from pagoda_server.quant.fp8 import E4M3
-from pagoda_server.runtime.attention import attend_pages
+from pagoda_server.runtime.reference.attention import attend_pages
 
 pytestmark = pytest.mark.gpu
 DEVICE = torch.device("cuda")

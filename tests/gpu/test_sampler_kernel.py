@@ -8,7 +8,7 @@ if not torch.cuda.is_available():  # before the kernels load: they would, withou
     pytest.skip("needs a CUDA GPU", allow_module_level=True)
 
 from pagoda_server.kernels.sampler import SamplingTable, build_sampler_scratch, sample
-from pagoda_server.runtime.sampler import filter_tokens
+from pagoda_server.runtime.reference.sampler import filter_tokens
 from pagoda_server.wire import Sampling
 
 pytestmark = pytest.mark.gpu

@@ -23,7 +23,7 @@ from pagoda_server.parallel.leader import Followers
 from pagoda_server.phases import Phases
 from pagoda_server.quant.fp8 import E4M3
 from pagoda_server.runtime.capacity import measure_capacity
-from pagoda_server.runtime.runner import ModelRunner
+from pagoda_server.runtime.reference.runner import ModelRunner
 from pagoda_server.runtime.sizes import build_limits, count_pages, fit_model_len
 from pagoda_server.wire import Hello
 
@@ -198,7 +198,7 @@ def _build_gpu_runner(
     with phases.time("build_runner"):
         # Triton compiles for a GPU, or is absent.
         from pagoda_server.kernels.shipped import use_shipped_kernels
-        from pagoda_server.runtime.gpu_runner import GpuRunner
+        from pagoda_server.runtime.gpu.runner import GpuRunner
         from pagoda_server.runtime.measure_linears import measure_linears
 
         use_shipped_kernels()

@@ -32,8 +32,8 @@ from pagoda_server.model.config import ModelConfig
 from pagoda_server.model.llama import Llama
 from pagoda_server.quant.fp8 import E4M3, replace_linears
 from pagoda_server.runtime.common_shapes import COMMON_SHAPES, build_two_layers
-from pagoda_server.runtime.gpu_runner import GpuRunner
-from pagoda_server.runtime.graphs import choose_buckets
+from pagoda_server.runtime.gpu.graphs import choose_buckets
+from pagoda_server.runtime.gpu.runner import GpuRunner
 from pagoda_server.runtime.measure_linears import launch_candidates
 from pagoda_server.wire import Sampling
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.scheduler import Chunk, Limits
 from pagoda_server.engine.step import Engine, Launched
-from pagoda_server.runtime.device_state import build_sampling_row
+from pagoda_server.runtime.gpu.device_state import build_sampling_row
 from pagoda_server.wire import (
     MAX_FRAME_BYTES,
     MAX_NAME_CHARACTERS,

@@ -13,7 +13,7 @@ from pagoda_server.engine.scheduler import Limits
 from pagoda_server.engine.step import Engine
 from pagoda_server.model.config import read_model_config
 from pagoda_server.model.loader import load_model
-from pagoda_server.runtime.runner import ModelRunner
+from pagoda_server.runtime.reference.runner import ModelRunner
 from pagoda_server.wire import Delta, Sampling, Submit
 
 torch.set_num_threads(1)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pagoda_server.runtime.graphs import Graphs, choose_buckets, choose_first
+from pagoda_server.runtime.gpu.graphs import Graphs, choose_buckets, choose_first
 
 BUCKETS = choose_buckets(256)
 

@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from pagoda_server.runtime.sampler import Row, apply_penalties, choose_token, draw_gumbel, filter_tokens, sample_rows
+from pagoda_server.runtime.reference.sampler import (
+    Row,
+    apply_penalties,
+    choose_token,
+    draw_gumbel,
+    filter_tokens,
+    sample_rows,
+)
 from pagoda_server.wire import GREEDY_TEMPERATURE, Sampling
 
 

@@ -3,7 +3,7 @@
 import torch
 
 from pagoda_server.kernels.adjust import adjust_logits
-from pagoda_server.runtime.sampler import Row, apply_penalties
+from pagoda_server.runtime.reference.sampler import Row, apply_penalties
 from pagoda_server.wire import Sampling
 
 VOCAB = 50

@@ -6,7 +6,7 @@ import numpy as np
 
 from pagoda_server.engine.request import Request
 from pagoda_server.engine.scheduler import Chunk
-from pagoda_server.runtime.adjustments import build_entries, needs_history
+from pagoda_server.runtime.gpu.adjustments import build_entries, needs_history
 from pagoda_server.wire import Sampling
 
 

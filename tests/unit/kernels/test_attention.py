@@ -16,7 +16,7 @@ from pagoda_server.kernels.prefill_attention import (
     choose_splits,
     prefill_attention,
 )
-from pagoda_server.runtime.attention import attend_pages
+from pagoda_server.runtime.reference.attention import attend_pages
 
 PAGE_SIZE = 16
 POISON = 7.0

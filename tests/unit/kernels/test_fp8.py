@@ -13,7 +13,7 @@ from pagoda_server.kernels.prefill_attention import prefill_attention
 from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
 from pagoda_server.model import llama
 from pagoda_server.quant.fp8 import E4M3, LARGEST, quantize_rows, saturate
-from pagoda_server.runtime.attention import attend_pages
+from pagoda_server.runtime.reference.attention import attend_pages
 
 HALF_STEP, HALF_SUBNORMAL_STEP = 2.0**-4, 2.0**-10
 SLACK = 1.001

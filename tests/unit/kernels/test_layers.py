@@ -8,7 +8,7 @@ from pagoda_server.kernels.activation import silu_mul
 from pagoda_server.kernels.norm import add_rms_norm, rms_norm
 from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
 from pagoda_server.model import llama
-from pagoda_server.runtime.attention import write_pages
+from pagoda_server.runtime.reference.attention import write_pages
 
 EPS = 1e-5
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]

@@ -15,7 +15,7 @@ from pagoda_server.model.config import ModelConfig
 from pagoda_server.model.llama import Layer, Llama
 from pagoda_server.model.shard import ALONE
 from pagoda_server.quant.fp8 import Fp8Linear, quantize_rows, replace_linears
-from pagoda_server.runtime.linears import (
+from pagoda_server.runtime.gpu.projections import (
     ALL_FP8,
     ALL_TORCH,
     TORCH,

@@ -4,8 +4,8 @@ import torch
 
 from pagoda_server.engine.request import Request
 from pagoda_server.engine.scheduler import Chunk
-from pagoda_server.runtime.mixed import MixedInputs, choose_token_buckets
-from pagoda_server.runtime.runner import build_batch
+from pagoda_server.runtime.gpu.step_inputs import MixedInputs, choose_token_buckets
+from pagoda_server.runtime.reference.runner import build_batch
 from pagoda_server.wire import Sampling
 
 PAGE_SIZE, CPU = 16, torch.device("cpu")

@@ -25,9 +25,9 @@ from pagoda_server.parallel.channel import Channel
 from pagoda_server.parallel.leader import ParallelRunner
 from pagoda_server.parallel.messages import Mirror, Step
 from pagoda_server.quant.fp8 import E4M3
-from pagoda_server.runtime.gpu_runner import GpuRunner
-from pagoda_server.runtime.linears import Gemv, LinearPlan, Separate, Stream, Tiled, Ways, torch_linear
-from pagoda_server.runtime.runner import ModelRunner
+from pagoda_server.runtime.gpu.projections import Gemv, LinearPlan, Separate, Stream, Tiled, Ways, torch_linear
+from pagoda_server.runtime.gpu.runner import GpuRunner
+from pagoda_server.runtime.reference.runner import ModelRunner
 from pagoda_server.wire import Sampling, Submit, TokenLogprobs
 
 pytestmark = [

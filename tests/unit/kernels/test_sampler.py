@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pagoda_server.kernels.sampler import NO_TOKEN, SamplingTable, build_sampler_scratch, sample
 from pagoda_server.kernels.sampler_choose import GREEDY_TEMPERATURE as KERNELS_GREEDY_TEMPERATURE
-from pagoda_server.runtime.sampler import filter_tokens
+from pagoda_server.runtime.reference.sampler import filter_tokens
 from pagoda_server.wire import GREEDY_TEMPERATURE, Sampling
 
 VOCAB = 5000

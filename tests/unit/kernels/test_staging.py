@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagoda_server.runtime.staging import FIRST_CAPACITY, Staging
+from pagoda_server.runtime.gpu.staging import FIRST_CAPACITY, Staging
 
 steps = st.lists(st.lists(st.integers(0, 40) | st.just(FIRST_CAPACITY // 2), min_size=1, max_size=5), max_size=6)
 

@@ -13,7 +13,7 @@ from pagoda_server.kernels.norm import add_rms_norm, add_rms_norm_fp8
 from pagoda_server.kernels.sum_norm import MOST_TOKENS, Exchange, Shares, count_bytes, sum_rms_norm, sum_rms_norm_fp8
 from pagoda_server.parallel.group import TorchGroup
 from pagoda_server.quant.fp8 import replace_linears
-from pagoda_server.runtime.linears import FP8, INVARIANT, TORCH, Stream, Way
+from pagoda_server.runtime.gpu.projections import FP8, INVARIANT, TORCH, Stream, Way
 
 SCRIPT = Path(__file__).with_name("sum_norm_on_rank.py")
 EPS = 1e-5

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from pagoda_server.engine.scheduler import Chunk
-from pagoda_server.runtime.device_state import Ints
-from pagoda_server.runtime.staging import align
+from pagoda_server.runtime.gpu.device_state import Ints
+from pagoda_server.runtime.gpu.staging import align
 
 MOST_CAPTURED = 4096
 """Tokens of a step from which the host is faster than the device anyway."""

@@ -21,15 +21,15 @@ from pagoda_server.kernels.prefill_attention import build_prefill_scratch, prefi
 from pagoda_server.kernels.prepare import append_tokens, prepare_decode, set_lengths
 from pagoda_server.kernels.sampler import build_sampler_scratch, sample
 from pagoda_server.model.llama import Llama
-from pagoda_server.runtime.adjustments import adjust, needs_history
 from pagoda_server.runtime.cache import LayerCache, build_caches
-from pagoda_server.runtime.device_state import build_device_state, is_decode
-from pagoda_server.runtime.fused import FusedDecoder, Wanted
-from pagoda_server.runtime.graphs import CudaCapture, Graphs, choose_buckets, choose_first
-from pagoda_server.runtime.linears import ALL_INVARIANT, LinearPlan
-from pagoda_server.runtime.mixed import MOST_CAPTURED, MixedInputs, choose_token_buckets
-from pagoda_server.runtime.readback import SampledBatch, copy_back
-from pagoda_server.runtime.staging import Staging, place
+from pagoda_server.runtime.gpu.adjustments import adjust, needs_history
+from pagoda_server.runtime.gpu.decoder import FusedDecoder, Wanted
+from pagoda_server.runtime.gpu.device_state import build_device_state, is_decode
+from pagoda_server.runtime.gpu.graphs import CudaCapture, Graphs, choose_buckets, choose_first
+from pagoda_server.runtime.gpu.projections import ALL_INVARIANT, LinearPlan
+from pagoda_server.runtime.gpu.readback import SampledBatch, copy_back
+from pagoda_server.runtime.gpu.staging import Staging, place
+from pagoda_server.runtime.gpu.step_inputs import MOST_CAPTURED, MixedInputs, choose_token_buckets
 
 START_TOKEN_BUCKETS = (256, 512, 1024, 2048)
 """Steps with prompts that are captured at start."""

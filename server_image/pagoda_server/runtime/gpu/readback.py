@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pagoda_server.engine.scheduler import Chunk
-from pagoda_server.runtime.staging import place
+from pagoda_server.runtime.gpu.staging import place
 from pagoda_server.wire import TokenLogprobs
 
 

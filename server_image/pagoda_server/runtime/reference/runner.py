@@ -12,9 +12,9 @@ from torch import Tensor
 from pagoda_server.engine.scheduler import Chunk
 from pagoda_server.engine.step import Launched
 from pagoda_server.model.llama import Llama
-from pagoda_server.runtime.attention import attend_pages, write_pages
 from pagoda_server.runtime.cache import build_caches
-from pagoda_server.runtime.sampler import build_row, sample_rows
+from pagoda_server.runtime.reference.attention import attend_pages, write_pages
+from pagoda_server.runtime.reference.sampler import build_row, sample_rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pagoda_server.engine.scheduler import Chunk
 from pagoda_server.kernels.adjust import adjust_logits
-from pagoda_server.runtime.sampler import has_penalties
-from pagoda_server.runtime.staging import place
+from pagoda_server.runtime.gpu.staging import place
+from pagoda_server.runtime.reference.sampler import has_penalties
 
 
 def needs_history(chunk: Chunk) -> bool:

@@ -15,7 +15,7 @@ from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
 from pagoda_server.model.llama import Layer, Llama, build_inverse_frequencies
 from pagoda_server.quant.fp8 import Fp8Linear
 from pagoda_server.runtime.cache import LayerCache
-from pagoda_server.runtime.linears import ALL_FP8, ALL_INVARIANT, ALL_TORCH, LinearPlan, Stream
+from pagoda_server.runtime.gpu.projections import ALL_FP8, ALL_INVARIANT, ALL_TORCH, LinearPlan, Stream
 
 Attend = Callable[[Tensor, LayerCache], Tensor]
 """q [T, heads, head_dim] → [T, heads, head_dim]."""
