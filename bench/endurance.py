@@ -23,7 +23,7 @@ from pagoda_server.engine.scheduler import Chunk, Limits
 from pagoda_server.engine.step import Engine
 from pagoda_server.model.config import read_model_config
 from pagoda_server.model.loader import load_model
-from pagoda_server.runtime.build import build_runner
+from pagoda_server.start.build import build_runner
 from pagoda_server.wire import Sampling, Submit
 
 PAGE_SIZE, NUM_PAGES = 64, 32

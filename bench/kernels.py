@@ -21,7 +21,7 @@ from bench.limits import GPUS, Limit, Rates
 from bench.linear_cases import list_fp8_linears, list_linear_choices, list_linears
 from bench.measurement import NO_MODEL, Recorder, read_gpu_name
 from bench.pagoda_offline import read_version
-from pagoda_server.runtime.measure_linears import time_replay
+from pagoda_server.start.measure_projections import time_replay
 
 CASES = {
     **KERNEL_CASES,

@@ -1,4 +1,4 @@
-"""Projections for `kernels.py`: every way of `runtime/gpu/projections.py` at the shapes of four models, one token to 8,192.
+"""Projections for `kernels.py`: every way of `runtime/gpu/projections.py`, at four models' shapes, 1 to 8,192 tokens.
 
 Bytes are those of the weight alone; the norm, activation or sum that a way does around the product is in its time.
 """
@@ -17,7 +17,7 @@ from pagoda_server.kernels.arguments import E4M3
 from pagoda_server.kernels.linear import MAX_ROWS, LinearTile, build_linear_scratch
 from pagoda_server.quant.fp8 import Fp8Linear, quantize_rows
 from pagoda_server.runtime.gpu.projections import FP8, TORCH, Stream, Tiled, Way
-from pagoda_server.runtime.measure_linears import list_ways
+from pagoda_server.start.measure_projections import list_ways
 
 SIZES = {"Qwen3-0.6B": (1024, 3072, 16, 8, 128), "Llama-1B": (2048, 8192, 32, 8, 64)}
 SIZES |= {"Llama-8B": (4096, 14336, 32, 8, 128), "Qwen3-8B": (4096, 12288, 32, 8, 128)}

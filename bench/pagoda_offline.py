@@ -33,7 +33,7 @@ from bench.workload import (
 
 if TYPE_CHECKING:
     from pagoda_server.engine.step import Engine
-    from pagoda_server.runtime.build import BuiltEngine
+    from pagoda_server.start.build import BuiltEngine
 
 DECODE_STEPS = 128
 
@@ -51,7 +51,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
 
 def build_engine(args: argparse.Namespace, max_model_len: int) -> "BuiltEngine":
     from pagoda_server.engine.config import EngineConfig
-    from pagoda_server.runtime.build import build_engine
+    from pagoda_server.start.build import build_engine
 
     config = EngineConfig(
         model=args.folder,

@@ -14,7 +14,7 @@ from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.scheduler import Chunk, Limits
 from pagoda_server.engine.step import Engine, Launched, Sampled
 from pagoda_server.engine_process import EngineServer
-from pagoda_server.runtime.build import BuiltEngine
+from pagoda_server.start.build import BuiltEngine
 from pagoda_server.wire import Hello
 
 MODEL_LEN, PAGE_SIZE, SPECIAL_TOKENS = 4096, 64, 2

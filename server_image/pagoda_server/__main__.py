@@ -61,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     compiling.add_argument(
         "--targets", type=int, nargs="+", default=[80, 89, 90], help="compute capabilities (default %(default)s)"
     )
-    compiling.add_argument("--models", nargs="+", help="of `runtime/common_shapes.py` (default: all)")
+    compiling.add_argument("--models", nargs="+", help="of `start/common_shapes.py` (default: all)")
     compiling.add_argument("--folder", type=Path, help="where to keep them (default: where a server looks)")
     compiling.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default %(default)s)")
     return parser
@@ -237,7 +237,7 @@ def run_engine_rank(descriptor: int) -> int:
 
 def run_compile(args: argparse.Namespace) -> int:
     from pagoda_server.kernels.shipped import SHIPPED
-    from pagoda_server.runtime.compile_ahead import compile_common, plan_tasks
+    from pagoda_server.start.compile_ahead import compile_common, plan_tasks
 
     compile_common(plan_tasks(args.targets, args.models), args.folder or SHIPPED, args.jobs)
     return 0

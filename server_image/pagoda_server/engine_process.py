@@ -19,8 +19,8 @@ import msgspec
 from pagoda_guard.tasks import TaskEnded, Tasks
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.loop import Disconnect, EngineLoop
-from pagoda_server.phases import Phases, read_process_age_seconds
-from pagoda_server.runtime.build import BuiltEngine, build_engine
+from pagoda_server.start.build import BuiltEngine, build_engine
+from pagoda_server.start.phases import Phases, read_process_age_seconds
 from pagoda_server.wire import (
     MAX_FRAME_BYTES,
     Abort,

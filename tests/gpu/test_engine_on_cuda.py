@@ -9,7 +9,7 @@ import transformers
 
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.step import Engine
-from pagoda_server.runtime.build import build_engine
+from pagoda_server.start.build import build_engine
 from pagoda_server.wire import Sampling, Submit
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")]

@@ -17,7 +17,7 @@ from pagoda_server.model.config import read_model_config
 from pagoda_server.model.loader import load_model
 from pagoda_server.quant.fp8 import E4M3, quantize_rows
 from pagoda_server.runtime.gpu.projections import ALL_FP8, ALL_TORCH
-from pagoda_server.runtime.measure_linears import measure_linears
+from pagoda_server.start.measure_projections import measure_linears
 
 pytestmark = pytest.mark.gpu
 DEVICE = torch.device("cuda")

@@ -12,9 +12,9 @@ import torch.distributed as dist
 from pagoda_server.model.shard import Shard
 from pagoda_server.parallel.channel import Channel, end_at_once, watch
 from pagoda_server.parallel.messages import Begin, Join, Loaded, Mirror, Step
-from pagoda_server.phases import Phases
-from pagoda_server.runtime.build import LoadedRank, load_rank
-from pagoda_server.runtime.sizes import build_limits
+from pagoda_server.start.build import LoadedRank, load_rank
+from pagoda_server.start.phases import Phases
+from pagoda_server.start.sizes import build_limits
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from pagoda_server.engine.config import EngineConfig
-from pagoda_server.runtime.build import BuiltEngine, build_engine
+from pagoda_server.start.build import BuiltEngine, build_engine
 from pagoda_server.wire import Sampling, Submit, TokenLogprobs
 
 torch.set_num_threads(1)

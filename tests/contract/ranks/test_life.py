@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pagoda_server.parallel.group import leave_group
-from pagoda_server.runtime.build import BuiltEngine
+from pagoda_server.start.build import BuiltEngine
 from pagoda_server.wire import Deltas, FromEngine, Hello, Sampling, Submit, decode_from_engine, encode_frame
 
 LIMIT_SECONDS = 60
@@ -120,6 +120,6 @@ def test_the_file_at_which_ranks_met_outlives_their_group(
         existed.append(Path("engine.ranks").exists())
         leave_group(orderly=orderly)
 
-    monkeypatch.setattr("pagoda_server.runtime.build.leave_group", leave)
+    monkeypatch.setattr("pagoda_server.start.build.leave_group", leave)
     build("pagoda-tiny", 2, measure_capacity=False).close()
     assert existed == [True] and not Path("engine.ranks").exists()

@@ -7,7 +7,7 @@ import pytest
 
 from pagoda_server.engine.step import RunnerBroken
 from pagoda_server.model.config import UnsupportedModel
-from pagoda_server.runtime.build import BuiltEngine
+from pagoda_server.start.build import BuiltEngine
 from pagoda_server.wire import Sampling, TokenLogprobs
 
 Build = Callable[..., BuiltEngine]

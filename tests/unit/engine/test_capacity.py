@@ -9,7 +9,7 @@ import pytest
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.scheduler import Chunk, Limits
 from pagoda_server.engine.step import Launched
-from pagoda_server.runtime.capacity import choose_context, measure_capacity
+from pagoda_server.start.measure_capacity import choose_context, measure_capacity
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pagoda_server.engine_process import EngineConfig, EngineFailed, EngineServer, main
-from pagoda_server.runtime.build import build_engine as build_real_engine
+from pagoda_server.start.build import build_engine as build_real_engine
 from pagoda_server.wire import (
     Abort,
     Deltas,

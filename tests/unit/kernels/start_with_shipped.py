@@ -14,8 +14,8 @@ from triton.runtime import build
 from triton.runtime.driver import driver
 
 from pagoda_server.kernels import shipped
-from pagoda_server.runtime import compile_ahead
-from pagoda_server.runtime.common_shapes import COMMON_SHAPES, build_two_layers
+from pagoda_server.start import compile_ahead
+from pagoda_server.start.common_shapes import COMMON_SHAPES, build_two_layers
 
 
 def main(what: str, folder: Path, own: Path, stub: Path) -> None:

@@ -28,7 +28,7 @@ from pagoda_server.runtime.gpu.projections import (
     Ways,
     torch_linear,
 )
-from pagoda_server.runtime.measure_linears import Candidates, choose_sizes, choose_ways, find_candidates
+from pagoda_server.start.measure_projections import Candidates, choose_sizes, choose_ways, find_candidates
 
 CONFIG = ModelConfig(
     architecture="Qwen2ForCausalLM", vocab_size=50, hidden_size=32, intermediate_size=48, num_layers=2, num_heads=2,

@@ -20,11 +20,11 @@ from pagoda_server.model.loader import load_model
 from pagoda_server.model.shard import Shard
 from pagoda_server.parallel.group import join_group, leave_group
 from pagoda_server.parallel.leader import Followers
-from pagoda_server.phases import Phases
 from pagoda_server.quant.fp8 import E4M3
-from pagoda_server.runtime.capacity import measure_capacity
 from pagoda_server.runtime.reference.runner import ModelRunner
-from pagoda_server.runtime.sizes import build_limits, count_pages, fit_model_len
+from pagoda_server.start.measure_capacity import measure_capacity
+from pagoda_server.start.phases import Phases
+from pagoda_server.start.sizes import build_limits, count_pages, fit_model_len
 from pagoda_server.wire import Hello
 
 log = logging.getLogger(__name__)
@@ -199,7 +199,7 @@ def _build_gpu_runner(
         # Triton compiles for a GPU, or is absent.
         from pagoda_server.kernels.shipped import use_shipped_kernels
         from pagoda_server.runtime.gpu.runner import GpuRunner
-        from pagoda_server.runtime.measure_linears import measure_linears
+        from pagoda_server.start.measure_projections import measure_linears
 
         use_shipped_kernels()
         is_measured = measure_projections and not deterministic

@@ -31,10 +31,10 @@ from pagoda_server.engine.scheduler import Chunk, Limits
 from pagoda_server.model.config import ModelConfig
 from pagoda_server.model.llama import Llama
 from pagoda_server.quant.fp8 import E4M3, replace_linears
-from pagoda_server.runtime.common_shapes import COMMON_SHAPES, build_two_layers
 from pagoda_server.runtime.gpu.graphs import choose_buckets
 from pagoda_server.runtime.gpu.runner import GpuRunner
-from pagoda_server.runtime.measure_linears import launch_candidates
+from pagoda_server.start.common_shapes import COMMON_SHAPES, build_two_layers
+from pagoda_server.start.measure_projections import launch_candidates
 from pagoda_server.wire import Sampling
 
 log = logging.getLogger(__name__)
