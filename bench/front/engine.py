@@ -13,7 +13,7 @@ from pathlib import Path
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.scheduler import Chunk, Limits
 from pagoda_server.engine.step import Engine, Launched, Sampled
-from pagoda_server.engine_process import EngineServer
+from pagoda_server.process.engine import EngineServer
 from pagoda_server.start.build import BuiltEngine
 from pagoda_server.wire import Hello
 

@@ -5,7 +5,7 @@ import sys
 from functools import partial
 
 from pagoda_server.__main__ import build_front_command, build_parser, build_settings
-from pagoda_server.supervisor import serve
+from pagoda_server.process.supervisor import serve
 
 
 def main() -> int:

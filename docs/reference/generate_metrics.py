@@ -15,8 +15,8 @@ from pagoda_gateway.settings import Address, Settings
 from pagoda_gateway.sidecar import Sidecar
 from pagoda_operator.metrics import MODEL_GAUGES
 from pagoda_operator.metrics import Metrics as OperatorMetrics
-from pagoda_server.metrics import ModelLabels, ServerMetrics
-from pagoda_server.tally import Tally
+from pagoda_server.http.metrics import ModelLabels, ServerMetrics
+from pagoda_server.http.tally import Tally
 from pagoda_server.wire import Stats
 
 TARGET = Path(__file__).parent / "metrics.md"

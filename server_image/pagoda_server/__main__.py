@@ -14,13 +14,13 @@ from functools import partial
 from pathlib import Path
 
 from pagoda_guard.parent import end_with_parent
-from pagoda_server.child import write_reason
 from pagoda_server.engine.config import EngineConfig
-from pagoda_server.engine_client import EngineGone
+from pagoda_server.http.engine_client import EngineGone
+from pagoda_server.http.tally import Tally
 from pagoda_server.parallel.channel import end_at_once
+from pagoda_server.process.child import write_reason
+from pagoda_server.process.supervisor import serve
 from pagoda_server.settings import Settings
-from pagoda_server.supervisor import serve
-from pagoda_server.tally import Tally
 
 log = logging.getLogger(__name__)
 MOST_WORKERS = 4
@@ -208,7 +208,7 @@ def run_serve(args: argparse.Namespace) -> int:
 def run_front_alone(args: argparse.Namespace) -> int:
     import uvloop
 
-    from pagoda_server.http.front import run_front
+    from pagoda_server.process.front import run_front
 
     settings = Settings(
         engine=EngineConfig(model=args.model, socket=args.engine_socket),
@@ -222,14 +222,14 @@ def run_front_alone(args: argparse.Namespace) -> int:
 
 
 def run_engine_alone(args: argparse.Namespace) -> int:
-    from pagoda_server.engine_process import run_engine
+    from pagoda_server.process.engine import run_engine
 
     run_engine(build_engine_config(args, args.socket))
     return 0
 
 
 def run_engine_rank(descriptor: int) -> int:
-    from pagoda_server.parallel.follower import run_follower
+    from pagoda_server.process.rank import run_follower
 
     run_follower(descriptor)
     return 0

@@ -6,14 +6,14 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from pagoda_server.engine_client import EngineClient
 from pagoda_server.http.choice import Piece
 from pagoda_server.http.chunks import ChunkWriter, Dialect
+from pagoda_server.http.engine_client import EngineClient
 from pagoda_server.http.generate import Plan, Run
+from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.http.shapes import join_pieces
 from pagoda_server.http.stream import build_event, stream_events
-from pagoda_server.metrics import ServerMetrics
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,18 @@ from typing import TypeVar
 import orjson
 from aiohttp import web
 
-from pagoda_server.engine_client import EngineClient
 from pagoda_server.http import chat, completions
 from pagoda_server.http.answer import Answer
+from pagoda_server.http.engine_client import EngineClient
 from pagoda_server.http.errors import ApiError, error_response, model_not_found
 from pagoda_server.http.generate import Plan, build_plan
 from pagoda_server.http.intake import Intake
+from pagoda_server.http.metrics import ModelLabels, ServerMetrics
 from pagoda_server.http.routes import describe_http_error
 from pagoda_server.http.runner import log_failure
 from pagoda_server.http.schemas import ChatRequest, CompletionRequest, GenerationRequest, TokenizeRequest, parse
-from pagoda_server.metrics import ModelLabels, ServerMetrics
+from pagoda_server.http.tally import Tally
 from pagoda_server.settings import Settings
-from pagoda_server.tally import Tally
 from pagoda_server.text.tokenizer import Tokenizer
 from pagoda_server.wire import Stats
 

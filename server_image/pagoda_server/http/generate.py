@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
-from pagoda_server.engine_client import EngineClient, EngineGone, RequestRejected
 from pagoda_server.http.choice import Choice, Piece
+from pagoda_server.http.engine_client import EngineClient, EngineGone, RequestRejected
 from pagoda_server.http.errors import ApiError, context_length_exceeded
+from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.schemas import GenerationRequest
-from pagoda_server.metrics import ServerMetrics
 from pagoda_server.text.tokenizer import Tokenizer
 from pagoda_server.wire import GREEDY_TEMPERATURE, Delta, Sampling, Submit
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pagoda_guard.showing import show
 from pagoda_server.model.config_file import MOST_WIDTH, ConfigFile, GenerationFile, RopeFile, convert
-from pagoda_server.model.files import UnsupportedModel, has_file, read_json, show
+from pagoda_server.model.files import UnsupportedModel, has_file, read_json
 from pagoda_server.model.shard import Shard
 from pagoda_server.quant.checkpoint import Fp8Checkpoint, parse_fp8_checkpoint
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from pagoda_server.model.files import UnsupportedModel, show
+from pagoda_guard.showing import show
+from pagoda_server.model.files import UnsupportedModel
 
 T = TypeVar("T", bound=msgspec.Struct)
 MOST_LAYERS = 1024

@@ -4,41 +4,19 @@ NB: links are followed, for `pagoda fetch file://` makes them; a link to a devic
 repeats what a file holds before it has parsed.
 """
 
-import reprlib
 import stat
 from pathlib import Path
 from typing import TypeVar
 
 from pagoda_guard.parsing import BadInput, parse_json
+from pagoda_guard.showing import shorten
 
 T = TypeVar("T")
-MOST_SHOWN_CHARACTERS = 120
-MOST_SHOWN_NAMES = 8
 REFETCH = "fetch the model again"
-_show = reprlib.Repr()
-_show.maxstring = _show.maxother = _show.maxlong = MOST_SHOWN_CHARACTERS
-_show.maxlist = _show.maxdict = _show.maxtuple = MOST_SHOWN_NAMES
 
 
 class UnsupportedModel(ValueError):
     """The model folder cannot be served; the message names the field, the value and what is supported."""
-
-
-def show(value: object) -> str:
-    """A value from a file as an error message may hold it: short, and in characters that any terminal shows."""
-    return shorten(_show.repr(value))
-
-
-def shorten(text: str) -> str:
-    """The same of a name, without quotes around it."""
-    printable = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[:MOST_SHOWN_CHARACTERS])
-    return printable + ("…" if len(text) > MOST_SHOWN_CHARACTERS else "")
-
-
-def list_names(names: list[str]) -> str:
-    """The first few, and how many more there are."""
-    more = len(names) - MOST_SHOWN_NAMES
-    return ", ".join(map(shorten, names[:MOST_SHOWN_NAMES])) + (f" and {more} more" if more > 0 else "")
 
 
 def has_file(path: Path) -> bool:

@@ -12,8 +12,9 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
+from pagoda_guard.showing import list_names, shorten
 from pagoda_server.model.config import ModelConfig
-from pagoda_server.model.files import has_file, list_names, read_json, shorten
+from pagoda_server.model.files import has_file, read_json
 from pagoda_server.model.llama import Layer, Llama
 from pagoda_server.model.read_ahead import cut, read_ahead
 from pagoda_server.model.safetensors_header import BadCheckpoint, StoredTensor, read_header

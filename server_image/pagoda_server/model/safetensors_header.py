@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 
 import torch
 
-from pagoda_server.model.files import UnsupportedModel, shorten, show
+from pagoda_guard.showing import shorten, show
+from pagoda_server.model.files import UnsupportedModel
 
 PREFIX_BYTES = 8
 MOST_HEADER_BYTES = 16 * 1024 * 1024

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pagoda_server.model.files import shorten, show
+from pagoda_guard.showing import shorten, show
 
 SUPPORTED = "fp8 weights in the compressed-tensors format (format 'float-quantized')"
 FREE = object()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pagoda_server.__main__ import build_front_command
 from pagoda_server.engine.config import EngineConfig
+from pagoda_server.process.supervisor import serve
 from pagoda_server.settings import Settings
-from pagoda_server.supervisor import serve
 
 folder, workers, settled, stale = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
 settings = Settings(

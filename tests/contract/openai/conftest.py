@@ -16,8 +16,8 @@ from tokenizers import Tokenizer as RawTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from pagoda_server.engine.config import EngineConfig
-from pagoda_server.engine_client import EngineClient
 from pagoda_server.http.app import Server
+from pagoda_server.http.engine_client import EngineClient
 from pagoda_server.http.runner import build_runner
 from pagoda_server.settings import Settings
 from pagoda_server.text.tokenizer import Tokenizer, read_tokenizer

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pagoda_server.engine_client import RequestRejected
+from pagoda_server.http.engine_client import RequestRejected
 from pagoda_server.http.generate import say_rejected
 from pagoda_server.text.tokenizer import build_tokenizer
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pagoda_server.engine_process import EngineConfig, EngineFailed, EngineServer, main
+from pagoda_server.process.engine import EngineConfig, EngineFailed, EngineServer, main
 from pagoda_server.start.build import build_engine as build_real_engine
 from pagoda_server.wire import (
     Abort,
@@ -209,7 +209,7 @@ async def test_stats_that_can_be_sent_no_longer_end_the_engine_with_the_reason(
     config: EngineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would be unready for ever, and nobody would know why."""
-    monkeypatch.setattr("pagoda_server.engine_process.STATS_SECONDS", 0.01)
+    monkeypatch.setattr("pagoda_server.process.engine.STATS_SECONDS", 0.01)
     server, ready = EngineServer(await asyncio.to_thread(build_real_engine, config)), asyncio.Event()
 
     def fail(name: str, message: FromEngine) -> None:

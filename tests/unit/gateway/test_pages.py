@@ -7,8 +7,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pagoda_gateway.load import READY_STALE_SECONDS
 from pagoda_gateway.pulse import STALLED_SECONDS
-from pagoda_server.metrics import ModelLabels, ServerMetrics
-from pagoda_server.tally import Tally
+from pagoda_server.http.metrics import ModelLabels, ServerMetrics
+from pagoda_server.http.tally import Tally
 
 LOAD = {
     "tokens_per_second": 100.0,

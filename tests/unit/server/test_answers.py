@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagoda_server.engine_client import join_deltas
 from pagoda_server.http import chat, completions
 from pagoda_server.http.choice import Choice, Piece
 from pagoda_server.http.chunks import ChunkWriter, Dialect
+from pagoda_server.http.engine_client import join_deltas
 from pagoda_server.http.shapes import join_pieces
 from pagoda_server.text.tokenizer import Tokenizer
 from pagoda_server.wire import Delta, FinishReason, TokenLogprobs

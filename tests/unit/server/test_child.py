@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pagoda_server.__main__ import build_parser, build_settings, main
-from pagoda_server.child import MOST_REASON_BYTES, Child, describe_end, open_memory, write_reason
+from pagoda_server.process.child import MOST_REASON_BYTES, Child, describe_end, open_memory, write_reason
 
 SERVER_IMAGE = Path(__file__).parents[3] / "server_image"
 
@@ -37,7 +37,7 @@ async def run(script: str) -> Child:
 WRITE = f"""
 import sys
 sys.path.insert(0, {str(SERVER_IMAGE)!r})
-from pagoda_server.child import write_reason
+from pagoda_server.process.child import write_reason
 write_reason(int(sys.argv[-1].removeprefix("--reason-fd=")), {{}})
 sys.exit(4)
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pagoda_server.engine_client import EngineClient, EngineGone, RequestRejected
+from pagoda_server.http.engine_client import EngineClient, EngineGone, RequestRejected
 from pagoda_server.wire import (
     MAX_FRAME_BYTES,
     Abort,

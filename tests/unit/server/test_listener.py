@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from pagoda_server.http import listener as listener_module
-from pagoda_server.http.listener import Listener
-from pagoda_server.tally import Tally
+from pagoda_server.http.tally import Tally
+from pagoda_server.process import listener as listener_module
+from pagoda_server.process.listener import Listener
 
 ASK = b"GET / HTTP/1.1\r\nHost: server\r\n\r\n"
 

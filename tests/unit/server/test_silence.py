@@ -1,7 +1,7 @@
 """Who is silent is told by looks at what the fronts count, never by a clock."""
 
-from pagoda_server.silence import LOOK_SECONDS, Signs, Silence, Silent
-from pagoda_server.tally import Tally, count_bytes
+from pagoda_server.http.tally import Signs, Tally, count_bytes
+from pagoda_server.process.silence import LOOK_SECONDS, Silence, Silent
 
 LOOKS = 4
 NOBODY = Silent((), engine=False)

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from pagoda_server.metrics import ModelLabels, ServerMetrics
-from pagoda_server.tally import INTER_TOKEN_LATENCY, Tally, count_bytes
+from pagoda_server.http.metrics import ModelLabels, ServerMetrics
+from pagoda_server.http.tally import INTER_TOKEN_LATENCY, Tally, count_bytes
 
 SECONDS = st.one_of(st.sampled_from(INTER_TOKEN_LATENCY.buckets), st.floats(0, 200))
 

@@ -1,8 +1,9 @@
 """The projections of a decoder, each by one of several ways: cuBLAS, or at small batches our kernels.
 
 Ways differ in how much they do in one launch. What is between two projections is the residual stream: a way that does
-not add to it itself leaves the sum to the next norm. Which way is fastest is measured at start (`measure_projections.py`).
-Of a shard, what a projection adds is one rank's share; the stream sums those of all, so ways that add are for a model alone.
+not add to it itself leaves the sum to the next norm. Which way is fastest is measured at start
+(`measure_projections.py`). Of a shard, what a projection adds is one rank's share; the stream sums those of all, so
+ways that add are for a model alone.
 """
 
 from collections.abc import Callable, Mapping

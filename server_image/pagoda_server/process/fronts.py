@@ -12,9 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from pagoda_guard.tasks import Tasks
-from pagoda_server.child import Child, open_memory
-from pagoda_server.silence import Signs
-from pagoda_server.tally import Tally, count_bytes
+from pagoda_server.http.tally import Signs, Tally, count_bytes
+from pagoda_server.process.child import Child, open_memory
 
 log = logging.getLogger(__name__)
 BuildFront = Callable[[int, int, int], Sequence[str]]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from pagoda_guard.tasks import Tasks
-from pagoda_server.tally import Tally
+from pagoda_server.http.tally import Tally
 
 log = logging.getLogger(__name__)
 BACKLOG = 1024

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from pagoda_server.tally import E2E_LATENCY, HISTOGRAMS, INTER_TOKEN_LATENCY, TIME_TO_FIRST_TOKEN, Tally
+from pagoda_server.http.tally import E2E_LATENCY, HISTOGRAMS, INTER_TOKEN_LATENCY, TIME_TO_FIRST_TOKEN, Tally
 from pagoda_server.wire import FinishReason, Stats
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import get_args
 
-from pagoda_server.silence import Signs
 from pagoda_server.wire import FinishReason
 
 CELL_BYTES = 8
@@ -65,6 +64,17 @@ ROW_CELLS = HISTOGRAMS[-1].sum_cell + 1
 
 def count_bytes(fronts: int) -> int:
     return fronts * ROW_CELLS * CELL_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """Of one front, as it counts them itself."""
+
+    beats: float
+    """0 while it starts."""
+    words: float
+    """It heard from the engine."""
+    has_engine: bool
 
 
 class Tally:

@@ -9,12 +9,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from pagoda_guard.tasks import Tasks
-from pagoda_server.engine_client import EngineClient, EngineGone
 from pagoda_server.http.app import Server
-from pagoda_server.http.listener import Listener
+from pagoda_server.http.engine_client import EngineClient, EngineGone
 from pagoda_server.http.runner import build_runner
+from pagoda_server.http.tally import Tally
+from pagoda_server.process.listener import Listener
 from pagoda_server.settings import Settings
-from pagoda_server.tally import Tally
 from pagoda_server.text.tokenizer import read_tokenizer
 from pagoda_server.wire import Stats
 

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from pagoda_guard.tasks import Tasks
-from pagoda_server.child import Child
-from pagoda_server.fronts import BuildFront, Fronts
+from pagoda_server.process.child import Child
+from pagoda_server.process.fronts import BuildFront, Fronts
+from pagoda_server.process.silence import LOOK_SECONDS, Silence
 from pagoda_server.settings import Settings
-from pagoda_server.silence import LOOK_SECONDS, Silence
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 10.0

@@ -6,18 +6,9 @@ No clock is compared: silence is counted in looks, so that a machine or a contai
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pagoda_server.http.tally import Signs
+
 LOOK_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Signs:
-    """Of one front, as it counts them itself."""
-
-    beats: float
-    """0 while it starts."""
-    words: float
-    """It heard from the engine."""
-    has_engine: bool
 
 
 @dataclass(frozen=True, slots=True)
