@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pagoda_server.engine.batch import Limits
+from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.scheduler import Limits
-from pagoda_server.engine.step import Engine
 from pagoda_server.model.config import read_model_config
 from pagoda_server.model.llama import Llama
 from pagoda_server.model.loader import load_model

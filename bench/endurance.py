@@ -17,10 +17,10 @@ from random import Random
 import torch
 
 from bench.memory import MIB, Sample, Slack, count_objects, find_growth, read_rss_bytes
+from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.request import Request
-from pagoda_server.engine.scheduler import Chunk, Limits
-from pagoda_server.engine.step import Engine
 from pagoda_server.model.config import read_model_config
 from pagoda_server.model.loader import load_model
 from pagoda_server.start.build import build_runner

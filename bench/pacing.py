@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from bench.http_load import Answer, Load, Report, add_load_arguments, build_report
+from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pace import StepCost
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.scheduler import Chunk, Limits
-from pagoda_server.engine.step import Engine, Launched, Sampled
+from pagoda_server.engine.runner import PendingStep, Sampled
 from pagoda_server.wire import Sampling, Submit
 
 LLAMA_8B_ON_H200 = StepCost(base_seconds=0.0047, context_token_seconds=3.2e-8, prompt_token_seconds=2.6e-5)
@@ -21,18 +22,18 @@ PAGE_SIZE = 64
 
 
 class SimulatedDevice:
-    """Implements `pagoda_server.engine.step.Runner`: one step after another, each as long as `cost` says."""
+    """Implements `pagoda_server.engine.runner.Runner`: one step after another, each as long as `cost` says."""
 
     def __init__(self, cost: StepCost, run_ahead: int = 1) -> None:
         self.run_ahead, self.now = run_ahead, 0.0
         self._cost, self._busy_until = cost, 0.0
 
-    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         self._busy_until = end = max(self.now, self._busy_until) + self._count_seconds(chunks)
 
         def wait() -> list[Sampled]:
             self.now = max(self.now, end)
-            return [(1, None) for chunk in chunks if chunk.samples]
+            return [(1, None) for chunk in chunks if chunk.is_sampled]
 
         return wait
 

@@ -32,7 +32,7 @@ from bench.workload import (
 )
 
 if TYPE_CHECKING:
-    from pagoda_server.engine.step import Engine
+    from pagoda_server.engine.engine import Engine
     from pagoda_server.start.build import BuiltEngine
 
 DECODE_STEPS = 128

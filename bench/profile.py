@@ -24,7 +24,7 @@ from bench.workload import DecodePoint, build_uniform
 if TYPE_CHECKING:
     from torch.profiler import profile
 
-    from pagoda_server.engine.step import Engine
+    from pagoda_server.engine.engine import Engine
 
 WARM_UP_STEPS, MAX_STEPS = 8, 128
 MIN_PREFILL_TOKENS = 256
@@ -140,7 +140,7 @@ def main(argv: list[str] | None = None) -> int:
     wall_seconds = time_steps(run, args.steps)
     profile = summarise(profile_steps(run, args.steps), args.steps)
     rates = GPUS[gpu].measured if gpu in GPUS else None
-    engine.settle()
+    engine.drain()
     built.close()
     print_header(args, work, name_gpus(args.tensor_parallel, gpu), rates)
     print(render_profile(profile, {role: cost / args.tensor_parallel for role, cost in costs.items()}, rates))

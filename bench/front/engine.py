@@ -10,9 +10,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.scheduler import Chunk, Limits
-from pagoda_server.engine.step import Engine, Launched, Sampled
+from pagoda_server.engine.runner import PendingStep, Sampled
 from pagoda_server.process.engine import EngineServer
 from pagoda_server.start.build import BuiltEngine
 from pagoda_server.wire import Hello
@@ -32,13 +33,13 @@ class PacedRunner:
         self._vocab_size = vocab_size
         self._free_at = 0.0
 
-    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         self._free_at = ready_at = max(time.monotonic(), self._free_at) + self._step_seconds
         words = self._vocab_size - SPECIAL_TOKENS
         sampled: list[Sampled] = [
             (SPECIAL_TOKENS + (chunk.end + chunk.request.row) * STRIDE % words, None)
             for chunk in chunks
-            if chunk.samples
+            if chunk.is_sampled
         ]
 
         def wait() -> list[Sampled]:

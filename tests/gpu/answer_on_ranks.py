@@ -14,7 +14,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from pagoda_server.engine.config import EngineConfig
-from pagoda_server.engine.step import Engine
+from pagoda_server.engine.engine import Engine
 from pagoda_server.start.build import build_engine
 from pagoda_server.wire import Sampling, Submit
 from sample_model.corpus import build_held_out

@@ -8,9 +8,9 @@ import torch
 if not torch.cuda.is_available():
     pytest.skip("needs a CUDA GPU", allow_module_level=True)
 
+from pagoda_server.engine.batch import Limits
+from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.scheduler import Limits
-from pagoda_server.engine.step import Engine
 from pagoda_server.kernels.invariant_linear import invariant_linear
 from pagoda_server.model.config import parse_model_config
 from pagoda_server.model.llama import Llama
@@ -51,7 +51,7 @@ def build_model(dtype: torch.dtype) -> Llama:
 
 @pytest.fixture(scope="module", params=[torch.bfloat16, torch.float16])
 def runner(request: pytest.FixtureRequest) -> GpuRunner:
-    limits = Limits(max_model_len=4096, max_num_seqs=64, max_num_batched_tokens=512, vocab_size=VOCAB)
+    limits = Limits(max_model_len=4096, max_num_seqs=64, max_batched_tokens=512, vocab_size=VOCAB)
     runner = GpuRunner(build_model(request.param), limits, PAGES, 64, deterministic=True)
     runner.capture_first()
     return runner
@@ -61,7 +61,7 @@ def answer(
     runner: GpuRunner, requests: list[tuple[list[int], Sampling]], pages: int = PAGES
 ) -> tuple[list[Answer], int]:
     """Tokens with their log-probabilities, and how often one was preempted."""
-    limits = Limits(max_model_len=4096, max_num_seqs=64, max_num_batched_tokens=512, vocab_size=VOCAB)
+    limits = Limits(max_model_len=4096, max_num_seqs=64, max_batched_tokens=512, vocab_size=VOCAB)
     engine = Engine(runner, limits, PagePool(pages, 64))
     for index, (prompt, sampling) in enumerate(requests):
         assert engine.submit(Submit(str(index), prompt, sampling)) is None

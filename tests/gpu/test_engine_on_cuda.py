@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from pagoda_server.engine.config import EngineConfig
-from pagoda_server.engine.step import Engine
+from pagoda_server.engine.engine import Engine
 from pagoda_server.start.build import build_engine
 from pagoda_server.wire import Sampling, Submit
 

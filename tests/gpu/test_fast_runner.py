@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.scheduler import Chunk, Limits
-from pagoda_server.engine.step import Engine, Launched, Runner
+from pagoda_server.engine.runner import PendingStep, Runner
 from pagoda_server.model.config import read_model_config
 from pagoda_server.model.llama import Llama
 from pagoda_server.model.loader import load_model
@@ -41,7 +42,7 @@ def fast(model: Llama) -> Runner:
 
 
 def limits_of(model: Llama) -> Limits:
-    return Limits(max_model_len=512, max_num_seqs=32, max_num_batched_tokens=256, vocab_size=model.config.vocab_size)
+    return Limits(max_model_len=512, max_num_seqs=32, max_batched_tokens=256, vocab_size=model.config.vocab_size)
 
 
 def build(runner: Runner, model: Llama) -> Engine:
@@ -60,7 +61,7 @@ def answer(engine: Engine, prompts: list[list[int]], sampling: Sampling, *, prep
     while engine.has_work:
         deltas = engine.step()
         if prepares:
-            deltas += engine.settle()
+            deltas += engine.drain()
             engine.runner.prepare_next()
         for delta in deltas:
             found[int(delta.request_id)] += zip(delta.token_ids, delta.logprobs or [None], strict=True)
@@ -85,7 +86,7 @@ def test_no_launch_waits_for_the_step_before(model: Llama, fast: Runner, monkeyp
     """One request's log-probabilities must not keep the whole batch from running ahead."""
     launch = fast.launch
 
-    def launch_without_waiting(chunks: Sequence[Chunk]) -> Launched:
+    def launch_without_waiting(chunks: Sequence[Chunk]) -> PendingStep:
         torch.cuda.set_sync_debug_mode("error")
         try:
             return launch(chunks)

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from pagoda_server.engine.batch import Limits
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.scheduler import Limits
 from pagoda_server.wire import MAX_LOGPROBS, Rejected, Sampling, Submit
 
 Problem = tuple[str, str]

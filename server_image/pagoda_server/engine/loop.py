@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pagoda_server.engine.step import Engine, RunnerBroken
+from pagoda_server.engine.engine import Engine
+from pagoda_server.engine.runner import RunnerBroken
 from pagoda_server.wire import Abort, Delta, Rejected, Stats, Submit
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class EngineLoop:
                 if not self._is_prepared and (not self._engine.has_work or self._clock() >= self._prepare_at):
                     self._prepare()
                 self._look()
-            self._settle()  # NB: ranks end together, and not in the middle of a step
+            self._drain()  # NB: ranks end together, and not in the middle of a step
         except BaseException as error:
             log.critical("the engine cannot continue", exc_info=True)
             self.failure = error
@@ -143,9 +144,9 @@ class EngineLoop:
         self._failed_steps = 0
         return deltas
 
-    def _settle(self) -> None:
+    def _drain(self) -> None:
         if self._engine.num_in_flight:
-            self._deliver(self._guard(self._engine.settle))
+            self._deliver(self._guard(self._engine.drain))
 
     def _look(self) -> None:
         if not self._engine.has_work or self._clock() >= self._stats_at:
@@ -154,7 +155,7 @@ class EngineLoop:
 
     def _prepare(self) -> None:
         """A part of what the runner left for later. It goes on without the rest when one fails."""
-        self._settle()
+        self._drain()
         try:
             self._is_prepared = not self._engine.runner.prepare_next(idle=not self._engine.has_work)
         except RunnerBroken:

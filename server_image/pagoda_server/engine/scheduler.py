@@ -8,9 +8,9 @@ is, at a bounded rate, when someone waits who holds less than their share. The o
 from bisect import insort
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import islice
 
+from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.prefix import PrefixCache
 from pagoda_server.engine.request import Request, RequestState
@@ -25,37 +25,8 @@ MOST_PASSED = 512
 """Waiting requests that are looked at while a long prompt is under way, for one that is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    max_model_len: int
-    max_num_seqs: int
-    max_num_batched_tokens: int
-    vocab_size: int
-    eos_token_ids: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """`num_tokens` tokens of `request` from position `start`; `samples` when they reach its last token."""
-
-    request: Request
-    start: int
-    num_tokens: int
-    samples: bool
-
-    @property
-    def end(self) -> int:
-        """Also the position of the token that is chosen, when it samples."""
-        return self.start + self.num_tokens
-
-
 class Scheduler:
     def __init__(self, limits: Limits, pool: PagePool, prefix: PrefixCache) -> None:
-        if limits.max_num_batched_tokens < limits.max_num_seqs:
-            raise ValueError(
-                f"max_num_batched_tokens is {limits.max_num_batched_tokens}, "
-                f"below max_num_seqs {limits.max_num_seqs}; raise it"
-            )
         self.limits = limits
         self.pool = pool
         self.prefix = prefix
@@ -90,7 +61,7 @@ class Scheduler:
         return count
 
     def schedule(self, max_prompt_tokens: int | None = None) -> list[Chunk]:
-        """Chunks of at most `max_num_batched_tokens` tokens in all, with pages for each. Empty only without work.
+        """Chunks of at most `max_batched_tokens` tokens in all, with pages for each. Empty only without work.
 
         At most `max_prompt_tokens` of them in chunks of more than one token; None: as many as there is room for beside
         the running requests that decode, whose places are never taken.
@@ -99,7 +70,7 @@ class Scheduler:
         preemptions_before = self.num_preemptions
         chunks: list[Chunk] = []
         num_decodes = sum(request.is_decoding for request in self.running)
-        room = self.limits.max_num_batched_tokens - num_decodes
+        room = self.limits.max_batched_tokens - num_decodes
         budget = room if max_prompt_tokens is None else min(room, max_prompt_tokens)
         for request in list(self.running):
             pending = request.num_pending_tokens if request.wants_tokens else 0
@@ -153,7 +124,7 @@ class Scheduler:
         victims = choose_for_turn(
             self.running, newcomer, lambda chosen: bool(chosen) and self._count_freed_pages(chosen) >= missing
         )
-        steps = sum(-(-victim.num_tokens // self.limits.max_num_batched_tokens) for victim in victims)
+        steps = sum(-(-victim.num_tokens // self.limits.max_batched_tokens) for victim in victims)
         self._steps_until_turn = STEPS_A_TURN * max(1, steps)
         for victim in victims:
             self._preempt(victim)
@@ -173,11 +144,11 @@ class Scheduler:
         return sum(self.pool.references(page_id) == 1 for victim in victims for page_id in victim.page_ids)
 
     def _is_long(self, request: Request) -> bool:
-        return request.num_pending_tokens > self.limits.max_num_batched_tokens
+        return request.num_pending_tokens > self.limits.max_batched_tokens
 
     def _share(self, pending: int, budget: int) -> int:
         """Tokens of a prompt in this step: a long one leaves half of what it might take to those behind it."""
-        return min(pending, -(-budget // 2) if pending > self.limits.max_num_batched_tokens else budget)
+        return min(pending, -(-budget // 2) if pending > self.limits.max_batched_tokens else budget)
 
     def _schedule_prompts(self, chunks: list[Chunk], budget: int) -> None:
         """Of requests that wait; what they leave goes to the long prompt under way."""
@@ -263,4 +234,4 @@ class Scheduler:
 
 def _build_chunk(request: Request, num_tokens: int) -> Chunk:
     start = request.num_computed_tokens
-    return Chunk(request, start, num_tokens, samples=start + num_tokens == request.num_tokens)
+    return Chunk(request, start, num_tokens, is_sampled=start + num_tokens == request.num_tokens)

@@ -12,11 +12,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from pagoda_server.engine.batch import Chunk
 from pagoda_server.engine.config import EngineConfig
-from pagoda_server.engine.scheduler import Chunk
-from pagoda_server.engine.step import Launched, Runner, RunnerBroken, Sampled
+from pagoda_server.engine.runner import PendingStep, Runner, RunnerBroken, Sampled
 from pagoda_server.parallel.channel import Channel, encode, end_at_once, watch
-from pagoda_server.parallel.messages import Begin, Join, Loaded, Outline, Step
+from pagoda_server.parallel.messages import Begin, Join, Loaded, Step, StepEncoder
 
 log = logging.getLogger(__name__)
 LOAD_SECONDS = 900.0
@@ -107,12 +107,12 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 class ParallelRunner:
-    """Implements `pagoda_server.engine.step.Runner`: a step goes to the followers, then to the leader's own runner."""
+    """Implements `engine.runner.Runner`: a step goes to the followers, then to the leader's own runner."""
 
     def __init__(self, runner: Runner, followers: Sequence[Channel], num_rows: int) -> None:
         self._runner = runner
         self._followers = followers
-        self._outline = Outline(num_rows)
+        self._encoder = StepEncoder(num_rows)
         self._is_broken = False
         self._num_unread = 0
 
@@ -120,9 +120,9 @@ class ParallelRunner:
     def run_ahead(self) -> int:
         return self._runner.run_ahead
 
-    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         with self._all_or_none():
-            self._tell(self._outline.describe(chunks))
+            self._tell(self._encoder.encode(chunks))
             wait = self._runner.launch(chunks)
         self._num_unread += 1
 

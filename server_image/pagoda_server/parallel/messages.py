@@ -1,7 +1,7 @@
 """What the leading rank tells its followers: how to begin, and then each step, with only what is new.
 
-`Outline` is the leader's memory of what it told; `Mirror` the follower's of what it was told. Between them a request is
-known by its device row. A chunk's tokens and pages grow at the end only, so it carries those since the last.
+`StepEncoder` remembers what the leader sent; `StepDecoder` what the follower received. Between them a request is known
+by its device row. A chunk's tokens and pages grow at the end only, so it carries those since the last.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 
+from pagoda_server.engine.batch import Chunk
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.request import Request
-from pagoda_server.engine.scheduler import Chunk
 from pagoda_server.wire import Sampling
 
 
@@ -39,7 +39,7 @@ class Begin(msgspec.Struct, frozen=True):
     max_model_len: int
 
 
-class Opening(msgspec.Struct, frozen=True, array_like=True):
+class NewRequest(msgspec.Struct, frozen=True, array_like=True):
     """A row's request from now on."""
 
     num_prompt_tokens: int
@@ -48,32 +48,32 @@ class Opening(msgspec.Struct, frozen=True, array_like=True):
     stop_token_ids: list[int]
 
 
-class Part(msgspec.Struct, frozen=True, array_like=True):
+class ChunkMessage(msgspec.Struct, frozen=True, array_like=True):
     """One chunk."""
 
     row: int
     start: int
     num_tokens: int
-    samples: bool
+    is_sampled: bool
     num_in_flight: int
     token_ids: list[int]
     """New ones: all, when the row opens."""
     page_ids: list[int]
     """As `token_ids`."""
-    opening: Opening | None = None
+    new_request: NewRequest | None = None
 
 
 class Step(msgspec.Struct, frozen=True, array_like=True):
-    """A launch; without any part, a call of `prepare_next`."""
+    """A launch; without any chunk, a call of `prepare_next`."""
 
-    parts: list[Part]
+    chunks: list[ChunkMessage]
     idle: bool = True
     """Of `prepare_next`."""
 
 
 @dataclass(slots=True)
-class Told:
-    """Of one row."""
+class SentRow:
+    """What was sent of one row's request."""
 
     request: Request | None = None
     num_admissions: int = 0
@@ -81,37 +81,37 @@ class Told:
     num_pages: int = 0
 
 
-class Outline:
+class StepEncoder:
     def __init__(self, num_rows: int) -> None:
-        self._rows = [Told() for _ in range(num_rows)]
+        self._rows = [SentRow() for _ in range(num_rows)]
 
-    def describe(self, chunks: Sequence[Chunk]) -> Step:
-        """Marks what it describes as told."""
-        return Step([self._describe(chunk) for chunk in chunks])
+    def encode(self, chunks: Sequence[Chunk]) -> Step:
+        """Returns the message for a launch of `chunks`, and remembers it as sent."""
+        return Step([self._encode(chunk) for chunk in chunks])
 
-    def _describe(self, chunk: Chunk) -> Part:
-        request, told, opening = chunk.request, self._rows[chunk.request.row], None
-        if told.request is not request or told.num_admissions != request.num_admissions:
-            told = self._rows[request.row] = Told(request, request.num_admissions)
-            opening = build_opening(request)
-        token_ids, page_ids = request.token_ids[told.num_tokens :], request.page_ids[told.num_pages :]
-        told.num_tokens += len(token_ids)
-        told.num_pages += len(page_ids)
-        return Part(
+    def _encode(self, chunk: Chunk) -> ChunkMessage:
+        request, sent, new_request = chunk.request, self._rows[chunk.request.row], None
+        if sent.request is not request or sent.num_admissions != request.num_admissions:
+            sent = self._rows[request.row] = SentRow(request, request.num_admissions)
+            new_request = build_new_request(request)
+        token_ids, page_ids = request.token_ids[sent.num_tokens :], request.page_ids[sent.num_pages :]
+        sent.num_tokens += len(token_ids)
+        sent.num_pages += len(page_ids)
+        return ChunkMessage(
             request.row,
             chunk.start,
             chunk.num_tokens,
-            chunk.samples,
+            chunk.is_sampled,
             request.num_in_flight,
             token_ids,
             page_ids,
-            opening,
+            new_request,
         )
 
 
-def build_opening(request: Request) -> Opening:
+def build_new_request(request: Request) -> NewRequest:
     """Without log-probabilities: the leader alone gives them out."""
-    return Opening(
+    return NewRequest(
         request.num_prompt_tokens,
         msgspec.structs.replace(request.sampling, logprobs=None),
         request.seed,
@@ -119,32 +119,32 @@ def build_opening(request: Request) -> Opening:
     )
 
 
-class Mirror:
+class StepDecoder:
     """The requests of a follower's rows. They are never committed: what the leader commits comes with later chunks."""
 
     def __init__(self) -> None:
         self._rows: dict[int, Request] = {}
 
-    def follow(self, step: Step) -> list[Chunk]:
-        return [self._follow(part) for part in step.parts]
+    def decode(self, step: Step) -> list[Chunk]:
+        return [self._decode(message) for message in step.chunks]
 
-    def _follow(self, part: Part) -> Chunk:
-        if part.opening is not None:
-            self._rows[part.row] = _open(part.opening, part.row)
-        request = self._rows[part.row]
-        request.token_ids += part.token_ids
-        request.page_ids += part.page_ids
-        request.num_in_flight = part.num_in_flight
-        return Chunk(request, part.start, part.num_tokens, samples=part.samples)
+    def _decode(self, message: ChunkMessage) -> Chunk:
+        if message.new_request is not None:
+            self._rows[message.row] = _open(message.new_request, message.row)
+        request = self._rows[message.row]
+        request.token_ids += message.token_ids
+        request.page_ids += message.page_ids
+        request.num_in_flight = message.num_in_flight
+        return Chunk(request, message.start, message.num_tokens, is_sampled=message.is_sampled)
 
 
-def _open(opening: Opening, row: int) -> Request:
+def _open(new_request: NewRequest, row: int) -> Request:
     return Request(
         request_id=f"row-{row}",
         token_ids=[],
-        num_prompt_tokens=opening.num_prompt_tokens,
-        sampling=opening.sampling,
-        seed=opening.seed,
-        stop_token_ids=frozenset(opening.stop_token_ids),
+        num_prompt_tokens=new_request.num_prompt_tokens,
+        sampling=new_request.sampling,
+        seed=new_request.seed,
+        stop_token_ids=frozenset(new_request.stop_token_ids),
         row=row,
     )

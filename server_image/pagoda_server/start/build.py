@@ -10,10 +10,11 @@ from pathlib import Path
 
 import torch
 
+from pagoda_server.engine.batch import Limits
 from pagoda_server.engine.config import EngineConfig
+from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.scheduler import Limits
-from pagoda_server.engine.step import Engine, Runner
+from pagoda_server.engine.runner import Runner
 from pagoda_server.model.config import ModelConfig, UnsupportedModel, divide, read_model_config
 from pagoda_server.model.llama import Llama
 from pagoda_server.model.loader import load_model

@@ -25,9 +25,9 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia import driver as nvidia
 from triton.runtime.driver import driver
 
+from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.request import Request, RequestState
-from pagoda_server.engine.scheduler import Chunk, Limits
 from pagoda_server.model.config import ModelConfig
 from pagoda_server.model.llama import Llama
 from pagoda_server.quant.fp8 import E4M3, replace_linears
@@ -154,13 +154,13 @@ def launch_all(config: ModelConfig, device: torch.device, *, fp8: bool) -> None:
 def build_steps() -> Iterator[list[Chunk]]:
     """A prompt, decodes of every batch size, both together, and a choice by history."""
     requests = [build_request(row, Sampling(max_tokens=9)) for row in range(MAX_BATCH)]
-    decodes = [Chunk(request, PROMPT_TOKENS - 1, 1, samples=True) for request in requests]
-    prompt = Chunk(requests[0], 0, PROMPT_TOKENS, samples=True)
+    decodes = [Chunk(request, PROMPT_TOKENS - 1, 1, is_sampled=True) for request in requests]
+    prompt = Chunk(requests[0], 0, PROMPT_TOKENS, is_sampled=True)
     yield [prompt]
     yield from (decodes[:count] for count in choose_buckets(MAX_BATCH))
     yield [*decodes[1:3], prompt]
     penalized = build_request(0, Sampling(max_tokens=9, presence_penalty=0.5))
-    yield [Chunk(penalized, 0, PROMPT_TOKENS, samples=True)]
+    yield [Chunk(penalized, 0, PROMPT_TOKENS, is_sampled=True)]
 
 
 def build_request(row: int, sampling: Sampling) -> Request:

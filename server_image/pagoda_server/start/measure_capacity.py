@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.pace import StepCost
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.request import Request, RequestState
-from pagoda_server.engine.scheduler import Chunk, Limits
-from pagoda_server.engine.step import Runner
+from pagoda_server.engine.runner import Runner
 from pagoda_server.wire import Sampling
 
 MAX_CONTEXT_TOKENS = 1024
@@ -49,8 +49,8 @@ def measure_capacity(
     if not requests:
         return None
     try:
-        decode = [Chunk(request, request.num_prompt_tokens - 1, 1, samples=True) for request in requests]
-        prefill = _build_prefill(requests, limits.max_num_batched_tokens)
+        decode = [Chunk(request, request.num_prompt_tokens - 1, 1, is_sampled=True) for request in requests]
+        prefill = _build_prefill(requests, limits.max_batched_tokens)
         for chunks in (decode[:1], prefill[:1], [*decode[:1], *prefill[1:2]]):
             runner.launch(chunks)()  # loads what a device loads at first use
         decode_times, prefill_times = (
@@ -73,13 +73,13 @@ def _measure_pair(
     """
     page_ids = [page_id for request in requests for page_id in request.page_ids]
     num_tokens = min(LONG_PROMPT_TOKENS, limits.max_model_len - 1, len(page_ids) * pool.page_size)
-    count = min(PREFILL_TOKENS, limits.max_num_batched_tokens)
+    count = min(PREFILL_TOKENS, limits.max_batched_tokens)
     if num_tokens < 4 * count:
         return 0.0
     held = page_ids[: pool.pages_for(num_tokens)]
     prompt = replace(requests[0], token_ids=[0] * num_tokens, num_prompt_tokens=num_tokens, page_ids=held)
     begin, end = (
-        _time_batches(runner, [Chunk(prompt, start, count, samples=False)], math.inf, clock)[1]
+        _time_batches(runner, [Chunk(prompt, start, count, is_sampled=False)], math.inf, clock)[1]
         for start in (0, num_tokens - count)
     )
     return max(end - begin, 0.0) / (count * (num_tokens - count))
@@ -137,7 +137,7 @@ def _build_prefill(requests: Sequence[Request], budget_tokens: int) -> list[Chun
     """The prompts' beginnings, as many as one step takes."""
     num_tokens = min(PREFILL_TOKENS, budget_tokens, requests[0].num_prompt_tokens)
     count = budget_tokens // num_tokens
-    return [Chunk(request, 0, num_tokens, samples=False) for request in requests[:count]]
+    return [Chunk(request, 0, num_tokens, is_sampled=False) for request in requests[:count]]
 
 
 def _time_batches(

@@ -2,8 +2,8 @@
 
 import torch
 
+from pagoda_server.engine.batch import Limits
 from pagoda_server.engine.config import EngineConfig
-from pagoda_server.engine.scheduler import Limits
 from pagoda_server.model.config import ModelConfig
 from pagoda_server.runtime.cache import count_page_bytes
 
@@ -12,7 +12,7 @@ def build_limits(config: EngineConfig, model: ModelConfig, max_model_len: int) -
     return Limits(
         max_model_len=max_model_len,
         max_num_seqs=config.max_num_seqs,
-        max_num_batched_tokens=config.max_batched_tokens,
+        max_batched_tokens=config.max_batched_tokens,
         vocab_size=model.vocab_size,
         eos_token_ids=model.eos_token_ids,
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pagoda_server.engine.step import RunnerBroken
+from pagoda_server.engine.runner import RunnerBroken
 from pagoda_server.model.config import UnsupportedModel
 from pagoda_server.start.build import BuiltEngine
 from pagoda_server.wire import Sampling, TokenLogprobs

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.capacity import FOLLOW_SECONDS, WINDOW_SECONDS, Capacity
+from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.scheduler import Chunk, Limits
-from pagoda_server.engine.step import Engine, Launched, Sampled
+from pagoda_server.engine.runner import PendingStep, Sampled
 from pagoda_server.wire import Sampling, Stats, Submit
 
 
@@ -133,9 +134,9 @@ class SteadyRunner:
 
     run_ahead = 0
 
-    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         self.clock.now += 0.1
-        sampled: list[Sampled] = [(1, None)] * sum(chunk.samples for chunk in chunks)
+        sampled: list[Sampled] = [(1, None)] * sum(chunk.is_sampled for chunk in chunks)
         return lambda: sampled
 
     def prepare_next(self, *, idle: bool = True) -> bool:
@@ -145,7 +146,7 @@ class SteadyRunner:
 def run_engine(*, requests: int, seconds: float) -> Stats:
     """As many clients as `requests`, each of which asks again as soon as it has its answer."""
     clock = Clock()
-    limits = Limits(max_model_len=64, max_num_seqs=4, max_num_batched_tokens=64, vocab_size=3)
+    limits = Limits(max_model_len=64, max_num_seqs=4, max_batched_tokens=64, vocab_size=3)
     engine = Engine(SteadyRunner(clock), limits, PagePool(64, 4), clock=clock, capacity_tokens_per_second=1000.0)
     names = iter(map(str, range(10**6)))
     until = clock.now + seconds

@@ -6,10 +6,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.request import RequestState
-from pagoda_server.engine.scheduler import Chunk, Limits
-from pagoda_server.engine.step import Engine, Launched, Sampled
+from pagoda_server.engine.runner import PendingStep, Sampled
 from pagoda_server.wire import Delta, Sampling, Submit
 
 PAGE_SIZE, PAGES, BUDGET, SEQS = 4, 9, 10, 4
@@ -28,12 +29,12 @@ class FakeRunner:
         """By row: the position and the token that was chosen last."""
         self.unknown = 0
 
-    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         assert sum(chunk.num_tokens for chunk in chunks) <= BUDGET and len(chunks) <= SEQS
         assert len({chunk.request.row for chunk in chunks}) == len(chunks), "two requests in one row"
         self.unknown += 1
         assert self.unknown <= self.run_ahead + 1
-        sampled = [(self._choose(chunk), None) for chunk in chunks if self._write(chunk) and chunk.samples]
+        sampled = [(self._choose(chunk), None) for chunk in chunks if self._write(chunk) and chunk.is_sampled]
         return lambda: self._tell(sampled)
 
     def prepare_next(self, *, idle: bool = True) -> bool:
@@ -77,7 +78,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         limits = Limits(
             max_model_len=64,
             max_num_seqs=SEQS,
-            max_num_batched_tokens=BUDGET,
+            max_batched_tokens=BUDGET,
             vocab_size=3,
             eos_token_ids=(2,) if eos else (),
         )
@@ -129,8 +130,8 @@ class SchedulerMachine(RuleBasedStateMachine):
                 del self.open[delta.request_id]
 
     @rule()
-    def settle(self) -> None:
-        self.take(self.engine.settle())
+    def drain(self) -> None:
+        self.take(self.engine.drain())
         self.engine.runner.prepare_next()
 
     @invariant()

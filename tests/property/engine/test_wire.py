@@ -11,9 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.scheduler import Chunk, Limits
-from pagoda_server.engine.step import Engine, Launched
+from pagoda_server.engine.runner import PendingStep
 from pagoda_server.runtime.gpu.device_state import build_sampling_row
 from pagoda_server.wire import (
     MAX_FRAME_BYTES,
@@ -121,10 +122,10 @@ class OnesRunner:
 
     run_ahead = 0
 
-    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         for chunk in chunks:
             build_sampling_row(chunk.request)
-        return lambda: [(1, None) for chunk in chunks if chunk.samples]
+        return lambda: [(1, None) for chunk in chunks if chunk.is_sampled]
 
     def prepare_next(self, *, idle: bool = True) -> bool:
         return False

@@ -15,9 +15,10 @@ from bench.profile import parse_arguments, prepare_decode, prepare_prefill
 from bench.profile_table import render_profile, summarise
 from bench.shapes import SHAPES
 from bench.workload import DecodePoint
+from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.scheduler import Chunk, Limits
-from pagoda_server.engine.step import Engine, Launched
+from pagoda_server.engine.runner import PendingStep
 
 CUBLAS = "nvjet_tst_64x8_64x16_4x1_v_bz_TNT"
 COPY = "void at::native::vectorized_elementwise_kernel<4, at::native::FillFunctor<int>, std::array<char*, 1ul>>(int)"
@@ -126,9 +127,9 @@ class RecordingRunner:
     def __init__(self) -> None:
         self.steps: list[list[int]] = []
 
-    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         self.steps.append([chunk.num_tokens for chunk in chunks])
-        return lambda: [(0, None) for chunk in chunks if chunk.samples]
+        return lambda: [(0, None) for chunk in chunks if chunk.is_sampled]
 
     def prepare_next(self, *, idle: bool = True) -> bool:
         return False

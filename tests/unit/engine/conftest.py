@@ -8,9 +8,9 @@ import pytest
 import torch
 import transformers
 
+from pagoda_server.engine.batch import Limits
+from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.scheduler import Limits
-from pagoda_server.engine.step import Engine
 from pagoda_server.model.config import read_model_config
 from pagoda_server.model.loader import load_model
 from pagoda_server.runtime.reference.runner import ModelRunner

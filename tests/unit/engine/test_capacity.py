@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.scheduler import Chunk, Limits
-from pagoda_server.engine.step import Launched
+from pagoda_server.engine.runner import PendingStep
 from pagoda_server.start.measure_capacity import choose_context, measure_capacity
 
 
@@ -28,7 +28,7 @@ class Device:
 
     run_ahead = 0
 
-    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         self.now += self.step_seconds + self.token_seconds * sum(chunk.num_tokens for chunk in chunks)
         self.now += self.pair_seconds * sum(c.start * c.num_tokens for c in chunks if c.num_tokens > 1)
         self.now += 0.0 if self.batches else self.first_seconds
@@ -43,7 +43,7 @@ class Device:
 
 
 def build_limits(*, model_len: int = 4096, seqs: int = 32, budget: int = 2048) -> Limits:
-    return Limits(max_model_len=model_len, max_num_seqs=seqs, max_num_batched_tokens=budget, vocab_size=50)
+    return Limits(max_model_len=model_len, max_num_seqs=seqs, max_batched_tokens=budget, vocab_size=50)
 
 
 def test_it_is_the_mean_of_full_decode_and_prefill_steps() -> None:
@@ -51,7 +51,7 @@ def test_it_is_the_mean_of_full_decode_and_prefill_steps() -> None:
     measured = measure_capacity(device, build_limits(), pool, clock=lambda: device.now)
     assert measured is not None
     assert measured.tokens_per_second == pytest.approx(2 / (1 / device.rate(32) + 1 / device.rate(2048)))
-    assert max(chunk.start + 1 for batch in device.batches for chunk in batch if chunk.samples) == 1024
+    assert max(chunk.start + 1 for batch in device.batches for chunk in batch if chunk.is_sampled) == 1024
     assert device.now - 30.0 <= 1.1
     assert pool.num_free == 2000
 

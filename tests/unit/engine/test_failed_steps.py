@@ -5,16 +5,18 @@ from collections.abc import Sequence
 
 import pytest
 
+from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.loop import EngineLoop
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.prefix import PrefixCache
 from pagoda_server.engine.request import Request
-from pagoda_server.engine.scheduler import Chunk, Limits, Scheduler
-from pagoda_server.engine.step import Engine, Launched
+from pagoda_server.engine.runner import PendingStep
+from pagoda_server.engine.scheduler import Scheduler
 from pagoda_server.wire import Delta, Rejected, Sampling, Submit
 
 PAGE_SIZE = 16
-LIMITS = Limits(max_model_len=1000, max_num_seqs=4, max_num_batched_tokens=512, vocab_size=100)
+LIMITS = Limits(max_model_len=1000, max_num_seqs=4, max_batched_tokens=512, vocab_size=100)
 
 
 class FailingRunner:
@@ -25,9 +27,9 @@ class FailingRunner:
         self.unknown_tokens = 0
         """Of prompts, that the host was to give and does not know."""
 
-    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         self.steps += 1
-        step, count = self.steps, sum(chunk.samples for chunk in chunks)
+        step, count = self.steps, sum(chunk.is_sampled for chunk in chunks)
         for chunk in chunks:
             if chunk.num_tokens > 1:
                 self.unknown_tokens += max(0, chunk.end - len(chunk.request.token_ids))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pagoda_server.engine.step import Engine
+from pagoda_server.engine.engine import Engine
 from pagoda_server.wire import Delta, Sampling, Submit
 
 SAMPLINGS = [Sampling(max_tokens=12, temperature=0.0), Sampling(max_tokens=12, temperature=0.8, top_p=0.9, seed=3)]

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from bench.pacing import LLAMA_8B_ON_H200, SimulatedDevice
+from pagoda_server.engine.batch import Limits
+from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pace import LEAST_PROMPT_TOKENS, StepCost, limit_prompt_tokens
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.scheduler import Limits
-from pagoda_server.engine.step import Engine
 from pagoda_server.wire import Sampling, Submit
 
-LIMITS = Limits(max_model_len=110_000, max_num_seqs=256, max_num_batched_tokens=8192, vocab_size=10)
+LIMITS = Limits(max_model_len=110_000, max_num_seqs=256, max_batched_tokens=8192, vocab_size=10)
 PER_PROMPT_TOKEN = LLAMA_8B_ON_H200.prompt_token_seconds
 
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.loop import EngineLoop
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.scheduler import Chunk, Limits
-from pagoda_server.engine.step import Engine, Launched
+from pagoda_server.engine.runner import PendingStep
 from pagoda_server.wire import Delta, Rejected, Sampling, Submit
 
-LIMITS = Limits(max_model_len=64, max_num_seqs=4, max_num_batched_tokens=64, vocab_size=3)
+LIMITS = Limits(max_model_len=64, max_num_seqs=4, max_batched_tokens=64, vocab_size=3)
 
 
 class PreparingRunner:
@@ -27,12 +28,12 @@ class PreparingRunner:
         self.idle: list[bool] = []
         self.prepared = threading.Event()
 
-    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         self.in_flight += 1
 
         def wait() -> list[Any]:
             self.in_flight -= 1
-            return [(1, None) for chunk in chunks if chunk.samples]
+            return [(1, None) for chunk in chunks if chunk.is_sampled]
 
         return wait
 

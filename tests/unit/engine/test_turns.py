@@ -5,15 +5,17 @@ from collections.abc import Sequence
 
 import pytest
 
+from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.scheduler import STEPS_A_TURN, STEPS_OF_TURNOVER, Chunk, Limits
-from pagoda_server.engine.step import Engine, Launched
+from pagoda_server.engine.runner import PendingStep
+from pagoda_server.engine.scheduler import STEPS_A_TURN, STEPS_OF_TURNOVER
 from pagoda_server.engine.turns import TOKENS_A_ROW
 from pagoda_server.wire import Sampling, Submit
 
 ROWS, PAGE_SIZE = 16, 16
 MANY = 8 * ROWS
-LIMITS = Limits(max_model_len=2200, max_num_seqs=ROWS, max_num_batched_tokens=128, vocab_size=10)
+LIMITS = Limits(max_model_len=2200, max_num_seqs=ROWS, max_batched_tokens=128, vocab_size=10)
 
 
 class Clock:
@@ -30,10 +32,10 @@ class OnesRunner:
     def __init__(self, run_ahead: int = 1) -> None:
         self.run_ahead = run_ahead
 
-    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         for chunk in chunks:
             assert chunk.num_tokens == 1 or chunk.end <= len(chunk.request.token_ids), "a prompt is not known"
-        return lambda: [(1, None) for chunk in chunks if chunk.samples]
+        return lambda: [(1, None) for chunk in chunks if chunk.is_sampled]
 
     def prepare_next(self, *, idle: bool = True) -> bool:
         return False
@@ -217,13 +219,13 @@ def test_a_long_prompt_leaves_half_of_each_step_to_shorter_ones(tenant: str) -> 
 def test_and_takes_all_of_it_where_nobody_wants_the_other_half() -> None:
     served = Served()
     served.ask("long", prompt_tokens=2000, max_tokens=9)
-    assert served.step_until_first_token(["long"]) == 2000 // LIMITS.max_num_batched_tokens + 2
+    assert served.step_until_first_token(["long"]) == 2000 // LIMITS.max_batched_tokens + 2
 
 
 def test_and_goes_on_beside_ever_more_of_them() -> None:
     served = Served()
     served.ask("long", tenant="eager", prompt_tokens=2000, max_tokens=9)
-    for index in range(2 * 2000 // LIMITS.max_num_batched_tokens + 4):
+    for index in range(2 * 2000 // LIMITS.max_batched_tokens + 4):
         for part in range(3):
             served.ask(f"short {index} {part}", tenant=f"{index} {part}", prompt_tokens=100, max_tokens=1)
         served.step()

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from pagoda_server.engine.batch import Chunk
 from pagoda_server.engine.request import Request
-from pagoda_server.engine.scheduler import Chunk
 from pagoda_server.runtime.gpu.adjustments import build_entries, needs_history
 from pagoda_server.wire import Sampling
 
@@ -20,7 +20,7 @@ def chunk(*, stops: tuple[int, ...] = (), **sampling: Any) -> Chunk:
         seed=0,
         stop_token_ids=frozenset(stops),
     )
-    return Chunk(request, 5, 1, samples=True)
+    return Chunk(request, 5, 1, is_sampled=True)
 
 
 def test_a_plain_row_needs_no_history() -> None:

@@ -2,8 +2,8 @@
 
 import torch
 
+from pagoda_server.engine.batch import Chunk
 from pagoda_server.engine.request import Request
-from pagoda_server.engine.scheduler import Chunk
 from pagoda_server.runtime.gpu.step_inputs import MixedInputs, choose_token_buckets
 from pagoda_server.runtime.reference.runner import build_batch
 from pagoda_server.wire import Sampling
@@ -11,8 +11,8 @@ from pagoda_server.wire import Sampling
 PAGE_SIZE, CPU = 16, torch.device("cpu")
 
 
-def build_chunk(row: int, start: int, num_tokens: int, *, samples: bool) -> Chunk:
-    total = start + num_tokens + (0 if samples else 7)
+def build_chunk(row: int, start: int, num_tokens: int, *, is_sampled: bool) -> Chunk:
+    total = start + num_tokens + (0 if is_sampled else 7)
     request = Request(
         request_id=str(row),
         token_ids=[(row * 31 + position) % 199 for position in range(total)],
@@ -22,15 +22,15 @@ def build_chunk(row: int, start: int, num_tokens: int, *, samples: bool) -> Chun
         row=row,
         page_ids=[row * 10 + index for index in range(-(-total // PAGE_SIZE))],
     )
-    return Chunk(request, start, num_tokens, samples)
+    return Chunk(request, start, num_tokens, is_sampled)
 
 
 PROMPTS = [
-    build_chunk(4, 0, 20, samples=True),
-    build_chunk(1, 30, 18, samples=False),
-    build_chunk(7, 47, 2, samples=True),
+    build_chunk(4, 0, 20, is_sampled=True),
+    build_chunk(1, 30, 18, is_sampled=False),
+    build_chunk(7, 47, 2, is_sampled=True),
 ]
-DECODES = [build_chunk(2, 5, 1, samples=True), build_chunk(0, 33, 1, samples=True)]
+DECODES = [build_chunk(2, 5, 1, is_sampled=True), build_chunk(0, 33, 1, is_sampled=True)]
 
 
 def test_prompts_are_the_references_batch_and_decodes_follow() -> None:

@@ -12,9 +12,10 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.scheduler import Chunk, Limits
-from pagoda_server.engine.step import Engine, Launched, Runner
+from pagoda_server.engine.runner import PendingStep, Runner
 from pagoda_server.kernels.gemv import GemvTile
 from pagoda_server.kernels.linear import LinearTile, build_linear_scratch
 from pagoda_server.model.config import divide, read_model_config
@@ -23,7 +24,7 @@ from pagoda_server.model.loader import load_model
 from pagoda_server.model.shard import Shard
 from pagoda_server.parallel.channel import Channel
 from pagoda_server.parallel.leader import ParallelRunner
-from pagoda_server.parallel.messages import Mirror, Step
+from pagoda_server.parallel.messages import Step, StepDecoder
 from pagoda_server.quant.fp8 import E4M3
 from pagoda_server.runtime.gpu.projections import Gemv, LinearPlan, Separate, Stream, Tiled, Ways, torch_linear
 from pagoda_server.runtime.gpu.runner import GpuRunner
@@ -36,7 +37,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:All-NaN slice encountered:RuntimeWarning"),
 ]
 PAGE_SIZE = 16
-LIMITS = Limits(max_model_len=100, max_num_seqs=4, max_num_batched_tokens=32, vocab_size=199)
+LIMITS = Limits(max_model_len=100, max_num_seqs=4, max_batched_tokens=32, vocab_size=199)
 SIZES = {
     "vocab_size": 199,
     "hidden_size": 32,
@@ -211,7 +212,7 @@ class TurnRunner:
     def run_ahead(self) -> int:
         return self.runner.run_ahead
 
-    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         with self.turns.turn:
             return self.runner.launch(chunks)
 
@@ -220,10 +221,10 @@ class TurnRunner:
 
 
 def follow(runner: Runner, channel: Channel) -> None:
-    mirror = Mirror()
+    decoder = StepDecoder()
     try:
         while True:
-            runner.launch(mirror.follow(channel.receive(Step)))
+            runner.launch(decoder.decode(channel.receive(Step)))
     except ConnectionError:
         channel.close()
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pagoda_server.engine.scheduler import Chunk
+from pagoda_server.engine.batch import Chunk
 from pagoda_server.kernels.adjust import adjust_logits
 from pagoda_server.runtime.gpu.staging import place
 from pagoda_server.runtime.reference.sampler import has_penalties

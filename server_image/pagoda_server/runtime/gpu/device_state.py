@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pagoda_server.engine.batch import Chunk
 from pagoda_server.engine.request import Request
-from pagoda_server.engine.scheduler import Chunk
 from pagoda_server.kernels.sampler import SamplingTable
 
 Ints = NDArray[np.int32]
@@ -82,7 +82,7 @@ class DeviceState:
                 update.pushed_rows.append(chunk.request.row)
                 update.pushed_positions.append(chunk.start)
                 update.pushed_tokens.append(chunk.request.token_ids[chunk.start])
-            row.next_position = chunk.end if chunk.samples else -1
+            row.next_position = chunk.end if chunk.is_sampled else -1
         return update
 
     def _plan_owner(self, row: Row, request: Request, update: RowUpdate) -> None:
@@ -122,7 +122,7 @@ class DeviceState:
 
 
 def is_decode(chunk: Chunk) -> bool:
-    return chunk.num_tokens == 1 and chunk.samples
+    return chunk.num_tokens == 1 and chunk.is_sampled
 
 
 def build_device_state(num_rows: int, max_len: int, page_size: int, device: torch.device) -> DeviceState:

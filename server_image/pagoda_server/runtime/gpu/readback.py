@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pagoda_server.engine.scheduler import Chunk
+from pagoda_server.engine.batch import Chunk
 from pagoda_server.runtime.gpu.staging import place
 from pagoda_server.wire import TokenLogprobs
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pagoda_server.engine.scheduler import Chunk, Limits
-from pagoda_server.engine.step import Launched, Sampled
+from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.runner import PendingStep, Sampled
 from pagoda_server.kernels.decode_attention import decode_attention
 from pagoda_server.kernels.decode_plan import build_decode_plan, plan_decode
 from pagoda_server.kernels.prefill_attention import build_prefill_scratch, prefill_attention
@@ -43,7 +43,7 @@ class AttendInto(Protocol):
 
 
 class GpuRunner:
-    """Implements `pagoda_server.engine.step.Runner` on CUDA (and, without graphs, in Triton's interpreter)."""
+    """Implements `pagoda_server.engine.runner.Runner` on CUDA (and, without graphs, in Triton's interpreter)."""
 
     def __init__(
         self,
@@ -85,12 +85,12 @@ class GpuRunner:
         self.staging = Staging(self.device)
         # where decodes begin when there are no prompts
         self.no_prompts = torch.zeros(1, dtype=torch.int32, device=self.device)
-        self.inputs = MixedInputs(limits.max_num_batched_tokens, widest, page_size, self.device)
+        self.inputs = MixedInputs(limits.max_batched_tokens, widest, page_size, self.device)
         capture = CudaCapture() if self.device.type == "cuda" else None
         self.graphs = Graphs(
             self._decode, buckets, capture, first=choose_first(buckets), clear=lambda _: self.rows.fill_(-1)
         )
-        token_buckets = choose_token_buckets(limits.max_num_batched_tokens)
+        token_buckets = choose_token_buckets(limits.max_batched_tokens)
         self.mixed_graphs = Graphs(
             self._run_mixed,
             token_buckets,
@@ -117,7 +117,7 @@ class GpuRunner:
         return not all(graphs.is_complete for graphs in kinds)
 
     @torch.inference_mode()
-    def launch(self, chunks: Sequence[Chunk]) -> Launched:
+    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         decodes = [chunk for chunk in chunks if is_decode(chunk)]
         others = [chunk for chunk in chunks if not is_decode(chunk)]
         update = self.state.plan_update(chunks).arrays()
@@ -136,7 +136,7 @@ class GpuRunner:
         else:
             self.rows[:bucket].copy_(packed)
             self.graphs.run(bucket)
-        sampling = [*decodes, *(chunk for chunk in others if chunk.samples)]
+        sampling = [*decodes, *(chunk for chunk in others if chunk.is_sampled)]
         return self._collect(chunks, SampledBatch(sampling, self.logits[: len(sampling)], self.tokens[: len(sampling)]))
 
     def _decode(self, bucket: int) -> None:
@@ -216,7 +216,7 @@ class GpuRunner:
         sample(logits, self.state.sampling, rows, positions, self.scratch, tokens)
         append_tokens(tokens, rows, self.state.token_pool, self.state.lengths)
 
-    def _collect(self, chunks: Sequence[Chunk], batch: SampledBatch) -> Launched:
+    def _collect(self, chunks: Sequence[Chunk], batch: SampledBatch) -> PendingStep:
         """The copy back, and who it is for."""
         self.run_ahead = 0 if self._choose_by_history(batch) else 1
         read_tokens, read_logprobs = copy_back(batch.tokens), batch.begin_logprobs()
@@ -224,7 +224,7 @@ class GpuRunner:
         def wait() -> list[Sampled]:
             tokens = dict(zip(map(id, batch.chunks), read_tokens().tolist(), strict=True))
             logprobs = read_logprobs()
-            return [(tokens[id(chunk)], logprobs.get(id(chunk))) for chunk in chunks if chunk.samples]
+            return [(tokens[id(chunk)], logprobs.get(id(chunk))) for chunk in chunks if chunk.is_sampled]
 
         return wait
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pagoda_server.engine.scheduler import Chunk
+from pagoda_server.engine.batch import Chunk
 from pagoda_server.runtime.gpu.device_state import Ints
 from pagoda_server.runtime.gpu.staging import align
 
@@ -85,12 +85,12 @@ class MixedInputs:
         lengths[: len(prompts)] = [chunk.end for chunk in prompts]
         decode_rows[: len(decodes)] = [chunk.request.row for chunk in decodes]
         first_decode[0] = num_tokens
-        last_tokens = [end - 1 for chunk, end in zip(prompts, ends, strict=True) if chunk.samples]
+        last_tokens = [end - 1 for chunk, end in zip(prompts, ends, strict=True) if chunk.is_sampled]
         count = len(decodes) + len(last_tokens)
         sampled[:count] = [*range(num_tokens, num_tokens + len(decodes)), *last_tokens]
         sampled_rows[:count] = [
             *(chunk.request.row for chunk in decodes),
-            *(chunk.request.row for chunk in prompts if chunk.samples),
+            *(chunk.request.row for chunk in prompts if chunk.is_sampled),
         ]
         return packed
 

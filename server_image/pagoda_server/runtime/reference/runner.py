@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pagoda_server.engine.scheduler import Chunk
-from pagoda_server.engine.step import Launched
+from pagoda_server.engine.batch import Chunk
+from pagoda_server.engine.runner import PendingStep
 from pagoda_server.model.llama import Llama
 from pagoda_server.runtime.cache import build_caches
 from pagoda_server.runtime.reference.attention import attend_pages, write_pages
@@ -52,7 +52,7 @@ def build_batch(chunks: Sequence[Chunk], page_size: int, device: torch.device) -
         positions += span
         slots += [pages[position // page_size] * page_size + position % page_size for position in span]
         cu_seqlens.append(len(input_ids))
-    sample_indices = [end - 1 for chunk, end in zip(chunks, cu_seqlens[1:], strict=True) if chunk.samples]
+    sample_indices = [end - 1 for chunk, end in zip(chunks, cu_seqlens[1:], strict=True) if chunk.is_sampled]
 
     def place(values: list[int]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=device)
@@ -69,7 +69,7 @@ def build_batch(chunks: Sequence[Chunk], page_size: int, device: torch.device) -
 
 
 class ModelRunner:
-    """Implements `pagoda_server.engine.step.Runner`, one step at a time."""
+    """Implements `pagoda_server.engine.runner.Runner`, one step at a time."""
 
     run_ahead = 0
 
@@ -109,8 +109,8 @@ class ModelRunner:
         hidden: Tensor = self.model(batch.input_ids, batch.positions, attend)
         return hidden
 
-    def launch(self, chunks: Sequence[Chunk]) -> Launched:
-        sampled = sample_rows(self.forward(chunks), [build_row(chunk.request) for chunk in chunks if chunk.samples])
+    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
+        sampled = sample_rows(self.forward(chunks), [build_row(chunk.request) for chunk in chunks if chunk.is_sampled])
         return lambda: sampled
 
     def prepare_next(self, *, idle: bool = True) -> bool:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pagoda_server.engine.request import Request
-from pagoda_server.engine.step import Sampled
+from pagoda_server.engine.runner import Sampled
 from pagoda_server.wire import GREEDY_TEMPERATURE, Sampling, TokenLogprobs
 
 

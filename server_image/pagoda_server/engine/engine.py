@@ -6,59 +6,29 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from pagoda_server.engine.admission import build_overdue, find_rejection
+from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.capacity import Capacity
 from pagoda_server.engine.deadlines import Deadlines
 from pagoda_server.engine.pace import StepCost, limit_prompt_tokens
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.prefix import PrefixCache
 from pagoda_server.engine.request import Request, RequestState, find_finish_reason
-from pagoda_server.engine.scheduler import Chunk, Limits, Scheduler
+from pagoda_server.engine.runner import PendingStep, Runner
+from pagoda_server.engine.scheduler import Scheduler
 from pagoda_server.engine.served import AnswerLength, ServedWindow, count_backlog_tokens
 from pagoda_server.wire import Delta, FinishReason, Rejected, Stats, Submit, TokenLogprobs
 
 log = logging.getLogger(__name__)
-Sampled = tuple[int, TokenLogprobs | None]
-"""A token, or one below 0 when the logits have no best; with its log-probabilities if it was asked for."""
-Launched = Callable[[], list[Sampled]]
-"""Waits for a step: the next token of each of its sampling chunks, in their order."""
-
-
-class RunnerBroken(Exception):
-    """The runner cannot take another step; the engine ends."""
-
-
-class Runner(Protocol):
-    """What the engine needs of a device: `pagoda_server.runtime` has one for each kind."""
-
-    @property
-    def run_ahead(self) -> int:
-        """How many steps may be in flight when the one launched last has been: 0 or 1."""
-
-    def launch(self, chunks: Sequence[Chunk]) -> Launched:
-        """Write keys and values of every chunk to its pages and choose a token for each sampling chunk.
-
-        Steps are worked on in the order in which they are launched. A chunk may begin at a token that the step before
-        it chooses (`num_in_flight` of its request is 1 then): the device knows it. Raises `RunnerBroken`, as the result
-        may, when no later step can succeed either.
-        """
-
-    def prepare_next(self, *, idle: bool = True) -> bool:
-        """Does a part, a fraction of a second long, of the preparation that was left for after the start.
-
-        Not `idle`, requests wait for it: then only what steps have asked for. False when none is left. No step may be
-        in flight. What it raises costs speed, not answers, unless it is `RunnerBroken`.
-        """
 
 
 @dataclass(frozen=True, slots=True)
-class Flight:
+class InFlightStep:
     """A step that was launched and not committed."""
 
     chunks: Sequence[Chunk]
-    wait: Launched
+    wait: PendingStep
     occupancy: float
 
 
@@ -83,8 +53,8 @@ class Engine:
         self._draw_seed = draw_seed
         self._deadlines = Deadlines(clock, max_wait_seconds)
         self._requests: dict[str, Request] = {}
-        self._flights: deque[Flight] = deque()
-        self._made: list[Delta] = []
+        self._in_flight: deque[InFlightStep] = deque()
+        self._committed: list[Delta] = []
         """Of committed steps, kept should the next one fail before they are returned."""
         self._step_cost = step_cost
         self._served = ServedWindow(clock)
@@ -95,11 +65,11 @@ class Engine:
     @property
     def num_in_flight(self) -> int:
         """Steps that were launched and not committed."""
-        return len(self._flights)
+        return len(self._in_flight)
 
     @property
     def has_work(self) -> bool:
-        return bool(self._flights) or self.scheduler.has_work
+        return bool(self._in_flight) or self.scheduler.has_work
 
     def submit(self, submit: Submit) -> Rejected | None:
         """Queue the request; a refusal says why it can never run."""
@@ -134,20 +104,20 @@ class Engine:
 
     def abort_running(self) -> list[Delta]:
         """End every request that a failed step may have touched. With what was committed before it failed."""
-        self._flights.clear()
+        self._in_flight.clear()
         for request in self.scheduler.waiting:
             request.num_in_flight = 0  # preempted while a step that is dropped now chose its next token
-        return [*self._take_made(), *(self._fail(request) for request in list(self.scheduler.running))]
+        return [*self._take_committed(), *(self._fail(request) for request in list(self.scheduler.running))]
 
     def step(self) -> list[Delta]:
         """Launch one batch, and commit the oldest in flight: at most one new token for each of its requests."""
         self._capacity.begin_step()
         if chunks := self._schedule():
             self._launch(chunks)
-        keep = self.runner.run_ahead if chunks else max(0, len(self._flights) - 1)
+        keep = self.runner.run_ahead if chunks else max(0, len(self._in_flight) - 1)
         return self._commit_until(keep)
 
-    def settle(self) -> list[Delta]:
+    def drain(self) -> list[Delta]:
         """Commit all that is in flight: then the device rests."""
         return self._commit_until(0)
 
@@ -208,34 +178,34 @@ class Engine:
         )
 
     def _launch(self, chunks: Sequence[Chunk]) -> None:
-        self._flights.append(Flight(chunks, self.runner.launch(chunks), self._find_occupancy()))
+        self._in_flight.append(InFlightStep(chunks, self.runner.launch(chunks), self._find_occupancy()))
         for chunk in chunks:
             chunk.request.num_computed_tokens = chunk.end
-            chunk.request.num_in_flight += chunk.samples
+            chunk.request.num_in_flight += chunk.is_sampled
 
     def _commit_until(self, keep: int) -> list[Delta]:
         """The oldest in flight, until so many are left."""
-        while len(self._flights) > keep:
-            self._made += self._commit(self._flights.popleft())
-        return self._take_made()
+        while len(self._in_flight) > keep:
+            self._committed += self._commit(self._in_flight.popleft())
+        return self._take_committed()
 
-    def _take_made(self) -> list[Delta]:
-        made, self._made = self._made, []
-        return made
+    def _take_committed(self) -> list[Delta]:
+        committed, self._committed = self._committed, []
+        return committed
 
-    def _commit(self, flight: Flight) -> list[Delta]:
-        results = iter(flight.wait())
+    def _commit(self, step: InFlightStep) -> list[Delta]:
+        results = iter(step.wait())
         deltas: list[Delta] = []
         served_tokens = 0
-        for chunk in flight.chunks:
+        for chunk in step.chunks:
             served_tokens += self._commit_computed(chunk)
-            if chunk.samples and (delta := self._commit_token(chunk.request, *next(results))):
+            if chunk.is_sampled and (delta := self._commit_token(chunk.request, *next(results))):
                 deltas.append(delta)
         made_tokens = sum(len(delta.token_ids) for delta in deltas)
         self._generation_tokens += made_tokens
         self._steps += 1
         self._served.add(served_tokens + made_tokens)
-        self._capacity.end_step(served_tokens + made_tokens, flight.occupancy)
+        self._capacity.end_step(served_tokens + made_tokens, step.occupancy)
         self._rest_when_idle()
         return deltas
 

@@ -1,0 +1,29 @@
+"""What a step is made of: the chunks that it computes, and the limits within which it is scheduled."""
+
+from dataclasses import dataclass
+
+from pagoda_server.engine.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    max_model_len: int
+    max_num_seqs: int
+    max_batched_tokens: int
+    vocab_size: int
+    eos_token_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """`num_tokens` tokens of `request` from position `start`; `is_sampled` when they reach its last token."""
+
+    request: Request
+    start: int
+    num_tokens: int
+    is_sampled: bool
+
+    @property
+    def end(self) -> int:
+        """Also the position of the token that is chosen, when it is sampled."""
+        return self.start + self.num_tokens
