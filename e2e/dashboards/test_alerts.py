@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.build.prometheusrule import build_prometheusrule
+from pagoda_operator.objects.prometheusrule import build_prometheusrule
 
 pytestmark = pytest.mark.full
 HOME = Path(os.environ.get("CLUSTER_HOME", Path.home() / ".cache/pagoda-cluster"))

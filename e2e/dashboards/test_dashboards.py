@@ -17,8 +17,8 @@ import pytest
 import yaml
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.build.podmonitor import build_podmonitor
-from pagoda_operator.build.prometheusrule import build_prometheusrule
+from pagoda_operator.objects.podmonitor import build_podmonitor
+from pagoda_operator.objects.prometheusrule import build_prometheusrule
 
 from .expressions import Expression, read_alerts, read_dashboards
 from .prometheus import Prometheus

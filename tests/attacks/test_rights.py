@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagoda_operator.build.pod import build_pod_template
-from pagoda_operator.build.settings import BuildSettings, IngressRules
+from pagoda_operator.objects.pod import build_pod_template
+from pagoda_operator.objects.settings import BuildSettings, IngressRules
 from pagoda_operator.plan import Plan, World, plan, world_of
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

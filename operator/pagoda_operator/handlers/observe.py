@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
-from pagoda_operator.build.settings import BuildSettings, IngressRules
 from pagoda_operator.handlers.queue import Key
 from pagoda_operator.handlers.store import Object, Store
+from pagoda_operator.objects.settings import BuildSettings, IngressRules
 from pagoda_operator.plan import Load as PlanLoad
 from pagoda_operator.plan import World, world_of
 from pagoda_operator.plan.pods import is_ready

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from pagoda_operator.build.settings import BuildSettings
 from pagoda_operator.cluster.client import ApiError, Client
 from pagoda_operator.cluster.read import read_events
 from pagoda_operator.handlers.observe import read_world, sum_loads
@@ -14,6 +13,7 @@ from pagoda_operator.handlers.store import MODEL, Object, Store
 from pagoda_operator.handlers.writing import LostLead, Writer
 from pagoda_operator.loads import LoadReader
 from pagoda_operator.metrics import Metrics
+from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.plan import Plan, World, plan
 from pagoda_operator.plan.conditions import STALE_LOAD_SECONDS
 from pagoda_operator.plan.pods import is_ready

@@ -10,7 +10,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from pagoda_operator.build.labels import APPLIED_HASH
 from pagoda_operator.cluster.apply import apply_object, apply_status, delete_object, remove_fields
 from pagoda_operator.cluster.client import ApiError, Client
 from pagoda_operator.cluster.events import apply_event
@@ -18,6 +17,7 @@ from pagoda_operator.cluster.read import read_object
 from pagoda_operator.handlers.attempts import Attempts, Failure
 from pagoda_operator.handlers.store import Id, Object, Store, id_of
 from pagoda_operator.metrics import Metrics
+from pagoda_operator.objects.labels import APPLIED_HASH
 from pagoda_operator.plan import ObjectRef, Plan, Refusal, find_foreign, needs_apply, project
 from pagoda_operator.plan.ownership import can_adopt
 from pagoda_operator.plan.plan import Event

@@ -1,17 +1,17 @@
 """Which objects a ModelDeployment is to have, in the order in which they are applied."""
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.build.deployment import build_deployment
-from pagoda_operator.build.hpa import build_hpa
-from pagoda_operator.build.ingress import build_ingress
-from pagoda_operator.build.labels import REVISION_INPUTS, Object
-from pagoda_operator.build.networkpolicy import build_networkpolicy
-from pagoda_operator.build.pdb import build_pdb
-from pagoda_operator.build.podmonitor import build_podmonitor
-from pagoda_operator.build.prometheusrule import build_prometheusrule
-from pagoda_operator.build.pvc import build_pvc
-from pagoda_operator.build.service import build_service
-from pagoda_operator.build.settings import BuildSettings
+from pagoda_operator.objects.deployment import build_deployment
+from pagoda_operator.objects.hpa import build_hpa
+from pagoda_operator.objects.ingress import build_ingress
+from pagoda_operator.objects.labels import REVISION_INPUTS, Object
+from pagoda_operator.objects.networkpolicy import build_networkpolicy
+from pagoda_operator.objects.pdb import build_pdb
+from pagoda_operator.objects.podmonitor import build_podmonitor
+from pagoda_operator.objects.prometheusrule import build_prometheusrule
+from pagoda_operator.objects.pvc import build_pvc
+from pagoda_operator.objects.service import build_service
+from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.plan.drift import amount_of
 from pagoda_operator.plan.hashing import with_hash
 from pagoda_operator.plan.ingress_class import choose_ingress_class

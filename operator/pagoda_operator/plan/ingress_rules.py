@@ -7,7 +7,7 @@ annotations, the configuration of nginx. So the operator writes for them only wh
 import re
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.build.settings import IngressRules
+from pagoda_operator.objects.settings import IngressRules
 
 ANY_HOST = "*"
 NAMESPACE = "{namespace}"

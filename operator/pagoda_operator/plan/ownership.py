@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pagoda_operator.build.labels import MANAGED_BY, MODEL_DEPLOYMENT_LABEL
+from pagoda_operator.objects.labels import MANAGED_BY, MODEL_DEPLOYMENT_LABEL
 
 
 def is_controlled_by(obj: Mapping[str, Any], uid: str) -> bool:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from pagoda_operator.build.labels import Object
-from pagoda_operator.build.settings import BuildSettings
+from pagoda_operator.objects.labels import Object
+from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.plan.children import plan_children
 from pagoda_operator.plan.ownership import is_controlled_by
 from pagoda_operator.plan.status import plan_capacity, plan_status

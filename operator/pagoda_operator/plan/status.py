@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.build.labels import Object, selector_text
-from pagoda_operator.build.pod import PORT
-from pagoda_operator.build.settings import IngressRules
+from pagoda_operator.objects.labels import Object, selector_text
+from pagoda_operator.objects.pod import PORT
+from pagoda_operator.objects.settings import IngressRules
 from pagoda_operator.plan.conditions import STALE_LOAD_SECONDS, compute_conditions, timestamp
 from pagoda_operator.plan.hashing import hash_of
 from pagoda_operator.plan.ingress_rules import find_ingress_refusal

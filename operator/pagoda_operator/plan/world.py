@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pagoda_operator.api import ModelDeployment, Status
-from pagoda_operator.build.settings import IngressRules
+from pagoda_operator.objects.settings import IngressRules
 from pagoda_operator.plan.ownership import can_adopt
 
 Object = dict[str, Any]

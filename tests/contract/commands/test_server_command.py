@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.build.pod import build_pod_template
-from pagoda_operator.build.settings import BuildSettings
+from pagoda_operator.objects.pod import build_pod_template
+from pagoda_operator.objects.settings import BuildSettings
 from pagoda_server.__main__ import (
     build_engine_command,
     build_engine_config,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pagoda_operator.build.settings import BuildSettings
+from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.plan import Refusal, World, plan, world_of
 
 PROGRAM = Path(__file__).parents[3] / "e2e" / "cluster" / "kstatus"

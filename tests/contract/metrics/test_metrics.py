@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.build.prometheusrule import build_prometheusrule
+from pagoda_operator.objects.prometheusrule import build_prometheusrule
 
 ROOT = Path(__file__).parents[3]
 REFERENCE = runpy.run_path(str(ROOT / "docs" / "reference" / "generate_metrics.py"))

@@ -3,8 +3,8 @@
 import pytest
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.build.hpa import as_quantity
-from pagoda_operator.build.ingress import build_ingress
+from pagoda_operator.objects.hpa import as_quantity
+from pagoda_operator.objects.ingress import build_ingress
 
 
 def with_annotations(annotations: dict[str, str]) -> ModelDeployment:

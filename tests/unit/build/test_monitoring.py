@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.build.pod import build_pod_template
-from pagoda_operator.build.podmonitor import build_podmonitor
-from pagoda_operator.build.prometheusrule import build_prometheusrule
-from pagoda_operator.build.settings import BuildSettings
+from pagoda_operator.objects.pod import build_pod_template
+from pagoda_operator.objects.podmonitor import build_podmonitor
+from pagoda_operator.objects.prometheusrule import build_prometheusrule
+from pagoda_operator.objects.settings import BuildSettings
 
 
 def model(**spec: Any) -> ModelDeployment:

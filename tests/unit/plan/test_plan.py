@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagoda_operator.build.settings import BuildSettings
+from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.plan import Load, Refusal, World, needs_apply, plan, world_of
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagoda_operator.build.labels import REVISION_INPUTS
-from pagoda_operator.build.settings import BuildSettings
+from pagoda_operator.objects.labels import REVISION_INPUTS
+from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.plan import needs_apply, plan, world_of
 from pagoda_operator.plan.children import WRITTEN_REPLICAS
 

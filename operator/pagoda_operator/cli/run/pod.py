@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.build.pod import build_pod_template
-from pagoda_operator.build.settings import BuildSettings
+from pagoda_operator.objects.pod import build_pod_template
+from pagoda_operator.objects.settings import BuildSettings
 
 IMAGES = BuildSettings(control_image="local", server_image="local")
 

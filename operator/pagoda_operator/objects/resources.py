@@ -5,8 +5,8 @@ larger of what its init container and its containers may have together, volumes 
 """
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.build.labels import Object
-from pagoda_operator.build.settings import BuildSettings
+from pagoda_operator.objects.labels import Object
+from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.quantity import parse_bytes
 
 GATEWAY_MEMORY = "1Gi"

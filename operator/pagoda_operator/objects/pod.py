@@ -4,11 +4,11 @@ The sidecar's probes speak for the pod: its /ready is true only when the server 
 outlives the server while the pod drains. The server's liveness is its process: it exits when its engine is gone."""
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.build.labels import Object, labels
-from pagoda_operator.build.resources import fetch_resources, gateway_resources, server_resources
-from pagoda_operator.build.security import build_container_security_context, build_pod_security_context
-from pagoda_operator.build.settings import BuildSettings
-from pagoda_operator.build.volumes import (
+from pagoda_operator.objects.labels import Object, labels
+from pagoda_operator.objects.resources import fetch_resources, gateway_resources, server_resources
+from pagoda_operator.objects.security import build_container_security_context, build_pod_security_context
+from pagoda_operator.objects.settings import BuildSettings
+from pagoda_operator.objects.volumes import (
     API_KEYS_PATH,
     MODELS_PATH,
     RUN_PATH,

@@ -3,7 +3,7 @@
 Its target is the Deployment, so that the HPA alone writes replicas (docs/adr/0001)."""
 
 from pagoda_operator.api import API_VERSION, KIND, ModelDeployment
-from pagoda_operator.build.labels import Object, build_metadata
+from pagoda_operator.objects.labels import Object, build_metadata
 
 METRIC = "demand_tokens_per_second"
 DEFAULT_BEHAVIOR: Object = {

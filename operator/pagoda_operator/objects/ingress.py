@@ -6,8 +6,8 @@ slowly holds up nginx alone. `max-fails` is 0: readiness says which replicas the
 NB: the charts of both controllers name their class `nginx`; only `IngressClass.spec.controller` tells them apart."""
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.build.labels import Object, build_metadata
-from pagoda_operator.build.pod import PORT
+from pagoda_operator.objects.labels import Object, build_metadata
+from pagoda_operator.objects.pod import PORT
 
 BODY_SIZE = "64m"
 RETRIED = "error timeout http_503 non_idempotent"

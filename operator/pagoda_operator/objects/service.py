@@ -1,8 +1,8 @@
 """The Service before the gateways."""
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.build.labels import Object, build_metadata, selector_labels
-from pagoda_operator.build.pod import PORT
+from pagoda_operator.objects.labels import Object, build_metadata, selector_labels
+from pagoda_operator.objects.pod import PORT
 
 
 def build_service(mdep: ModelDeployment) -> Object:

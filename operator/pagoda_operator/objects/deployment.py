@@ -1,9 +1,9 @@
 """The Deployment of a model's pods."""
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.build.labels import Object, build_metadata, selector_labels
-from pagoda_operator.build.pod import build_pod_template
-from pagoda_operator.build.settings import BuildSettings
+from pagoda_operator.objects.labels import Object, build_metadata, selector_labels
+from pagoda_operator.objects.pod import build_pod_template
+from pagoda_operator.objects.settings import BuildSettings
 
 PROGRESS_DEADLINE_SECONDS = 3600
 

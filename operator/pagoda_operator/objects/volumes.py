@@ -1,9 +1,9 @@
 """The volumes of a model's pod, and who mounts which."""
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.build.labels import Object, cache_claim_name
-from pagoda_operator.build.resources import SCRATCH_GIB, models_size_limit
-from pagoda_operator.build.settings import BuildSettings
+from pagoda_operator.objects.labels import Object, cache_claim_name
+from pagoda_operator.objects.resources import SCRATCH_GIB, models_size_limit
+from pagoda_operator.objects.settings import BuildSettings
 
 MODELS_PATH = "/models"
 RUN_PATH = "/run/pagoda"
