@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _run(settings: Settings) -> None:
-    from pagoda_operator.handlers.operator import Operator  # kopf and kubernetes are slow to import: --help is not
+    from pagoda_operator.controller.operator import Operator  # kopf and kubernetes are slow to import: --help is not
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from pagoda_operator.quantity import parse_bytes
+from pagoda_operator.kube.quantity import parse_bytes
 
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 

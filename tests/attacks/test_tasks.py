@@ -9,7 +9,7 @@ PROGRAMS = [ROOT / "operator", ROOT / "server_image"]
 STARTER = ROOT / "server_image" / "pagoda_guard" / "tasks.py"
 STARTS_TASKS = {"create_task", "ensure_future"}
 THREADS = {
-    "pagoda_operator/handlers/watching.py": "Kopf's, with a loop of its own: its end is awaited, and another is begun",
+    "pagoda_operator/cluster/watch.py": "Kopf's, with a loop of its own: its end is awaited, and another is begun",
     "pagoda_guard/parent.py": "looks after the parent where the kernel does not",
     "pagoda_server/parallel/channel.py": "waits for the end of another rank and then ends this one",
     "pagoda_server/engine/loop.py": "the engine's: its failure is kept and ends the process",

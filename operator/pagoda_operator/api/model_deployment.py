@@ -9,14 +9,6 @@ from pagoda_operator.api.rules import broken_rules
 from pagoda_operator.api.spec import Spec
 from pagoda_operator.api.status import Status
 
-GROUP = "pagoda.dev"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
-KIND = "ModelDeployment"
-SINGULAR = "modeldeployment"
-PLURAL = "modeldeployments"
-SHORT_NAME = "mdep"
-
 
 class Metadata(OpenModel):
     name: str

@@ -6,7 +6,8 @@ Each write carries the version that was planned on: whoever planned on an older 
 from collections.abc import Iterable
 
 from pagoda_operator.cluster.client import APPLY, JSON_PATCH, MERGE, ApiError, Client
-from pagoda_operator.cluster.kinds import FIELD_MANAGER, MODEL_DEPLOYMENT, Object, kind_named
+from pagoda_operator.kube.kinds import FIELD_MANAGER, MODEL_DEPLOYMENT, kind_named
+from pagoda_operator.kube.objects import Object
 from pagoda_operator.plan import ObjectRef
 
 

@@ -13,7 +13,8 @@ from urllib.parse import urlencode
 from kubernetes import client as kubernetes_client
 from kubernetes import config as kubernetes_config
 
-from pagoda_operator.cluster.kinds import Kind, Object
+from pagoda_operator.kube.kinds import Kind
+from pagoda_operator.kube.objects import Object
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"

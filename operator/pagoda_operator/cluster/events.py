@@ -4,7 +4,8 @@ import uuid
 from datetime import UTC, datetime
 
 from pagoda_operator.cluster.client import Client
-from pagoda_operator.cluster.kinds import EVENT, Object
+from pagoda_operator.kube.kinds import EVENT
+from pagoda_operator.kube.objects import Object
 
 COMPONENT = "pagoda-operator"
 

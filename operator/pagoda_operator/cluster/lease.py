@@ -9,7 +9,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from pagoda_operator.cluster.client import ApiError, Client
-from pagoda_operator.cluster.kinds import LEASE, Object
+from pagoda_operator.kube.kinds import LEASE
+from pagoda_operator.kube.objects import Object
 
 DURATION_SECONDS = 10
 RENEW_SECONDS = 2.5

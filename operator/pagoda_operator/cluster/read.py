@@ -4,8 +4,9 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from pagoda_operator.cluster.client import ApiError, Client
-from pagoda_operator.cluster.kinds import EVENT, OPTIONAL, Kind, Object, kind_named
-from pagoda_operator.plan.pods import waits_for_node
+from pagoda_operator.kube.kinds import EVENT, OPTIONAL, Kind, kind_named
+from pagoda_operator.kube.objects import Object
+from pagoda_operator.kube.pods import waits_for_node
 
 logger = logging.getLogger(__name__)
 

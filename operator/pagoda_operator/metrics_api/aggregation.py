@@ -8,15 +8,8 @@ import base64
 from dataclasses import replace
 
 from pagoda_operator.cluster.client import APPLY, ApiError, Client
-from pagoda_operator.cluster.kinds import (
-    API_SERVICE,
-    CLUSTER_ROLE,
-    CONFIG_MAP,
-    ENDPOINT_SLICE,
-    FIELD_MANAGER,
-    SECRET,
-    Object,
-)
+from pagoda_operator.kube.kinds import API_SERVICE, CLUSTER_ROLE, CONFIG_MAP, ENDPOINT_SLICE, FIELD_MANAGER, SECRET
+from pagoda_operator.kube.objects import Object
 from pagoda_operator.metrics_api.shapes import GROUP, VERSIONS
 from pagoda_operator.metrics_api.trust import Trust, parse_trust
 from pagoda_operator.plan import project

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from pagoda_operator.cluster.loads import LoadUnknownError
+from pagoda_operator.kube.objects import Object
 from pagoda_operator.metrics_api.shapes import (
     GROUP,
     METRIC,
     RESOURCE,
     VERSIONS,
-    Json,
     build_group,
     build_group_list,
     build_metric_values,
@@ -22,7 +23,6 @@ from pagoda_operator.metrics_api.shapes import (
 )
 from pagoda_operator.metrics_api.trust import Trust, is_trusted
 from pagoda_operator.ports import Handler, build_app
-from pagoda_operator.scrape import LoadUnknownError
 
 ReadDemand = Callable[[str, str], Awaitable[float]]
 """Demand of (namespace, name). Raises LoadUnknownError, or KeyError when there is no such ModelDeployment."""
@@ -76,7 +76,7 @@ def build_metrics_api_app(
     return app
 
 
-def _answer(body: Json) -> Handler:
+def _answer(body: Object) -> Handler:
     async def answer(_: web.Request) -> web.Response:
         return web.json_response(body)
 

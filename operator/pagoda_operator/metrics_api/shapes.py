@@ -1,19 +1,18 @@
 """The JSON of custom.metrics.k8s.io, v1beta1 and v1beta2. Pure."""
 
 from datetime import UTC, datetime
-from typing import Any
+
+from pagoda_operator.kube import objects
+from pagoda_operator.kube.objects import API_VERSION, KIND, PLURAL, Object
 
 GROUP = "custom.metrics.k8s.io"
 VERSIONS = ("v1beta2", "v1beta1")
 """The preferred one first."""
 METRIC = "demand_tokens_per_second"
-RESOURCE = "modeldeployments.pagoda.dev"
-MODEL_VERSION = "pagoda.dev/v1alpha1"
-
-Json = dict[str, Any]
+RESOURCE = f"{PLURAL}.{objects.GROUP}"
 
 
-def build_group() -> Json:
+def build_group() -> Object:
     versions = [{"groupVersion": f"{GROUP}/{version}", "version": version} for version in VERSIONS]
     return {
         "kind": "APIGroup",
@@ -24,11 +23,11 @@ def build_group() -> Json:
     }
 
 
-def build_group_list() -> Json:
+def build_group_list() -> Object:
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [build_group()]}
 
 
-def build_resource_list(version: str) -> Json:
+def build_resource_list(version: str) -> Object:
     resource = {
         "name": f"{RESOURCE}/{METRIC}",
         "singularName": "",
@@ -44,13 +43,13 @@ def build_resource_list(version: str) -> Json:
     }
 
 
-def build_metric_values(version: str, *, namespace: str, name: str, value: float, now: float) -> Json:
-    item: Json = {
+def build_metric_values(version: str, *, namespace: str, name: str, value: float, now: float) -> Object:
+    item: Object = {
         "describedObject": {
-            "kind": "ModelDeployment",
+            "kind": KIND,
             "namespace": namespace,
             "name": name,
-            "apiVersion": MODEL_VERSION,
+            "apiVersion": API_VERSION,
         },
         "timestamp": datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "value": quantity(value),
@@ -68,7 +67,7 @@ def quantity(value: float) -> str:
     return str(milli // 1000) if milli % 1000 == 0 else f"{milli}m"
 
 
-def build_status(code: int, reason: str, message: str) -> Json:
+def build_status(code: int, reason: str, message: str) -> Object:
     return {
         "kind": "Status",
         "apiVersion": "v1",

@@ -1,7 +1,8 @@
 """The Deployment of a model's pods."""
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.objects.labels import Object, build_metadata, selector_labels
+from pagoda_operator.kube.objects import Object
+from pagoda_operator.objects.labels import build_metadata, selector_labels
 from pagoda_operator.objects.pod import build_pod_template
 from pagoda_operator.objects.settings import BuildSettings
 

@@ -2,8 +2,9 @@
 
 Its target is the Deployment, so that the HPA alone writes replicas (docs/adr/0001)."""
 
-from pagoda_operator.api import API_VERSION, KIND, ModelDeployment
-from pagoda_operator.objects.labels import Object, build_metadata
+from pagoda_operator.api import ModelDeployment
+from pagoda_operator.kube.objects import API_VERSION, KIND, Object
+from pagoda_operator.objects.labels import build_metadata
 
 METRIC = "demand_tokens_per_second"
 DEFAULT_BEHAVIOR: Object = {

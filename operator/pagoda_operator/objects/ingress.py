@@ -6,7 +6,8 @@ slowly holds up nginx alone. `max-fails` is 0: readiness says which replicas the
 NB: the charts of both controllers name their class `nginx`; only `IngressClass.spec.controller` tells them apart."""
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.objects.labels import Object, build_metadata
+from pagoda_operator.kube.objects import Object
+from pagoda_operator.objects.labels import build_metadata
 from pagoda_operator.objects.pod import PORT
 
 BODY_SIZE = "64m"

@@ -1,24 +1,25 @@
 """Labels, names and the references that join a child to its ModelDeployment."""
 
-from typing import Any
-
-from pagoda_operator.api import API_VERSION, KIND, ModelDeployment
-
-Object = dict[str, Any]
-
-MANAGED_BY = "pagoda"
-MODEL_DEPLOYMENT_LABEL = "pagoda.dev/model-deployment"
-APPLIED_HASH = "pagoda.dev/applied-hash"
-REVISION_INPUTS = "pagoda.dev/revision-inputs"
+from pagoda_operator.api import ModelDeployment
+from pagoda_operator.kube.objects import (
+    API_VERSION,
+    INSTANCE_LABEL,
+    KIND,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    MODEL_DEPLOYMENT_LABEL,
+    NAME_LABEL,
+    Object,
+)
 
 
 def selector_labels(mdep: ModelDeployment) -> dict[str, str]:
     """The labels that never change: a Deployment's selector is immutable."""
-    return {MODEL_DEPLOYMENT_LABEL: mdep.name, "app.kubernetes.io/managed-by": MANAGED_BY}
+    return {MODEL_DEPLOYMENT_LABEL: mdep.name, MANAGED_BY_LABEL: MANAGED_BY}
 
 
 def labels(mdep: ModelDeployment) -> dict[str, str]:
-    return {**selector_labels(mdep), "app.kubernetes.io/name": "pagoda-model", "app.kubernetes.io/instance": mdep.name}
+    return {**selector_labels(mdep), NAME_LABEL: "pagoda-model", INSTANCE_LABEL: mdep.name}
 
 
 def selector_text(mdep: ModelDeployment) -> str:

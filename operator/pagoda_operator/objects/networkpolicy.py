@@ -1,7 +1,8 @@
 """The NetworkPolicy: port 8000 comes in; DNS and HTTPS go out, and only when the model is fetched from afar."""
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.objects.labels import Object, build_metadata, selector_labels
+from pagoda_operator.kube.objects import Object
+from pagoda_operator.objects.labels import build_metadata, selector_labels
 from pagoda_operator.objects.pod import PORT
 
 

@@ -1,7 +1,8 @@
 """The PodDisruptionBudget. With one replica it would only block the draining of nodes, so there is none."""
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.objects.labels import Object, build_metadata, selector_labels
+from pagoda_operator.kube.objects import Object
+from pagoda_operator.objects.labels import build_metadata, selector_labels
 
 
 def build_pdb(mdep: ModelDeployment, *, replicas: int) -> Object | None:

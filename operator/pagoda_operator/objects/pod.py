@@ -4,7 +4,8 @@ The sidecar's probes speak for the pod: its /ready is true only when the server 
 outlives the server while the pod drains. The server's liveness is its process: it exits when its engine is gone."""
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.objects.labels import Object, labels
+from pagoda_operator.kube.objects import Object
+from pagoda_operator.objects.labels import labels
 from pagoda_operator.objects.resources import fetch_resources, gateway_resources, server_resources
 from pagoda_operator.objects.security import build_container_security_context, build_pod_security_context
 from pagoda_operator.objects.settings import BuildSettings

@@ -4,7 +4,8 @@ The page needs no credentials. `honorLabels`: the series' own label `namespace` 
 """
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.objects.labels import Object, build_metadata, selector_labels
+from pagoda_operator.kube.objects import Object
+from pagoda_operator.objects.labels import build_metadata, selector_labels
 
 KIND = "monitoring.coreos.com/PodMonitor"
 

@@ -4,7 +4,8 @@ NB: every replica of the operator shows the `pagoda_model_*` series, so they are
 """
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.objects.labels import Object, build_metadata
+from pagoda_operator.kube.objects import Object
+from pagoda_operator.objects.labels import build_metadata
 
 KIND = "monitoring.coreos.com/PrometheusRule"
 REFUSED_RATIO = 0.05

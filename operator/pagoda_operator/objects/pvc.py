@@ -1,7 +1,8 @@
 """The claim that keeps the weights, when `model.cache.pvc` asks for one."""
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.objects.labels import Object, build_metadata, cache_claim_name
+from pagoda_operator.kube.objects import Object
+from pagoda_operator.objects.labels import build_metadata, cache_claim_name
 
 
 def build_pvc(mdep: ModelDeployment) -> Object | None:

@@ -5,9 +5,9 @@ larger of what its init container and its containers may have together, volumes 
 """
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.objects.labels import Object
+from pagoda_operator.kube.objects import Object
+from pagoda_operator.kube.quantity import parse_bytes
 from pagoda_operator.objects.settings import BuildSettings
-from pagoda_operator.quantity import parse_bytes
 
 GATEWAY_MEMORY = "1Gi"
 """Some 20 KiB for each of 16,384 connections, the bodies being read, and what a process has anyhow."""

@@ -1,7 +1,8 @@
 """The volumes of a model's pod, and who mounts which."""
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.objects.labels import Object, cache_claim_name
+from pagoda_operator.kube.objects import Object
+from pagoda_operator.objects.labels import cache_claim_name
 from pagoda_operator.objects.resources import SCRATCH_GIB, models_size_limit
 from pagoda_operator.objects.settings import BuildSettings
 

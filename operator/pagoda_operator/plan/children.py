@@ -1,10 +1,11 @@
 """Which objects a ModelDeployment is to have, in the order in which they are applied."""
 
 from pagoda_operator.api import ModelDeployment
+from pagoda_operator.kube.objects import REVISION_INPUTS, WRITTEN_REPLICAS, Object
+from pagoda_operator.kube.pods import insufficient_resources, unschedulable_message
 from pagoda_operator.objects.deployment import build_deployment
 from pagoda_operator.objects.hpa import build_hpa
 from pagoda_operator.objects.ingress import build_ingress
-from pagoda_operator.objects.labels import REVISION_INPUTS, Object
 from pagoda_operator.objects.networkpolicy import build_networkpolicy
 from pagoda_operator.objects.pdb import build_pdb
 from pagoda_operator.objects.podmonitor import build_podmonitor
@@ -17,11 +18,8 @@ from pagoda_operator.plan.hashing import with_hash
 from pagoda_operator.plan.ingress_class import choose_ingress_class
 from pagoda_operator.plan.ingress_rules import find_ingress_refusal
 from pagoda_operator.plan.ownership import is_controlled_by
-from pagoda_operator.plan.pods import insufficient_resources, unschedulable_message
 from pagoda_operator.plan.revision import keep_template
 from pagoda_operator.plan.world import World
-
-WRITTEN_REPLICAS = "pagoda.dev/written-replicas"
 
 
 def plan_children(

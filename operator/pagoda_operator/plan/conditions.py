@@ -4,11 +4,13 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from pagoda_operator.api import ModelDeployment
+from pagoda_operator.kube.objects import Object
+from pagoda_operator.kube.pods import is_ready
 from pagoda_operator.plan.children import lacks_surge_capacity, replicas_now
 from pagoda_operator.plan.ingress_class import choose_ingress_class
 from pagoda_operator.plan.ingress_rules import find_ingress_refusal
-from pagoda_operator.plan.pods import POD_CHECKS, Check, Problem, check_fetch, is_ready
-from pagoda_operator.plan.world import Object, World
+from pagoda_operator.plan.pods import POD_CHECKS, Check, Problem, check_fetch
+from pagoda_operator.plan.world import World
 
 STALE_LOAD_SECONDS = 15.0
 _DEFAULT_STORAGE = "storageclass.kubernetes.io/is-default-class"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from pagoda_operator.objects.labels import Object
+from pagoda_operator.kube.objects import Object
 
 Path = tuple[str | int, ...]
 

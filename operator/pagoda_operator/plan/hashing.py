@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any
 
-from pagoda_operator.objects.labels import APPLIED_HASH, Object
+from pagoda_operator.kube.objects import APPLIED_HASH, Object
 from pagoda_operator.plan.drift import find_foreign, is_same, project
 
 

@@ -1,6 +1,7 @@
 """Which IngressClass serves a ModelDeployment: the one it names, else the default, else the only one."""
 
-from pagoda_operator.plan.world import Object, World
+from pagoda_operator.kube.objects import Object
+from pagoda_operator.plan.world import World
 
 _DEFAULT = "ingressclass.kubernetes.io/is-default-class"
 

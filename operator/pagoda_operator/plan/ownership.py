@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pagoda_operator.objects.labels import MANAGED_BY, MODEL_DEPLOYMENT_LABEL
+from pagoda_operator.kube.objects import MANAGED_BY, MANAGED_BY_LABEL, MODEL_DEPLOYMENT_LABEL
 
 
 def is_controlled_by(obj: Mapping[str, Any], uid: str) -> bool:
@@ -16,4 +16,4 @@ def can_adopt(obj: Mapping[str, Any], *, name: str, uid: str) -> bool:
     if any(owner.get("controller") for owner in owners):
         return is_controlled_by(obj, uid)
     labels = obj["metadata"].get("labels") or {}
-    return labels.get(MODEL_DEPLOYMENT_LABEL) == name and labels.get("app.kubernetes.io/managed-by") == MANAGED_BY
+    return labels.get(MODEL_DEPLOYMENT_LABEL) == name and labels.get(MANAGED_BY_LABEL) == MANAGED_BY

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from pagoda_operator.objects.labels import Object
+from pagoda_operator.kube.objects import Object
 from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.plan.children import plan_children
 from pagoda_operator.plan.ownership import is_controlled_by

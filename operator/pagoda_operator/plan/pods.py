@@ -1,11 +1,12 @@
 """What is wrong with the pods, in the user's words. One named check a trouble; the first to find one wins."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from pagoda_operator.plan.world import Object, World
+from pagoda_operator.kube.objects import Object
+from pagoda_operator.kube.pods import insufficient_resources, requested, unschedulable_message, waits_for_node
+from pagoda_operator.plan.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,26 +20,6 @@ Check = Callable[[World], Problem | None]
 _PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 _FETCH_REASONS = ("ModelNotFound", "ModelDownloadDenied", "ModelDownloadFailed")
 _NO_SECRET = re.compile(r'secret "([^"]+)" not found')
-_INSUFFICIENT = re.compile(r"(\d+) Insufficient ([A-Za-z0-9./_-]+?)[.,]?(?=\s|$|,|\.\s)")
-
-
-def is_ready(pod: Mapping[str, Any]) -> bool:
-    conditions = pod.get("status", {}).get("conditions", [])
-    deleted = pod["metadata"].get("deletionTimestamp") is not None
-    return not deleted and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-
-def is_made_by(pod: Mapping[str, Any], deployment: str) -> bool:
-    """True for a pod that a ReplicaSet of this Deployment controls, by the name a Deployment gives its ReplicaSets.
-
-    NB: labels alone are anybody's. A reference to a ReplicaSet that does not exist has the garbage collector delete the
-    pod; one to a real ReplicaSet makes the pod one of its replicas.
-    """
-    meta = pod["metadata"]
-    revision = (meta.get("labels") or {}).get("pod-template-hash")
-    replica_set = ("apps/v1", "ReplicaSet", f"{deployment}-{revision}")
-    owners = (owner for owner in meta.get("ownerReferences") or () if owner.get("controller"))
-    return bool(revision) and any((o.get("apiVersion"), o.get("kind"), o.get("name")) == replica_set for o in owners)
 
 
 def check_fetch(world: World) -> Problem | None:
@@ -134,16 +115,6 @@ def check_stuck(world: World) -> Problem | None:
     return None
 
 
-def waits_for_node(pod: Object) -> bool:
-    """Scheduled, and no container has begun: only events tell why."""
-    status = pod.get("status", {})
-    if status.get("phase") != "Pending" or "deletionTimestamp" in pod["metadata"]:
-        return False
-    placed = any(c["type"] == "PodScheduled" and c["status"] == "True" for c in status.get("conditions", []))
-    states = [c.get("state", {}) for c in status.get("initContainerStatuses", [])]
-    return placed and all((state.get("waiting") or {}).get("reason") == "PodInitializing" for state in states)
-
-
 def _missing_secret(message: str) -> Problem | None:
     found = _NO_SECRET.search(message)
     if found is None:
@@ -166,26 +137,6 @@ POD_CHECKS: tuple[Check, ...] = (
 def cannot_run(world: World) -> bool:
     """A pod's images cannot be pulled, or crash."""
     return check_image_pull(world) is not None or check_crash_loop(world) is not None
-
-
-def unschedulable_message(pod: Object) -> str | None:
-    for condition in pod.get("status", {}).get("conditions", []):
-        if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            return str(condition.get("message", ""))
-    return None
-
-
-def insufficient_resources(message: str) -> dict[str, int]:
-    """Resource to the number of nodes that have too little of it, of the scheduler's message."""
-    return {resource.rstrip("."): int(nodes) for nodes, resource in _INSUFFICIENT.findall(message)}
-
-
-def requested(pod: Object, resource: str) -> str | None:
-    for container in pod.get("spec", {}).get("containers", []):
-        amount = container.get("resources", {}).get("requests", {}).get(resource)
-        if amount is not None:
-            return str(amount)
-    return None
 
 
 def _explain_unschedulable(pod: Object, message: str) -> str:

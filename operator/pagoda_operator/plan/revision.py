@@ -8,11 +8,12 @@ import msgspec
 
 from pagoda_guard.parsing import BadInput, parse_json
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.objects.labels import REVISION_INPUTS, Object
+from pagoda_operator.kube.objects import REVISION_INPUTS, Object
+from pagoda_operator.kube.pods import is_ready
 from pagoda_operator.objects.pod import build_pod_template
 from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.plan.hashing import hash_of
-from pagoda_operator.plan.pods import cannot_run, is_ready
+from pagoda_operator.plan.pods import cannot_run
 from pagoda_operator.plan.world import World
 
 _POD_FIELDS: Any = {

@@ -3,13 +3,14 @@
 from datetime import datetime
 
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.objects.labels import Object, selector_text
+from pagoda_operator.kube.objects import Object
+from pagoda_operator.kube.pods import is_ready
+from pagoda_operator.objects.labels import selector_text
 from pagoda_operator.objects.pod import PORT
 from pagoda_operator.objects.settings import IngressRules
 from pagoda_operator.plan.conditions import STALE_LOAD_SECONDS, compute_conditions, timestamp
 from pagoda_operator.plan.hashing import hash_of
 from pagoda_operator.plan.ingress_rules import find_ingress_refusal
-from pagoda_operator.plan.pods import is_ready
 from pagoda_operator.plan.revision import capacity_key, written_capacity_key
 from pagoda_operator.plan.world import World
 

@@ -7,10 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from pagoda_operator.api import ModelDeployment, Status
+from pagoda_operator.kube.objects import Object
 from pagoda_operator.objects.settings import IngressRules
 from pagoda_operator.plan.ownership import can_adopt
-
-Object = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

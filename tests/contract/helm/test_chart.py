@@ -142,7 +142,7 @@ def test_every_setting_given_to_the_operator_is_one_it_knows(render: Render) -> 
 
 
 def test_pull_secrets_reach_the_operator_and_through_it_the_model_pods(render: Render) -> None:
-    from pagoda_operator.handlers.observe import build_plan_settings
+    from pagoda_operator.controller.observe import build_plan_settings
     from pagoda_operator.settings import build_settings
 
     (deployment,) = find(render("imagePullSecrets[0].name=a", "imagePullSecrets[1].name=b"), "Deployment")
@@ -218,7 +218,7 @@ def test_whoever_has_only_the_editor_role_can_apply(render: Render) -> None:
 
 
 def test_what_an_ingress_may_have_reaches_the_operator_and_is_nothing_by_default(render: Render) -> None:
-    from pagoda_operator.handlers.observe import build_plan_settings
+    from pagoda_operator.controller.observe import build_plan_settings
     from pagoda_operator.settings import build_settings
 
     def read(*settings: str) -> Any:

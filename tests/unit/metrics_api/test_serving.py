@@ -11,7 +11,7 @@ import pytest
 
 from pagoda_guard.tasks import Tasks
 from pagoda_operator.cluster.client import ApiError
-from pagoda_operator.cluster.kinds import Kind
+from pagoda_operator.kube.kinds import Kind
 from pagoda_operator.metrics_api.serving import CHECK_SECONDS, RETRY_SECONDS, MetricsApi
 from pagoda_operator.settings import Settings
 

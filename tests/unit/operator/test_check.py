@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from pagoda_operator.cluster.client import ApiError
-from pagoda_operator.cluster.kinds import WATCHED, Kind
-from pagoda_operator.handlers.check import Checker
-from pagoda_operator.handlers.store import Store
+from pagoda_operator.controller.check import Checker
+from pagoda_operator.controller.store import Store
+from pagoda_operator.kube.kinds import WATCHED, Kind
 from pagoda_operator.metrics import Metrics
 
 

@@ -8,7 +8,7 @@ from aiohttp.test_utils import TestServer
 from kubernetes import client as kubernetes_client
 
 from pagoda_operator.cluster.client import ApiError, Client
-from pagoda_operator.cluster.kinds import kind_named
+from pagoda_operator.kube.kinds import kind_named
 
 SERVICE = kind_named("v1", "Service")
 PATH = "/api/v1/namespaces/ns/services/m"

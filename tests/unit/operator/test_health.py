@@ -1,4 +1,4 @@
-from pagoda_operator.handlers.health import WATCH_SILENT_SECONDS, WORK_LIMIT_SECONDS, Health
+from pagoda_operator.controller.health import WATCH_SILENT_SECONDS, WORK_LIMIT_SECONDS, Health
 
 
 def test_renewals_that_the_watch_does_not_show_mean_a_dead_watch() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from pagoda_guard.parsing import BadInput
 from pagoda_guard.tasks import Tasks
-from pagoda_operator.loads import LONGEST_POLL_SECONDS, POLL_SECONDS, READINGS_OF_ONE_MODEL, LoadReader
-from pagoda_operator.scrape import Load
+from pagoda_operator.cluster.loads import Load
+from pagoda_operator.controller.load_reader import LONGEST_POLL_SECONDS, POLL_SECONDS, READINGS_OF_ONE_MODEL, LoadReader
 
 A, B = ("ns", "a"), ("ns", "b")
 

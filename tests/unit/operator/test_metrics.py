@@ -3,9 +3,9 @@ from typing import Any
 
 from prometheus_client import generate_latest
 
-from pagoda_operator.handlers.reconcile import show_model
+from pagoda_operator.cluster.loads import Load
+from pagoda_operator.controller.reconcile import show_model
 from pagoda_operator.metrics import Metrics
-from pagoda_operator.scrape import Load
 
 KEY = ("ns", "tiny")
 HPA = {

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from pagoda_operator.handlers.observe import sum_loads
-from pagoda_operator.scrape import Load
+from pagoda_operator.cluster.loads import Load
+from pagoda_operator.controller.observe import sum_loads
 
 
 def load(capacity: float | None, source: str = "measured") -> Load:

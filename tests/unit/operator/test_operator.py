@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pagoda_operator.handlers.operator import FIRST_CHECK_SECONDS, Operator
+from pagoda_operator.controller.operator import FIRST_CHECK_SECONDS, Operator
 from pagoda_operator.settings import Settings
 
 

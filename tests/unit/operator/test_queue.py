@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pagoda_operator.handlers.queue import LIMIT_SECONDS, WorkQueue
+from pagoda_operator.controller.queue import LIMIT_SECONDS, WorkQueue
 
 A, B = ("ns", "a"), ("ns", "b")
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from pagoda_operator.cluster.client import ApiError
-from pagoda_operator.handlers.attempts import Attempts
-from pagoda_operator.handlers.reconcile import Reconciler
-from pagoda_operator.handlers.store import Store
+from pagoda_operator.controller.attempts import Attempts
+from pagoda_operator.controller.reconcile import Reconciler
+from pagoda_operator.controller.store import Store
 from pagoda_operator.metrics import Metrics
 from pagoda_operator.objects.settings import BuildSettings
 

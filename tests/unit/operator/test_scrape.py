@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from pagoda_guard.parsing import BadInput
-from pagoda_operator.scrape import LoadUnknownError, body_of, missing_bytes, parse_load, sum_demand
+from pagoda_operator.cluster.loads import LoadUnknownError, body_of, missing_bytes, parse_load, sum_demand
 
 LOAD: dict[str, Any] = {"tokens_per_second": 5, "demand_tokens_per_second": 7.5, "capacity_tokens_per_second": None}
 BODY = msgspec.json.encode(LOAD)

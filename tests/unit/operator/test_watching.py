@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pagoda_operator.cluster.kinds import MODEL_DEPLOYMENT
-from pagoda_operator.handlers.watching import WatchEnded, watch
+from pagoda_operator.cluster.watch import WatchEnded, watch
+from pagoda_operator.kube.kinds import MODEL_DEPLOYMENT
 from pagoda_operator.settings import Settings
 
 
@@ -119,8 +119,8 @@ async def hang() -> None:
 
 
 async def test_a_thread_of_kopf_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pagoda_operator.handlers.watching.END_SECONDS", 0.1)
-    monkeypatch.setattr("pagoda_operator.handlers.watching.CLEAN_UP_SECONDS", 0.5)
+    monkeypatch.setattr("pagoda_operator.cluster.watch.END_SECONDS", 0.1)
+    monkeypatch.setattr("pagoda_operator.cluster.watch.CLEAN_UP_SECONDS", 0.5)
     monkeypatch.setattr("kopf.operator", lambda **_: hang())
     stop = asyncio.Event()
     watching = asyncio.create_task(watch(Settings(), (), lambda *_: None, stop=stop))

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagoda_operator.objects.labels import REVISION_INPUTS
+from pagoda_operator.kube.objects import REVISION_INPUTS, WRITTEN_REPLICAS
 from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.plan import needs_apply, plan, world_of
-from pagoda_operator.plan.children import WRITTEN_REPLICAS
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 SETTINGS = BuildSettings("control:1", "server:1")

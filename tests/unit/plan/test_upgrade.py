@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pagoda_operator.objects.labels import REVISION_INPUTS
+from pagoda_operator.kube.objects import REVISION_INPUTS
 from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.plan import plan, world_of
 from pagoda_operator.plan.revision import capacity_key

@@ -1,12 +1,11 @@
 """The kinds the operator reads or writes, and where the API server serves them."""
 
 from dataclasses import dataclass
-from typing import Any
 
-Object = dict[str, Any]
-"""A Kubernetes object as JSON gives it."""
+from pagoda_operator.kube.objects import API_VERSION, KIND, MANAGED_BY, MANAGED_BY_LABEL, PLURAL
 
-MANAGED_BY = "app.kubernetes.io/managed-by=pagoda"
+OURS = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+"""The selector of objects that the operator makes."""
 FIELD_MANAGER = "pagoda-operator"
 
 
@@ -38,7 +37,7 @@ class Kind:
         return "/".join(part for part in (f"{root}{scope}/{self.plural}", name, subresource) if part)
 
 
-MODEL_DEPLOYMENT = Kind("pagoda.dev/v1alpha1", "ModelDeployment", "modeldeployments", watched=True)
+MODEL_DEPLOYMENT = Kind(API_VERSION, KIND, PLURAL, watched=True)
 INGRESS_CLASS = Kind("networking.k8s.io/v1", "IngressClass", "ingressclasses", namespaced=False, watched=True)
 STORAGE_CLASS = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False, watched=True)
 LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
@@ -51,7 +50,7 @@ API_SERVICE = Kind("apiregistration.k8s.io/v1", "APIService", "apiservices", nam
 
 
 def _child(api_version: str, kind: str, plural: str) -> Kind:
-    return Kind(api_version, kind, plural, watched=True, selector=MANAGED_BY)
+    return Kind(api_version, kind, plural, watched=True, selector=OURS)
 
 
 CHILDREN = (
@@ -65,8 +64,8 @@ CHILDREN = (
     _child("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
 )
 OPTIONAL = (
-    Kind("monitoring.coreos.com/v1", "PodMonitor", "podmonitors", selector=MANAGED_BY),
-    Kind("monitoring.coreos.com/v1", "PrometheusRule", "prometheusrules", selector=MANAGED_BY),
+    Kind("monitoring.coreos.com/v1", "PodMonitor", "podmonitors", selector=OURS),
+    Kind("monitoring.coreos.com/v1", "PrometheusRule", "prometheusrules", selector=OURS),
 )
 WATCHED = (MODEL_DEPLOYMENT, *CHILDREN, INGRESS_CLASS, STORAGE_CLASS)
 ALL = (*WATCHED, LEASE, SECRET, CONFIG_MAP, EVENT, API_SERVICE, *OPTIONAL)

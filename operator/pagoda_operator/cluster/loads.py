@@ -15,8 +15,8 @@ from typing import Annotated, Any
 import msgspec
 
 from pagoda_guard.parsing import BadInput, Count, Figure, parse_json
+from pagoda_operator.kube.pods import is_ready
 from pagoda_operator.plan.conditions import STALE_LOAD_SECONDS
-from pagoda_operator.plan.pods import is_ready
 
 ANSWER_LIMIT_BYTES = 64 * 1024
 """Of one answer, its head included."""

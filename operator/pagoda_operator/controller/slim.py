@@ -1,8 +1,6 @@
 """What is kept of an object in memory: what a plan reads of it, and nothing that is only large."""
 
-from typing import Any
-
-Object = dict[str, Any]
+from pagoda_operator.kube.objects import Object
 
 ANNOTATION_LIMIT_CHARS = 1024
 """Of one annotation of an object that we do not write."""

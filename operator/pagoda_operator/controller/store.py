@@ -4,12 +4,11 @@ NB: a watch that reconnects never says what was deleted meanwhile, so lists are 
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
-from pagoda_operator.handlers.slim import slim
-from pagoda_operator.plan.pods import is_made_by
+from pagoda_operator.controller.slim import slim
+from pagoda_operator.kube.objects import INSTANCE_LABEL, MODEL_DEPLOYMENT_LABEL, Object
+from pagoda_operator.kube.pods import is_made_by
 
-Object = dict[str, Any]
 Key = tuple[str, str]
 Id = tuple[str, str, str]
 """Kind, namespace, name."""
@@ -18,7 +17,7 @@ MODEL = "ModelDeployment"
 LONGEST_VERSION_DIGITS = 39
 MOST_GONE = 10_000
 """Deletions that are remembered, so that an event that comes late does not bring back what is gone."""
-INSTANCE_LABELS = ("pagoda.dev/model-deployment", "app.kubernetes.io/instance")
+INSTANCE_LABELS = (MODEL_DEPLOYMENT_LABEL, INSTANCE_LABEL)
 
 
 def id_of(obj: Object) -> Id:

@@ -12,8 +12,8 @@ from typing import Any
 
 from pagoda_guard.parsing import BadInput
 from pagoda_guard.tasks import Tasks
-from pagoda_operator.plan.pods import is_ready
-from pagoda_operator.scrape import Load, read_load
+from pagoda_operator.cluster.loads import Load, read_load
+from pagoda_operator.kube.pods import is_ready
 
 Pod = Mapping[str, Any]
 Key = tuple[str, str]

@@ -15,8 +15,8 @@ from typing import Any
 import aiohttp
 import kopf
 
-from pagoda_operator.cluster.kinds import LEASE, WATCHED, Kind
-from pagoda_operator.handlers.store import Object
+from pagoda_operator.kube.kinds import LEASE, WATCHED, Kind
+from pagoda_operator.kube.objects import Object
 from pagoda_operator.settings import Settings
 
 END_SECONDS = 5.0

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
-from pagoda_operator.handlers.queue import Key
-from pagoda_operator.handlers.store import Object, Store
+from pagoda_operator.cluster.loads import Load
+from pagoda_operator.controller.queue import Key
+from pagoda_operator.controller.store import Store
+from pagoda_operator.kube.objects import Object
+from pagoda_operator.kube.pods import is_ready
 from pagoda_operator.objects.settings import BuildSettings, IngressRules
 from pagoda_operator.plan import Load as PlanLoad
 from pagoda_operator.plan import World, world_of
-from pagoda_operator.plan.pods import is_ready
-from pagoda_operator.scrape import Load
 from pagoda_operator.settings import Settings
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pagoda_operator.cluster.client import ApiError
-from pagoda_operator.handlers.store import Id
+from pagoda_operator.controller.store import Id
 
 FIRST_SECONDS = 0.5
 LONGEST_SECONDS = 60.0

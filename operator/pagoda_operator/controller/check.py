@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pagoda_operator.cluster.client import ApiError, Client
-from pagoda_operator.cluster.kinds import OPTIONAL, WATCHED, Kind
 from pagoda_operator.cluster.read import read_all, read_optional_kinds
-from pagoda_operator.handlers.slim import slim
-from pagoda_operator.handlers.store import MODEL, Object, Store
+from pagoda_operator.controller.slim import slim
+from pagoda_operator.controller.store import MODEL, Store
+from pagoda_operator.kube.kinds import OPTIONAL, WATCHED, Kind
+from pagoda_operator.kube.objects import Object
 from pagoda_operator.metrics import Metrics
 
 NO_ANSWER = 0

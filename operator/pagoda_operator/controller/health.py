@@ -11,7 +11,7 @@ from aiohttp import web
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from pagoda_operator.handlers.queue import Key
+from pagoda_operator.controller.queue import Key
 from pagoda_operator.metrics import Metrics
 from pagoda_operator.ports import build_app, refuse_in_text
 

@@ -14,10 +14,10 @@ from pagoda_operator.cluster.apply import apply_object, apply_status, delete_obj
 from pagoda_operator.cluster.client import ApiError, Client
 from pagoda_operator.cluster.events import apply_event
 from pagoda_operator.cluster.read import read_object
-from pagoda_operator.handlers.attempts import Attempts, Failure
-from pagoda_operator.handlers.store import Id, Object, Store, id_of
+from pagoda_operator.controller.attempts import Attempts, Failure
+from pagoda_operator.controller.store import Id, Store, id_of
+from pagoda_operator.kube.objects import APPLIED_HASH, Object
 from pagoda_operator.metrics import Metrics
-from pagoda_operator.objects.labels import APPLIED_HASH
 from pagoda_operator.plan import ObjectRef, Plan, Refusal, find_foreign, needs_apply, project
 from pagoda_operator.plan.ownership import can_adopt
 from pagoda_operator.plan.plan import Event

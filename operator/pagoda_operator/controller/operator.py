@@ -11,18 +11,19 @@ from aiohttp import web
 from pagoda_guard.tasks import TaskEnded, Tasks
 from pagoda_operator.cluster.client import ApiError, Client, load_api_client
 from pagoda_operator.cluster.lease import LeaderLease
-from pagoda_operator.handlers.check import Checker
-from pagoda_operator.handlers.health import Health, build_health_app, build_metrics_app
-from pagoda_operator.handlers.observe import build_plan_settings
-from pagoda_operator.handlers.queue import WorkQueue
-from pagoda_operator.handlers.reconcile import Reconciler
-from pagoda_operator.handlers.store import MODEL, Object, Store
-from pagoda_operator.handlers.watching import WatchEnded, watch
-from pagoda_operator.loads import LoadReader
+from pagoda_operator.cluster.loads import sum_demand
+from pagoda_operator.cluster.watch import WatchEnded, watch
+from pagoda_operator.controller.check import Checker
+from pagoda_operator.controller.health import Health, build_health_app, build_metrics_app
+from pagoda_operator.controller.load_reader import LoadReader
+from pagoda_operator.controller.observe import build_plan_settings
+from pagoda_operator.controller.queue import WorkQueue
+from pagoda_operator.controller.reconcile import Reconciler
+from pagoda_operator.controller.store import MODEL, Store
+from pagoda_operator.kube.objects import Object
 from pagoda_operator.metrics import Metrics
 from pagoda_operator.metrics_api.serving import MetricsApi
 from pagoda_operator.ports import Port
-from pagoda_operator.scrape import sum_demand
 from pagoda_operator.settings import Settings
 
 FIRST_CHECK_SECONDS = 10.0

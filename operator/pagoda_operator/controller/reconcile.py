@@ -6,18 +6,19 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from pagoda_operator.cluster.client import ApiError, Client
+from pagoda_operator.cluster.loads import Load
 from pagoda_operator.cluster.read import read_events
-from pagoda_operator.handlers.observe import read_world, sum_loads
-from pagoda_operator.handlers.queue import Key
-from pagoda_operator.handlers.store import MODEL, Object, Store
-from pagoda_operator.handlers.writing import LostLead, Writer
-from pagoda_operator.loads import LoadReader
+from pagoda_operator.controller.load_reader import LoadReader
+from pagoda_operator.controller.observe import read_world, sum_loads
+from pagoda_operator.controller.queue import Key
+from pagoda_operator.controller.store import MODEL, Store
+from pagoda_operator.controller.writing import LostLead, Writer
+from pagoda_operator.kube.objects import Object
+from pagoda_operator.kube.pods import is_ready
 from pagoda_operator.metrics import Metrics
 from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.plan import Plan, World, plan
 from pagoda_operator.plan.conditions import STALE_LOAD_SECONDS
-from pagoda_operator.plan.pods import is_ready
-from pagoda_operator.scrape import Load
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,58 @@
+"""What a pod says of itself: whose it is, whether it serves, what keeps it from starting. Pure."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pagoda_operator.kube.objects import Object
+
+_INSUFFICIENT = re.compile(r"(\d+) Insufficient ([A-Za-z0-9./_-]+?)[.,]?(?=\s|$|,|\.\s)")
+
+
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    conditions = pod.get("status", {}).get("conditions", [])
+    deleted = pod["metadata"].get("deletionTimestamp") is not None
+    return not deleted and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def is_made_by(pod: Mapping[str, Any], deployment: str) -> bool:
+    """True for a pod that a ReplicaSet of this Deployment controls, by the name a Deployment gives its ReplicaSets.
+
+    NB: labels alone are anybody's. A reference to a ReplicaSet that does not exist has the garbage collector delete the
+    pod; one to a real ReplicaSet makes the pod one of its replicas.
+    """
+    meta = pod["metadata"]
+    revision = (meta.get("labels") or {}).get("pod-template-hash")
+    replica_set = ("apps/v1", "ReplicaSet", f"{deployment}-{revision}")
+    owners = (owner for owner in meta.get("ownerReferences") or () if owner.get("controller"))
+    return bool(revision) and any((o.get("apiVersion"), o.get("kind"), o.get("name")) == replica_set for o in owners)
+
+
+def waits_for_node(pod: Object) -> bool:
+    """Scheduled, and no container has begun: only events tell why."""
+    status = pod.get("status", {})
+    if status.get("phase") != "Pending" or "deletionTimestamp" in pod["metadata"]:
+        return False
+    placed = any(c["type"] == "PodScheduled" and c["status"] == "True" for c in status.get("conditions", []))
+    states = [c.get("state", {}) for c in status.get("initContainerStatuses", [])]
+    return placed and all((state.get("waiting") or {}).get("reason") == "PodInitializing" for state in states)
+
+
+def unschedulable_message(pod: Object) -> str | None:
+    for condition in pod.get("status", {}).get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            return str(condition.get("message", ""))
+    return None
+
+
+def insufficient_resources(message: str) -> dict[str, int]:
+    """Resource to the number of nodes that have too little of it, of the scheduler's message."""
+    return {resource.rstrip("."): int(nodes) for nodes, resource in _INSUFFICIENT.findall(message)}
+
+
+def requested(pod: Object, resource: str) -> str | None:
+    for container in pod.get("spec", {}).get("containers", []):
+        amount = container.get("resources", {}).get("requests", {}).get(resource)
+        if amount is not None:
+            return str(amount)
+    return None
