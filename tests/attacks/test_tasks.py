@@ -13,7 +13,7 @@ THREADS = {
     "pagoda_guard/parent.py": "looks after the parent where the kernel does not",
     "pagoda_server/parallel/channel.py": "waits for the end of another rank and then ends this one",
     "pagoda_server/engine/loop.py": "the engine's: its failure is kept and ends the process",
-    "pagoda_operator/cli/progress.py": "shows a download's progress and is joined when that ends",
+    "pagoda_cli/fetch/progress.py": "shows a download's progress and is joined when that ends",
 }
 
 

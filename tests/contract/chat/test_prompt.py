@@ -21,8 +21,8 @@ KEY_SECONDS = 0.3
 PROGRAM = """
 import asyncio, fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-from pagoda_operator.cli.run.chat import Endpoint
-from pagoda_operator.cli.run.prompt import talk
+from pagoda_cli.local.chat import Endpoint
+from pagoda_cli.local.prompt import talk
 asyncio.run(talk(Endpoint(sys.argv[1], "tiny", "key-of-the-team")))
 print("ended by itself", flush=True)
 """

@@ -8,9 +8,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from pagoda_cli.crds import check_crds
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.api.crd import build_crd
-from pagoda_operator.cli.crds import check_crds
 
 ROOT = Path(__file__).parents[3]
 

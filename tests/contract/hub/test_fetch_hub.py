@@ -26,7 +26,7 @@ class Fetched:
 
 
 async def fetch(url: str, folder: Path, uri: str = "hf://org/name@main", **environment: str) -> Fetched:
-    command = (sys.executable, "-m", "pagoda_operator.cli.main", "fetch", uri, str(folder / "models"))
+    command = (sys.executable, "-m", "pagoda_cli.main", "fetch", uri, str(folder / "models"))
     paths = os.pathsep.join(path for path in sys.path if path.endswith(("operator", "server_image")))
     settings = {"HF_ENDPOINT": url, "HF_HOME": str(folder / "home"), "PYTHONPATH": paths, "HF_HUB_DISABLE_XET": "1"}
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_") and "proxy" not in key.lower()}

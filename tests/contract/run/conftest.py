@@ -9,12 +9,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from pagoda_cli.local import session as run_session
+from pagoda_cli.local.front_door import find_free_port
+from pagoda_cli.local.pod import LocalPod, build_local_pod
+from pagoda_cli.local.session import RunOptions, Session
+from pagoda_cli.local.spec_file import read_spec_file
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.cli.run import session as run_session
-from pagoda_operator.cli.run.door import find_free_port
-from pagoda_operator.cli.run.pod import LocalPod, build_local_pod
-from pagoda_operator.cli.run.session import RunOptions, Session
-from pagoda_operator.cli.spec_file import read_spec_file
 
 STAND_IN = Path(__file__).parent / "stand_in_server.py"
 YAML = """

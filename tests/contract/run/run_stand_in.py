@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from pagoda_operator.cli.run import session
+from pagoda_cli.local import session
 from tests.contract.run.conftest import build_stand_in_pod
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagoda_operator.cli.secret import check_key
-from pagoda_operator.cli.spec_file import SpecFile, SpecFileError, parse_content
-from pagoda_operator.cli.text import one_line
+from pagoda_cli.local.spec_file import SpecFile, SpecFileError, parse_content
+from pagoda_cli.secret import check_key
+from pagoda_cli.text import one_line
 
 DEPLOYMENT: dict[str, Any] = {
     "apiVersion": "pagoda.dev/v1alpha1",

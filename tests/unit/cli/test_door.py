@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from pagoda_operator.cli.run.door import Door, is_from_here, listen
+from pagoda_cli.local.front_door import FrontDoor, is_from_here, listen
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST:1", "127.0.0.2"])
@@ -21,11 +21,11 @@ def test_other_names_are_not(host: str) -> None:
 
 
 @pytest.fixture
-async def door() -> AsyncIterator[Door]:
+async def door() -> AsyncIterator[FrontDoor]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    door = Door(listen(port), lambda: [], lambda ready, count: None)
+    door = FrontDoor(listen(port), lambda: [], lambda ready, count: None)
     await door.start()
     yield door
     await door.stop()
@@ -41,7 +41,7 @@ async def door() -> AsyncIterator[Door]:
     ],
 )
 async def test_a_page_of_another_site_is_turned_away_for_good(
-    door: Door, headers: dict[str, str], status: int, code: str
+    door: FrontDoor, headers: dict[str, str], status: int, code: str
 ) -> None:
     async with aiohttp.ClientSession() as session, session.post(f"{door.url}/v1/x", headers=headers) as response:
         assert (response.status, (await response.json())["error"]["code"]) == (status, code)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pagoda_operator.cli.run.ending import describe_end, find_reason
+from pagoda_cli.local.ending import describe_end, find_reason
 
 INFO = "2026-01-01 10:00:00,000 INFO pagoda_server listening"
 ERROR = "2026-01-01 10:00:00,000 ERROR pagoda_server engine ended"

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pagoda_operator.cli import fetch
-from pagoda_operator.cli.fetch import MARKER, fetch_model
-from pagoda_operator.cli.hub import explain_hub_error
-from pagoda_operator.cli.main import app
-from pagoda_operator.cli.model_uri import FetchError, parse_uri
+from pagoda_cli.fetch import model as fetch
+from pagoda_cli.fetch.hub import explain_hub_error
+from pagoda_cli.fetch.model import MARKER, fetch_model
+from pagoda_cli.fetch.model_uri import FetchError, parse_uri
+from pagoda_cli.main import app
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pagoda_operator.cli.run.followed_file import FollowedFile
+from pagoda_cli.local.followed_file import FollowedFile
 
 
 def follow(path: Path) -> tuple[FollowedFile, list[str]]:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagoda_operator.cli.listing import ListingError, Snapshot, is_path, parse_listing
-from pagoda_operator.cli.weights import is_wanted
+from pagoda_cli.fetch.listing import ListingError, Snapshot, is_path, parse_listing
+from pagoda_cli.fetch.weights import is_wanted
 
 WEIGHTS = "model.safetensors"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

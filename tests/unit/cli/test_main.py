@@ -6,7 +6,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from pagoda_operator.cli.main import app
+from pagoda_cli.main import app
 
 RUNNER = CliRunner()
 
@@ -45,7 +45,5 @@ def test_version_is_printed() -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = (
-        "import sys, pagoda_operator.cli.main; print(sorted({'torch','kopf','pydantic','aiohttp'} & set(sys.modules)))"
-    )
+    code = "import sys, pagoda_cli.main; print(sorted({'torch','kopf','pydantic','aiohttp'} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

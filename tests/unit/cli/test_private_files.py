@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagoda_operator.cli.run.private_files import write_private
+from pagoda_cli.local.private_files import write_private
 
 PARTS = st.sampled_from(["..", ".", "", "a", "\0", "b", "/", "..data", "\\", "a" * 300]) | st.text(max_size=5)
 

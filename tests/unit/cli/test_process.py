@@ -5,9 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-from pagoda_operator.cli.run.log_file import LogFile
-from pagoda_operator.cli.run.plan import ProcessSpec
-from pagoda_operator.cli.run.process import LOG_LINE_BYTES, Hooks, Supervised
+from pagoda_cli.local.log_file import LogFile
+from pagoda_cli.local.plan import ProcessSpec
+from pagoda_cli.local.process import LOG_LINE_BYTES, Hooks, Supervised
 
 LEAVES_A_CHILD = """
 import os, subprocess, sys

@@ -4,7 +4,7 @@ import io
 import threading
 from pathlib import Path
 
-from pagoda_operator.cli.progress import describe_progress, open_terminal, show_progress
+from pagoda_cli.fetch.progress import describe_progress, open_terminal, show_progress
 
 
 class Terminal(io.StringIO):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pagoda_operator.cli.run.generation import model_folder
-from pagoda_operator.cli.run.plan import (
+from pagoda_cli.local.generation import model_folder
+from pagoda_cli.local.plan import (
     Addresses,
     Folders,
     PlanError,
@@ -15,9 +15,9 @@ from pagoda_operator.cli.run.plan import (
     plan_replica,
     plan_secret_files,
 )
-from pagoda_operator.cli.run.pod import LocalPod, build_local_pod
-from pagoda_operator.cli.run.process import next_backoff
-from pagoda_operator.cli.spec_file import parse_spec
+from pagoda_cli.local.pod import LocalPod, build_local_pod
+from pagoda_cli.local.process import next_backoff
+from pagoda_cli.local.spec_file import parse_spec
 
 TINY = """
 apiVersion: pagoda.dev/v1alpha1
@@ -40,7 +40,7 @@ def plan_tiny(pod: LocalPod) -> ReplicaPlan:
 
 def test_fetch_runs_first_with_the_models_folder_of_this_machine() -> None:
     (fetch,) = plan_tiny(build_pod()).setup
-    assert fetch.command == ("/py", "-m", "pagoda_operator.cli.main", "fetch", "bundled://pagoda-tiny", "/x/m")
+    assert fetch.command == ("/py", "-m", "pagoda_cli.main", "fetch", "bundled://pagoda-tiny", "/x/m")
 
 
 def test_gateway_shares_the_public_socket_and_has_an_admin_port_of_its_own() -> None:

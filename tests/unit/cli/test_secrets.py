@@ -2,7 +2,7 @@
 
 import pytest
 
-from pagoda_operator.cli.spec_file import SpecFileError, parse_spec
+from pagoda_cli.local.spec_file import SpecFileError, parse_spec
 
 HEAD = "apiVersion: pagoda.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {name: tiny}\n"
 DEPLOYMENT = f"{HEAD}spec: {{model: {{uri: 'bundled://pagoda-tiny'}}}}\n---\n"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pagoda_operator.cli.run import session as run_session
-from pagoda_operator.cli.run.door import find_free_port
-from pagoda_operator.cli.run.pod import LocalPod
-from pagoda_operator.cli.run.replica import SetupError, is_ready
-from pagoda_operator.cli.run.session import RunOptions, Session
-from pagoda_operator.cli.spec_file import read_spec_file
+from pagoda_cli.local import session as run_session
+from pagoda_cli.local.front_door import find_free_port
+from pagoda_cli.local.pod import LocalPod
+from pagoda_cli.local.replica import SetupError, is_ready
+from pagoda_cli.local.session import RunOptions, Session
+from pagoda_cli.local.spec_file import read_spec_file
 
 STAND_IN = """
 import asyncio

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pagoda_operator.cli.spec_file import SpecFileError, parse_spec, read_spec_file
+from pagoda_cli.local.spec_file import SpecFileError, parse_spec, read_spec_file
 
 HEAD = "apiVersion: pagoda.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {name: tiny}\n"
 

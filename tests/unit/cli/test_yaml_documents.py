@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pagoda_operator.cli.spec_file import MAX_FILE_BYTES, SpecFileError, parse_content, read_spec_file
-from pagoda_operator.cli.yaml_documents import MAX_NODES, YamlError, load_documents
+from pagoda_cli.local.spec_file import MAX_FILE_BYTES, SpecFileError, parse_content, read_spec_file
+from pagoda_cli.local.yaml_documents import MAX_NODES, YamlError, load_documents
 
 HEAD = b"apiVersion: pagoda.dev/v1alpha1\nkind: ModelDeployment\n"
 LAUGHS = "a0: &a0 [lol, lol]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))

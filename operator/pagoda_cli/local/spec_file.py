@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pagoda_cli.local.yaml_documents import YamlError, load_documents
+from pagoda_cli.secret import SecretError, read_secret, shorten
+from pagoda_cli.text import one_line
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.cli.secret import SecretError, read_secret, shorten
-from pagoda_operator.cli.text import one_line
-from pagoda_operator.cli.yaml_documents import YamlError, load_documents
 
 MAX_FILE_BYTES = 1 << 20
 MAX_ERRORS = 20

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from pagoda_operator.cli.spec_file import MAX_FILE_BYTES
+from pagoda_cli.local.spec_file import MAX_FILE_BYTES
 
 WATCH_SECONDS = 0.5
 GONE_LOOKS = 4

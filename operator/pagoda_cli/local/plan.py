@@ -129,7 +129,7 @@ def place_program(words: Sequence[str], python: str) -> list[str]:
     if Path(program).name in ("python", "python3"):
         return [python, *rest]
     if Path(program).name == "pagoda":
-        return [python, "-m", "pagoda_operator.cli.main", *rest]
+        return [python, "-m", "pagoda_cli.main", *rest]
     return list(words)
 
 

@@ -13,9 +13,9 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from pagoda_operator.cli.model_uri import FetchError, ModelUri, parse_uri
-from pagoda_operator.cli.progress import Say, count_bytes, show_progress
-from pagoda_operator.cli.weights import is_wanted
+from pagoda_cli.fetch.model_uri import FetchError, ModelUri, parse_uri
+from pagoda_cli.fetch.progress import Say, count_bytes, show_progress
+from pagoda_cli.fetch.weights import is_wanted
 
 MARKER = ".pagoda-complete"
 MAX_CONFIG_BYTES = 10 << 20
@@ -95,7 +95,7 @@ def _prepare(destination: Path) -> None:
 
 
 def _fetch_hub(uri: ModelUri, destination: Path, say_progress: Say) -> None:
-    from pagoda_operator.cli import hub
+    from pagoda_cli.fetch import hub
 
     snapshot = hub.list_snapshot(uri)
     hub.drop_abandoned(destination)

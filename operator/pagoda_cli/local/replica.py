@@ -6,9 +6,9 @@ from pathlib import Path
 
 import aiohttp
 
-from pagoda_operator.cli.run.ending import describe_end
-from pagoda_operator.cli.run.plan import ProcessSpec, ReplicaPlan
-from pagoda_operator.cli.run.process import Hooks, Supervised
+from pagoda_cli.local.ending import describe_end
+from pagoda_cli.local.plan import ProcessSpec, ReplicaPlan
+from pagoda_cli.local.process import Hooks, Supervised
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 10.0

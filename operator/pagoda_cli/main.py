@@ -40,9 +40,9 @@ def fetch(
     Takes safetensors, JSON, templates and tokenizers, never code and never pickles. Files that are complete are not
     fetched again. HF_TOKEN is sent to the hub, HF_ENDPOINT names another one.
     """
-    from pagoda_operator.cli.fetch import fetch_model, report_failure
-    from pagoda_operator.cli.model_uri import FetchError
-    from pagoda_operator.cli.progress import open_terminal
+    from pagoda_cli.fetch.model import fetch_model, report_failure
+    from pagoda_cli.fetch.model_uri import FetchError
+    from pagoda_cli.fetch.progress import open_terminal
 
     say, say_progress = open_terminal(sys.stdout)
     try:
@@ -83,8 +83,8 @@ def run(
 
     Ctrl-C finishes what runs and stops; a second one stops at once.
     """
-    from pagoda_operator.cli.run.session import RunOptions, run_file
-    from pagoda_operator.cli.spec_file import SpecFileError
+    from pagoda_cli.local.session import RunOptions, run_file
+    from pagoda_cli.local.spec_file import SpecFileError
 
     if chat and ask is not None:
         raise _fail("--chat and --ask exclude each other: give one")
@@ -103,8 +103,8 @@ def crds(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 when the files differ.")] = False,
 ) -> None:
     """Write the CustomResourceDefinitions generated from the API models."""
+    from pagoda_cli.crds import check_crds, write_crds
     from pagoda_operator.api.crd import FILE_NAME
-    from pagoda_operator.cli.crds import check_crds, write_crds
 
     if not check:
         typer.echo(f"wrote {write_crds(out)}")

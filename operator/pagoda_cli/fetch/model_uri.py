@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from pagoda_operator.cli.text import one_line
+from pagoda_cli.text import one_line
 
 SCHEMES = "bundled://NAME, hf://org/name@revision, pvc://claim/path, file:///absolute/path"
 

@@ -12,9 +12,9 @@ import termios
 from collections.abc import Callable, Iterator
 from types import ModuleType
 
+from pagoda_cli.local.chat import Answer, ChatError, Endpoint, Message, stream_answer, without_control
+from pagoda_cli.local.status_line import DIM, PLAIN, StatusLine
 from pagoda_guard.parent import bind_command
-from pagoda_operator.cli.run.chat import Answer, ChatError, Endpoint, Message, stream_answer, without_control
-from pagoda_operator.cli.run.status_line import DIM, PLAIN, StatusLine
 
 API_KEY_VARIABLE = "PAGODA_CHAT_API_KEY"
 CLEAR_COMMAND = "/clear"
@@ -26,7 +26,7 @@ ReadLine = Callable[[], str | None]
 async def talk(endpoint: Endpoint) -> None:
     """Run the prompt at this terminal until it ends. A Ctrl-C meanwhile is the prompt's affair."""
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
-    command = (sys.executable, "-m", "pagoda_operator.cli.run.prompt", endpoint.url, endpoint.model)
+    command = (sys.executable, "-m", "pagoda_cli.local.prompt", endpoint.url, endpoint.model)
     key = {API_KEY_VARIABLE: endpoint.api_key} if endpoint.api_key else {}
     process = await asyncio.create_subprocess_exec(*bind_command(command), env=os.environ | key)
     try:

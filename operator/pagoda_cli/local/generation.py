@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from pagoda_operator.cli.run.door import find_free_port
-from pagoda_operator.cli.run.plan import Addresses, Folders, PlanError, needs_gpu, plan_replica, plan_secret_files
-from pagoda_operator.cli.run.pod import LocalPod
-from pagoda_operator.cli.run.private_files import write_private
-from pagoda_operator.cli.run.process import Hooks
-from pagoda_operator.cli.run.replica import Replica
-from pagoda_operator.cli.spec_file import SpecFile
+from pagoda_cli.local.front_door import find_free_port
+from pagoda_cli.local.plan import Addresses, Folders, PlanError, needs_gpu, plan_replica, plan_secret_files
+from pagoda_cli.local.pod import LocalPod
+from pagoda_cli.local.private_files import write_private
+from pagoda_cli.local.process import Hooks
+from pagoda_cli.local.replica import Replica
+from pagoda_cli.local.spec_file import SpecFile
 
 KEYS = "api-keys/"
 

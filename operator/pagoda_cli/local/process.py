@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pagoda_cli.local.ending import describe_end, find_reason
+from pagoda_cli.local.log_file import LogFile
+from pagoda_cli.local.marked import MARK_VARIABLE, kill_marked
+from pagoda_cli.local.plan import ProcessSpec
+from pagoda_cli.text import one_line
 from pagoda_guard.parent import bind_command
 from pagoda_guard.tasks import Tasks
-from pagoda_operator.cli.run.ending import describe_end, find_reason
-from pagoda_operator.cli.run.log_file import LogFile
-from pagoda_operator.cli.run.marked import MARK_VARIABLE, kill_marked
-from pagoda_operator.cli.run.plan import ProcessSpec
-from pagoda_operator.cli.text import one_line
 
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 1.0, 30.0
 STEADY_AFTER_SECONDS = 60.0

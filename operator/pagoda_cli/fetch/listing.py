@@ -9,9 +9,9 @@ from typing import Annotated
 
 import msgspec
 
+from pagoda_cli.fetch.weights import is_wanted
+from pagoda_cli.secret import shorten
 from pagoda_guard.parsing import BadInput, Count, parse_json
-from pagoda_operator.cli.secret import shorten
-from pagoda_operator.cli.weights import is_wanted
 
 MAX_LISTING_BYTES = 8 << 20
 MAX_FILES = 10_000

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from huggingface_hub import constants, errors
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-from pagoda_operator.cli.listing import ListedFile
+from pagoda_cli.fetch.listing import ListedFile
 
 BLOCK_BYTES = 10 << 20
 LONGEST_BLOCK_SECONDS = 600.0

@@ -12,18 +12,18 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 
+from pagoda_cli.local import chat
+from pagoda_cli.local.followed_file import FollowedFile
+from pagoda_cli.local.front_door import FrontDoor, listen
+from pagoda_cli.local.generation import Generation, build_generation
+from pagoda_cli.local.plan import PlanError
+from pagoda_cli.local.pod import build_local_pod
+from pagoda_cli.local.process import Hooks, Supervised
+from pagoda_cli.local.prompt import talk
+from pagoda_cli.local.replica import SetupError
+from pagoda_cli.local.spec_file import SpecFile, SpecFileError, parse_content, read_spec_file
+from pagoda_cli.text import one_line
 from pagoda_guard.tasks import Tasks
-from pagoda_operator.cli.run import chat
-from pagoda_operator.cli.run.door import Door, listen
-from pagoda_operator.cli.run.followed_file import FollowedFile
-from pagoda_operator.cli.run.generation import Generation, build_generation
-from pagoda_operator.cli.run.plan import PlanError
-from pagoda_operator.cli.run.pod import build_local_pod
-from pagoda_operator.cli.run.process import Hooks, Supervised
-from pagoda_operator.cli.run.prompt import talk
-from pagoda_operator.cli.run.replica import SetupError
-from pagoda_operator.cli.spec_file import SpecFile, SpecFileError, parse_content, read_spec_file
-from pagoda_operator.cli.text import one_line
 
 Say = Callable[[str, str], None]
 
@@ -102,7 +102,7 @@ class Session:
         self._root = root
         self._say = say
         self._count = 0
-        self._door: Door | None = None
+        self._door: FrontDoor | None = None
         self._alive: list[Generation] = []
         self._current: Generation | None = None
         self._tasks = Tasks()
@@ -113,7 +113,7 @@ class Session:
 
     async def work(self) -> None:
         """Start, then answer, chat or follow the file."""
-        self._door = door = Door(listen(self._options.port), self._ready_urls, self._say_pods)
+        self._door = door = FrontDoor(listen(self._options.port), self._ready_urls, self._say_pods)
         await door.start()
         self._file.remember()
         current = await self._roll_to(self._spec, door)
@@ -142,7 +142,7 @@ class Session:
         await asyncio.gather(*self._ending, return_exceptions=True)
         await asyncio.gather(*(generation.kill() for generation in self._alive))
 
-    async def _follow_file(self, door: Door) -> None:
+    async def _follow_file(self, door: FrontDoor) -> None:
         """NB: a file that changes in the middle of a roll-over ends it: the new version may be the mend of one that
         never becomes ready."""
         rolling: asyncio.Task[None] | None = None
@@ -158,7 +158,7 @@ class Session:
                 rolling.cancel()
                 await asyncio.gather(rolling, return_exceptions=True)
 
-    async def _try_roll(self, content: bytes, door: Door) -> None:
+    async def _try_roll(self, content: bytes, door: FrontDoor) -> None:
         try:
             await self._roll_to(parse_content(content, str(self._options.file)), door)
         except (SpecFileError, PlanError, SetupError, OSError) as error:
@@ -168,7 +168,7 @@ class Session:
         state = "the old version runs on" if self._current is not None else "nothing runs: correct the file"
         self._say("Unchanged", f"{state}: {trouble}")
 
-    async def _roll_to(self, spec: SpecFile, door: Door) -> Generation:
+    async def _roll_to(self, spec: SpecFile, door: FrontDoor) -> Generation:
         """Start `spec`'s replicas, then retire the ones before; on failure the ones before stay."""
         self._count += 1
         root = self._root / str(self._count)
@@ -176,7 +176,7 @@ class Session:
         self._alive.append(new)
         try:
             await self._bring_up(new)
-            await door.let_in()
+            await door.open()
         except BaseException:
             await asyncio.shield(self._in_background(self._discard(new)))
             raise

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 import aiohttp
 from aiohttp import web
 
+from pagoda_cli.local.plan import PlanError
 from pagoda_guard.tasks import Tasks
-from pagoda_operator.cli.run.plan import PlanError
 
 POLL_SECONDS = 0.2
 ANSWER_SECONDS = 5.0
@@ -35,7 +35,7 @@ FROM_HERE = re.compile(HERE, re.ASCII | re.IGNORECASE)
 ORIGIN_HERE = re.compile(rf"https?://{HERE}", re.ASCII | re.IGNORECASE)
 
 
-async def turn_away(request: web.Request) -> web.Response:
+async def answer_503(request: web.Request) -> web.Response:
     if not is_from_here(request.headers.get("Host", ""), request.headers.get("Origin")):
         message = "Host or Origin is not of this machine: ask http://127.0.0.1 or http://localhost."
         return _refuse(403, "forbidden_host", "invalid_request_error", message, {})
@@ -55,7 +55,7 @@ def _refuse(status: int, code: str, kind: str, message: str, headers: dict[str, 
     return response
 
 
-class Door:
+class FrontDoor:
     """`ready_urls` are those of all gateways there are; each poll tells `on_count` how many are ready of how many."""
 
     def __init__(self, listener: socket.socket, ready_urls: ReadyUrls, on_count: OnCount) -> None:
@@ -65,7 +65,7 @@ class Door:
         self._none_ready_polls = 0
         self._site: web.SockSite | None = None
         app = web.Application()
-        app.router.add_route("*", "/{tail:.*}", turn_away)
+        app.router.add_route("*", "/{tail:.*}", answer_503)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         self._tasks = Tasks()
 
@@ -79,7 +79,7 @@ class Door:
 
     async def start(self) -> None:
         await self._runner.setup()
-        await self._turn_away()
+        await self._answer_503()
         self._tasks.keep("door", self._watch)
 
     async def stop(self) -> None:
@@ -88,14 +88,14 @@ class Door:
         self._listener.close()
         await self._runner.cleanup()
 
-    async def let_in(self) -> None:
+    async def open(self) -> None:
         """A gateway is ready: leave the connections to it."""
         self._none_ready_polls = 0
         if self._site is not None:
             site, self._site = self._site, None
             await site.stop()
 
-    async def _turn_away(self) -> None:
+    async def _answer_503(self) -> None:
         if self._site is None:
             self._site = web.SockSite(self._runner, socket.socket(fileno=os.dup(self.fd)))
             await self._site.start()
@@ -113,11 +113,11 @@ class Door:
             return
         self._on_count(ready, len(urls))  # first: what follows may find no file descriptor
         if ready:
-            await self.let_in()
+            await self.open()
             return
         self._none_ready_polls += 1
         if self._none_ready_polls >= SURE_AFTER_POLLS:
-            await self._turn_away()
+            await self._answer_503()
 
 
 async def read_ready(session: aiohttp.ClientSession, url: str) -> bool | None:

@@ -18,8 +18,8 @@ from urllib.parse import quote
 from huggingface_hub import constants, errors, get_token, hf_hub_url
 from huggingface_hub.utils import validate_repo_id
 
-from pagoda_operator.cli.download import DownloadError, download_file, read_answer
-from pagoda_operator.cli.listing import (
+from pagoda_cli.fetch.download import DownloadError, download_file, read_answer
+from pagoda_cli.fetch.listing import (
     MAX_LISTING_BYTES,
     ListedFile,
     ListingError,
@@ -27,8 +27,8 @@ from pagoda_operator.cli.listing import (
     is_there,
     parse_listing,
 )
-from pagoda_operator.cli.model_uri import FetchError, ModelUri
-from pagoda_operator.cli.weights import PICKLES, is_wanted
+from pagoda_cli.fetch.model_uri import FetchError, ModelUri
+from pagoda_cli.fetch.weights import PICKLES, is_wanted
 
 WORK_FOLDER = ".pagoda-fetch"
 COMMIT_FILE = f"{WORK_FOLDER}/commit"
