@@ -13,6 +13,6 @@ def write_crds(directory: Path) -> Path:
 
 
 def check_crds(directory: Path) -> bool:
-    """True when the file in the directory equals what the models generate."""
+    """Returns whether the file in the directory equals what the models generate."""
     path = directory / FILE_NAME
     return path.exists() and path.read_text() == crd_yaml()

@@ -20,7 +20,7 @@ class SecretError(ValueError):
 
 
 def read_secret(document: Mapping[str, Any]) -> tuple[str, dict[str, bytes]]:
-    """Its name, and key → value. Raises SecretError."""
+    """Returns a Secret's name, and key → value. Raises SecretError."""
     name = _read_name(document.get("metadata"))
     unknown = sorted(set(document) - FIELDS)
     if unknown:
@@ -32,7 +32,7 @@ def read_secret(document: Mapping[str, Any]) -> tuple[str, dict[str, bytes]]:
 
 
 def check_key(key: str) -> str | None:
-    """What is wrong with a key; None when nothing is."""
+    """Returns what is wrong with a key; None when nothing is."""
     if len(key) > MAX_KEY_CHARACTERS:
         return f"has {len(key)} characters: at most {MAX_KEY_CHARACTERS} are allowed"
     if not KEY.fullmatch(key):
@@ -43,7 +43,7 @@ def check_key(key: str) -> str | None:
 
 
 def shorten(value: object, characters: int = 60) -> str:
-    """A value as it is quoted in a message."""
+    """Returns a value as a message quotes it."""
     text = repr(value)
     return text if len(text) <= characters else f"{text[: characters - 1]}…"
 

@@ -2,5 +2,5 @@
 
 
 def one_line(text: str) -> str:
-    """`text` with one blank for each run of blanks and of what has no shape: controls, bidi marks, lone surrogates."""
+    """Returns `text` with each run of blanks, controls, bidi marks and lone surrogates made one blank."""
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())

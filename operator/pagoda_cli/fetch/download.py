@@ -64,7 +64,7 @@ class _Partial:
 
 
 def read_answer(url: str, limit_bytes: int) -> bytes:
-    """A short answer, whole. Raises DownloadError, HfHubHTTPError, or what the session raises."""
+    """Returns a short answer whole. Raises DownloadError, HfHubHTTPError, or what the session raises."""
     deadline = time.monotonic() + LONGEST_LISTING_SECONDS
     content = bytearray()
     with _open_answer(url) as response:
@@ -78,7 +78,7 @@ def read_answer(url: str, limit_bytes: int) -> bytes:
 
 
 def download_file(url: str, listed: ListedFile, partial: Path, stop: threading.Event) -> None:
-    """Make `partial`, a new file, what the hub lists; what is cut goes on where it was cut. Raises as `read_answer`."""
+    """Fills `partial`, a new file, and resumes a download that was cut. Raises what `read_answer` does."""
     with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb") as file:
         state = _Partial(listed, file)
         failures = 0
@@ -96,7 +96,7 @@ def download_file(url: str, listed: ListedFile, partial: Path, stop: threading.E
 
 
 def _take_answer(url: str, state: _Partial, stop: threading.Event) -> None:
-    """Add one answer's blocks; raises _Interrupted when they are fewer than were missing."""
+    """Appends one answer's blocks. Raises _Interrupted when they are fewer than were missing."""
     try:
         with _open_answer(url, state.done_bytes) as response:
             if state.done_bytes and response.status_code != 206:
@@ -143,7 +143,7 @@ def _read_blocks(response: Any, left: int, name: str, stop: threading.Event) -> 
 
 @contextmanager
 def _open_answer(url: str, start: int = 0) -> Iterator[Any]:
-    """The answer to a GET, redirects followed, from byte `start`."""
+    """Opens the answer to a GET from byte `start`, following redirects."""
     response = _follow(url, {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {}))
     try:
         if response.status_code not in (200, 206):
@@ -171,7 +171,7 @@ def _follow(url: str, headers: dict[str, str]) -> Any:
 
 
 def _raise_for_status(response: Any) -> None:
-    """NB: of the head alone. The library would read the body of an error, however long it is."""
+    """Judges the head alone. NB: the library would read the body of an error, however long it is."""
     headers = {name: response.headers[name] for name in ("X-Error-Code", "X-Error-Message") if name in response.headers}
     bare = type(response)(response.status_code, headers=headers, content=b"{}", request=response.request)
     hf_raise_for_status(bare)

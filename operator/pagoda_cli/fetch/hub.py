@@ -93,7 +93,7 @@ def _refuse_without_room(uri: ModelUri, missing: list[ListedFile], destination: 
 
 
 def _fetch_files(uri: ModelUri, commit: str, files: list[ListedFile], destination: Path) -> None:
-    """Several at once; the first failure ends the others."""
+    """Fetches several files at once; the first failure ends the others."""
     stop = threading.Event()
     failures: list[Exception] = []
 
@@ -136,7 +136,7 @@ def drop_abandoned(destination: Path) -> None:
 
 
 def explain_hub_error(uri: ModelUri, error: Exception) -> FetchError:
-    """Name what the hub's error means to the user, and the fix."""
+    """Returns what the hub's error means to the user, and the fix."""
     cause = _find_answer(error)
     status = getattr(getattr(cause, "response", None), "status_code", None)
     if isinstance(cause, (DownloadError, ListingError)):
@@ -161,7 +161,7 @@ def explain_hub_error(uri: ModelUri, error: Exception) -> FetchError:
 
 
 def _find_answer(error: Exception) -> BaseException:
-    """The hub's answer, where the library hides it behind another error; else the error itself."""
+    """Returns the hub's answer where the library hides it behind another error, else the error itself."""
     return next((cause for cause in _causes(error) if isinstance(cause, errors.HfHubHTTPError)), error)
 
 
@@ -173,7 +173,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def without_secrets(text: str) -> str:
-    """Neither the token, nor what a URL has after `?` (a signature) or before `@` (a password)."""
+    """Removes the token, and from URLs what follows `?` (a signature) or precedes `@` (a password)."""
     token = (get_token() or "").strip()
     text = text.replace(token, "***") if token else text
     return re.sub(r"(https?://)[^\s/'\"@]*@", r"\1", re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\"]*", r"\1", text))

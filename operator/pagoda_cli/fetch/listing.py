@@ -79,7 +79,7 @@ def parse_listing(raw: bytes) -> Snapshot:
 
 
 def is_path(name: str) -> bool:
-    """Relative, without `.` and `..`, of characters that can be printed, and short enough for a file system."""
+    """Returns whether the path is relative, printable, free of `.` and `..`, and short enough for a file system."""
     parts = name.split("/")
     return name.isprintable() and all(
         part not in ("", ".", "..") and len(part.encode()) <= MAX_NAME_BYTES for part in parts

@@ -23,7 +23,7 @@ TERMINATION_LOG = Path("/dev/termination-log")
 
 
 def fetch_model(uri_text: str, destination: Path, say: Say, say_progress: Say | None = None) -> None:
-    """Fill `destination` with the model of `uri_text`; does nothing when it is there already."""
+    """Fills `destination` with the model of `uri_text`; does nothing when it is there already."""
     uri = parse_uri(uri_text)
     if uri.scheme == "pvc":
         verify_mounted(uri, destination)
@@ -45,13 +45,13 @@ def fetch_model(uri_text: str, destination: Path, say: Say, say_progress: Say | 
 
 
 def verify_mounted(uri: ModelUri, destination: Path) -> None:
-    """A claim is mounted by the pod; there is nothing to fetch, only to check."""
+    """Checks a mounted claim: there is nothing to fetch."""
     _verify_config(uri, destination, "put the model's files into that folder of the claim, or correct model.uri")
     _verify_object(uri, destination / "config.json")
 
 
 def report_failure(error: FetchError, termination_log: Path = TERMINATION_LOG) -> None:
-    """Leave the reason where the kubelet reads it, when there is a kubelet."""
+    """Leaves the reason where the kubelet reads it, when there is a kubelet."""
     if termination_log.exists() and os.access(termination_log, os.W_OK):
         with contextlib.suppress(OSError):  # the reason is said on standard error too
             termination_log.write_text(f"{error}\n", encoding="utf-8")
@@ -63,7 +63,7 @@ def _verify_config(uri: ModelUri, destination: Path, fix: str) -> None:
 
 
 def _verify_object(uri: ModelUri, config: Path) -> None:
-    """NB: not as strictly as strangers' JSON elsewhere: configurations of real models hold Infinity."""
+    """Raises FetchError unless the file holds a JSON object. NB: real models' configurations hold Infinity."""
     with config.open("rb") as file:
         raw = file.read(MAX_CONFIG_BYTES + 1)
     fix = "choose another repository or folder"
@@ -82,7 +82,7 @@ def _read_marker(marker: Path) -> str | None:
 
 
 def _prepare(destination: Path) -> None:
-    """Make the folder; empty it when this program filled it with another model: two models' weights must never mix."""
+    """Makes the folder, and empties one that holds another model: two models' weights must never mix."""
     destination.mkdir(parents=True, exist_ok=True)
     if not (destination / MARKER).is_file():
         return
@@ -133,7 +133,7 @@ def _bundled_names() -> str:
 
 
 def _fetch_file(uri: ModelUri, destination: Path) -> None:
-    """Link instead of copying: the files are on this machine already."""
+    """Links instead of copying: the files are on this machine already."""
     source = Path(uri.path)
     if not source.is_dir():
         raise FetchError("ModelNotFound", f"URI {uri.text} is not a folder here: correct the path")

@@ -29,7 +29,7 @@ class ModelUri:
 
 
 def parse_uri(text: str) -> ModelUri:
-    """Split a model URI; raises FetchError when no way to fetch it is known."""
+    """Splits a model URI. Raises FetchError when no way to fetch it is known."""
     scheme, separator, rest = text.partition("://")
     if not separator or not rest:
         raise FetchError("ModelNotFound", f"URI {text!r} has no scheme or no path: use one of {SCHEMES}")

@@ -28,7 +28,7 @@ def describe_progress(done_bytes: int, total_bytes: int | None, bytes_per_second
 def show_progress(
     folder: Path, total_bytes: int | None, say: Say, every_seconds: float = EVERY_SECONDS
 ) -> Iterator[None]:
-    """Say every few seconds how much is in `folder`, and at the end an empty line over the last.
+    """Says every few seconds how much is in `folder`, and at the end clears the line.
 
     NB: the rate is of what arrives now, not of what was there.
     """
@@ -60,7 +60,7 @@ def count_bytes(folder: Path) -> int:
 
 
 def open_terminal(stream: TextIO) -> tuple[Say, Say]:
-    """How to say a line, and how to say progress: in a terminal the next line is written over it.
+    """Returns how to say a line and how to say progress, which the next line overwrites in a terminal.
 
     An empty line of progress clears the last, where there is one to clear.
     """

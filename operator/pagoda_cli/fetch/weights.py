@@ -13,5 +13,5 @@ PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
 def is_wanted(path: str) -> bool:
-    """`path` is relative to the model's folder. Weights in folders below it are other formats, and never loaded."""
+    """Returns whether to fetch `path`, relative to the model's folder. Weights in subfolders are never loaded."""
     return WANTED.fullmatch(path) is not None

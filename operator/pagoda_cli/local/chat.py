@@ -38,7 +38,7 @@ class Answer:
 
     @property
     def tokens_per_second(self) -> float:
-        """Rate over the whole request, so that an answer of one token has one as well."""
+        """Returns the rate over the whole request, so that an answer of one token has one as well."""
         elapsed = (self.last_token or self.started) - self.started
         return self.tokens / elapsed if elapsed > 0 else 0.0
 
@@ -50,7 +50,7 @@ class Answer:
 
 
 async def stream_answer(endpoint: Endpoint, messages: list[Message], on_text: OnText) -> Answer:
-    """Ask, call `on_text` with every piece, return the whole answer; raises ChatError."""
+    """Asks, calls `on_text` with every piece and returns the whole answer. Raises ChatError."""
     answer = Answer(time.monotonic())
     async for event in _stream_events(endpoint, messages):
         if (tokens := _read_tokens(event)) is not None:
@@ -111,7 +111,7 @@ async def _stream_events(endpoint: Endpoint, messages: list[Message]) -> AsyncIt
 
 
 def _read_message(body: str | bytes) -> str:
-    """The message of an error in OpenAI's shape, or what else was answered."""
+    """Returns the message of an error in OpenAI's shape, or whatever else was answered."""
     try:
         return str(json.loads(body)["error"]["message"])
     except (ValueError, KeyError, TypeError):
@@ -119,12 +119,12 @@ def _read_message(body: str | bytes) -> str:
 
 
 def without_control(text: str) -> str:
-    """NB: a model may write escape sequences, and a terminal obeys them."""
+    """Removes control characters. NB: a model may write escape sequences, and a terminal obeys them."""
     return CONTROL.sub("", text)
 
 
 async def ask(endpoint: Endpoint, prompt: str) -> None:
-    """One question; the answer on standard output as it streams."""
+    """Asks one question and prints the answer as it streams."""
 
     def show(piece: str, _: Answer) -> None:
         print(without_control(piece), end="", flush=True)

@@ -9,7 +9,7 @@ TROUBLE = re.compile(r"\b(ERROR|CRITICAL|FATAL)\b|\b\w*(Error|Exception): ")
 
 
 def describe_end(code: int) -> str:
-    """`code` as asyncio has it: below 0 it is a signal."""
+    """Returns in words how a process ended. `code` is asyncio's: below 0 it is a signal."""
     if code >= 0:
         return f"exit code {code}"
     hint = " (out of memory?)" if -code == signal.SIGKILL else ""
@@ -17,7 +17,7 @@ def describe_end(code: int) -> str:
 
 
 def find_reason(lines: Sequence[str]) -> str:
-    """The last line, but not one of information: then the last that tells of an error, or none."""
+    """Returns the last line, or, if that only informs, the last that tells of an error, or nothing."""
     if lines and not INFORMATION.search(lines[-1]):
         return lines[-1]
     return next((line for line in reversed(lines) if TROUBLE.search(line)), "")

@@ -25,7 +25,7 @@ class FollowedFile:
         self._said = ""
 
     def remember(self) -> None:
-        """Take what is there now for known."""
+        """Takes what is there now as known."""
         try:
             self._content = read_regular(self._path)
         except OSError:
@@ -61,7 +61,7 @@ class FollowedFile:
 
 
 def read_regular(path: Path) -> bytes:
-    """One byte more than a file may have at most. Raises OSError, also for what is no file: a pipe could block."""
+    """Reads up to one byte more than a file may have. Raises OSError, also for what is no file: a pipe could block."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):

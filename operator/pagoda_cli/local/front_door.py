@@ -44,7 +44,7 @@ async def answer_503(request: web.Request) -> web.Response:
 
 
 def is_from_here(host: str, origin: str | None) -> bool:
-    """As the gateway judges it too: no page of another site, and no name that was turned on this address."""
+    """Returns whether a client of this machine asks: no page of another site, no name rebound to this address."""
     return bool(FROM_HERE.fullmatch(host)) and (origin is None or bool(ORIGIN_HERE.fullmatch(origin)))
 
 
@@ -83,13 +83,13 @@ class FrontDoor:
         self._tasks.keep("door", self._watch)
 
     async def stop(self) -> None:
-        """Nobody is told to come again: the port closes."""
+        """Closes the port; nobody is told to come again."""
         await self._tasks.stop()
         self._listener.close()
         await self._runner.cleanup()
 
     async def open(self) -> None:
-        """A gateway is ready: leave the connections to it."""
+        """Leaves the connections to the gateways, one of which is ready."""
         self._none_ready_polls = 0
         if self._site is not None:
             site, self._site = self._site, None
@@ -121,7 +121,7 @@ class FrontDoor:
 
 
 async def read_ready(session: aiohttp.ClientSession, url: str) -> bool | None:
-    """None when there is no telling: what answers late on a busy machine is not down."""
+    """Returns whether a gateway is ready; None when it answers too late to tell, as it may on a busy machine."""
     try:
         async with session.get(url) as response:
             return response.status == 200

@@ -31,7 +31,7 @@ class Generation:
         return needs_gpu(self.pod.spec)
 
     async def fetch(self, on_line: Callable[[str], None]) -> None:
-        """Once, for the replicas share the model's folder; raises SetupError."""
+        """Fetches the model once, into the folder that the replicas share. Raises SetupError."""
         await self.replicas[0].run_setup(on_line)
 
     async def start(self) -> None:
@@ -39,7 +39,7 @@ class Generation:
         await asyncio.gather(*(replica.start() for replica in self.replicas))
 
     async def retire(self) -> None:
-        """Take no more, finish what runs, end."""
+        """Takes no more requests, finishes those that run, and ends."""
         await asyncio.gather(*(replica.retire(self.pod.drain_seconds) for replica in self.replicas))
 
     async def kill(self) -> None:
@@ -73,7 +73,7 @@ def _first_api_key(files: Mapping[str, bytes]) -> str | None:
 
 
 def _make_folders(folders: Folders, secret_files: Mapping[str, bytes]) -> None:
-    """NB: before each start of a process, as who cleans /tmp may have taken what was there."""
+    """Makes the folders. NB: before each start of a process, for whatever cleans /tmp may have taken them."""
     for folder in (folders.run, folders.models, folders.etc):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, value in secret_files.items():
@@ -81,7 +81,7 @@ def _make_folders(folders: Folders, secret_files: Mapping[str, bytes]) -> None:
 
 
 def model_folder(uri: str) -> Path:
-    """Where the files of `uri` are kept between runs."""
+    """Returns where the files of `uri` are kept between runs."""
     if uri.startswith("pvc://"):
         raise PlanError(f"spec.model.uri: {uri} is a claim of a cluster: use hf:// or bundled:// on this machine")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

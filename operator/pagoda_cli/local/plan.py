@@ -58,7 +58,7 @@ class Folders:
         return self.run / "server.sock"
 
     def place(self, text: str) -> str:
-        """Map the pod's paths in `text` to this machine's."""
+        """Maps the pod's paths in `text` to this machine's."""
         places = {POD_RUN: self.run, POD_MODELS: self.models, POD_ETC: self.etc}
         return POD_PATH.sub(lambda match: str(places[match.group(1)]), text)
 
@@ -81,7 +81,7 @@ class ReplicaPlan:
 def plan_replica(
     pod: Mapping[str, Any], *, name: str, folders: Folders, addresses: Addresses, secrets: Secrets, python: str
 ) -> ReplicaPlan:
-    """The processes of one replica of `pod` (a PodSpec as the builder makes it)."""
+    """Returns the processes of one replica of `pod`, a PodSpec as the builder makes it."""
 
     def build(container: Mapping[str, Any]) -> ProcessSpec:
         return build_process(
@@ -104,7 +104,7 @@ def plan_replica(
 
 
 def _keep_local(gateway: ProcessSpec, addresses: Addresses) -> ProcessSpec:
-    """A page of another site, or a name that was turned on 127.0.0.1, is no client of this machine."""
+    """Restricts the hosts to this machine: no page of another site, no name rebound to 127.0.0.1."""
     command = (*gateway.command, "--allowed-hosts", LOCAL_HOSTS)
     return replace(gateway, command=command, inherits=(addresses.shared_fd,))
 
@@ -112,7 +112,7 @@ def _keep_local(gateway: ProcessSpec, addresses: Addresses) -> ProcessSpec:
 def build_process(
     container: Mapping[str, Any], *, replica: str, folders: Folders, addresses: Addresses, secrets: Secrets, python: str
 ) -> ProcessSpec:
-    """One container as a process of this machine."""
+    """Returns one container as a process of this machine."""
     environment = read_environment(container.get("env", []), replica, secrets)
     words = [*container.get("command", []), *container.get("args", [])]
     words = [VARIABLE.sub(lambda match: environment.get(match.group(1), match.group(0)), word) for word in words]
@@ -122,7 +122,7 @@ def build_process(
 
 
 def place_program(words: Sequence[str], python: str) -> list[str]:
-    """`python -m x` and `pagoda x` run with this interpreter, so no image and no PATH is needed."""
+    """Replaces `python -m x` and `pagoda x` by this interpreter's, so that no image and no PATH is needed."""
     if not words:
         raise PlanError("pod: a container has no command: `pagoda run` cannot know its image's entrypoint")
     program, *rest = words
@@ -134,7 +134,7 @@ def place_program(words: Sequence[str], python: str) -> list[str]:
 
 
 def place_addresses(words: Sequence[str], addresses: Addresses) -> list[str]:
-    """Give --listen and --admin the addresses of this machine."""
+    """Sets --listen and --admin to this machine's addresses."""
     values = {"--listen": f"fd://{addresses.shared_fd}", "--admin": f"127.0.0.1:{addresses.admin_port}"}
     placed: list[str] = []
     for word in words:
@@ -148,7 +148,7 @@ def place_addresses(words: Sequence[str], addresses: Addresses) -> list[str]:
 
 
 def read_environment(items: Sequence[Mapping[str, Any]], replica: str, secrets: Secrets) -> dict[str, str]:
-    """Literal values, pod fields, and keys of the file's Secrets; what is missing is left to our own environment."""
+    """Returns literal values, pod fields and keys of the file's Secrets; the rest comes from our own environment."""
     environment: dict[str, str] = {}
     for item in items:
         value = _read_value(item, replica, secrets)
@@ -206,6 +206,6 @@ def _secret_items(volume: Mapping[str, Any], secrets: Secrets) -> Mapping[str, b
 
 
 def needs_gpu(pod: Mapping[str, Any]) -> bool:
-    """Whether a container asks for an extended resource (a GPU): then two generations do not run side by side."""
+    """Returns whether a container asks for an extended resource (a GPU): two generations cannot share it."""
     limits = [container.get("resources", {}).get("limits", {}) for container in pod["containers"]]
     return any("/" in resource for limit in limits for resource in limit)

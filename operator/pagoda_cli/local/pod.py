@@ -23,7 +23,7 @@ class LocalPod:
 
 
 def build_local_pod(deployment: ModelDeployment) -> LocalPod:
-    """The PodSpec and the number of replicas; an autoscaled model starts with its fewest, and at least one."""
+    """Builds the PodSpec and counts the replicas; an autoscaled model starts with its minimum, and at least one."""
     spec = deployment.spec
     fixed = spec.fixed_replicas
     if fixed is None:

@@ -15,7 +15,7 @@ class OutsideError(OSError):
 
 
 def write_private(root: Path, name: str, content: bytes) -> None:
-    """Write `root/name` with the folders between; what is there already stays as it is. Raises OSError.
+    """Writes `root/name` and the folders between, unless it is there already. Raises OSError.
 
     Each step is opened below the one before and follows no link, so a folder that is exchanged meanwhile leads nowhere.
     """
@@ -41,7 +41,7 @@ def _enter(folder: int, name: str) -> int:
 
 
 def _write_new(folder: int, name: str, content: bytes) -> None:
-    """A file is there whole or not at all: the one who reads it may come in between, and the disk may be full."""
+    """Writes a file whole or not at all, whoever reads meanwhile and however full the disk is."""
     partial = f".{uuid.uuid4().hex}"
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)

@@ -34,7 +34,7 @@ OnExit = Callable[["Supervised", int, float], None]
 
 
 def next_backoff(previous_seconds: float | None, lived_seconds: float) -> float:
-    """1, 2, 4 … 30 s; from the start again after a process that lived for a minute."""
+    """Returns 1, 2, 4 … 30 s, beginning again after a process that lived for a minute."""
     if previous_seconds is None or lived_seconds >= STEADY_AFTER_SECONDS:
         return FIRST_BACKOFF_SECONDS
     return min(previous_seconds * 2, LONGEST_BACKOFF_SECONDS)
@@ -75,7 +75,7 @@ class Supervised:
         self._tasks.keep(self.spec.name, self._keep_running)
 
     async def run_once(self, on_line: Callable[[str], None] | None = None) -> int:
-        """Run to the end and return the exit code (an init container). Raises OSError when it cannot be started.
+        """Runs to the end and returns the exit code (an init container). Raises OSError when it cannot be started.
 
         NB: the pipe is not asyncio's, whose `wait` waits for the pipe's end too, and a child that was left holds it.
         """
@@ -101,7 +101,7 @@ class Supervised:
             self._log.close()
 
     async def stop(self, grace_seconds: float) -> None:
-        """SIGTERM, and SIGKILL when it does not end in time."""
+        """Sends SIGTERM, and SIGKILL when the process does not end in time."""
         self._stopping = True
         process = self._process
         if process is not None and process.returncode is None:
@@ -129,7 +129,7 @@ class Supervised:
             await asyncio.sleep(backoff)
 
     async def _live(self) -> int:
-        """One life of the process. What keeps it from starting (EMFILE, a full disk) may be gone next time."""
+        """Lives one life of the process. What keeps it from starting (EMFILE, a full disk) may be gone next time."""
         try:
             return await self.run_once()
         except OSError as error:
@@ -148,7 +148,7 @@ class Supervised:
         )
 
     async def _read_lines(self, reader: asyncio.StreamReader, on_line: Callable[[str], None] | None) -> None:
-        """Copy the output to the log file, remember its last lines. A line that is too long is known by its end."""
+        """Copies the output to the log file and keeps its last lines; of an overlong line the end is kept."""
         pending = b""
         while chunk := await reader.read(LOG_LINE_BYTES):
             self._log.write(chunk)
@@ -166,7 +166,7 @@ class Supervised:
 
 
 async def _open_pipe() -> tuple[asyncio.StreamReader, asyncio.BaseTransport, int]:
-    """Where to read, what to close in the end, and the file to write to."""
+    """Returns where to read, what to close in the end, and the file to write to."""
     read_fd, write_fd = os.pipe()
     reader = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(

@@ -24,7 +24,7 @@ ReadLine = Callable[[], str | None]
 
 
 async def talk(endpoint: Endpoint) -> None:
-    """Run the prompt at this terminal until it ends. A Ctrl-C meanwhile is the prompt's affair."""
+    """Runs the prompt at this terminal until it ends; a Ctrl-C meanwhile is the prompt's to handle."""
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
     command = (sys.executable, "-m", "pagoda_cli.local.prompt", endpoint.url, endpoint.model)
     key = {API_KEY_VARIABLE: endpoint.api_key} if endpoint.api_key else {}
@@ -39,7 +39,7 @@ async def talk(endpoint: Endpoint) -> None:
 
 
 def converse(endpoint: Endpoint, read_line: ReadLine) -> None:
-    """Until the end of input. An answer that was stopped stays in the conversation as far as it came."""
+    """Converses until the end of input. A stopped answer stays in the conversation as far as it came."""
     messages: list[Message] = []
     while (line := read_line()) is not None:
         question = line.strip()
@@ -54,7 +54,7 @@ def converse(endpoint: Endpoint, read_line: ReadLine) -> None:
 
 
 def _show_answer(endpoint: Endpoint, messages: list[Message]) -> Answer:
-    """NB: `asyncio.run` turns the first Ctrl-C into a cancellation and then raises KeyboardInterrupt."""
+    """Streams one answer. NB: `asyncio.run` makes the first Ctrl-C a cancellation, then a KeyboardInterrupt."""
     answer, trouble = Answer(0.0), ""
     with StatusLine(sys.stdout) as line, _quiet_keys():
 

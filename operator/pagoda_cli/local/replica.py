@@ -31,7 +31,7 @@ class Replica:
         self._gateway = self._supervise(plan.gateway)
 
     async def run_setup(self, on_line: Callable[[str], None]) -> None:
-        """Run the init processes in order; raises SetupError."""
+        """Runs the init processes in order. Raises SetupError."""
         for spec in self.plan.setup:
             process = self._supervise(spec)
             try:
@@ -47,18 +47,18 @@ class Replica:
 
     @property
     def ready_url(self) -> str:
-        """NB: of this replica; at the public port any of them answers."""
+        """Returns the URL of this replica's own gateway; at the public port any of them answers."""
         return f"{self.plan.admin_url}/ready"
 
     async def start(self) -> None:
-        """Start the server, wait until its model is loaded, then let the gateway accept."""
+        """Starts the server, waits until its model is loaded, then lets the gateway accept."""
         self._server.start()
         await wait_ready("http://server/ready", self.plan.folders.socket)
         self._gateway.start()
         await wait_ready(self.ready_url)
 
     async def retire(self, drain_seconds: int) -> None:
-        """Take no more, let what is queued and running finish, end."""
+        """Takes no more requests, lets those that are queued or running finish, and ends."""
         await drain(self.plan.admin_url, drain_seconds)
         await self._gateway.stop(STOP_SECONDS)
         await self._server.stop(STOP_SECONDS)
@@ -71,7 +71,7 @@ class Replica:
 
 
 async def wait_ready(url: str, socket: Path | None = None) -> None:
-    """Return once `url` answers 200; the processes' supervisor reports what goes wrong meanwhile."""
+    """Returns once `url` answers 200; the processes' supervisor reports what goes wrong meanwhile."""
     while not await is_ready(url, socket):
         await asyncio.sleep(POLL_SECONDS)
 
@@ -90,7 +90,7 @@ async def is_ready(url: str, socket: Path | None = None) -> bool:
 
 
 async def drain(admin_url: str, seconds: int) -> None:
-    """Ask the gateway to finish; a gateway that is not there has nothing to finish."""
+    """Asks the gateway to finish; one that is not there has nothing to finish."""
     url = f"{admin_url}/drain?seconds={seconds}"
     timeout = aiohttp.ClientTimeout(total=seconds + 5)
     try:

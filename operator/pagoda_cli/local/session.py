@@ -38,7 +38,7 @@ class RunOptions:
 
 
 def run_file(options: RunOptions) -> int:
-    """Run until the question is answered, the chat ends or Ctrl-C; returns the exit code. Raises SpecFileError."""
+    """Runs until the question is answered, the chat ends or Ctrl-C; returns the exit code. Raises SpecFileError."""
     return asyncio.run(_run(options, read_spec_file(options.file)))
 
 
@@ -55,7 +55,7 @@ class ConditionHandler(logging.Handler):
 
 
 async def _run(options: RunOptions, spec: SpecFile) -> int:
-    """The first Ctrl-C ends the work, the second what finishes it; from then on none is heard."""
+    """Runs the session: the first Ctrl-C ends the work, the second what finishes it, and no other is heard."""
     logging.basicConfig(level=logging.WARNING, handlers=[ConditionHandler()])
     try:
         root = Path(tempfile.mkdtemp(prefix="pagoda-"))
@@ -112,7 +112,7 @@ class Session:
         self._hooks = Hooks(self._on_exit, lambda trouble: say("Log", trouble))
 
     async def work(self) -> None:
-        """Start, then answer, chat or follow the file."""
+        """Starts, then answers, chats or follows the file."""
         self._door = door = FrontDoor(listen(self._options.port), self._ready_urls, self._say_pods)
         await door.start()
         self._file.remember()
@@ -126,7 +126,7 @@ class Session:
             await self._follow_file(door)
 
     async def close(self) -> None:
-        """Close the port, drain and stop everything."""
+        """Closes the port, drains and stops everything."""
         if self._door is not None:
             await self._door.stop()
         if self._current is not None:
@@ -143,8 +143,11 @@ class Session:
         await asyncio.gather(*(generation.kill() for generation in self._alive))
 
     async def _follow_file(self, door: FrontDoor) -> None:
-        """NB: a file that changes in the middle of a roll-over ends it: the new version may be the mend of one that
-        never becomes ready."""
+        """Rolls over to each new version of the file.
+
+        NB: a file that changes in the middle of a roll-over ends it: the new version may be the mend of one that never
+        becomes ready.
+        """
         rolling: asyncio.Task[None] | None = None
         try:
             while True:
@@ -169,7 +172,7 @@ class Session:
         self._say("Unchanged", f"{state}: {trouble}")
 
     async def _roll_to(self, spec: SpecFile, door: FrontDoor) -> Generation:
-        """Start `spec`'s replicas, then retire the ones before; on failure the ones before stay."""
+        """Starts `spec`'s replicas, then retires the previous ones; on failure those stay."""
         self._count += 1
         root = self._root / str(self._count)
         new = build_generation(build_local_pod(spec.deployment), spec, root, door.fd, self._hooks)
@@ -196,7 +199,7 @@ class Session:
         await new.start()
 
     async def _free_gpu(self) -> None:
-        """NB: shielded, as a retirement goes on when the roll-over that wanted it is given up."""
+        """Retires what holds the GPU. NB: shielded, for it goes on when the roll-over that wanted it is given up."""
         if self._current is not None:
             self._say("NoSurge", "two models do not fit on the GPU: 503 with Retry-After until the new one is loaded")
             old, self._current = self._current, None
@@ -213,7 +216,7 @@ class Session:
         self._alive.remove(new)
 
     def _in_background(self, end: Coroutine[None, None, None]) -> "asyncio.Task[None]":
-        """So that a long answer of an old version holds up neither the new one nor the next change."""
+        """Ends a version without holding up the new one, or the next change, while its last answers are long."""
         task = self._tasks.spawn("end of a version", end)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)

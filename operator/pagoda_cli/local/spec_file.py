@@ -35,7 +35,7 @@ class SpecFile:
 
 
 def read_spec_file(path: Path) -> SpecFile:
-    """Read and validate; raises SpecFileError."""
+    """Reads and validates a file. Raises SpecFileError."""
     try:
         with path.open("rb") as file:
             return parse_content(file.read(MAX_FILE_BYTES + 1), str(path))
@@ -44,7 +44,7 @@ def read_spec_file(path: Path) -> SpecFile:
 
 
 def parse_content(content: bytes, name: str) -> SpecFile:
-    """Validate the bytes of a file called `name`; raises SpecFileError."""
+    """Validates the bytes of a file called `name`. Raises SpecFileError."""
     if len(content) > MAX_FILE_BYTES:
         raise SpecFileError(f"{name}: has more than {MAX_FILE_BYTES} bytes: give a file with one ModelDeployment")
     try:
@@ -55,7 +55,7 @@ def parse_content(content: bytes, name: str) -> SpecFile:
 
 
 def parse_spec(text: str, name: str) -> SpecFile:
-    """Validate the text of a file called `name`; raises SpecFileError."""
+    """Validates the text of a file called `name`. Raises SpecFileError."""
     documents = _load_documents(text, name)
     deployments = [document for document in documents if document.get("kind") == "ModelDeployment"]
     if len(deployments) != 1:
@@ -105,7 +105,7 @@ def _validate(document: dict[str, Any], name: str) -> ModelDeployment:
 
 
 def explain_errors(name: str, error: ValidationError) -> list[str]:
-    """One line an error: file: field path: message (value)."""
+    """Returns one line per error: file: field path: message (value)."""
     lines = [one_line(line) for line in _explain(name, error)]
     return lines if len(lines) <= MAX_ERRORS else [*lines[:MAX_ERRORS], f"{name}: {len(lines) - MAX_ERRORS} more"]
 

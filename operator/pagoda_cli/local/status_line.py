@@ -45,7 +45,7 @@ class StatusLine:
         self._stream.write(f"{SAVE}\x1b[{size.lines};1H{CLEAR}{DIM}{status[: size.columns]}{PLAIN}{RESTORE}")
 
     def _reserve(self, size: os.terminal_size) -> None:
-        """NB: the index (ESC D) scrolls when the cursor is in the last line, which is about to be taken from it.
+        """Takes the last line out of the scrolling region. NB: ESC D scrolls when the cursor stands in that line.
 
         A line feed would do so too, but a terminal makes a carriage return of it.
         """

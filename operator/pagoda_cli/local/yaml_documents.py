@@ -24,7 +24,7 @@ class YamlError(ValueError):
 
 
 def load_documents(text: str) -> list[Any]:
-    """The documents that are not empty, of plain values: dict, list, str, int, float, bool, None. Raises YamlError."""
+    """Returns the non-empty documents as dict, list, str, int, float, bool and None. Raises YamlError."""
     try:
         return [document for document in yaml.load_all(text, _Loader) if document is not None]
     except yaml.MarkedYAMLError as error:
@@ -75,7 +75,7 @@ class _Loader(yaml.SafeLoader):
             raise ComposerError(None, None, problem, event.start_mark)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """NB: before merges (`<<`) are resolved: those may be overridden."""
+        """Refuses keys that are not text or are there twice. NB: before merges (`<<`), which may be overridden."""
         node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:
