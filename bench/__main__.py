@@ -10,10 +10,10 @@ from pathlib import Path
 
 from bench.charts import draw_charts
 from bench.measurement import read_lines
-from bench.model_dir import write_model_dir
 from bench.plan import Job, build_jobs
 from bench.processes import exit_on_sigterm, running
 from bench.results import format_rows, merge, parse_rows, render, render_touched
+from bench.work.model_dir import write_model_dir
 
 FOLDER = Path(__file__).parent
 IMAGES = FOLDER.parent / "docs" / "images"

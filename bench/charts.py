@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.limits import GPUS
 from bench.measurement import NO_MODEL, Engine
 from bench.results import Row, unique
 from bench.roofline import Point, list_points
-from bench.shapes import SHAPES
-from bench.workload import parse_decode_name
+from bench.work.limits import GPUS
+from bench.work.shapes import SHAPES
+from bench.work.workload import parse_decode_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bench.workload import (
+from bench.work.workload import (
     CLOSED_TOKENS_IN,
     CLOSED_TOKENS_OUT,
     LARGEST_TOKEN_ID,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from bench.http_load import Load, Report, ask_once, run_load
-from bench.workload import build_uniform
+from bench.work.workload import build_uniform
 
 STREAMS, TOKENS_IN, TOKENS_OUT, LONG_TOKENS = 32, 128, 512, 8000
 RunLoad = Callable[[Load], Report]

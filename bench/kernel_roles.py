@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from bench.shapes import BF16_BYTES, Precision, Shape
+from bench.work.shapes import BF16_BYTES, Precision, Shape
 
 Role = Literal["projections", "attention", "norm, rope, activation", "logits", "sampler", "copies", "other"]
 ROLES: tuple[Role, ...] = get_args(Role)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from bench.clocks import ClockWatch
-from bench.limits import Limit
-from bench.shapes import Precision
+from bench.work.limits import Limit
+from bench.work.shapes import Precision
 
 NO_MODEL = "–"
 """In place of a model's name, for a kernel at a shape."""

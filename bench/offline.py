@@ -3,9 +3,9 @@
 import statistics
 from collections.abc import Callable, Iterable
 
-from bench.limits import compute_decode_limit, compute_work_limit
 from bench.measurement import Recorder
-from bench.workload import OUTPUT_RATE, DecodePoint, Work
+from bench.work.limits import compute_decode_limit, compute_work_limit
+from bench.work.workload import OUTPUT_RATE, DecodePoint, Work
 
 RunWork = Callable[[Work], float]
 """Seconds from the first request to the last token."""

@@ -9,17 +9,17 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.arguments import (
+from bench.measurement import Recorder, read_gpu_name
+from bench.offline import check_length, measure_works, record_decode
+from bench.work.arguments import (
     SEQUENCE_TOKENS,
     add_offline_arguments,
     add_point_arguments,
     argument_of,
     choose_model_len,
 )
-from bench.limits import name_gpus
-from bench.measurement import Recorder, read_gpu_name
-from bench.offline import check_length, measure_works, record_decode
-from bench.workload import (
+from bench.work.limits import name_gpus
+from bench.work.workload import (
     OUTPUT_RATE,
     TEMPERATURE,
     DecodePoint,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.shapes import SHAPES, Precision
+from bench.work.shapes import SHAPES, Precision
 
 DECODE_POINTS = ("1,1024", "32,1024", "256,1024", "32,7000")
 PREFILL_POINTS = ("32,8192",)

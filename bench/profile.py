@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bench.arguments import add_shape_arguments
 from bench.kernel_roles import KernelEvent, compute_decode_costs, compute_prefill_costs
-from bench.limits import GPUS, Rates, name_gpus
 from bench.measurement import describe_environment, read_gpu_name
 from bench.pagoda_offline import DECODE_STEPS, add_engine_arguments, begin_decode, build_engine, submit
 from bench.profile_table import render_profile, summarise
-from bench.shapes import SHAPES
-from bench.workload import DecodePoint, build_uniform
+from bench.work.arguments import add_shape_arguments
+from bench.work.limits import GPUS, Rates, name_gpus
+from bench.work.shapes import SHAPES
+from bench.work.workload import DecodePoint, build_uniform
 
 if TYPE_CHECKING:
     from torch.profiler import profile

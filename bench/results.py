@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from bench.measurement import NO_MODEL, Engine, Measurement
-from bench.shapes import SHAPES
-from bench.workload import RATES
+from bench.work.shapes import SHAPES
+from bench.work.workload import RATES
 
 Key = tuple[str, str, str, str, str]
 ENGINES: tuple[Engine, ...] = ("vllm", "transformers", "ours")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from bench.kernel_roles import Cost, compute_decode_costs, compute_prefill_costs
 from bench.measurement import Engine
 from bench.results import Row
-from bench.shapes import SHAPES, Precision
-from bench.workload import DecodePoint, PrefillPoint, parse_decode_name, parse_prefill_name
+from bench.work.shapes import SHAPES, Precision
+from bench.work.workload import DecodePoint, PrefillPoint, parse_decode_name, parse_prefill_name
 
 PRECISIONS: dict[str, Precision] = {"bf16": "bf16", "fp8": "fp8"}
 

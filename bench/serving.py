@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.arguments import add_model_arguments, argument_of
 from bench.http_load import Load, Report, run_load
 from bench.interference import LongPrompts, build_load, measure_rounds
 from bench.measurement import Recorder, read_gpu_name
 from bench.pagoda_offline import read_version
 from bench.processes import exit_on_sigterm, running
 from bench.vllm_offline import ENVIRONMENT
-from bench.workload import CLOSED_TOKENS_IN, CLOSED_TOKENS_OUT, OUTPUT_RATE, Width, parse_width
+from bench.work.arguments import add_model_arguments, argument_of
+from bench.work.workload import CLOSED_TOKENS_IN, CLOSED_TOKENS_OUT, OUTPUT_RATE, Width, parse_width
 
 STOP_SECONDS = 30
 POLL_SECONDS = 0.02

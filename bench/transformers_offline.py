@@ -9,10 +9,10 @@ import time
 from functools import partial
 from typing import Any
 
-from bench.arguments import add_offline_arguments
 from bench.measurement import Recorder, read_gpu_name
 from bench.offline import check_length, measure_works
-from bench.workload import TEMPERATURE, Work, build_uniform, build_w1
+from bench.work.arguments import add_offline_arguments
+from bench.work.workload import TEMPERATURE, Work, build_uniform, build_w1
 
 
 def build_model(args: argparse.Namespace) -> Any:

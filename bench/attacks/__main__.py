@@ -169,7 +169,7 @@ def describe(name: str, report: Report, seen: Watched, alone: Report) -> dict[st
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.attacks", description=__doc__)
-    parser.add_argument("folder", type=Path, help="a model's folder, such as python -m bench.model_dir writes")
+    parser.add_argument("folder", type=Path, help="a model's folder, such as python -m bench.work.model_dir writes")
     parser.add_argument("model", help="the name to serve it under")
     add_load_arguments(parser, streams=200, requests=800)
     parser.add_argument("--only", nargs="+", choices=sorted(ATTACKS), default=list(ATTACKS), help="default: all")

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from bench.model_dir import write_model_dir
-from bench.shapes import SHAPES
+from bench.work.model_dir import write_model_dir
+from bench.work.shapes import SHAPES
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

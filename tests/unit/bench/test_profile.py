@@ -10,11 +10,11 @@ from bench.kernel_roles import (
     find_role,
     shorten,
 )
-from bench.limits import Rates
 from bench.profile import parse_arguments, prepare_decode, prepare_prefill
 from bench.profile_table import render_profile, summarise
-from bench.shapes import SHAPES
-from bench.workload import DecodePoint
+from bench.work.limits import Rates
+from bench.work.shapes import SHAPES
+from bench.work.workload import DecodePoint
 from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool

@@ -6,7 +6,7 @@ import pytest
 from bench.__main__ import main
 from bench.measurement import Measurement, Recorder, describe_command, read_lines, write_line
 from bench.results import Row, format_rows, format_share, merge, parse_rows, ratio_to_vllm, render, render_touched
-from bench.workload import INPUT_RATE, OUTPUT_RATE
+from bench.work.workload import INPUT_RATE, OUTPUT_RATE
 
 BENCH = Path(__file__).parents[3] / "bench"
 

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.arguments import choose_model_len
-from bench.limits import GPUS, compute_decode_limit, compute_work_limit, name_gpus
-from bench.model_dir import build_config, build_vocabulary, build_weight_shapes
 from bench.plan import DECODE_POINTS, LOADS, build_jobs
-from bench.shapes import SHAPES, Precision
-from bench.workload import (
+from bench.work.arguments import choose_model_len
+from bench.work.limits import GPUS, compute_decode_limit, compute_work_limit, name_gpus
+from bench.work.model_dir import build_config, build_vocabulary, build_weight_shapes
+from bench.work.shapes import SHAPES, Precision
+from bench.work.workload import (
     INPUT_RATE,
     DecodePoint,
     PrefillPoint,

@@ -6,10 +6,10 @@ import pytest
 
 from bench.kernel_cases import Case
 from bench.kernels import record_row
-from bench.limits import Rates
 from bench.measurement import NO_MODEL, Recorder, read_lines
 from bench.results import merge, render
 from bench.roofline import list_points
+from bench.work.limits import Rates
 
 GPU = "NVIDIA H200"
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.shapes import SHAPES, Shape
+from bench.work.shapes import SHAPES, Shape
 
 CONFIG_OF_ALL: dict[str, Any] = {
     "hidden_act": "silu",
@@ -121,7 +121,7 @@ def write_model_dir(name: str, folder: Path, *, weights: bool = False) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.model_dir", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.work.model_dir", description=__doc__)
     parser.add_argument("name", choices=sorted(SHAPES))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", action="store_true", help="random weights too, as model.safetensors")

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from bench.shapes import SHAPES
-from bench.workload import PrefillPoint, parse_decode_point, parse_prefill_point
+from bench.work.shapes import SHAPES
+from bench.work.workload import PrefillPoint, parse_decode_point, parse_prefill_point
 
 Point = TypeVar("Point")
 SEQUENCE_TOKENS = 8192
@@ -15,7 +15,7 @@ SEQUENCE_TOKENS = 8192
 
 def add_shape_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", choices=sorted(SHAPES), help="the shape that FOLDER holds")
-    parser.add_argument("folder", type=Path, help="written by python -m bench.model_dir")
+    parser.add_argument("folder", type=Path, help="written by python -m bench.work.model_dir")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

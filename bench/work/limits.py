@@ -6,8 +6,8 @@ and cannot be beaten; `measured` ones are a large copy's and a large bf16 produc
 
 from dataclasses import dataclass
 
-from bench.shapes import SHAPES, Precision, Shape
-from bench.workload import DecodePoint, Work
+from bench.work.shapes import SHAPES, Precision, Shape
+from bench.work.workload import DecodePoint, Work
 
 
 @dataclass(frozen=True, slots=True)
