@@ -8,11 +8,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.charts import draw_charts
-from bench.measurement import read_lines
 from bench.plan import Job, build_jobs
 from bench.processes import exit_on_sigterm, running
-from bench.results import format_rows, merge, parse_rows, render, render_touched
+from bench.report.charts import draw_charts
+from bench.report.measurement import read_lines
+from bench.report.results import format_rows, merge, parse_rows, render, render_touched
 from bench.work.model_dir import write_model_dir
 
 FOLDER = Path(__file__).parent

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Callable, Iterable
 
-from bench.measurement import Recorder
+from bench.report.measurement import Recorder
 from bench.work.limits import compute_decode_limit, compute_work_limit
 from bench.work.workload import OUTPUT_RATE, DecodePoint, Work
 

@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.measurement import Recorder, read_gpu_name
 from bench.offline import check_length, measure_works, record_decode
+from bench.report.measurement import Recorder, read_gpu_name
 from bench.work.arguments import (
     SEQUENCE_TOKENS,
     add_offline_arguments,

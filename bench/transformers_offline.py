@@ -9,8 +9,8 @@ import time
 from functools import partial
 from typing import Any
 
-from bench.measurement import Recorder, read_gpu_name
 from bench.offline import check_length, measure_works
+from bench.report.measurement import Recorder, read_gpu_name
 from bench.work.arguments import add_offline_arguments
 from bench.work.workload import TEMPERATURE, Work, build_uniform, build_w1
 

@@ -10,8 +10,8 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from bench.measurement import Recorder, read_gpu_name
 from bench.offline import check_length, measure_works, record_decode
+from bench.report.measurement import Recorder, read_gpu_name
 from bench.work.arguments import add_offline_arguments, add_point_arguments, choose_model_len
 from bench.work.workload import TEMPERATURE, DecodePoint, Work, build_prefill, build_uniform, build_w1
 

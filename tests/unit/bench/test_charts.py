@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.charts import Curve, build_curve, describe_origin, draw_charts, select_decode
-from bench.results import Row, Run, parse_rows
-from bench.roofline import list_points
+from bench.report.charts import Curve, build_curve, describe_origin, draw_charts, select_decode
+from bench.report.results import Row, Run, parse_rows
+from bench.report.roofline import list_points
 from bench.work.limits import GPUS, compute_decode_limit, compute_work_limit
 from bench.work.workload import INPUT_RATE, DecodePoint, PrefillPoint, build_prefill
 

@@ -6,9 +6,9 @@ import pytest
 
 from bench.kernel_cases import Case
 from bench.kernels import record_row
-from bench.measurement import NO_MODEL, Recorder, read_lines
-from bench.results import merge, render
-from bench.roofline import list_points
+from bench.report.measurement import NO_MODEL, Recorder, read_lines
+from bench.report.results import merge, render
+from bench.report.roofline import list_points
 from bench.work.limits import Rates
 
 GPU = "NVIDIA H200"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.measurement import NO_MODEL, Engine
-from bench.results import Row, unique
-from bench.roofline import Point, list_points
+from bench.report.measurement import NO_MODEL, Engine
+from bench.report.results import Row, unique
+from bench.report.roofline import Point, list_points
 from bench.work.limits import GPUS
 from bench.work.shapes import SHAPES
 from bench.work.workload import parse_decode_name

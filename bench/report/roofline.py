@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.kernel_roles import Cost, compute_decode_costs, compute_prefill_costs
-from bench.measurement import Engine
-from bench.results import Row
+from bench.report.measurement import Engine
+from bench.report.results import Row
 from bench.work.shapes import SHAPES, Precision
 from bench.work.workload import DecodePoint, PrefillPoint, parse_decode_name, parse_prefill_name
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
-from bench.clocks import ClockWatch
+from bench.report.clocks import ClockWatch
 from bench.work.limits import Limit
 from bench.work.shapes import Precision
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from bench.measurement import NO_MODEL, Engine, Measurement
+from bench.report.measurement import NO_MODEL, Engine, Measurement
 from bench.work.shapes import SHAPES
 from bench.work.workload import RATES
 
