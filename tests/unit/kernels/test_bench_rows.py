@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.kernel_cases import Case
-from bench.kernels import record_row
+from bench.kernels.cases import Case
+from bench.kernels.times import record_row
 from bench.report.measurement import NO_MODEL, Recorder, read_lines
 from bench.report.results import merge, render
 from bench.report.roofline import list_points

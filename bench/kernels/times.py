@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 
-from bench.kernel_cases import CASES as KERNEL_CASES
-from bench.kernel_cases import Case
-from bench.linear_cases import list_fp8_linears, list_linear_choices, list_linears
+from bench.kernels.cases import CASES as KERNEL_CASES
+from bench.kernels.cases import Case
+from bench.kernels.linear_cases import list_fp8_linears, list_linear_choices, list_linears
 from bench.pagoda_offline import read_version
 from bench.report.measurement import NO_MODEL, Recorder, read_gpu_name
 from bench.work.limits import GPUS, Limit, Rates

@@ -1,4 +1,4 @@
-"""Projections for `kernels.py`: every way of `runtime/gpu/projections.py`, at four models' shapes, 1 to 8,192 tokens.
+"""Projections for `times.py`: every way of `runtime/gpu/projections.py`, at four models' shapes, 1 to 8,192 tokens.
 
 Bytes are those of the weight alone; the norm, activation or sum that a way does around the product is in its time.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.kernel_cases import BF16, DEVICE, Call, Case
+from bench.kernels.cases import BF16, DEVICE, Call, Case
 from pagoda_server.kernels.arguments import E4M3
 from pagoda_server.kernels.linear import MAX_ROWS, LinearTile, build_linear_scratch
 from pagoda_server.quant.fp8 import Fp8Linear, quantize_rows

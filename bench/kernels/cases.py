@@ -1,4 +1,4 @@
-"""What `kernels.py` times: kernels at the shapes of real models, with the bytes and the arithmetic each must do."""
+"""What `times.py` times: kernels at the shapes of real models, with the bytes and the arithmetic each must do."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
