@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from bench.kernel_roles import (
+from bench.profile.roles import (
     KernelEvent,
     assign_roles,
     compute_decode_costs,
@@ -10,8 +10,8 @@ from bench.kernel_roles import (
     find_role,
     shorten,
 )
-from bench.profile import parse_arguments, prepare_decode, prepare_prefill
-from bench.profile_table import render_profile, summarise
+from bench.profile.steps import parse_arguments, prepare_decode, prepare_prefill
+from bench.profile.table import render_profile, summarise
 from bench.work.limits import Rates
 from bench.work.shapes import SHAPES
 from bench.work.workload import DecodePoint

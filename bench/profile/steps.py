@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bench.kernel_roles import KernelEvent, compute_decode_costs, compute_prefill_costs
 from bench.pagoda_offline import DECODE_STEPS, add_engine_arguments, begin_decode, build_engine, submit
-from bench.profile_table import render_profile, summarise
+from bench.profile.roles import KernelEvent, compute_decode_costs, compute_prefill_costs
+from bench.profile.table import render_profile, summarise
 from bench.report.measurement import describe_environment, read_gpu_name
 from bench.work.arguments import add_shape_arguments
 from bench.work.limits import GPUS, Rates, name_gpus
