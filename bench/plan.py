@@ -37,7 +37,7 @@ def build_jobs() -> dict[str, Job]:
     jobs = [*_offline_jobs("vllm"), *_offline_jobs("ours"), *_served_jobs("vllm"), *_served_jobs("ours")]
     jobs += [Job(name=f"ours-start/{model}", model=model, module="start", flags=(), weights=True) for model in SERVED]
     jobs += [
-        Job(name=f"ours-closed/{model}", model=model, module="pagoda_offline", flags=CLOSED, weights=True)
+        Job(name=f"ours-closed/{model}", model=model, module="offline.pagoda", flags=CLOSED, weights=True)
         for model in SERVED
     ]
     jobs += _transformers_jobs()
@@ -55,7 +55,7 @@ def _build_offline_job(engine: Literal["vllm", "ours"], model: str, precision: P
     return Job(
         name=f"{engine}/{model}" if precision == "bf16" else f"{engine}/{model}/{precision}",
         model=model,
-        module="vllm_offline" if engine == "vllm" else "pagoda_offline",
+        module="offline.vllm" if engine == "vllm" else "offline.pagoda",
         flags=("--precision", precision, "--divide", "1", "16", "--decode", *DECODE_POINTS, *prefill),
         weights=engine == "ours",
     )
@@ -76,7 +76,7 @@ def _served_jobs(engine: Literal["vllm", "ours"]) -> list[Job]:
 
 def _transformers_jobs() -> list[Job]:
     """NB: all of W1 takes minutes there, so it is run once, and apart: the short one must not wait for it."""
-    model, module = "qwen3-0.6b", "transformers_offline"
+    model, module = "qwen3-0.6b", "offline.transformers"
     short = Job(name=f"transformers/{model}", model=model, module=module, flags=("--divide", "16"))
     whole = ("--divide", "1", "--repeats", "1")
     return [short, Job(name=f"transformers/{model}/whole", model=model, module=module, flags=whole, limit_seconds=900)]

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from bench.http_load import Load, Report, run_load
 from bench.interference import LongPrompts, build_load, measure_rounds
-from bench.pagoda_offline import read_version
+from bench.offline.pagoda import read_version
+from bench.offline.vllm import ENVIRONMENT
 from bench.processes import exit_on_sigterm, running
 from bench.report.measurement import Recorder, read_gpu_name
-from bench.vllm_offline import ENVIRONMENT
 from bench.work.arguments import add_model_arguments, argument_of
 from bench.work.workload import CLOSED_TOKENS_IN, CLOSED_TOKENS_OUT, OUTPUT_RATE, Width, parse_width
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench.pagoda_offline import read_version
+from bench.offline.pagoda import read_version
 from bench.processes import exit_on_sigterm
 from bench.report.measurement import Recorder, read_gpu_name
 from bench.serving import serving, wait_until_answered

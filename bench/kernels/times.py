@@ -18,7 +18,7 @@ import torch
 from bench.kernels.cases import CASES as KERNEL_CASES
 from bench.kernels.cases import Case
 from bench.kernels.linear_cases import list_fp8_linears, list_linear_choices, list_linears
-from bench.pagoda_offline import read_version
+from bench.offline.pagoda import read_version
 from bench.report.measurement import NO_MODEL, Recorder, read_gpu_name
 from bench.work.limits import GPUS, Limit, Rates
 from pagoda_server.start.measure_projections import time_replay

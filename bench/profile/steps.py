@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bench.pagoda_offline import DECODE_STEPS, add_engine_arguments, begin_decode, build_engine, submit
+from bench.offline.pagoda import DECODE_STEPS, add_engine_arguments, begin_decode, build_engine, submit
 from bench.profile.roles import KernelEvent, compute_decode_costs, compute_prefill_costs
 from bench.profile.table import render_profile, summarise
 from bench.report.measurement import describe_environment, read_gpu_name

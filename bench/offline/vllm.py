@@ -10,7 +10,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from bench.offline import check_length, measure_works, record_decode
+from bench.offline.measure import check_length, measure_works, record_decode
 from bench.report.measurement import Recorder, read_gpu_name
 from bench.work.arguments import add_offline_arguments, add_point_arguments, choose_model_len
 from bench.work.workload import TEMPERATURE, DecodePoint, Work, build_prefill, build_uniform, build_w1
@@ -73,7 +73,7 @@ def time_decode(llm: "LLM", point: DecodePoint) -> float:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.vllm_offline", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.offline.vllm", description=__doc__)
     args = add_point_arguments(add_offline_arguments(parser, precisions=("bf16", "fp8"))).parse_args(argv)
     os.environ.update(ENVIRONMENT | os.environ)
     recorder = Recorder(

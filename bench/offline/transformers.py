@@ -9,7 +9,7 @@ import time
 from functools import partial
 from typing import Any
 
-from bench.offline import check_length, measure_works
+from bench.offline.measure import check_length, measure_works
 from bench.report.measurement import Recorder, read_gpu_name
 from bench.work.arguments import add_offline_arguments
 from bench.work.workload import TEMPERATURE, Work, build_uniform, build_w1
@@ -62,7 +62,7 @@ def count_tokens(manager: Any, num_requests: int) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.transformers_offline", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.offline.transformers", description=__doc__)
     args = add_offline_arguments(parser).parse_args(argv)
     os.environ["HF_HUB_OFFLINE"] = "1"
     import transformers

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.offline import check_length, measure_works, record_decode
+from bench.offline.measure import check_length, measure_works, record_decode
 from bench.report.measurement import Recorder, read_gpu_name
 from bench.work.arguments import (
     SEQUENCE_TOKENS,
@@ -132,7 +132,7 @@ def time_decode(engine: "Engine", point: DecodePoint, budget_seconds: float) -> 
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.pagoda_offline", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.offline.pagoda", description=__doc__)
     add_point_arguments(add_offline_arguments(parser, precisions=("bf16", "fp8")))
     add_engine_arguments(parser)
     parser.add_argument(
@@ -176,7 +176,7 @@ def measure(engine: "Engine", recorder: Recorder, args: argparse.Namespace) -> N
 
 def read_version() -> str:
     """Of the code that runs, which need not be installed."""
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     return str(project["version"])
 
 
