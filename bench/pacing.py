@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from bench.http_load import Answer, Load, Report, add_load_arguments, build_report
+from bench.serving.http_load import Answer, Load, Report, add_load_arguments, build_report
 from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pace import StepCost

@@ -28,14 +28,16 @@ class Job:
     limit_seconds: int = 540
 
     def build_arguments(self, folder: Path, lines: Path) -> list[str]:
-        leading = self.flags[:1] if self.module == "serving" else ()
+        leading = self.flags[:1] if self.module == "serving.server" else ()
         rest = self.flags[len(leading) :]
         return ["-m", f"bench.{self.module}", *leading, self.model, str(folder), "--lines", str(lines), *rest]
 
 
 def build_jobs() -> dict[str, Job]:
     jobs = [*_offline_jobs("vllm"), *_offline_jobs("ours"), *_served_jobs("vllm"), *_served_jobs("ours")]
-    jobs += [Job(name=f"ours-start/{model}", model=model, module="start", flags=(), weights=True) for model in SERVED]
+    jobs += [
+        Job(name=f"ours-start/{model}", model=model, module="serving.start", flags=(), weights=True) for model in SERVED
+    ]
     jobs += [
         Job(name=f"ours-closed/{model}", model=model, module="offline.pagoda", flags=CLOSED, weights=True)
         for model in SERVED
@@ -66,7 +68,7 @@ def _served_jobs(engine: Literal["vllm", "ours"]) -> list[Job]:
         Job(
             name=f"{engine}-http/{model}",
             model=model,
-            module="serving",
+            module="serving.server",
             flags=(engine, "--loads", *LOADS, "--interference"),
             weights=engine == "ours",
         )

@@ -2,7 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench.start import Start, read_phases
+from bench.serving.start import Start, read_phases
 from pagoda_server.http.metrics import ModelLabels, ServerMetrics
 from pagoda_server.http.tally import Tally
 from pagoda_server.start.phases import Phases, read_process_age_seconds

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.http_load import Load, Report, run_load
-from bench.interference import LongPrompts, build_load, measure_rounds
 from bench.offline.pagoda import read_version
 from bench.offline.vllm import ENVIRONMENT
 from bench.processes import exit_on_sigterm, running
 from bench.report.measurement import Recorder, read_gpu_name
+from bench.serving.http_load import Load, Report, run_load
+from bench.serving.interference import LongPrompts, build_load, measure_rounds
 from bench.work.arguments import add_model_arguments, argument_of
 from bench.work.workload import CLOSED_TOKENS_IN, CLOSED_TOKENS_OUT, OUTPUT_RATE, Width, parse_width
 
@@ -116,7 +116,7 @@ def record_interference(recorder: Recorder, url: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.serving", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.serving.server", description=__doc__)
     parser.add_argument("engine", choices=("vllm", "ours"))
     add_model_arguments(parser)
     parser.add_argument("--port", type=int, default=8123)

@@ -217,7 +217,7 @@ def add_load_arguments(parser: argparse.ArgumentParser, *, streams: int, request
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.http_load", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.serving.http_load", description=__doc__)
     parser.add_argument("url")
     parser.add_argument("model")
     add_load_arguments(parser, streams=32, requests=128)

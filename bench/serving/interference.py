@@ -1,4 +1,4 @@
-"""What a long prompt costs the streams beside it: `python -m bench.interference URL MODEL`, on any OpenAI endpoint.
+"""What a long prompt costs the streams beside it, on any OpenAI endpoint: `python -m bench.serving.interference`.
 
 Streams decode, first alone, then while one long prompt after another is answered with a single token. The figure is the
 99th percentile of the gaps between two chunks of a stream, in both cases, and the ratio of the two.
@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-from bench.http_load import Load, Report, ask_once, run_load
+from bench.serving.http_load import Load, Report, ask_once, run_load
 from bench.work.workload import build_uniform
 
 STREAMS, TOKENS_IN, TOKENS_OUT, LONG_TOKENS = 32, 128, 512, 8000
@@ -107,7 +107,7 @@ def measure_rounds(load: Load, prompts: LongPrompts, rounds: int, run: RunLoad =
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.interference", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.serving.interference", description=__doc__)
     parser.add_argument("url")
     parser.add_argument("model")
     parser.add_argument("--streams", type=int, default=STREAMS, help="that decode (default %(default)s)")

@@ -1,4 +1,4 @@
-"""From the start of our server's process to its first token, and where the time goes: `python -m bench.start`.
+"""From the start of our server's process to its first token, and where the time goes: `python -m bench.serving.start`.
 
 The weights are in the page cache from the second start on. Kernels that Triton compiled are kept nowhere between
 starts, as in a new pod; those that `python -m pagoda_server compile` made before are found, as in an image.
@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bench.offline.pagoda import read_version
 from bench.processes import exit_on_sigterm
 from bench.report.measurement import Recorder, read_gpu_name
-from bench.serving import serving, wait_until_answered
+from bench.serving.server import serving, wait_until_answered
 from bench.work.arguments import add_model_arguments
 
 METRIC = "pagoda_server_start_seconds"
@@ -69,7 +69,7 @@ def read_phases(page: str) -> dict[str, float]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.start", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.serving.start", description=__doc__)
     add_model_arguments(parser)
     parser.add_argument("--repeats", type=int, default=3, help="starts; their median counts (default %(default)s)")
     parser.add_argument("--port", type=int, default=8124)

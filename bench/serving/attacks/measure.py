@@ -1,4 +1,4 @@
-"""What a well-behaved tenant feels while another attacks: `python -m bench.attacks FOLDER MODEL`.
+"""What a well-behaved tenant feels while another attacks: `python -m bench.serving.attacks.measure FOLDER MODEL`.
 
 A server and its gateway are started. Streams of one tenant run alone, then beside each attack: the gaps between their
 tokens, how long `/health` takes, and the most memory that gateway and fronts come to have.
@@ -20,10 +20,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.attacks.attacks import ATTACKS, Target, run_attack
-from bench.http_load import Load, Report, add_load_arguments, percentile_ms, run_load
 from bench.processes import exit_on_sigterm, running
-from bench.serving import wait_until_answered
+from bench.serving.attacks.attacks import ATTACKS, Target, run_attack
+from bench.serving.http_load import Load, Report, add_load_arguments, percentile_ms, run_load
+from bench.serving.server import wait_until_answered
 
 HEALTH_SECONDS = 0.2
 SETTLE_SECONDS = 3.0
@@ -168,7 +168,7 @@ def describe(name: str, report: Report, seen: Watched, alone: Report) -> dict[st
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.attacks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.serving.attacks.measure", description=__doc__)
     parser.add_argument("folder", type=Path, help="a model's folder, such as python -m bench.work.model_dir writes")
     parser.add_argument("model", help="the name to serve it under")
     add_load_arguments(parser, streams=200, requests=800)
