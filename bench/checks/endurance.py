@@ -1,4 +1,4 @@
-"""Whether the engine leaks: `python -m bench.endurance FOLDER --requests 100000`, in process, on a GPU or a CPU.
+"""Whether the engine leaks: `python -m bench.checks.endurance FOLDER --requests 100000`, in process, on a GPU or a CPU.
 
 Short random requests on a small model, with seeds, penalties, top-p and aborts, on so few KV pages that they preempt
 each other. In regular samples pages must add up and memory must not have grown since the first tenth. Exits with 1
@@ -16,7 +16,7 @@ from random import Random
 
 import torch
 
-from bench.memory import MIB, Sample, Slack, count_objects, find_growth, read_rss_bytes
+from bench.checks.memory import MIB, Sample, Slack, count_objects, find_growth, read_rss_bytes
 from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
@@ -155,7 +155,7 @@ def print_progress(engine: Engine, totals: Totals, sample: Sample) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.endurance", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.checks.endurance", description=__doc__)
     parser.add_argument("folder", type=Path, help="of a small model, such as server_image/sample_model/pagoda-tiny")
     parser.add_argument("--requests", type=int, default=100_000, help="in all (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the requests (default %(default)s)")

@@ -1,4 +1,4 @@
-"""What fp8 changes in the answers: `python -m bench.accuracy`, on any machine, a minute for the bundled model.
+"""What fp8 changes in the answers: `python -m bench.checks.accuracy`, on any machine, a minute for the bundled model.
 
 The unquantized model, computed in float32, answers questions that it was not trained on, greedily. Each variant then
 scores those same tokens: how far their log-probabilities move, the divergence of the whole distribution (Kullback and
@@ -162,7 +162,7 @@ def render(distances: dict[str, Distance]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.accuracy", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.checks.accuracy", description=__doc__)
     parser.add_argument(
         "--model", type=Path, default=BUNDLED, help="folder with unquantized weights (default: bundled)"
     )
