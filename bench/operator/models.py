@@ -1,4 +1,4 @@
-"""What many ModelDeployments cost the operator: `python -m bench.models 1000`.
+"""What many ModelDeployments cost the operator: `python -m bench.operator.models 1000`.
 
 A real API server without nodes, and one operator: all are applied at once, then the operator is started anew. Of each
 run the seconds until all statuses are current, the operator's writes and the most memory that it had. The range of
@@ -95,7 +95,7 @@ def measured(plane: ControlPlane, name: str, count: int) -> Iterator[None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.models", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.operator.models", description=__doc__)
     parser.add_argument("count", type=int)
     count = parser.parse_args(argv).count
     models = [build_model(number) for number in range(count)]

@@ -1,6 +1,6 @@
 """How long a large prompt holds up the event loop, and what a thread costs: the reasons of `http/intake.py`.
 
-python -m bench.large_bodies [tokenizer folder]
+python -m bench.front.large_bodies [tokenizer folder]
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import uvloop
 
 from pagoda_server.text.tokenizer import read_tokenizer
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LARGE_CHARACTERS = 4_000_000
 
 
