@@ -19,13 +19,14 @@ from pagoda_server.kernels.prepare import append_tokens, prepare_decode
 from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
 from pagoda_server.kernels.sampler import SamplingTable, build_sampler_scratch, sample
 from pagoda_server.kernels.sum_norm import MOST_TOKENS, Exchange, count_bytes, count_signal_bytes, sum_rms_norm
+from pagoda_server.start.common_shapes import COMMON_SHAPES
 
 DEVICE = torch.device("cuda")
 BF16 = torch.bfloat16
 PAGE_SIZE = 64
 VOCAB = 151_936
-MODELS = {"8B": (32, 8, 128), "Qwen3-0.6B": (16, 8, 128), "Llama-1B": (32, 8, 64)}
-"""Query heads, KV heads, head_dim."""
+MODELS = {"8B": "Llama-3.1-8B", "Qwen3-0.6B": "Qwen3-0.6B", "Llama-1B": "Llama-3.2-1B"}
+"""The shape, by the name in results.json."""
 
 Call = Callable[[], object]
 
@@ -60,6 +61,12 @@ def build_pages(lengths: list[int], kv_heads: int, head_dim: int, dtype: torch.d
     return Pages(k, v, table, place(range(len(lengths))), place(lengths))
 
 
+def find_heads(model: str) -> tuple[int, int, int]:
+    """Returns query heads, KV heads and head_dim."""
+    shape = COMMON_SHAPES[MODELS[model]]
+    return shape.num_heads, shape.num_kv_heads, shape.head_dim
+
+
 def place(values: range | list[int]) -> Tensor:
     return torch.tensor(list(values), dtype=torch.int32, device=DEVICE)
 
@@ -71,7 +78,8 @@ def list_decode() -> Iterator[Case]:
         "256 x 1024": [1024] * 256, "32 x 8192": [8192] * 32, "256 x U(100, 2048)": mixed,
         "255 x 128 + 1 x 9000": [128] * 255 + [9000],
     }  # fmt: skip
-    for model, (heads, kv_heads, head_dim) in MODELS.items():
+    for model in MODELS:
+        heads, kv_heads, head_dim = find_heads(model)
         for shape, lengths in batches.items():
             yield describe_decode(f"{model}, {shape}", lengths, heads, kv_heads, head_dim)
             yield describe_decode(f"{model} fp8, {shape}", lengths, heads, kv_heads, head_dim, dtype=E4M3)
@@ -92,7 +100,7 @@ def list_decode_choices() -> Iterator[Case]:
         for pipeline, programs in choices:
             name = "default" if pipeline is None else f"{pipeline.num_warps}w {pipeline.num_stages}s"
             name = f"{model} {'fp8' if dtype == E4M3 else 'bf16'}, {shape}, {name}, {programs or 'default'} an SM"
-            yield describe_decode(name, lengths, *MODELS[model], pipeline, programs, dtype)
+            yield describe_decode(name, lengths, *find_heads(model), pipeline, programs, dtype)
 
 
 def describe_decode(
@@ -156,7 +164,7 @@ def describe_prefill(
     shape: str, counts: list[int], lengths: list[int], tiles: Tiles | None, *, rows: int = 0, split: bool = True
 ) -> Case:
     """`rows`: of the batch, those of nobody included, as the engine's graphs have them."""
-    heads, kv_heads, head_dim = MODELS["8B"]
+    heads, kv_heads, head_dim = find_heads("8B")
     padding = max(0, rows - len(counts))
 
     def build() -> Call:
@@ -183,7 +191,7 @@ def name_tiles(tiles: Tiles) -> str:
 
 
 def describe_dense(shape: str, tokens: int) -> Case:
-    heads, kv_heads, head_dim = MODELS["8B"]
+    heads, kv_heads, head_dim = find_heads("8B")
 
     def build() -> Call:
         q = torch.randn((1, heads, tokens, head_dim), dtype=BF16, device=DEVICE)
@@ -196,8 +204,9 @@ def describe_dense(shape: str, tokens: int) -> Case:
 
 
 def list_layers() -> Iterator[Case]:
-    heads, kv_heads, head_dim = MODELS["8B"]
-    hidden, size, width = 4096, 14336, (heads + 2 * kv_heads) * head_dim
+    heads, kv_heads, head_dim = find_heads("8B")
+    shape, width = COMMON_SHAPES[MODELS["8B"]], (heads + 2 * kv_heads) * head_dim
+    hidden, size = shape.hidden_size, shape.intermediate_size
     for tokens in (1, 256, 8192):
         yield Case("norm", f"{tokens} x {hidden}", 4 * tokens * hidden, 0, partial(build_norm, tokens, hidden, False))
         yield Case(
@@ -239,7 +248,7 @@ def build_silu(tokens: int, size: int) -> Call:
 
 
 def build_rope(tokens: int, with_norm: bool) -> Call:
-    heads, kv_heads, head_dim = MODELS["8B"]
+    heads, kv_heads, head_dim = find_heads("8B")
     num_pages = tokens // PAGE_SIZE + 1
     qkv = torch.randn((tokens, (heads + 2 * kv_heads) * head_dim), dtype=BF16, device=DEVICE)
     k, v = (torch.zeros((num_pages, PAGE_SIZE, kv_heads, head_dim), dtype=BF16, device=DEVICE) for _ in range(2))

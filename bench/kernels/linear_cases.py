@@ -17,11 +17,11 @@ from pagoda_server.kernels.arguments import E4M3
 from pagoda_server.kernels.linear import MAX_ROWS, LinearTile, build_linear_scratch
 from pagoda_server.quant.fp8 import Fp8Linear, quantize_rows
 from pagoda_server.runtime.gpu.projections import FP8, TORCH, Stream, Tiled, Way
+from pagoda_server.start.common_shapes import COMMON_SHAPES
 from pagoda_server.start.measure_projections import list_ways
 
-SIZES = {"Qwen3-0.6B": (1024, 3072, 16, 8, 128), "Llama-1B": (2048, 8192, 32, 8, 64)}
-SIZES |= {"Llama-8B": (4096, 14336, 32, 8, 128), "Qwen3-8B": (4096, 12288, 32, 8, 128)}
-"""Hidden, intermediate, query heads, KV heads, head_dim."""
+MODELS = {"Qwen3-0.6B": "Qwen3-0.6B", "Llama-1B": "Llama-3.2-1B", "Llama-8B": "Llama-3.1-8B", "Qwen3-8B": "Qwen3-8B"}
+"""The shape, by the name in results.json."""
 TOKENS = (1, 4, 16, 64, 128, 256, 2048, 8192)
 EPS = 1e-6
 WIDEST = 65_536
@@ -29,7 +29,7 @@ WIDEST = 65_536
 
 
 def list_linears() -> Iterator[Case]:
-    yield from _list_cases(SIZES, BF16, TORCH)
+    yield from _list_cases(MODELS, BF16, TORCH)
 
 
 def list_fp8_linears() -> Iterator[Case]:
@@ -51,9 +51,10 @@ def list_linear_choices() -> Iterator[Case]:
 
 def list_sites(model: str) -> dict[str, tuple[int, int]]:
     """The weight's [rows, size] of each projection."""
-    hidden, size, heads, kv_heads, head_dim = SIZES[model]
+    shape = COMMON_SHAPES[MODELS[model]]
+    hidden, size, queries = shape.hidden_size, shape.intermediate_size, shape.num_heads * shape.head_dim
     return {
-        "qkv": ((heads + 2 * kv_heads) * head_dim, hidden), "output": (hidden, heads * head_dim),
+        "qkv": (queries + 2 * shape.num_kv_heads * shape.head_dim, hidden), "output": (hidden, queries),
         "gate_up": (2 * size, hidden), "down": (hidden, size),
     }  # fmt: skip
 

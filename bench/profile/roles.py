@@ -7,7 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from bench.work.shapes import BF16_BYTES, Precision, Shape
+from bench.work.shapes import (
+    BF16_BYTES,
+    Precision,
+    count_body_parameters,
+    count_kv_bytes,
+    count_prefill_attention_flop,
+    count_prefill_projections_flop,
+    count_weight_bytes,
+)
+from pagoda_server.start.common_shapes import Shape
 
 Role = Literal["projections", "attention", "norm, rope, activation", "logits", "sampler", "copies", "other"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -99,8 +108,8 @@ def compute_decode_costs(shape: Shape, precision: Precision, batch: int, context
         shape,
         precision,
         num_logits=batch,
-        kv_bytes=shape.kv_bytes(precision) * batch * context,
-        projections_flop=2 * shape.body_parameters * batch,
+        kv_bytes=count_kv_bytes(shape, precision) * batch * context,
+        projections_flop=2 * count_body_parameters(shape) * batch,
         attention_flop=4 * shape.num_layers * shape.num_heads * shape.head_dim * batch * context,
     )
 
@@ -111,9 +120,9 @@ def compute_prefill_costs(shape: Shape, precision: Precision, length: int) -> di
         shape,
         precision,
         num_logits=1,
-        kv_bytes=shape.kv_bytes(precision) * length,
-        projections_flop=shape.prefill_projections_flop(length),
-        attention_flop=shape.prefill_attention_flop(length),
+        kv_bytes=count_kv_bytes(shape, precision) * length,
+        projections_flop=count_prefill_projections_flop(shape, length),
+        attention_flop=count_prefill_attention_flop(shape, length),
     )
 
 
@@ -121,7 +130,7 @@ def _costs(
     shape: Shape, precision: Precision, *, num_logits: int, kv_bytes: int, projections_flop: int, attention_flop: int
 ) -> dict[Role, Cost]:
     head = shape.hidden_size * shape.vocab_size
-    body_bytes = shape.weight_bytes(precision) - head * BF16_BYTES
+    body_bytes = count_weight_bytes(shape, precision) - head * BF16_BYTES
     return {
         "projections": Cost(body_bytes, projections_flop),
         "attention": Cost(kv_bytes, attention_flop),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench.profile.roles import Cost, compute_decode_costs, compute_prefill_costs
 from bench.report.measurement import Engine
 from bench.report.results import Row
-from bench.work.shapes import SHAPES, Precision
+from bench.work.shapes import SHAPES, Precision, count_weight_bytes
 from bench.work.workload import DecodePoint, PrefillPoint, parse_decode_name, parse_prefill_name
 
 PRECISIONS: dict[str, Precision] = {"bf16": "bf16", "fp8": "fp8"}
@@ -54,7 +54,7 @@ def find_cost(row: Row) -> Cost | None:
             return add_costs(compute_decode_costs(shape, precision, batch, context).values())
         case PrefillPoint(batch, length):
             one = add_costs(compute_prefill_costs(shape, precision, length - 1).values())
-            weights = shape.weight_bytes(precision)
+            weights = count_weight_bytes(shape, precision)
             return Cost(weights + batch * (one.num_bytes - weights), batch * one.flop)
         case _:
             return None

@@ -6,8 +6,9 @@ and cannot be beaten; `measured` ones are a large copy's and a large bf16 produc
 
 from dataclasses import dataclass
 
-from bench.work.shapes import SHAPES, Precision, Shape
+from bench.work.shapes import SHAPES, Precision, count_kv_bytes, count_prefill_flop, count_weight_bytes
 from bench.work.workload import DecodePoint, Work
+from pagoda_server.start.common_shapes import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,9 @@ def work_seconds(shape: Shape, precision: Precision, work: Work, rates: Rates) -
     lengths = list(zip(map(len, work.prompts), work.output_lengths, strict=True))
     # The first token of an answer comes out of its prompt's own pass.
     kv_tokens_read = sum(sum(range(prompt + 1, prompt + output)) for prompt, output in lengths)
-    step_bytes = shape.weight_bytes(precision) * (max(work.output_lengths) - 1)
-    decode_seconds = (kv_tokens_read * shape.kv_bytes(precision) + step_bytes) / rates.bytes_per_second
-    flop = sum(shape.prefill_flop(prompt) for prompt, _ in lengths)
+    step_bytes = count_weight_bytes(shape, precision) * (max(work.output_lengths) - 1)
+    decode_seconds = (kv_tokens_read * count_kv_bytes(shape, precision) + step_bytes) / rates.bytes_per_second
+    flop = sum(count_prefill_flop(shape, prompt) for prompt, _ in lengths)
     return decode_seconds + flop / rates.flop_per_second(precision)
 
 
@@ -78,6 +79,6 @@ def compute_decode_limit(gpu: str, model: str, precision: Precision, point: Deco
     if rates is None:
         return None
     shape = SHAPES[model]
-    step_bytes = shape.weight_bytes(precision) + point.batch * point.context * shape.kv_bytes(precision)
+    step_bytes = count_weight_bytes(shape, precision) + point.batch * point.context * count_kv_bytes(shape, precision)
     rated, measured = (step_bytes / each.bytes_per_second for each in (rates.rated, rates.measured))
     return Limit(round(point.batch / rated), round(point.batch / measured))

@@ -9,7 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.work.shapes import SHAPES, Shape
+from bench.work.shapes import SHAPES
+from pagoda_server.start.common_shapes import Shape
 
 CONFIG_OF_ALL: dict[str, Any] = {
     "hidden_act": "silu",
@@ -22,14 +23,13 @@ CONFIG_OF_ALL: dict[str, Any] = {
     "attention_dropout": 0.0,
     "attention_bias": False,
 }
-ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
 CHAT_TEMPLATE = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
 
 
 def build_config(shape: Shape) -> dict[str, Any]:
     config = CONFIG_OF_ALL | {
-        "architectures": [ARCHITECTURES[shape.family]],
-        "model_type": shape.family,
+        "architectures": [shape.architecture],
+        "model_type": "qwen3" if shape.qk_norm else "llama",
         "num_hidden_layers": shape.num_layers,
         "hidden_size": shape.hidden_size,
         "num_attention_heads": shape.num_heads,
@@ -41,7 +41,7 @@ def build_config(shape: Shape) -> dict[str, Any]:
         "rope_theta": shape.rope_theta,
         "max_position_embeddings": shape.max_position_embeddings,
     }
-    if shape.family == "qwen3":
+    if shape.qk_norm:
         config |= {"use_sliding_window": False, "sliding_window": None, "max_window_layers": shape.num_layers}
     return config
 
@@ -86,7 +86,7 @@ def build_weight_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
         "mlp.up_proj": (inner, hidden),
         "mlp.down_proj": (hidden, inner),
     }
-    if shape.family == "qwen3":
+    if shape.qk_norm:
         layer |= {"self_attn.q_norm": (shape.head_dim,), "self_attn.k_norm": (shape.head_dim,)}
     outer = {"model.embed_tokens.weight": (shape.vocab_size, hidden), "model.norm.weight": (hidden,)}
     if not shape.tied:

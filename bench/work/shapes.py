@@ -1,116 +1,55 @@
-"""The exact shapes of public models, and what one token of each costs in bytes and operations."""
+"""The models that are measured, of the server's table of shapes, and what one token of each costs in bytes and FLOP."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+from pagoda_server.start.common_shapes import COMMON_SHAPES, Shape
 
 Precision = Literal["bf16", "fp8"]
 """fp8: weights (lm_head apart) and KV cache both."""
 BF16_BYTES = 2
+MEASURED = ("Qwen3-0.6B", "Llama-3.2-1B", "Llama-3.1-8B", "Qwen3-8B")
+SHAPES: dict[str, Shape] = {name.lower(): COMMON_SHAPES[name] for name in MEASURED}
+"""By the name in results.json, from small to large."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    family: Literal["llama", "qwen3"]
-    num_layers: int
-    hidden_size: int
-    num_heads: int
-    num_kv_heads: int
-    head_dim: int
-    intermediate_size: int
-    vocab_size: int
-    rope_theta: float
-    max_position_embeddings: int
-    tied: bool
-
-    @property
-    def body_parameters(self) -> int:
-        return self.num_layers * self.layer_parameters
-
-    @property
-    def layer_parameters(self) -> int:
-        queries_and_output = 2 * self.hidden_size * self.head_dim * self.num_heads
-        return self.key_value_parameters + queries_and_output + 3 * self.hidden_size * self.intermediate_size
-
-    @property
-    def key_value_parameters(self) -> int:
-        """Of a layer."""
-        return 2 * self.hidden_size * self.head_dim * self.num_kv_heads
-
-    def weight_bytes(self, precision: Precision) -> int:
-        """Read by each decode step; lm_head stays bf16."""
-        body_bytes = self.body_parameters * (1 if precision == "fp8" else BF16_BYTES)
-        return body_bytes + self.hidden_size * self.vocab_size * BF16_BYTES
-
-    def kv_bytes(self, precision: Precision) -> int:
-        """Of one token, keys and values, all layers."""
-        return 2 * self.num_layers * self.num_kv_heads * self.head_dim * (1 if precision == "fp8" else BF16_BYTES)
-
-    def prefill_flop(self, num_tokens: int) -> int:
-        """Of one causal prompt, without lm_head."""
-        return self.prefill_projections_flop(num_tokens) + self.prefill_attention_flop(num_tokens)
-
-    def prefill_projections_flop(self, num_tokens: int) -> int:
-        """Of the last layer's only keys and values are needed of every token, the rest of the last token alone."""
-        of_last = self.layer_parameters - self.key_value_parameters
-        return 2 * ((self.body_parameters - of_last) * num_tokens + of_last)
-
-    def prefill_attention_flop(self, num_tokens: int) -> int:
-        """Each query with all keys up to its own; in the last layer, the last query alone."""
-        pairs = (self.num_layers - 1) * num_tokens * (num_tokens + 1) // 2 + num_tokens
-        return 4 * self.num_heads * self.head_dim * pairs
+def count_layer_parameters(shape: Shape) -> int:
+    queries_and_output = 2 * shape.hidden_size * shape.head_dim * shape.num_heads
+    return count_key_value_parameters(shape) + queries_and_output + 3 * shape.hidden_size * shape.intermediate_size
 
 
-SHAPES: dict[str, Shape] = {
-    "qwen3-0.6b": Shape(
-        family="qwen3",
-        num_layers=28,
-        hidden_size=1024,
-        num_heads=16,
-        num_kv_heads=8,
-        head_dim=128,
-        intermediate_size=3072,
-        vocab_size=151936,
-        rope_theta=1e6,
-        max_position_embeddings=40960,
-        tied=True,
-    ),
-    "llama-3.2-1b": Shape(
-        family="llama",
-        num_layers=16,
-        hidden_size=2048,
-        num_heads=32,
-        num_kv_heads=8,
-        head_dim=64,
-        intermediate_size=8192,
-        vocab_size=128256,
-        rope_theta=5e5,
-        max_position_embeddings=131072,
-        tied=True,
-    ),
-    "llama-3.1-8b": Shape(
-        family="llama",
-        num_layers=32,
-        hidden_size=4096,
-        num_heads=32,
-        num_kv_heads=8,
-        head_dim=128,
-        intermediate_size=14336,
-        vocab_size=128256,
-        rope_theta=5e5,
-        max_position_embeddings=131072,
-        tied=False,
-    ),
-    "qwen3-8b": Shape(
-        family="qwen3",
-        num_layers=36,
-        hidden_size=4096,
-        num_heads=32,
-        num_kv_heads=8,
-        head_dim=128,
-        intermediate_size=12288,
-        vocab_size=151936,
-        rope_theta=1e6,
-        max_position_embeddings=40960,
-        tied=False,
-    ),
-}
+def count_key_value_parameters(shape: Shape) -> int:
+    """Returns how many a layer has."""
+    return 2 * shape.hidden_size * shape.head_dim * shape.num_kv_heads
+
+
+def count_body_parameters(shape: Shape) -> int:
+    """Returns how many all layers have together."""
+    return shape.num_layers * count_layer_parameters(shape)
+
+
+def count_weight_bytes(shape: Shape, precision: Precision) -> int:
+    """Returns what each decode step reads; lm_head stays bf16."""
+    body_bytes = count_body_parameters(shape) * (1 if precision == "fp8" else BF16_BYTES)
+    return body_bytes + shape.hidden_size * shape.vocab_size * BF16_BYTES
+
+
+def count_kv_bytes(shape: Shape, precision: Precision) -> int:
+    """Returns the bytes of one token's keys and values in all layers."""
+    return 2 * shape.num_layers * shape.num_kv_heads * shape.head_dim * (1 if precision == "fp8" else BF16_BYTES)
+
+
+def count_prefill_flop(shape: Shape, num_tokens: int) -> int:
+    """Returns the operations of one causal prompt, without lm_head."""
+    return count_prefill_projections_flop(shape, num_tokens) + count_prefill_attention_flop(shape, num_tokens)
+
+
+def count_prefill_projections_flop(shape: Shape, num_tokens: int) -> int:
+    """Counts, of the last layer, keys and values of every token and the rest of the last token alone."""
+    of_last = count_layer_parameters(shape) - count_key_value_parameters(shape)
+    return 2 * ((count_body_parameters(shape) - of_last) * num_tokens + of_last)
+
+
+def count_prefill_attention_flop(shape: Shape, num_tokens: int) -> int:
+    """Counts each query with all keys up to its own; in the last layer, the last query alone."""
+    pairs = (shape.num_layers - 1) * num_tokens * (num_tokens + 1) // 2 + num_tokens
+    return 4 * shape.num_heads * shape.head_dim * pairs
