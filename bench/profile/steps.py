@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from bench.offline.pagoda import DECODE_STEPS, add_engine_arguments, begin_decode, build_engine, submit
-from bench.profile.roles import KernelEvent, compute_decode_costs, compute_prefill_costs
+from bench.profile.roles import KernelEvent
 from bench.profile.table import render_profile, summarise
 from bench.report.measurement import describe_environment, read_gpu_name
 from bench.work.arguments import add_shape_arguments
+from bench.work.costs import compute_decode_costs, compute_prefill_costs
 from bench.work.limits import GPUS, Rates, name_gpus
 from bench.work.shapes import SHAPES
 from bench.work.workload import DecodePoint, build_uniform

@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.profile.roles import ROLES, Cost, KernelEvent, Role, assign_roles, shorten
+from bench.profile.roles import ROLES, KernelEvent, assign_roles, shorten
+from bench.work.costs import Cost, Role
 from bench.work.limits import Rates
 
 HEADER = f"{'':<46}{'calls':>7}{'µs':>10}{'of step':>9}{'MB':>10}{'TB/s':>7}{'of it':>7}{'TFLOP/s':>9}{'of it':>7}"

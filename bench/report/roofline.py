@@ -6,9 +6,9 @@ Pure decode, pure prefill and single kernels have a place; W1 mixes the first tw
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.profile.roles import Cost, compute_decode_costs, compute_prefill_costs
 from bench.report.measurement import Engine
 from bench.report.results import Row
+from bench.work.costs import Cost, compute_decode_costs, compute_prefill_costs
 from bench.work.shapes import SHAPES, Precision, count_weight_bytes
 from bench.work.workload import DecodePoint, PrefillPoint, parse_decode_name, parse_prefill_name
 

@@ -2,16 +2,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from bench.profile.roles import (
-    KernelEvent,
-    assign_roles,
-    compute_decode_costs,
-    compute_prefill_costs,
-    find_role,
-    shorten,
-)
+from bench.profile.roles import KernelEvent, assign_roles, find_role, shorten
 from bench.profile.steps import parse_arguments, prepare_decode, prepare_prefill
 from bench.profile.table import render_profile, summarise
+from bench.work.costs import compute_decode_costs, compute_prefill_costs
 from bench.work.limits import Rates
 from bench.work.shapes import SHAPES, count_body_parameters, count_prefill_flop, count_weight_bytes
 from bench.work.workload import DecodePoint
