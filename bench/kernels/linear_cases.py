@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.kernels.cases import BF16, DEVICE, Call, Case
+from bench.kernels.case import BF16, DEVICE, Call, Case
 from pagoda_server.kernels.arguments import E4M3
 from pagoda_server.kernels.linear import MAX_ROWS, LinearTile, build_linear_scratch
 from pagoda_server.quant.fp8 import Fp8Linear, quantize_rows

@@ -15,16 +15,24 @@ from pathlib import Path
 
 import torch
 
-from bench.kernels.cases import CASES as KERNEL_CASES
-from bench.kernels.cases import Case
+from bench.kernels.case import Case
+from bench.kernels.decode_cases import list_decode, list_decode_choices
+from bench.kernels.layer_cases import list_layers
 from bench.kernels.linear_cases import list_fp8_linears, list_linear_choices, list_linears
+from bench.kernels.prefill_cases import list_prefill
+from bench.kernels.sampler_cases import list_prepare, list_sampler
 from bench.offline.pagoda import read_version
 from bench.report.measurement import NO_MODEL, Recorder, read_gpu_name
 from bench.work.limits import GPUS, Limit, Rates
 from pagoda_server.start.measure_projections import time_replay
 
 CASES = {
-    **KERNEL_CASES,
+    "decode": list_decode,
+    "decode-choices": list_decode_choices,
+    "prefill": list_prefill,
+    "layers": list_layers,
+    "sampler": list_sampler,
+    "prepare": list_prepare,
     "linears": list_linears,
     "linears-fp8": list_fp8_linears,
     "linear-choices": list_linear_choices,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.kernels.cases import Case
+from bench.kernels.case import Case
 from bench.kernels.times import record_row
 from bench.report.measurement import NO_MODEL, Recorder, read_lines
 from bench.report.results import merge, render
