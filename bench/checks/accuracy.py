@@ -1,4 +1,4 @@
-"""What fp8 changes in the answers: `python -m bench.checks.accuracy`, on any machine, a minute for the bundled model.
+"""What fp8 changes in the answers: `python -m bench accuracy`, on any machine, a minute for the bundled model.
 
 The unquantized model, computed in float32, answers questions that it was not trained on, greedily. Each variant then
 scores those same tokens: how far their log-probabilities move, the divergence of the whole distribution (Kullback and
@@ -161,8 +161,8 @@ def render(distances: dict[str, Distance]) -> str:
     return "\n".join(lines)
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.checks.accuracy", description=__doc__)
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench accuracy", description=__doc__)
     parser.add_argument(
         "--model", type=Path, default=BUNDLED, help="folder with unquantized weights (default: bundled)"
     )
@@ -171,7 +171,3 @@ def main(argv: list[str] | None = None) -> int:
     questions = [exchange.question for exchange in corpus.build_held_out(SEED, args.per_kind)]
     print(render(measure(args.model, questions)))
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""Whether the engine leaks: `python -m bench.checks.endurance FOLDER --requests 100000`, in process, on a GPU or a CPU.
+"""Whether the engine leaks: `python -m bench endurance FOLDER --requests 100000`, in process, on a GPU or a CPU.
 
 Short random requests on a small model, with seeds, penalties, top-p and aborts, on so few KV pages that they preempt
 each other. In regular samples pages must add up and memory must not have grown since the first tenth. Exits with 1
@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -154,8 +154,8 @@ def print_progress(engine: Engine, totals: Totals, sample: Sample) -> None:
     )
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.checks.endurance", description=__doc__)
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench endurance", description=__doc__)
     parser.add_argument("folder", type=Path, help="of a small model, such as server_image/sample_model/pagoda-tiny")
     parser.add_argument("--requests", type=int, default=100_000, help="in all (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the requests (default %(default)s)")
@@ -182,7 +182,3 @@ def main(argv: list[str] | None = None) -> int:
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,12 +1,9 @@
-"""How long a large prompt holds up the event loop, and what a thread costs: the reasons of `http/intake.py`.
+"""How long a large prompt holds up the event loop, and what a thread costs: the reasons of `http/intake.py`."""
 
-python -m bench.front.large_bodies [tokenizer folder]
-"""
-
+import argparse
 import asyncio
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import uvloop
@@ -14,6 +11,7 @@ import uvloop
 from pagoda_server.text.tokenizer import read_tokenizer
 
 ROOT = Path(__file__).parents[2]
+TINY = ROOT / "server_image" / "sample_model" / "pagoda-tiny"
 LARGE_CHARACTERS = 4_000_000
 
 
@@ -27,7 +25,7 @@ async def measure_gap(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - begin, longest
 
 
-async def main(folder: Path) -> None:
+async def measure(folder: Path) -> None:
     tokenizer = read_tokenizer(folder)
     text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
     begin = time.perf_counter()
@@ -44,6 +42,10 @@ async def main(folder: Path) -> None:
     print(f"{LARGE_CHARACTERS} characters take {seconds:.2f} s in a thread; the loop waits {gap * 1e3:.0f} ms at most")
 
 
-if __name__ == "__main__":
-    tiny = ROOT / "server_image" / "sample_model" / "pagoda-tiny"
-    uvloop.run(main(Path(sys.argv[1]) if len(sys.argv) > 1 else tiny))
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench large-bodies", description=__doc__)
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=TINY, help="of a tokenizer (default: the bundled model's)"
+    )
+    uvloop.run(measure(parser.parse_args(argv).folder))
+    return 0

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -119,8 +119,8 @@ def measure(ends: str, folder: Path, args: argparse.Namespace, streams: int) -> 
     return "| " + " | ".join(row) + " |"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.front.run", description=__doc__)
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench front", description=__doc__)
     parser.add_argument("--streams", type=int, nargs="*", default=[256])
     parser.add_argument("--step-ms", type=float, default=10.0, help="of the engine's device (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=2, help="requests a stream (default %(default)s)")
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--code", type=Path, default=ROOT / "server_image", help="the folder that holds pagoda_server")
     parser.add_argument("flags", nargs="*", help="of `serve`, after --")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     print("| " + " | ".join(HEADS) + " |\n" + "|---" * len(HEADS) + "|", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -137,7 +137,4 @@ def main() -> None:
         for streams in args.streams:
             for _ in range(args.repeat):
                 print(measure(str(folder / "ends"), folder, args, streams), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    return 0

@@ -1,6 +1,6 @@
 """Times each GPU kernel beside the time its bytes or its arithmetic must take on this card.
 
-python -m bench.kernels [--only decode decode-choices prefill layers linears linears-fp8 linear-choices sampler
+python -m bench kernels [--only decode decode-choices prefill layers linears linears-fp8 linear-choices sampler
     prepare] [--bandwidth 4.3] [--tflops 788] [--lines FILE]
 
 Calls are captured in a CUDA graph, as the engine runs them, over input sets that rotate through more memory than the
@@ -11,6 +11,7 @@ takes a few minutes. `--lines` also writes rows that `python -m bench merge` tak
 
 import argparse
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -94,14 +95,16 @@ def build_recorder(lines: Path) -> Recorder:
     return Recorder(model=NO_MODEL, engine="ours", version=read_version(), gpu=read_gpu_name(), lines=lines)
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> int:
     assert __doc__ is not None
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench kernels", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), help="which kernels; all if not given")
     parser.add_argument("--bandwidth", type=float, default=4.3, metavar="TB/s", help="of the card's memory")
     parser.add_argument("--tflops", type=float, default=788.0, metavar="TFLOP/s", help="of bfloat16 matrix products")
     parser.add_argument("--lines", type=Path, help="append the figures to this file, as rows for `merge`")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(argv)
     if not torch.cuda.is_available():
         parser.error("needs a CUDA GPU")
     torch.manual_seed(0)
@@ -118,7 +121,4 @@ def main() -> None:
             if recorder:
                 record_row(recorder, case, samples, rates)
             torch.cuda.empty_cache()
-
-
-if __name__ == "__main__":
-    main()
+    return 0

@@ -4,6 +4,7 @@ import argparse
 import os
 import time
 import tomllib
+from collections.abc import Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -131,8 +132,8 @@ def time_decode(engine: "Engine", point: DecodePoint, budget_seconds: float) -> 
     return seconds
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.offline.pagoda", description=__doc__)
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench pagoda-offline", description=__doc__)
     add_point_arguments(add_offline_arguments(parser, precisions=("bf16", "fp8")))
     add_engine_arguments(parser)
     parser.add_argument(
@@ -141,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
         nargs="*",
         default=[],
         metavar="STREAMSxREQUESTS",
-        help="closed loops, the work of bench.serving without HTTP",
+        help="closed loops, the work of `serving` without HTTP",
     )
     parser.add_argument("--budget-seconds", type=float, default=20, help="of a decode sample (default %(default)s)")
     parser.add_argument("--note", default="", help="what is special about this engine, kept with the figures")
@@ -178,7 +179,3 @@ def read_version() -> str:
     """Of the code that runs, which need not be installed."""
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     return str(project["version"])
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

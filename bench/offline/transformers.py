@@ -6,6 +6,7 @@ Without a flash-attention package that is `sdpa`, which has neither CUDA graphs 
 import argparse
 import os
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -61,8 +62,8 @@ def count_tokens(manager: Any, num_requests: int) -> int:
     return made
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.offline.transformers", description=__doc__)
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench transformers-offline", description=__doc__)
     args = add_offline_arguments(parser).parse_args(argv)
     os.environ["HF_HUB_OFFLINE"] = "1"
     import transformers
@@ -79,7 +80,3 @@ def main(argv: list[str] | None = None) -> int:
     run_work(model, build_uniform(4, 64, 8))
     measure_works(recorder, map(build_w1, args.divide), partial(run_work, model), args.repeats)
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

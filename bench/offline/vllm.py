@@ -6,6 +6,7 @@ A decode rate is the difference of two runs that differ only in the answers' len
 import argparse
 import os
 import time
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -72,8 +73,8 @@ def time_decode(llm: "LLM", point: DecodePoint) -> float:
     return (long - short) / (LONG_OUTPUT_TOKENS - SHORT_OUTPUT_TOKENS)
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.offline.vllm", description=__doc__)
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench vllm-offline", description=__doc__)
     args = add_point_arguments(add_offline_arguments(parser, precisions=("bf16", "fp8"))).parse_args(argv)
     os.environ.update(ENVIRONMENT | os.environ)
     recorder = Recorder(
@@ -93,7 +94,3 @@ def main(argv: list[str] | None = None) -> int:
     for point in args.decode:
         record_decode(recorder, point, [time_decode(llm, point) for _ in range(args.repeats)])
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""What many ModelDeployments cost the operator: `python -m bench.operator.models 1000`.
+"""What many ModelDeployments cost the operator: `python -m bench models 1000`.
 
 A real API server without nodes, and one operator: all are applied at once, then the operator is started anew. Of each
 run the seconds until all statuses are current, the operator's writes and the most memory that it had. The range of
@@ -94,8 +94,8 @@ def measured(plane: ControlPlane, name: str, count: int) -> Iterator[None]:
         print(json.dumps({**told, "writes": len(writes), "by_kind": count_by_kind(writes)}), flush=True)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.operator.models", description=__doc__)
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench models", description=__doc__)
     parser.add_argument("count", type=int)
     count = parser.parse_args(argv).count
     models = [build_model(number) for number in range(count)]
@@ -110,7 +110,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     except subprocess.CalledProcessError as error:
         raise SystemExit(f"the control plane does not start (e2e/cluster/build.sh test builds it): {error}") from error
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""Where a step of our engine spends its time: `python -m bench.profile MODEL FOLDER`, on a CUDA GPU.
+"""Where a step of our engine spends its time: `python -m bench profile MODEL FOLDER`, on a CUDA GPU.
 
 A few steps are profiled by torch.profiler (CUPTI sees every kernel, also those within a CUDA graph) and averaged. Bytes
 are those that a role must move at least; their rate and its share are of what a large copy reaches on this GPU. As
@@ -34,7 +34,7 @@ RunSteps = Callable[[int], None]
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench.profile", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench profile", description=__doc__)
     add_shape_arguments(parser)
     parser.add_argument("--precision", choices=("bf16", "fp8"), default="bf16", help="fp8: weights and KV cache")
     parser.add_argument("--batch", type=int, default=1, help="sequences that decode (default %(default)s)")
@@ -123,7 +123,7 @@ def print_header(args: argparse.Namespace, work: str, gpu: str, rates: Rates | N
         print(f"`of it`: of {memory:g} TB/s and {arithmetic:g} TFLOP/s in bf16, of which fp8 reaches twice")
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     args = parse_arguments(argv)
     os.environ["HF_HUB_OFFLINE"] = "1"
     gpu, shape = read_gpu_name(), SHAPES[args.model]
@@ -147,7 +147,3 @@ def main(argv: list[str] | None = None) -> int:
     print(render_profile(profile, {role: cost / args.tensor_parallel for role, cost in costs.items()}, rates))
     print(f"wall time of a step, not profiled: {wall_seconds * 1e6:.1f} µs")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,15 +147,15 @@ def measure_waiting(ends: str, folder: Path, code: Path, load: Load) -> str:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench relay", description=__doc__)
     parser.add_argument("--streams", type=int, nargs="*", default=[500, 2000, 8000])
     parser.add_argument("--waiting", type=int, nargs="*", default=[10_000])
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--window", type=float, default=15.0, help="seconds measured once all streams are open")
     parser.add_argument("--gap", type=float, default=0.5, help="seconds between the chunks of a stream")
     parser.add_argument("--code", type=Path, default=CODE, help="the folder that holds pagoda_gateway")
-    flags = parser.parse_args()
+    flags = parser.parse_args(argv)
     print("| load | CPU µs a chunk | CPU µs a request | RSS | added p99 | p99 | chunks | failed |")
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
@@ -166,7 +166,4 @@ def main() -> None:
                 load = Load(streams, flags.gap, max(streams / 500, 3.0), flags.window)
                 for _ in range(flags.repeat):
                     print(measure(ends, folder, flags.code, load), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    return 0

@@ -3,13 +3,15 @@
 Colours are of Okabe and Ito (2008), told apart by the colour-blind; engines also differ in marker and line.
 """
 
+import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.report.measurement import NO_MODEL, Engine
-from bench.report.results import Row, unique
+from bench.report.merge import add_results_argument
+from bench.report.results import Row, parse_rows, unique
 from bench.report.roofline import Point, list_points
 from bench.work.limits import GPUS
 from bench.work.shapes import SHAPES
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
 CONTEXT = 1024
 """Tokens, of the decode points against the batch size."""
 WIDTH_INCHES, DPI, COLOURS = 9.0, 150, 64
@@ -227,3 +230,14 @@ def draw_roofs(axes: "Axes", gpu: str, points: Sequence[Point]) -> None:
         heights = [min(arithmetic, memory * corner) for corner in corners]
         label = f"{name}: {memory:g} TB/s, {arithmetic:g} TFLOP/s"
         axes.plot(corners, heights, color=GREY, linestyle=line, label=label)
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench charts", description=__doc__)
+    parser.add_argument("--gpu", default="NVIDIA H200", help="whose rows (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=IMAGES, help="folder of the PNGs (default: %(default)s)")
+    add_results_argument(parser)
+    args = parser.parse_args(argv)
+    for path in draw_charts(parse_rows(args.results.read_text()), args.gpu, args.out):
+        print(path)
+    return 0

@@ -216,8 +216,8 @@ def add_load_arguments(parser: argparse.ArgumentParser, *, streams: int, request
     )
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.serving.http_load", description=__doc__)
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench http-load", description=__doc__)
     parser.add_argument("url")
     parser.add_argument("model")
     add_load_arguments(parser, streams=32, requests=128)
@@ -226,7 +226,3 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     print(json.dumps(asdict(run_load(Load(**vars(args))))))
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""What a long prompt costs the streams beside it, on any OpenAI endpoint: `python -m bench.serving.interference`.
+"""What a long prompt costs the streams beside it, on any OpenAI endpoint: `python -m bench interference`.
 
 Streams decode, first alone, then while one long prompt after another is answered with a single token. The figure is the
 99th percentile of the gaps between two chunks of a stream, in both cases, and the ratio of the two.
@@ -8,7 +8,7 @@ import argparse
 import asyncio
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from bench.serving.http_load import Load, Report, ask_once, run_load
@@ -106,8 +106,8 @@ def measure_rounds(load: Load, prompts: LongPrompts, rounds: int, run: RunLoad =
     return [measure_interference(replace(load, seed=load.seed + 2 + 2 * each), prompts, run) for each in range(rounds)]
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.serving.interference", description=__doc__)
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench interference", description=__doc__)
     parser.add_argument("url")
     parser.add_argument("model")
     parser.add_argument("--streams", type=int, default=STREAMS, help="that decode (default %(default)s)")
@@ -125,7 +125,3 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(asdict(one) | {"ratio": one.ratio}))
     print(json.dumps({"median_ratio": statistics.median(one.ratio for one in rounds)}))
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -115,8 +115,8 @@ def record_interference(recorder: Recorder, url: str) -> None:
         recorder.record(f"interference {load.streams} streams, {prompts.tokens} in", unit, samples, note=note)
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.serving.server", description=__doc__)
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench serving", description=__doc__)
     parser.add_argument("engine", choices=("vllm", "ours"))
     add_model_arguments(parser)
     parser.add_argument("--port", type=int, default=8123)
@@ -146,7 +146,3 @@ def main(argv: list[str] | None = None) -> int:
         if args.interference:
             record_interference(recorder, url)
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

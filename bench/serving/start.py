@@ -1,4 +1,4 @@
-"""From the start of our server's process to its first token, and where the time goes: `python -m bench.serving.start`.
+"""From the start of our server's process to its first token, and where the time goes: `python -m bench start`.
 
 The weights are in the page cache from the second start on. Kernels that Triton compiled are kept nowhere between
 starts, as in a new pod; those that `python -m pagoda_server compile` made before are found, as in an image.
@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,8 +68,8 @@ def read_phases(page: str) -> dict[str, float]:
     return {sample.labels["phase"]: sample.value for family in families for sample in family.samples}
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.serving.start", description=__doc__)
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench start", description=__doc__)
     add_model_arguments(parser)
     parser.add_argument("--repeats", type=int, default=3, help="starts; their median counts (default %(default)s)")
     parser.add_argument("--port", type=int, default=8124)
@@ -95,7 +95,3 @@ def main(argv: list[str] | None = None) -> int:
         note = f"{compiled} kernels compiled at first use" if work == "start phase capture_graphs" else ""
         recorder.record(work, "s", [figures[work] for figures in starts], note=note)
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

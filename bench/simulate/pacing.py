@@ -1,4 +1,4 @@
-"""What pacing does to those who wait, in simulated time: `python -m bench.simulate.pacing`, on any machine, in seconds.
+"""What pacing does to those who wait, in simulated time: `python -m bench pacing`, on any machine, in seconds.
 
 The engine itself works through the closed loop of `http_load.py`, on a device that takes for a step what a `StepCost`
 says: an 8B model's on an H200, if not told otherwise. Left out are the host, HTTP, and what a step is padded with.
@@ -77,8 +77,8 @@ def simulate(load: Load, cost: StepCost, *, max_batched_tokens: int = 2048, is_s
     return build_report(load, answers, device.now)
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.simulate.pacing", description=__doc__)
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench pacing", description=__doc__)
     usual = LLAMA_8B_ON_H200
     add_load_arguments(parser, streams=256, requests=1024)
     parser.add_argument("--max-batched-tokens", type=int, default=2048, help="of one step (default %(default)s)")
@@ -101,7 +101,3 @@ def main(argv: list[str] | None = None) -> int:
     report = simulate(load, cost, max_batched_tokens=args.max_batched_tokens, is_streamed=not args.whole)
     print(json.dumps(asdict(report)))
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

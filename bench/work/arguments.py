@@ -15,7 +15,7 @@ SEQUENCE_TOKENS = 8192
 
 def add_shape_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", choices=sorted(SHAPES), help="the shape that FOLDER holds")
-    parser.add_argument("folder", type=Path, help="written by python -m bench.work.model_dir")
+    parser.add_argument("folder", type=Path, help="written by python -m bench model-dir")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

@@ -6,6 +6,7 @@ detokenising. Weights are random and written only on request: vLLM and transform
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,15 +121,11 @@ def write_model_dir(name: str, folder: Path, *, weights: bool = False) -> None:
         write_weights(folder, shape)
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.work.model_dir", description=__doc__)
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench model-dir", description=__doc__)
     parser.add_argument("name", choices=sorted(SHAPES))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", action="store_true", help="random weights too, as model.safetensors")
     args = parser.parse_args(argv)
     write_model_dir(args.name, args.folder, weights=args.weights)
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

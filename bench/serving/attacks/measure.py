@@ -1,4 +1,4 @@
-"""What a well-behaved tenant feels while another attacks: `python -m bench.serving.attacks.measure FOLDER MODEL`.
+"""What a well-behaved tenant feels while another attacks: `python -m bench attacks FOLDER MODEL`.
 
 A server and its gateway are started. Streams of one tenant run alone, then beside each attack: the gaps between their
 tokens, how long `/health` takes, and the most memory that gateway and fronts come to have.
@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,9 +167,9 @@ def describe(name: str, report: Report, seen: Watched, alone: Report) -> dict[st
     }
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.serving.attacks.measure", description=__doc__)
-    parser.add_argument("folder", type=Path, help="a model's folder, such as python -m bench.work.model_dir writes")
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench attacks", description=__doc__)
+    parser.add_argument("folder", type=Path, help="a model's folder, such as python -m bench model-dir writes")
     parser.add_argument("model", help="the name to serve it under")
     add_load_arguments(parser, streams=200, requests=800)
     parser.add_argument("--only", nargs="+", choices=sorted(ATTACKS), default=list(ATTACKS), help="default: all")
@@ -201,7 +201,3 @@ def main(argv: list[str] | None = None) -> int:
             report, seen = measure(endpoint, load, name, target)
             print(json.dumps(describe(name, report, seen, alone)), flush=True)
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.commands import COMMANDS
 from bench.plan import DECODE_POINTS, LOADS, build_jobs
 from bench.work.arguments import choose_model_len
 from bench.work.limits import GPUS, compute_decode_limit, compute_work_limit, name_gpus
@@ -134,7 +135,7 @@ def test_an_unknown_gpu_has_no_limit() -> None:
 def test_every_job_is_a_command_of_bench() -> None:
     for name, job in build_jobs().items():
         arguments = job.build_arguments(Path("models/x"), Path("lines"))
-        assert name == job.name and arguments[0] == "-m" and arguments[1].startswith("bench.")
+        assert name == job.name and arguments[:2] == ["-m", "bench"] and arguments[2] in COMMANDS
         assert arguments[arguments.index("--lines") + 1] == "lines" and job.model in arguments
 
 
