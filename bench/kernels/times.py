@@ -22,8 +22,7 @@ from bench.kernels.layer_cases import list_layers
 from bench.kernels.linear_cases import list_fp8_linears, list_linear_choices, list_linears
 from bench.kernels.prefill_cases import list_prefill
 from bench.kernels.sampler_cases import list_prepare, list_sampler
-from bench.offline.pagoda import read_version
-from bench.report.measurement import NO_MODEL, Recorder, read_gpu_name
+from bench.report.measurement import NO_MODEL, Recorder, read_gpu_name, read_version
 from bench.work.limits import GPUS, Limit, Rates
 from pagoda_server.start.measure_projections import time_replay
 

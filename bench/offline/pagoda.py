@@ -3,15 +3,13 @@
 import argparse
 import os
 import time
-import tomllib
 from collections.abc import Sequence
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.offline.measure import check_length, measure_works, record_decode
-from bench.report.measurement import Recorder, read_gpu_name
+from bench.report.measurement import Recorder, read_gpu_name, read_version
 from bench.work.arguments import (
     SEQUENCE_TOKENS,
     add_offline_arguments,
@@ -173,9 +171,3 @@ def measure(engine: "Engine", recorder: Recorder, args: argparse.Namespace) -> N
         recorder.record(work.name, OUTPUT_RATE, [float(round(work.num_output_tokens / each)) for each in seconds])
     for point in args.decode:
         record_decode(recorder, point, [time_decode(engine, point, args.budget_seconds) for _ in range(args.repeats)])
-
-
-def read_version() -> str:
-    """Of the code that runs, which need not be installed."""
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    return str(project["version"])

@@ -7,6 +7,7 @@ import shlex
 import statistics
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -53,6 +54,12 @@ def describe_environment() -> str:
     torch, triton = (importlib.metadata.version(name) for name in ("torch", "triton"))
     driver = query_gpu("driver_version")
     return f"Python {platform.python_version()}, torch {torch}, Triton {triton}, driver {driver}"
+
+
+def read_version() -> str:
+    """Returns Pagoda's, of the code that runs, which need not be installed."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    return str(project["version"])
 
 
 def read_gpu_name() -> str:

@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.offline.pagoda import read_version
 from bench.offline.vllm import ENVIRONMENT
 from bench.processes import exit_on_sigterm, running
-from bench.report.measurement import Recorder, read_gpu_name
+from bench.report.measurement import Recorder, read_gpu_name, read_version
 from bench.serving.http_load import Load, Report, run_load
 from bench.serving.interference import LongPrompts, build_load, measure_rounds
 from bench.work.arguments import add_model_arguments, argument_of

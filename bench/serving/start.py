@@ -16,9 +16,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench.offline.pagoda import read_version
 from bench.processes import exit_on_sigterm
-from bench.report.measurement import Recorder, read_gpu_name
+from bench.report.measurement import Recorder, read_gpu_name, read_version
 from bench.serving.server import serving, wait_until_answered
 from bench.work.arguments import add_model_arguments
 
