@@ -14,7 +14,7 @@ LOADS = ("1x8", "32x128", "256x1024")
 LARGE = ("llama-3.1-8b", "qwen3-8b")
 SERVED = ("qwen3-0.6b", "llama-3.1-8b")
 CLOSED = ("--divide", "--streams", *LOADS, "--max-batched-tokens", "2048")
-"""The step that a server takes at most by default."""
+"""Their steps are as large as a server's may be by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ def build_jobs() -> dict[str, Job]:
 
 
 def _offline_jobs(engine: Literal["vllm", "ours"]) -> list[Job]:
-    """The same work for both."""
+    """Returns the same work for both engines."""
     bf16 = [_build_offline_job(engine, model, "bf16") for model in SHAPES]
     return bf16 + [_build_offline_job(engine, model, "fp8") for model in LARGE]
 
@@ -78,7 +78,7 @@ def _served_jobs(engine: Literal["vllm", "ours"]) -> list[Job]:
 
 
 def _transformers_jobs() -> list[Job]:
-    """NB: all of W1 takes minutes there, so it is run once, and apart: the short one must not wait for it."""
+    """Returns two. NB: all of W1 takes minutes there: it is run once, and apart, for the short one need not wait."""
     model, command = "qwen3-0.6b", "transformers-offline"
     short = Job(name=f"transformers/{model}", model=model, command=command, flags=("--divide", "16"))
     whole = ("--divide", "1", "--repeats", "1")

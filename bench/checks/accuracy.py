@@ -81,7 +81,7 @@ def read_prompts(folder: Path, questions: Sequence[str]) -> list[list[int]]:
 
 
 def answer(model: Llama, prompts: Sequence[list[int]]) -> list[Exchange]:
-    """Greedily, by the engine."""
+    """Returns each prompt with the engine's greedy answer."""
     config, longest = model.config, max(map(len, prompts)) + MAX_ANSWER_TOKENS
     num_pages = len(prompts) * -(-longest // PAGE_SIZE)
     limits = Limits(longest, len(prompts), longest * len(prompts), config.vocab_size, config.eos_token_ids)
@@ -97,7 +97,7 @@ def answer(model: Llama, prompts: Sequence[list[int]]) -> list[Exchange]:
 
 
 def build_batch(sequences: Sequence[list[int]]) -> Batch:
-    """Whole sequences, each on pages of its own."""
+    """Returns a batch of whole sequences, each on pages of its own."""
     pages = [-(-len(sequence) // PAGE_SIZE) for sequence in sequences]
     firsts = [0, *accumulate(pages)]
     positions = [position for sequence in sequences for position in range(len(sequence))]
@@ -117,7 +117,7 @@ def build_batch(sequences: Sequence[list[int]]) -> Batch:
 
 @torch.inference_mode()
 def score(model: Llama, exchanges: Sequence[Exchange], kv_dtype: torch.dtype | None) -> Tensor:
-    """Log-probabilities [answers' tokens, vocab], each given the exact tokens before it."""
+    """Returns log-probabilities [answers' tokens, vocab], each given the exact tokens in front of it."""
     batch = build_batch([exchange.prompt + exchange.answer for exchange in exchanges])
     runner = ModelRunner(model, sum(map(len, batch.page_tables)), PAGE_SIZE, kv_dtype)
     ends = batch.cu_seqlens[1:]
@@ -129,7 +129,7 @@ def score(model: Llama, exchanges: Sequence[Exchange], kv_dtype: torch.dtype | N
 
 
 def compare(reference: Tensor, found: Tensor, chosen: Tensor) -> Distance:
-    """reference and found [tokens, vocab] log-probabilities, chosen [tokens]."""
+    """Takes log-probabilities reference and found [tokens, vocab], and the tokens chosen [tokens]."""
     moved = (reference - found).gather(1, chosen[:, None]).abs()
     divergence = (reference.exp() * (reference - found)).sum(-1).mean()
     same = (found.argmax(-1) == chosen).float().mean()
@@ -137,7 +137,7 @@ def compare(reference: Tensor, found: Tensor, chosen: Tensor) -> Distance:
 
 
 def measure(folder: Path, questions: Sequence[str]) -> dict[str, Distance]:
-    """Of every variant, by its name."""
+    """Returns the distance of every variant, by its name."""
     model = load(folder, REFERENCE)
     exchanges = answer(model, read_prompts(folder, questions))
     reference = score(model, exchanges, None)

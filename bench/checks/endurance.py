@@ -52,7 +52,7 @@ class Totals:
 
 
 def build_engine(folder: Path, device: torch.device) -> Engine:
-    """bf16 on a GPU, float32 on a CPU."""
+    """Computes in bf16 on a GPU, in float32 on a CPU."""
     config = read_model_config(folder)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     limits = Limits(MAX_TOKENS, MAX_SEQUENCES, BATCHED_TOKENS, config.vocab_size, config.eos_token_ids)
@@ -61,7 +61,7 @@ def build_engine(folder: Path, device: torch.device) -> Engine:
 
 
 def build_request(random: Random, number: int, vocab_size: int) -> Submit:
-    """Some share the first page of their prompt with others."""
+    """Gives some requests a first page of the prompt that others have too."""
     prefix = [1 + number % 4] * PAGE_SIZE if random.random() < PREFIX_SHARE else []
     prompt = prefix + [random.randrange(vocab_size) for _ in range(random.randint(1, 96))]
     return Submit(str(number), prompt, build_sampling(random), cache_salt=random.choice(("", "tenant")))
@@ -85,7 +85,7 @@ def build_sampling(random: Random) -> Sampling:
 
 
 def drive(engine: Engine, random: Random, num_requests: int, vocab_size: int) -> Iterator[Totals]:
-    """All requests, `OUTSTANDING` at a time; the totals after every step. Raises RuntimeError when one is refused."""
+    """Yields the totals after every step, `OUTSTANDING` requests at a time. Raises RuntimeError when one is refused."""
     totals, outstanding = Totals(), dict[str, None]()
     while totals.submitted < num_requests or engine.has_work:
         while totals.submitted < num_requests and len(outstanding) < OUTSTANDING:
@@ -110,7 +110,7 @@ def submit_next(engine: Engine, submit: Submit) -> None:
 
 
 def abort_one(engine: Engine, random: Random, outstanding: dict[str, None]) -> int:
-    """Seldom, and any of them: waiting, running or in flight. How many."""
+    """Seldom aborts any of them, be it waiting, running or in flight, and returns how many."""
     if not outstanding or random.random() >= ABORT_SHARE:
         return 0
     request_id = random.choice(list(outstanding))
@@ -125,7 +125,7 @@ def take_sample(ended: int) -> Sample:
 
 
 def find_leftovers(engine: Engine) -> list[str]:
-    """Of an engine that has no work."""
+    """Returns, in words, what an engine without work still holds."""
     stats, pool = engine.stats(), engine.scheduler.pool
     counts = {"running requests": stats.running, "waiting requests": stats.waiting, "owned pages": pool.num_owned}
     counts["lost pages"] = stats.total_pages - stats.free_pages - stats.cached_pages - pool.num_owned

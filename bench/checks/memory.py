@@ -35,7 +35,7 @@ def read_rss_bytes() -> int:
 
 
 def count_objects(classes: Sequence[type]) -> dict[str, int]:
-    """After a collection, so that garbage in cycles does not count."""
+    """Collects first, so that garbage in cycles does not count."""
     gc.collect()
     counts = {one.__name__: 0 for one in classes}
     for found in gc.get_objects():
@@ -45,7 +45,7 @@ def count_objects(classes: Sequence[type]) -> dict[str, int]:
 
 
 def find_growth(samples: Sequence[Sample], slack: Slack, most_objects: Mapping[str, int]) -> list[str]:
-    """What grew, in words: the last sample against the largest of the first tenth, and objects against their bound."""
+    """Says what grew: the last sample against the largest of the first tenth, and objects against their maximum."""
     problems = [
         f"{count:,} objects of {name} live after {sample.ended:,} requests; at most {most_objects[name]:,} should"
         for sample in samples

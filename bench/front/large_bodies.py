@@ -16,7 +16,7 @@ LARGE_CHARACTERS = 4_000_000
 
 
 async def measure_gap(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds of `work` in a thread, and the longest the loop was not served meanwhile."""
+    """Returns the seconds of `work` in a thread, and the longest time in which the loop was not served."""
     task, longest, begin = asyncio.create_task(asyncio.to_thread(work)), 0.0, time.perf_counter()
     while not task.done():
         before = time.perf_counter()

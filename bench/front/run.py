@@ -1,7 +1,7 @@
 """What the front costs: the real server between an engine that keeps time and a crowd of streaming clients (Go).
 
 The machine may be busy with other things, so that cost is CPU time from /proc, never the wall's: of the fronts, of the
-engine's socket side (its main thread) and of its stepping thread. Prints one Markdown row a measurement.
+engine's socket side (its main thread) and of its stepping thread. Prints one Markdown row per measurement.
 """
 
 import argparse
@@ -32,7 +32,7 @@ HEADS: tuple[str, ...] = (
     "engine socket µs",
     "stepping µs",
 )
-HEADS += ("TTFT p50 ms", "ITL p50 ms", "ITL p99 ms", "tokens an event", "failed")
+HEADS += ("TTFT p50 ms", "ITL p50 ms", "ITL p99 ms", "tokens per event", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Cpu:
 
 
 def read_seconds(stat: Path) -> tuple[float, float]:
-    """In all, and of it in the kernel."""
+    """Returns the seconds in all, and those of them in the kernel."""
     fields = stat.read_text().rpartition(")")[2].split()
     user, kernel = int(fields[11]) / TICKS_PER_SECOND, int(fields[12]) / TICKS_PER_SECOND
     return user + kernel, kernel
@@ -123,7 +123,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench front", description=__doc__)
     parser.add_argument("--streams", type=int, nargs="*", default=[256])
     parser.add_argument("--step-ms", type=float, default=10.0, help="of the engine's device (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=2, help="requests a stream (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=2, help="requests per stream (default %(default)s)")
     parser.add_argument("--tokens-out", type=int, default=256, help="of an answer; 1: a token's cost is a request's")
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--code", type=Path, default=ROOT / "server_image", help="the folder that holds pagoda_server")

@@ -37,7 +37,7 @@ class Pages:
 
 
 def build_pages(lengths: list[int], kv_heads: int, head_dim: int, dtype: torch.dtype = BF16) -> Pages:
-    """Pages in random order."""
+    """Returns the caches of sequences of these lengths, their pages in random order."""
     used = [-(-length // PAGE_SIZE) for length in lengths]
     shape = (sum(used), PAGE_SIZE, kv_heads, head_dim)
     table = torch.zeros((len(lengths), max(used)), dtype=torch.int32, device=DEVICE)

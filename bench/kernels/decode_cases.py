@@ -43,7 +43,7 @@ def build_plan_call(lengths: list[int]) -> Call:
 
 
 def list_decode_choices() -> Iterator[Case]:
-    """What `choose_pipeline` and `choose_programs_per_sm` chose from."""
+    """Yields what `choose_pipeline` and `choose_programs_per_sm` chose from."""
     choices: list[tuple[Pipeline | None, int | None]] = [(None, programs) for programs in (None, 2, 3, 4, 5, 6, 8)]
     choices += [(Pipeline(*one), None) for one in ((4, 2), (4, 3), (4, 4), (4, 6), (2, 3), (2, 4), (8, 3))]
     shapes = {"1 x 8192": [8192], "32 x 2048": [2048] * 32, "32 x 8192": [8192] * 32, "256 x 1024": [1024] * 256}

@@ -40,7 +40,7 @@ def build_norm(tokens: int, hidden: int, add: bool) -> Call:
 
 
 def build_sum_norm(tokens: int, hidden: int, ranks: int) -> Call:
-    """What it costs by itself: all shares are in this GPU's memory, and the other ranks have long been here."""
+    """Returns the sum alone: all shares are in this GPU's memory, and the other ranks have long been here."""
     share_bytes = 2 * tokens * hidden
     memory = torch.zeros((ranks, count_bytes(ranks, share_bytes)), dtype=torch.uint8, device=DEVICE)
     addresses = [one.data_ptr() for one in memory]

@@ -25,7 +25,7 @@ MODELS = {"Qwen3-0.6B": "Qwen3-0.6B", "Llama-1B": "Llama-3.2-1B", "Llama-8B": "L
 TOKENS = (1, 4, 16, 64, 128, 256, 2048, 8192)
 EPS = 1e-6
 WIDEST = 65_536
-"""Rows that scratch is for: of all weights, and of the widest tile on every SM."""
+"""Maximum of a weight's rows, and of the rows of the widest tile on every SM: scratch is made for so many."""
 
 
 def list_linears() -> Iterator[Case]:
@@ -33,12 +33,12 @@ def list_linears() -> Iterator[Case]:
 
 
 def list_fp8_linears() -> Iterator[Case]:
-    """NB: quantizing what goes in is in the time, where no kernel before the product would do it."""
+    """Yields fp8 products. NB: quantizing their input is timed too, where no kernel in front of them would do it."""
     yield from _list_cases(("Llama-8B", "Qwen3-8B"), E4M3, FP8)
 
 
 def list_linear_choices() -> Iterator[Case]:
-    """What `kernels.linear.TILES` was chosen from. Wider tiles read x less often; with few stages more fit an SM."""
+    """Yields what `kernels.linear.TILES` was chosen from. Wide tiles read x less often; with few stages more fit."""
     sizes = [(64, 128, 4, 4), (64, 128, 4, 3), (64, 64, 4, 4), (64, 64, 4, 5), (32, 256, 4, 3)]
     sizes += [(128, 64, 4, 4), (128, 64, 8, 4), (128, 128, 8, 2)]
     scratch = build_linear_scratch(WIDEST, DEVICE)
@@ -50,7 +50,7 @@ def list_linear_choices() -> Iterator[Case]:
 
 
 def list_sites(model: str) -> dict[str, tuple[int, int]]:
-    """The weight's [rows, size] of each projection."""
+    """Returns the weight's [rows, size] of each projection."""
     shape = COMMON_SHAPES[MODELS[model]]
     hidden, size, queries = shape.hidden_size, shape.intermediate_size, shape.num_heads * shape.head_dim
     return {
@@ -71,7 +71,7 @@ def _list_cases(models: Iterable[str], dtype: torch.dtype, usual: Way) -> Iterat
 def describe_linear(
     model: str, site: str, shape: tuple[int, int], tokens: int, way: Way, dtype: torch.dtype = BF16
 ) -> Case:
-    """`dtype`: of the weight."""
+    """Takes the weight's `dtype`."""
     rows, size = shape
     name = f"{model} {site}, {tokens}, {way.name}"
     build = partial(build_linear, site, rows, size, tokens, way, dtype)

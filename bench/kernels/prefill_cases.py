@@ -32,21 +32,21 @@ def list_prefill() -> Iterator[Case]:
 
 
 def count_visible(counts: list[int], lengths: list[int]) -> int:
-    """Query-key pairs under the causal mask."""
+    """Returns the number of query-key pairs under the causal mask."""
     pairs = zip(counts, lengths, strict=True)
     return sum(count * (length - count) + count * (count + 1) // 2 for count, length in pairs)
 
 
 @cache
 def share_scratch(head_dim: int) -> PrefillScratch:
-    """As an engine does: its parts stay in the L2 cache."""
+    """Returns one scratch for all, as an engine has: its parts stay in the L2 cache."""
     return build_prefill_scratch(head_dim, DEVICE)
 
 
 def describe_prefill(
     shape: str, counts: list[int], lengths: list[int], tiles: Tiles | None, *, rows: int = 0, split: bool = True
 ) -> Case:
-    """`rows`: of the batch, those of nobody included, as the engine's graphs have them."""
+    """Pads the batch to `rows` rows with such as are nobody's, as the engine's graphs have them."""
     heads, kv_heads, head_dim = find_heads("8B")
     padding = max(0, rows - len(counts))
 

@@ -45,7 +45,7 @@ REPLAYS = 7
 
 
 def sample_seconds(case: Case) -> list[float]:
-    """Of one call, in each replay of a graph of calls that share no inputs with their neighbours."""
+    """Returns seconds per call, of each replay of a graph of calls that share no inputs with their neighbours."""
     sets = max(1, min(MAX_INPUT_SETS, int(ROTATION_BYTES // case.num_bytes)))
     calls = [case.build() for _ in range(sets)]
     for call in calls:
@@ -62,7 +62,7 @@ def sample_seconds(case: Case) -> list[float]:
 
 
 def find_floor(case: Case, rates: Rates) -> float:
-    """Seconds."""
+    """Returns seconds."""
     return max(case.num_bytes / rates.bytes_per_second, case.flops / rates.bf16_flop_per_second)
 
 
@@ -77,7 +77,7 @@ def print_row(case: Case, seconds: float, rates: Rates) -> None:
 
 
 def record_row(recorder: Recorder, case: Case, samples: list[float], measured: Rates) -> None:
-    """Microseconds; the limit at the data sheet's rates, where they are known."""
+    """Records microseconds, and the limit at the data sheet's rates where they are known."""
     gpu = GPUS.get(recorder.gpu)
     floors = [find_floor(case, rates) for rates in (gpu.rated if gpu else measured, measured)]
     recorder.record(

@@ -27,7 +27,7 @@ def check_length(work: Work, num_made_tokens: int) -> None:
 
 
 def record_decode(recorder: Recorder, point: DecodePoint, seconds: list[float]) -> None:
-    """`seconds`: of a step, a sample each."""
+    """Takes the seconds of a step, one per sample."""
     limit = compute_decode_limit(recorder.gpu, recorder.model, recorder.precision, point)
-    note = f"{statistics.median(seconds) * 1e3:.3f} ms a step"
+    note = f"{statistics.median(seconds) * 1e3:.3f} ms per step"
     recorder.record(point.name, OUTPUT_RATE, [round(point.batch / each, 1) for each in seconds], limit=limit, note=note)

@@ -38,10 +38,10 @@ DECODE_STEPS = 128
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `build_engine` reads beside the model, its folder and the precision."""
+    """Adds what `build_engine` reads beside the model, its folder and the precision."""
     parser.add_argument("--max-batched-tokens", type=int, default=8192, help="of one step (default %(default)s)")
     parser.add_argument(
-        "--max-model-len", type=int, default=SEQUENCE_TOKENS, help="of a sequence, at least (default %(default)s)"
+        "--max-model-len", type=int, default=SEQUENCE_TOKENS, help="minimum, of a sequence (default %(default)s)"
     )
     parser.add_argument("--tensor-parallel", type=int, default=1, help="GPUs to divide the model over (default 1)")
     for flag in ("--no-measure-projections", "--deterministic"):
@@ -88,7 +88,7 @@ def submit_one(engine: "Engine", work: Work, index: int, *, is_streamed: bool = 
 
 
 def run_work(engine: "Engine", work: Work, streams: int | None = None) -> float:
-    """Seconds, of all at once or of a closed loop of so many streams. Raises RuntimeError when tokens are missing."""
+    """Returns the seconds of all at once, or of a closed loop. Raises RuntimeError when tokens are missing."""
     waiting = iter(range(len(work.prompts)))
     submit_next = partial(submit_one, engine, work, is_streamed=streams is not None)
     begin, made = time.perf_counter(), 0
@@ -106,7 +106,7 @@ def run_work(engine: "Engine", work: Work, streams: int | None = None) -> float:
 
 
 def begin_decode(engine: "Engine", point: DecodePoint) -> None:
-    """Until every sequence decodes. Raises RuntimeError when they never do so together."""
+    """Returns when every sequence decodes. Raises RuntimeError when they never do so together."""
     submit(engine, build_uniform(point.batch, point.context - DECODE_STEPS // 2, 4 * DECODE_STEPS))
     # Every sequence makes a token in a step that holds no prompt; prompts come first, so it is the first such step.
     while len(engine.step()) < point.batch:
@@ -115,7 +115,7 @@ def begin_decode(engine: "Engine", point: DecodePoint) -> None:
 
 
 def time_decode(engine: "Engine", point: DecodePoint, budget_seconds: float) -> float:
-    """Seconds of a step in which every sequence decodes."""
+    """Returns the seconds of a step in which every sequence decodes."""
     begin_decode(engine, point)
     begin, steps = time.perf_counter(), 0
     while steps < DECODE_STEPS and time.perf_counter() - begin < budget_seconds:

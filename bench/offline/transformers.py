@@ -29,7 +29,7 @@ def build_model(args: argparse.Namespace) -> Any:
 
 
 def run_work(model: Any, work: Work) -> float:
-    """Seconds from the first request to the last token. Raises RuntimeError when tokens are missing."""
+    """Returns the seconds from the first request to the last token. Raises RuntimeError when tokens are missing."""
     from transformers import ContinuousBatchingConfig, GenerationConfig
 
     config = GenerationConfig(do_sample=True, temperature=TEMPERATURE, eos_token_id=-1, pad_token_id=0)

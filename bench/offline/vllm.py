@@ -47,7 +47,7 @@ def build_llm(args: argparse.Namespace) -> "LLM":
 
 
 def run_work(llm: "LLM", work: Work) -> float:
-    """Seconds. Raises RuntimeError when an answer has another length than asked."""
+    """Returns seconds. Raises RuntimeError when an answer has another length than asked."""
     from vllm import SamplingParams
 
     prompts = [{"prompt_token_ids": prompt} for prompt in work.prompts]
@@ -64,7 +64,7 @@ def run_work(llm: "LLM", work: Work) -> float:
 
 
 def time_decode(llm: "LLM", point: DecodePoint) -> float:
-    """Seconds of a step."""
+    """Returns the seconds of a step."""
     num_prompt_tokens = point.context - LONG_OUTPUT_TOKENS // 2
     short, long = (
         run_work(llm, build_uniform(point.batch, num_prompt_tokens, length))

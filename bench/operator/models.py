@@ -1,7 +1,7 @@
 """What many ModelDeployments cost the operator: `python -m bench models 1000`.
 
 A real API server without nodes, and one operator: all are applied at once, then the operator is started anew. Of each
-run the seconds until all statuses are current, the operator's writes and the most memory that it had. The range of
+run the seconds until all statuses are current, the operator's writes and the maximum of its memory. The range of
 addresses there holds 253 Services: beyond that every model has a status still, but no Service.
 """
 
@@ -30,7 +30,7 @@ CURRENT = f"jsonpath={{range .items[*]}}{A_LINE}{{end}}"
 
 
 def build_model(number: int) -> dict[str, Any]:
-    """Every second one has an HPA."""
+    """Gives every second one an HPA."""
     scaled = {"autoscaling": {"maxReplicas": 3, "tokensPerSecond": 100}}
     return {
         "apiVersion": "pagoda.dev/v1alpha1",
@@ -71,7 +71,7 @@ def read_peak_mib(pid: int) -> float:
 
 
 def count_by_kind(writes: Sequence[str]) -> dict[str, int]:
-    """`PATCH /apis/apps/v1/namespaces/n/deployments/m` counts as `PATCH deployments`."""
+    """Counts `PATCH /apis/apps/v1/namespaces/n/deployments/m` as `PATCH deployments`."""
     kinds = Counter[str]()
     for line in writes:
         verb, path = line.split(" ", 1)

@@ -54,7 +54,7 @@ def find_role(name: str) -> Role:
 
 
 def assign_roles(events: Sequence[KernelEvent]) -> list[Role]:
-    """One for each event; events in the order of their start."""
+    """Returns one per event; events come in the order of their start."""
     roles = [find_role(event.name) for event in events]
     for index, role in enumerate(roles):
         if role == "sampler":
@@ -64,7 +64,7 @@ def assign_roles(events: Sequence[KernelEvent]) -> list[Role]:
 
 
 def _products_before(roles: Sequence[Role], index: int) -> Iterator[int]:
-    """Back to the norm, or the sampler kernel, that is nearest."""
+    """Yields products back to the nearest norm or sampler kernel."""
     for before in range(index - 1, -1, -1):
         if roles[before] in ("norm, rope, activation", "sampler"):
             return
@@ -73,7 +73,7 @@ def _products_before(roles: Sequence[Role], index: int) -> Iterator[int]:
 
 
 def shorten(name: str, length: int = 44) -> str:
-    """Without template arguments, namespaces and the return type."""
+    """Drops template arguments, namespaces and the return type."""
     bare = name.replace("(anonymous namespace)::", "").split("<")[0].split("(")[0].strip()
     bare = bare.removeprefix("void ").split("::")[-1] or name
     if "elementwise" in bare and "<" in name:

@@ -1,7 +1,7 @@
 """Where a step of our engine spends its time: `python -m bench profile MODEL FOLDER`, on a CUDA GPU.
 
 A few steps are profiled by torch.profiler (CUPTI sees every kernel, also those within a CUDA graph) and averaged. Bytes
-are those that a role must move at least; their rate and its share are of what a large copy reaches on this GPU. As
+are the minimum that a role must move; their rate and its share are of what a large copy reaches on this GPU. As
 profiling costs time, the step's wall time is measured before it, without. With `--tensor-parallel N` it is the first of
 the GPUs: bytes and arithmetic are the model's divided by N, and a kernel's time is also that of waiting for the others.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 WARM_UP_STEPS, MAX_STEPS = 8, 128
 MIN_PREFILL_TOKENS = 256
-"""Fewer than a step may always hold: several prompts would share one."""
+"""A step holds at least so many: of shorter prompts several would share one."""
 RunSteps = Callable[[int], None]
 
 
@@ -40,13 +40,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=1, help="sequences that decode (default %(default)s)")
     parser.add_argument("--context", type=int, default=1024, help="tokens of each, about (default %(default)s)")
     parser.add_argument("--prefill", type=int, metavar="N", help="profile a prompt of N tokens instead of decode")
-    parser.add_argument("--steps", type=int, default=32, help=f"profiled, at most {MAX_STEPS} (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=32, help=f"profiled, maximum {MAX_STEPS} (default %(default)s)")
     add_engine_arguments(parser)
     return parser
 
 
 def prepare_decode(engine: "Engine", point: DecodePoint) -> RunSteps:
-    """Every sequence decodes in each step."""
+    """Returns what runs steps in each of which every sequence decodes."""
     begin_decode(engine, point)
 
     def run(num_steps: int) -> None:
@@ -57,7 +57,7 @@ def prepare_decode(engine: "Engine", point: DecodePoint) -> RunSteps:
 
 
 def prepare_prefill(engine: "Engine", length: int) -> RunSteps:
-    """Prompts of all tokens that a step may hold, so each is a step of its own."""
+    """Returns what runs prompts of all tokens that a step may hold, so each is a step of its own."""
 
     def run(num_steps: int) -> None:
         submit(engine, build_uniform(num_steps, length, 1))
@@ -68,7 +68,7 @@ def prepare_prefill(engine: "Engine", length: int) -> RunSteps:
 
 
 def time_steps(run: RunSteps, num_steps: int) -> float:
-    """Seconds of a step, until the GPU is done."""
+    """Returns the seconds of a step, until the GPU is done."""
     import torch
 
     torch.cuda.synchronize()
@@ -93,7 +93,7 @@ def profile_steps(run: RunSteps, num_steps: int) -> list[KernelEvent]:
 
 
 def read_events(profiler: "profile") -> list[KernelEvent]:
-    """What ran on the GPU, in no order. Annotations of the profiler itself are left out."""
+    """Returns what ran on the GPU, in no order, without annotations of the profiler itself."""
     events = profiler.events() or ()  # type: ignore[no-untyped-call]
     return [
         KernelEvent(event.name, event.time_range.start, event.time_range.end)

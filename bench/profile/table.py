@@ -34,7 +34,7 @@ class Profile:
 
 
 def summarise(events: Iterable[KernelEvent], num_steps: int) -> Profile:
-    """Raises ValueError without events."""
+    """Returns the profile of one step. Raises ValueError without events."""
     ordered = sorted(events, key=lambda event: event.start_us)
     if not ordered or num_steps < 1:
         raise ValueError(f"{len(ordered)} kernels of {num_steps} steps were seen; profile at least one step on a GPU")
@@ -52,7 +52,7 @@ def summarise(events: Iterable[KernelEvent], num_steps: int) -> Profile:
 
 
 def count_busy(ordered: Sequence[KernelEvent]) -> float:
-    """Microseconds in which at least one of the events ran; they are in the order of their start."""
+    """Returns the microseconds in which an event ran; they come in the order of their start."""
     busy, until = 0.0, float("-inf")
     for event in ordered:
         busy += max(0.0, event.end_us - max(event.start_us, until))
@@ -61,7 +61,7 @@ def count_busy(ordered: Sequence[KernelEvent]) -> float:
 
 
 def render_profile(profile: Profile, costs: Mapping[Role, Cost], rates: Rates | None) -> str:
-    """Roles in the order of `ROLES`. `rates`: what the shares of bytes and arithmetic are of; None: no shares."""
+    """Returns a table, roles in the order of `ROLES`, with shares of `rates` where they are known."""
     text = [HEADER]
     for role in ROLES:
         lines = [line for line in profile.lines if line.role == role]

@@ -61,7 +61,7 @@ def draw_charts(rows: Sequence[Row], gpu: str, folder: Path) -> list[Path]:
 
 
 def build_figure(title: str, height_inches: float, **grid: Any) -> tuple["Figure", Any]:
-    """And its axes."""
+    """Returns the figure and its axes."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -72,7 +72,7 @@ def build_figure(title: str, height_inches: float, **grid: Any) -> tuple["Figure
 
 
 def save(figure: "Figure", path: Path) -> Path:
-    """With a palette, in a third of the bytes."""
+    """Writes it with a palette, in a third of the bytes, and returns the path."""
     from io import BytesIO
 
     from PIL import Image
@@ -84,7 +84,7 @@ def save(figure: "Figure", path: Path) -> Path:
 
 
 def describe_origin(rows: Iterable[Row], gpu: str) -> str:
-    """`NVIDIA H200 · Pagoda 0.1.0, vLLM 0.26.0 · 2026-11-24`"""
+    """Returns the likes of `NVIDIA H200 · Pagoda 0.1.0, vLLM 0.26.0 · 2026-11-24`"""
     given = list(rows)
     versions = [
         f"{style.label} {version}"
@@ -97,7 +97,7 @@ def describe_origin(rows: Iterable[Row], gpu: str) -> str:
 
 
 def select_decode(rows: Iterable[Row], model: str) -> list[tuple[int, Row]]:
-    """Batch size and row of the bf16 decode points at `CONTEXT`, by batch size."""
+    """Returns batch size and row of the bf16 decode points at `CONTEXT`, by batch size."""
     points = [(parse_decode_name(row.work), row) for row in rows if row.model == model and row.precision == "bf16"]
     return sorted(
         ((point.batch, row) for point, row in points if point and point.context == CONTEXT), key=lambda pair: pair[0]
@@ -105,7 +105,7 @@ def select_decode(rows: Iterable[Row], model: str) -> list[tuple[int, Row]]:
 
 
 def build_curve(points: Sequence[tuple[int, Row]], column: str) -> Curve:
-    """Of an engine, or `limit_measured`, without the batch sizes that have no figure."""
+    """Takes an engine, or `limit_measured`, and leaves out the batch sizes without a figure."""
     found = [(batch, value) for batch, row in points if (value := getattr(row, column)) is not None]
     return Curve([batch for batch, _ in found], [value for _, value in found])
 
@@ -162,7 +162,7 @@ def draw_decode_panel(axes: "Axes", model: str, points: Sequence[tuple[int, Row]
 
 
 def label_ratios(axes: "Axes", points: Sequence[tuple[int, Row]]) -> None:
-    """Ours to vLLM's, below both points."""
+    """Writes our rate over vLLM's below both points."""
     for batch, row in points:
         if row.ours and row.vllm:
             place = (batch, min(row.ours, row.vllm))
@@ -201,7 +201,7 @@ def draw_roofline(rows: Sequence[Row], gpu: str) -> "Figure":
 
 
 def draw_points(axes: "Axes", points: Sequence[Point]) -> None:
-    """Of one model and engine: ours filled, others hollow."""
+    """Draws the points of one model and engine: ours filled, others hollow."""
     if not points:
         return
     style, colour = STYLES[points[0].engine], MODEL_COLOURS.get(points[0].model, KERNEL_COLOUR)
@@ -220,7 +220,7 @@ def draw_points(axes: "Axes", points: Sequence[Point]) -> None:
 
 
 def draw_roofs(axes: "Axes", gpu: str, points: Sequence[Point]) -> None:
-    """Of the data sheet and as measured, over the width of the points."""
+    """Draws the data sheet's roof and the measured one, over the width of the points."""
     if gpu not in GPUS:
         return
     ends = [min(point.intensity for point in points) / 2, max(1000.0, *(point.intensity for point in points)) * 2]

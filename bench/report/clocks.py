@@ -37,7 +37,7 @@ class ClockWatch:
             atexit.register(self.close)
 
     def take(self) -> str:
-        """Of what was sampled since the last call, in words; empty when the GPU was never busy for long."""
+        """Describes what was sampled since the last call; empty when the GPU was never busy for long."""
         with self._lock:
             samples, self._samples = self._samples, []
         return describe_clocks(samples)
@@ -67,7 +67,7 @@ def start_sampling(gpu: str) -> subprocess.Popen[str] | None:
 
 
 def parse_sample(line: str) -> ClockSample | None:
-    """None for a line in which a value is missing."""
+    """Returns None for a line in which a value is missing."""
     try:
         utilization, clock, power, held_back = line.split(",")
         return ClockSample(float(utilization), float(clock), float(power), held_back.strip() == "Active")

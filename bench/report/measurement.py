@@ -63,12 +63,12 @@ def read_version() -> str:
 
 
 def read_gpu_name() -> str:
-    """As nvidia-smi names it. Raises RuntimeError."""
+    """Returns the name that nvidia-smi has for it. Raises RuntimeError."""
     return query_gpu("name")
 
 
 def query_gpu(what: str) -> str:
-    """Of the first GPU."""
+    """Asks nvidia-smi about the first GPU."""
     command = ["nvidia-smi", f"--query-gpu={what}", "--format=csv,noheader"]
     try:
         answers = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
@@ -156,7 +156,7 @@ def parse_line(text: str, number: int) -> Measurement:
 
 
 def describe_command(argv: list[str]) -> str:
-    """As a person would type it: where figures and logs go belongs to the run, not to the work."""
+    """Returns what a person would type: where figures and logs go belongs to the run, not to the work."""
     words = ["python3", *argv[1:]]
     for flag in ("--lines", "--log"):
         if flag in words:

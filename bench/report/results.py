@@ -1,6 +1,6 @@
 """The yardstick's file and its readable form. Pure: figures in, rows and Markdown out.
 
-A row is one piece of work on one model and GPU, with a column an engine; an engine's new figure replaces its old one.
+A row is one piece of work on one model and GPU, with a column per engine; an engine's new figure replaces its old one.
 """
 
 import json
@@ -115,7 +115,7 @@ def format_rows(rows: Sequence[Row]) -> str:
 
 
 def render(rows: Sequence[Row]) -> str:
-    """RESULTS.md: a table a GPU and kind of work, then how each figure came about."""
+    """Returns RESULTS.md: a table per GPU and kind of work, then how each figure came about."""
     parts = ["# Results", INTRODUCTION]
     for gpu in unique(row.gpu for row in rows):
         parts.append(f"## {gpu}")
@@ -133,14 +133,14 @@ its samples, of which `results.json` keeps all. What each work is: [README.md](R
 
 
 def sort_rows(rows: Iterable[Row]) -> list[Row]:
-    """Work in the order measured; within it bf16 first, and models from small to large. Kernels have no model."""
+    """Sorts by work in the order measured, then bf16 first and models from small to large. Kernels have no model."""
     given, models = list(rows), [NO_MODEL, *SHAPES]
     works = unique(row.work for row in given)
     return sorted(given, key=lambda row: (works.index(row.work), row.precision, models.index(row.model)))
 
 
 def render_touched(rows: Sequence[Row], measurements: Iterable[Measurement]) -> str:
-    """The table of those rows that `measurements` were merged into."""
+    """Returns the table of those rows that `measurements` were merged into."""
     keys = {build_row(measurement).key for measurement in measurements}
     return render_table(sort_rows(row for row in rows if row.key in keys))
 
@@ -201,7 +201,7 @@ def format_number(value: float | None) -> str:
 
 
 def render_runs(rows: Sequence[Row]) -> str:
-    """One line a command, with what it measured that needs a word."""
+    """Returns one line per command, with what it measured that needs a word."""
     lines: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         for engine in ENGINES:

@@ -21,13 +21,13 @@ class Point:
     model: str
     engine: Engine
     intensity: float
-    """FLOP for each byte that must move."""
+    """FLOP per byte that must move."""
     tflops: float
     """TFLOP/s reached."""
 
 
 def list_points(rows: Iterable[Row], engines: Sequence[Engine]) -> list[Point]:
-    """Of every row that has a place, for each of the engines that measured it."""
+    """Returns the points of every row that has a place, for each of the engines that measured it."""
     points = []
     for row in rows:
         cost = find_cost(row)
@@ -43,7 +43,7 @@ def list_points(rows: Iterable[Row], engines: Sequence[Engine]) -> list[Point]:
 
 
 def find_cost(row: Row) -> Cost | None:
-    """Of one decode step, one prefill or one call of a kernel; None for a row without a place."""
+    """Returns it for one decode step, one prefill or one call of a kernel; None for a row without a place."""
     if row.num_bytes is not None and row.flop is not None:
         return Cost(row.num_bytes, row.flop)
     if row.model not in SHAPES:
@@ -61,7 +61,7 @@ def find_cost(row: Row) -> Cost | None:
 
 
 def find_seconds(row: Row, value: float) -> float:
-    """For the cost that `find_cost` gives: kernels are in microseconds, all else is a rate of tokens."""
+    """Returns those of what `find_cost` gives: kernels are in microseconds, all else is a rate of tokens."""
     match parse_decode_name(row.work) or parse_prefill_name(row.work):
         case DecodePoint(batch, _):
             return batch / value

@@ -55,7 +55,7 @@ class Answer:
     error: str = ""
 
     def add_wait(self, seconds: float) -> None:
-        """From the request to the first token, and from then on between one that came and the one before."""
+        """Takes the time from the request to the first token, and then the gaps between tokens."""
         if self.first_token is None:
             self.first_token = seconds
         else:
@@ -93,7 +93,7 @@ def run_load(load: Load) -> Report:
 
 
 def run_part(load: Load, work: Work, index: int, processes: int, start_at: float) -> tuple[list[Answer], float]:
-    """One process's answers, and the wall time at which its last one ended."""
+    """Returns one process's answers, and the wall time at which its last one ended."""
     prompts = work.prompts[index::processes]
     streams = len(range(index, load.streams, processes))
     answers = asyncio.run(drive_streams(load, prompts, streams, start_at))
@@ -141,7 +141,7 @@ async def ask_once(load: Load, prompt: list[int]) -> Answer:
 
 
 async def ask(session: "aiohttp.ClientSession", url: str, body: dict[str, Any]) -> Answer:
-    """The one boundary: a failure is counted, and the load goes on."""
+    """Returns the answer. It is the one boundary: a failure is counted, and the load goes on."""
     answer, begin = Answer(), time.perf_counter()
     try:
         async with session.post(f"{url.rstrip('/')}/v1/completions", json=body) as response:
@@ -196,7 +196,7 @@ def build_report(load: Load, answers: Sequence[Answer], seconds: float) -> Repor
 
 
 def percentile_ms(seconds: Sequence[float], percent: float) -> float:
-    """The smallest value that `percent` of all do not exceed; NaN for none."""
+    """Returns the smallest value that `percent` of all do not exceed; NaN for none."""
     if not seconds:
         return math.nan
     rank = max(1, math.ceil(percent / 100 * len(seconds)))
@@ -204,7 +204,7 @@ def percentile_ms(seconds: Sequence[float], percent: float) -> float:
 
 
 def add_load_arguments(parser: argparse.ArgumentParser, *, streams: int, requests: int) -> None:
-    """The closed loop that a `Load` asks for, and its defaults."""
+    """Adds the closed loop that a `Load` asks for, with its defaults."""
     parser.add_argument(
         "--streams", type=int, default=streams, help="requests under way at any time (default %(default)s)"
     )

@@ -33,7 +33,7 @@ class Interference:
     alone_itl_p99_ms: float
     disturbed_itl_p99_ms: float
     long_prompts: int
-    """Answered from just before the streams began until they ended."""
+    """Answered while the streams ran, from just before they began."""
     failed: int
     """Of all requests."""
     first_error: str
@@ -67,7 +67,7 @@ def measure_interference(load: Load, prompts: LongPrompts, run: RunLoad = run_lo
 
 
 async def run_disturbed(load: Load, prompts: LongPrompts, run: RunLoad) -> tuple[Report, list[str]]:
-    """The streams' report, and the error of each long prompt, empty for those answered."""
+    """Returns the streams' report, and the error of each long prompt, empty for those answered."""
     ended = asyncio.Event()
     disturbing = asyncio.create_task(ask_long_prompts(load, prompts, ended))
     try:
@@ -79,7 +79,7 @@ async def run_disturbed(load: Load, prompts: LongPrompts, run: RunLoad) -> tuple
 
 
 async def ask_long_prompts(load: Load, prompts: LongPrompts, ended: asyncio.Event) -> list[str]:
-    """One at a time, each another prompt, until `ended`; at least one."""
+    """Asks one after another until `ended`, at least one. Returns the error of each, empty for those answered."""
     errors: list[str] = []
     while not ended.is_set():
         seed = load.seed * 1000 + len(errors)
@@ -101,7 +101,7 @@ async def wait_for(ended: asyncio.Event, seconds: float) -> None:
 
 
 def measure_rounds(load: Load, prompts: LongPrompts, rounds: int, run: RunLoad = run_load) -> list[Interference]:
-    """After a warm-up of each kind, which compiles what either needs."""
+    """Measures after a warm-up of each kind, which compiles what either needs."""
     measure_interference(replace(load, tokens_out=16), prompts, run)
     return [measure_interference(replace(load, seed=load.seed + 2 + 2 * each), prompts, run) for each in range(rounds)]
 

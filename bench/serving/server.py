@@ -38,7 +38,7 @@ def build_command(engine: str, folder: Path, model: str, port: int) -> list[str]
 
 @contextmanager
 def serving(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The server, with its compiled kernels in a new folder: a start is measured as in a new pod."""
+    """Runs the server, with its compiled kernels in a new folder: a start is measured as in a new pod."""
     with tempfile.TemporaryDirectory() as cache, log.open("wb") as output:
         environment = ENVIRONMENT | os.environ | {name: f"{cache}/{name}" for name in CACHE_VARIABLES}
         with running(command, stop_seconds=STOP_SECONDS, output=output, environment=environment) as process:
@@ -46,7 +46,7 @@ def serving(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def wait_until_answered(process: subprocess.Popen[bytes], url: str, log: Path, limit_seconds: float) -> None:
-    """By 200. Raises RuntimeError with the end of the log."""
+    """Returns when the URL answers 200. Raises RuntimeError with the end of the log."""
     deadline = time.monotonic() + limit_seconds
     while not answers(url):
         if process.poll() is not None or time.monotonic() > deadline:
@@ -101,7 +101,7 @@ def record_interference(recorder: Recorder, url: str) -> None:
     load, prompts = build_load(url, recorder.model), LongPrompts()
     rounds = measure_rounds(load, prompts, INTERFERENCE_ROUNDS)
     answered = sum(one.long_prompts for one in rounds)
-    note = f"{load.tokens_in} tokens in, {load.tokens_out} out a stream; {answered} long prompts in all"
+    note = f"{load.tokens_in} tokens in, {load.tokens_out} out per stream; {answered} long prompts in all"
     errors = [one.first_error for one in rounds if one.first_error]
     if errors:
         note += f", {sum(one.failed for one in rounds)} FAILED: {errors[0]}"

@@ -49,7 +49,7 @@ class SimulatedDevice:
 
 
 def simulate(load: Load, cost: StepCost, *, max_batched_tokens: int = 2048, is_streamed: bool = True) -> Report:
-    """Of the load's requests so many are under way at any time; `is_streamed`: as their clients ask for it."""
+    """Keeps `load.streams` requests under way; `is_streamed` is what their clients ask for."""
     device, length = SimulatedDevice(cost), load.tokens_in + load.tokens_out
     limits = Limits(length, load.streams, max_batched_tokens, vocab_size=10)
     pool = PagePool(load.streams * -(-length // PAGE_SIZE), PAGE_SIZE)

@@ -35,7 +35,7 @@ def add_offline_arguments(
 
 
 def add_point_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """For engines that measure more than W1."""
+    """Adds the points of engines that measure more than W1."""
     for flag, parse, metavar, help_text in (
         ("--decode", argument_of(parse_decode_point), "BATCH,CONTEXT", "points of pure decode"),
         ("--prefill", argument_of(parse_prefill_point), "BATCH,LENGTH", "points of pure prefill"),
@@ -45,7 +45,7 @@ def add_point_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentPar
 
 
 def argument_of(parse: Callable[[str], Point]) -> Callable[[str], Point]:
-    """`parse` with its ValueError as argparse prints it."""
+    """Returns `parse` with its ValueError as argparse prints it."""
 
     def parse_argument(text: str) -> Point:
         try:
@@ -57,5 +57,5 @@ def argument_of(parse: Callable[[str], Point]) -> Callable[[str], Point]:
 
 
 def choose_model_len(points: Sequence[PrefillPoint]) -> int:
-    """Tokens of the longest prompt and answer together."""
+    """Returns the tokens of the longest prompt and answer together."""
     return max([SEQUENCE_TOKENS, *(point.length for point in points)])

@@ -1,4 +1,4 @@
-"""The parts of a step, and the bytes that each must move and the operations that it must do, at least."""
+"""The parts of a step, and the minimum of bytes that each must move and of operations that it must do."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -20,7 +20,7 @@ Role = Literal["projections", "attention", "norm, rope, activation", "logits", "
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one step, at least."""
+    """The minimum of one step."""
 
     num_bytes: float
     flop: float
@@ -30,7 +30,7 @@ class Cost:
 
 
 def compute_decode_costs(shape: Shape, precision: Precision, batch: int, context: int) -> dict[Role, Cost]:
-    """Of one step of `batch` sequences that each read `context` tokens."""
+    """Returns the costs of one step of `batch` sequences that each read `context` tokens."""
     return _costs(
         shape,
         precision,
@@ -42,7 +42,7 @@ def compute_decode_costs(shape: Shape, precision: Precision, batch: int, context
 
 
 def compute_prefill_costs(shape: Shape, precision: Precision, length: int) -> dict[Role, Cost]:
-    """Of one causal prompt of `length` tokens, computed in one step."""
+    """Returns the costs of one causal prompt of `length` tokens, computed in one step."""
     return _costs(
         shape,
         precision,

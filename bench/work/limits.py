@@ -1,4 +1,4 @@
-"""What the hardware allows: the fewest bytes a piece of work must move and the operations it must do, over the rates.
+"""What the hardware allows: the minimum of bytes and operations that a piece of work must do, over the rates.
 
 Prompts are taken as bound by arithmetic, answers by memory, one after the other. `rated` rates are the data sheet's
 and cannot be beaten; `measured` ones are a large copy's and a large bf16 product's, what good kernels reach.
@@ -40,7 +40,7 @@ def name_gpus(count: int, name: str) -> str:
 
 
 def find_gpu(name: str) -> Gpu | None:
-    """As `name_gpus` writes it; several share all work, and nothing is lost between them."""
+    """Takes what `name_gpus` writes; several GPUs share all work, and nothing is lost between them."""
     count, _, single = name.rpartition(" x ")
     gpu, times = GPUS.get(single), int(count or 1)
     return gpu and Gpu(rated=gpu.rated * times, measured=gpu.measured * times)
@@ -55,7 +55,7 @@ class Limit:
 
 
 def compute_work_limit(gpu: str, model: str, precision: Precision, work: Work) -> Limit | None:
-    """Every sequence resident from the start to its end. None for a GPU whose rates are not known."""
+    """Takes every sequence as resident from the start. Returns None for a GPU whose rates are not known."""
     rates = find_gpu(gpu)
     if rates is None:
         return None

@@ -73,7 +73,7 @@ def write_tokenizer(folder: Path, shape: Shape) -> None:
 
 
 def build_weight_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
-    """Of every tensor of the checkpoint, by its public name."""
+    """Returns the shape of every tensor of the checkpoint, by its public name."""
     hidden, inner = shape.hidden_size, shape.intermediate_size
     q_size, kv_size = shape.num_heads * shape.head_dim, shape.num_kv_heads * shape.head_dim
     layer: dict[str, tuple[int, ...]] = {
@@ -97,7 +97,7 @@ def build_weight_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
 
 
 def write_weights(folder: Path, shape: Shape) -> None:
-    """Random bf16, made on the GPU where there is one."""
+    """Writes random bf16, made on the GPU where there is one."""
     import torch
     from safetensors.torch import save_file
 

@@ -35,9 +35,9 @@ class Work:
 
 
 def build_w1(divide: int = 1) -> Work:
-    """256 prompts of 100 to 1,024 random ids, answers of 100 to 1,024: 142,827 tokens in, 133,966 out.
+    """Returns 256 prompts of 100 to 1,024 random ids, answers of 100 to 1,024: 142,827 tokens in, 133,966 out.
 
-    `divide` shortens the answers, for engines too slow for all of it.
+    `divide` shortens the answers, for engines that are too slow for all of it.
     """
     random = Random(0)
     prompts = [[random.randint(0, 10000) for _ in range(random.randint(100, 1024))] for _ in range(256)]
@@ -75,13 +75,13 @@ class DecodePoint:
 
 
 def parse_decode_name(name: str) -> DecodePoint | None:
-    """The point of this name; None for other work."""
+    """Returns the point of this name; None for other work."""
     found = re.fullmatch(r"decode B=(\d+) ctx=(\d+)", name)
     return DecodePoint(int(found[1]), int(found[2])) if found else None
 
 
 def parse_decode_point(text: str) -> DecodePoint:
-    """`32,1024`. Raises ValueError."""
+    """Parses the likes of `32,1024`. Raises ValueError."""
     batch, context = parse_pair(text)
     if batch < 1 or context < 256:
         raise ValueError(
@@ -103,13 +103,13 @@ class PrefillPoint:
 
 
 def parse_prefill_name(name: str) -> PrefillPoint | None:
-    """The point of this name; None for other work."""
+    """Returns the point of this name; None for other work."""
     found = re.fullmatch(r"prefill (\d+)x(\d+)", name)
     return PrefillPoint(int(found[1]), int(found[2])) if found else None
 
 
 def parse_prefill_point(text: str) -> PrefillPoint:
-    """`32,8192`. Raises ValueError."""
+    """Parses the likes of `32,8192`. Raises ValueError."""
     batch, length = parse_pair(text)
     if batch < 1 or length < 2:
         raise ValueError(f"prefill point is {text!r}: give BATCH,LENGTH with a length of at least 2, such as 32,8192")
@@ -130,7 +130,7 @@ class Width:
 
 
 def parse_width(text: str) -> Width:
-    """`32x128`. Raises ValueError."""
+    """Parses the likes of `32x128`. Raises ValueError."""
     streams, _, requests = text.partition("x")
     if not (streams.isdecimal() and requests.isdecimal() and 1 <= int(streams) <= int(requests)):
         raise ValueError(f"load is {text!r}: give STREAMSxREQUESTS, such as 32x128")
@@ -143,6 +143,6 @@ def build_closed_loop(width: Width) -> Work:
 
 
 def parse_pair(text: str) -> tuple[int, int]:
-    """(0, 0), which no point allows, for what is not a pair of numbers."""
+    """Returns (0, 0), which no point allows, for what is not a pair of numbers."""
     first, _, second = text.partition(",")
     return (int(first), int(second)) if first.isdecimal() and second.isdecimal() else (0, 0)

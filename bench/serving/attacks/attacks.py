@@ -46,7 +46,7 @@ async def post(target: Target, head: bytes, body: bytes, *, read: bool = True, h
 
 
 async def repeat(count: int, once: Callable[[int], Awaitable[None]]) -> None:
-    """`count` at a time, for ever."""
+    """Runs `count` at a time, for ever."""
 
     async def go_on(number: int) -> None:
         while True:
@@ -58,20 +58,20 @@ async def repeat(count: int, once: Callable[[int], Awaitable[None]]) -> None:
 
 
 async def ask_many_sequences(target: Target) -> None:
-    """One request of 64 prompts, 16 answers each, of 2,000 tokens, as soon as the last has ended."""
+    """Asks for 16 answers of 2,000 tokens to each of 64 prompts, again as soon as the last request has ended."""
     fields: dict[str, Any] = {"model": target.model, "prompt": ["x"] * 64, "n": 16, "max_tokens": 2000}
     body = json.dumps(fields | {"ignore_eos": True}).encode()
     await repeat(1, lambda _: post(target, build_head(target, len(body)), body))
 
 
 async def withhold_last_bytes(target: Target) -> None:
-    """150 bodies of 4 MiB, each one byte short, and held."""
+    """Sends and holds 150 bodies of 4 MiB, each one byte short."""
     body = b" " * (BODY_BYTES - 1)
     await repeat(150, lambda _: post(target, build_head(target, BODY_BYTES), body, read=False, hold_seconds=30))
 
 
 async def send_huge_chats(target: Target) -> None:
-    """8 chats at a time as large as a body may be, far above any context."""
+    """Sends 8 chats at a time of the maximum size of a body, far above any context."""
     text = "lorem ipsum dolor sit amet " * (BODY_BYTES // 28)
     body = json.dumps({"model": target.model, "messages": [{"role": "user", "content": text}]}).encode()
     head = build_head(target, len(body), path="/v1/chat/completions")
@@ -79,26 +79,26 @@ async def send_huge_chats(target: Target) -> None:
 
 
 async def send_gzip(target: Target) -> None:
-    """1 MB of gzip that inflates to 1 GB, four at a time, without a key."""
+    """Sends 1 MB of gzip that inflates to 1 GB, four at a time, without a key."""
     body = gzip.compress(b" " * 2**30, compresslevel=9)
     head = build_head(target, len(body), "Content-Encoding: gzip", key=False)
     await repeat(4, lambda _: post(target, head, body))
 
 
 def build_long_stream(target: Target) -> bytes:
-    """A body whose answer is long, and large for its log-probabilities."""
+    """Returns a body whose answer is long, and large for its log-probabilities."""
     fields: dict[str, Any] = {"model": target.model, "prompt": "x", "max_tokens": 8000, "ignore_eos": True}
     return json.dumps(fields | {"stream": True, "logprobs": 5}).encode()
 
 
 async def stop_reading(target: Target) -> None:
-    """16 streams of long answers whose clients never read."""
+    """Asks for 16 streams of long answers and never reads."""
     body = build_long_stream(target)
     await repeat(16, lambda _: post(target, build_head(target, len(body)), body, read=False, hold_seconds=600))
 
 
 async def read_all(target: Target) -> None:
-    """No attack: the same streams, read. What not reading costs beyond what such answers cost is the difference."""
+    """Reads the same streams, which is no attack: the difference is what not reading costs beyond such answers."""
     body = build_long_stream(target)
 
     async def ask(_: int) -> None:
@@ -114,7 +114,7 @@ async def read_all(target: Target) -> None:
 
 
 async def stay_silent(target: Target) -> None:
-    """8,000 connections: half say nothing, half a line of a header each second."""
+    """Opens 8,000 connections: half say nothing, half a line of a header every second."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4 * SILENT_CONNECTIONS)), hard))
 

@@ -1,7 +1,7 @@
 """What a well-behaved tenant feels while another attacks: `python -m bench attacks FOLDER MODEL`.
 
 A server and its gateway are started. Streams of one tenant run alone, then beside each attack: the gaps between their
-tokens, how long `/health` takes, and the most memory that gateway and fronts come to have.
+tokens, how long `/health` takes, and the maximum of the gateway's and the fronts' memory.
 """
 
 import argparse
@@ -38,7 +38,7 @@ class Watched:
     health_seconds: list[float] = field(default_factory=list)
     unhealthy: int = 0
     memory_mib: dict[str, float] = field(default_factory=dict)
-    """The most, by the process's name."""
+    """The maximum, by the process's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Endpoint:
 
 
 def read_memory_mib(pid: int) -> float:
-    """Resident memory of a process and its children; 0 when it has gone."""
+    """Returns the resident memory of a process and its children; 0 when it has gone."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -108,7 +108,7 @@ def attacking(name: str | None, target: Target) -> Iterator[None]:
 def serving(
     folder: Path, model: str, port: int, logs: Path, *, server_flags: list[str]
 ) -> Iterator[tuple[Endpoint, str, str]]:
-    """The endpoint, and the keys of the good and of the bad tenant."""
+    """Yields the endpoint, and the keys of the good and of the bad tenant."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with ExitStack() as stack:
