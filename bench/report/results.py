@@ -129,7 +129,7 @@ def render(rows: Sequence[Row]) -> str:
 INTRODUCTION = """Written by `python -m bench merge` from `results.json`; do not edit. `limit` is what the GPU allows by
 its data sheet, in brackets by the bandwidth and arithmetic measured on it; `of limit` is our share of the first.
 `to vLLM` is our rate over vLLM's (for times: vLLM's over ours), so more than 1 is ahead. Every figure is the median of
-its samples, of which `results.json` keeps all. What each work is: [README.md](README.md)."""
+its samples, of which `results.json` keeps all. What each work is: [FIGURES.md](FIGURES.md)."""
 
 
 def sort_rows(rows: Iterable[Row]) -> list[Row]:
