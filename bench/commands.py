@@ -53,7 +53,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("front", "front.run", "CPU per token in the server's front"),
         Command("large-bodies", "front.large_bodies", "how long a large prompt holds up the event loop"),
         Command("relay", "relay.run", "CPU per chunk, memory and added latency in the gateway"),
-        Command("models", "operator.models", "what many ModelDeployments cost the operator"),
+        Command("models", "reconcile.models", "what many ModelDeployments cost the operator"),
     ),
 }
 COMMANDS = {command.name: command for group in GROUPS.values() for command in group}
