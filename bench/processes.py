@@ -12,7 +12,7 @@ from typing import IO
 
 
 def exit_on_sigterm() -> None:
-    """So that `finally` blocks run, and with them the end of the children."""
+    """Makes SIGTERM run `finally` blocks, which end the children."""
     signal.signal(signal.SIGTERM, _exit)
 
 
@@ -28,7 +28,7 @@ def running(
     output: IO[bytes] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """In a process group of its own, ended with the block: by SIGTERM, after `stop_seconds` by force."""
+    """Runs a process group of its own, ended with the block: by SIGTERM, after `stop_seconds` by force."""
     process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, start_new_session=True)
     try:
         yield process
@@ -37,7 +37,7 @@ def running(
 
 
 def stop_group(process: subprocess.Popen[bytes], stop_seconds: float) -> None:
-    """The leader first, as an operator would; the rest of the group by force, for a child may outlive its parent."""
+    """Ends the leader first, as an operator would, then the group by force, for a child may outlive its parent."""
     process.terminate()
     try:
         process.wait(stop_seconds)

@@ -1,0 +1,1 @@
+"""What does a token cost the server's front, and how long does a large prompt hold it up?"""

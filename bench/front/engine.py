@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from pagoda_guard.parent import end_with_parent
 from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
@@ -71,7 +72,11 @@ def main() -> None:
     parser.add_argument("--streams", type=int, required=True)
     parser.add_argument("--step-ms", type=float, required=True)
     parser.add_argument("--vocab-size", type=int, required=True)
-    asyncio.run(serve(parser.parse_args()))
+    parser.add_argument("--parent-pid", type=int, required=True, help="the supervisor, with which this process ends")
+    parser.add_argument("--reason-fd", type=int, help="of the supervisor; nothing is written into it")
+    args = parser.parse_args()
+    end_with_parent(args.parent_pid)
+    asyncio.run(serve(args))
 
 
 if __name__ == "__main__":

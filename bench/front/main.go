@@ -1,4 +1,4 @@
-// The crowd before the server: streams in a closed loop, each request on a connection of its own as the gateway opens it.
+// The crowd in front of the server: streams in a closed loop, each request on a connection of its own as the gateway opens it.
 // In Go, so that the clients are not what is measured. Prints one JSON object.
 package main
 

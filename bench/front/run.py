@@ -1,7 +1,7 @@
 """What the front costs: the real server between an engine that keeps time and a crowd of streaming clients (Go).
 
 The machine may be busy with other things, so that cost is CPU time from /proc, never the wall's: of the fronts, of the
-engine's socket side (its main thread) and of its stepping thread. Prints one Markdown row a measurement.
+engine's socket side (its main thread) and of its stepping thread. Prints one Markdown row per measurement.
 """
 
 import argparse
@@ -11,13 +11,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from bench.model_dir import write_model_dir
-from bench.shapes import SHAPES
+from bench.work.model_dir import write_model_dir
+from bench.work.shapes import SHAPES
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -32,7 +32,7 @@ HEADS: tuple[str, ...] = (
     "engine socket µs",
     "stepping µs",
 )
-HEADS += ("TTFT p50 ms", "ITL p50 ms", "ITL p99 ms", "tokens an event", "failed")
+HEADS += ("TTFT p50 ms", "ITL p50 ms", "ITL p99 ms", "tokens per event", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Cpu:
 
 
 def read_seconds(stat: Path) -> tuple[float, float]:
-    """In all, and of it in the kernel."""
+    """Returns the seconds in all, and those of them in the kernel."""
     fields = stat.read_text().rpartition(")")[2].split()
     user, kernel = int(fields[11]) / TICKS_PER_SECOND, int(fields[12]) / TICKS_PER_SECOND
     return user + kernel, kernel
@@ -119,16 +119,16 @@ def measure(ends: str, folder: Path, args: argparse.Namespace, streams: int) -> 
     return "| " + " | ".join(row) + " |"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.front.run", description=__doc__)
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench front", description=__doc__)
     parser.add_argument("--streams", type=int, nargs="*", default=[256])
     parser.add_argument("--step-ms", type=float, default=10.0, help="of the engine's device (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=2, help="requests a stream (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=2, help="requests per stream (default %(default)s)")
     parser.add_argument("--tokens-out", type=int, default=256, help="of an answer; 1: a token's cost is a request's")
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--code", type=Path, default=ROOT / "server_image", help="the folder that holds pagoda_server")
     parser.add_argument("flags", nargs="*", help="of `serve`, after --")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     print("| " + " | ".join(HEADS) + " |\n" + "|---" * len(HEADS) + "|", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -137,7 +137,4 @@ def main() -> None:
         for streams in args.streams:
             for _ in range(args.repeat):
                 print(measure(str(folder / "ends"), folder, args, streams), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    return 0

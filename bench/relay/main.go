@@ -1,4 +1,4 @@
-// The two ends of the relay's benchmark: a source of event streams behind the gateway, a crowd of clients before it.
+// The two ends of the relay's benchmark: a source of event streams behind the gateway, a crowd of clients in front of it.
 package main
 
 import (

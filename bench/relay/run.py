@@ -1,7 +1,7 @@
-"""What the gateway costs: CPU a chunk, CPU a request, memory and added latency, with the real program in the middle.
+"""What the gateway costs: CPU per chunk and per request, memory and added latency, with the real program in the middle.
 
 The machine may be busy with other things, so that time is the process's own CPU time from /proc, never the wall's.
-Needs Go for the two ends (`main.go`); prints one Markdown row a measurement.
+Needs Go for the two ends (`main.go`); prints one Markdown row per measurement.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ class Load:
 
     @property
     def chunks(self) -> int:
-        """Enough that the first stream still runs when the window ends."""
+        """Returns enough for the first stream to run still when the window ends."""
         return int((self.ramp_seconds + self.window_seconds + 5) / self.gap_seconds)
 
 
@@ -94,7 +94,7 @@ def crowd_command(ends: str, address: str, load: Load) -> list[str]:
 
 
 def watch_crowd(command: list[str], pid: int | None, *, until: str) -> dict[str, Sample]:
-    """What the clients saw and what the gateway had used by then, at each moment the clients tell."""
+    """Returns what the clients saw and what the gateway had used by then, for each moment that the clients tell."""
     samples = {}
     with run_program(command, stdout=subprocess.PIPE) as crowd:
         assert crowd.stdout is not None
@@ -142,21 +142,21 @@ def measure_waiting(ends: str, folder: Path, code: Path, load: Load) -> str:
     ping_us = (window.cpu_seconds - opened.cpu_seconds) / (window.lines - opened.lines) * 1e6
     request_us = ((opened.cpu_seconds - before) * 1e6 - opened.lines * ping_us) / load.streams
     return (
-        f"| {load.streams:,} waiting | {ping_us:.1f} (a ping) | {request_us:.0f} | {window.rss_mb:.0f} MB | | "
+        f"| {load.streams:,} waiting | {ping_us:.1f} (per ping) | {request_us:.0f} | {window.rss_mb:.0f} MB | | "
         f"| {window.lines - opened.lines:,} | {window.failed} |"
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench relay", description=__doc__)
     parser.add_argument("--streams", type=int, nargs="*", default=[500, 2000, 8000])
     parser.add_argument("--waiting", type=int, nargs="*", default=[10_000])
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--window", type=float, default=15.0, help="seconds measured once all streams are open")
     parser.add_argument("--gap", type=float, default=0.5, help="seconds between the chunks of a stream")
     parser.add_argument("--code", type=Path, default=CODE, help="the folder that holds pagoda_gateway")
-    flags = parser.parse_args()
-    print("| load | CPU µs a chunk | CPU µs a request | RSS | added p99 | p99 | chunks | failed |")
+    flags = parser.parse_args(argv)
+    print("| load | CPU µs per chunk | CPU µs per request | RSS | added p99 | p99 | chunks | failed |")
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -166,7 +166,4 @@ def main() -> None:
                 load = Load(streams, flags.gap, max(streams / 500, 3.0), flags.window)
                 for _ in range(flags.repeat):
                     print(measure(ends, folder, flags.code, load), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    return 0

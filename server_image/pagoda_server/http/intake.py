@@ -17,7 +17,7 @@ from multidict import CIMultiDictProxy
 from pagoda_server.http.errors import ApiError
 
 INLINE_BYTES = 2048
-"""A millisecond or two of encoding on a slow core, below the time between two tokens; `bench/large_bodies.py`."""
+"""A millisecond or two of encoding on a slow core, below the time between two tokens; `bench/front/large_bodies.py`."""
 LARGE_BYTES = 64 * 1024
 THREADS = 4
 LARGE_THREADS = 1

@@ -33,7 +33,7 @@ from pagoda_server.model.llama import Llama
 from pagoda_server.quant.fp8 import E4M3, replace_linears
 from pagoda_server.runtime.gpu.graphs import choose_buckets
 from pagoda_server.runtime.gpu.runner import GpuRunner
-from pagoda_server.start.common_shapes import COMMON_SHAPES, build_two_layers
+from pagoda_server.start.common_shapes import COMMON_SHAPES, Shape
 from pagoda_server.start.measure_projections import launch_candidates
 from pagoda_server.wire import Sampling
 
@@ -133,6 +133,31 @@ class AbsentGpu:
     def launcher_cls(self, source: Any, metadata: Any) -> Callable[..., None]:
         nvidia.CudaLauncher(source, metadata)
         return lambda *_: None
+
+
+def build_two_layers(shape: Shape) -> ModelConfig:
+    """Returns what launches all of a model's kernels: every layer launches the same ones, but for the last."""
+    return ModelConfig(
+        architecture=shape.architecture,
+        vocab_size=shape.vocab_size,
+        hidden_size=shape.hidden_size,
+        intermediate_size=shape.intermediate_size,
+        num_layers=2,
+        num_heads=shape.num_heads,
+        num_kv_heads=shape.num_kv_heads,
+        head_dim=shape.head_dim,
+        rms_norm_eps=1e-6,
+        max_position_embeddings=shape.max_position_embeddings,
+        rope_theta=1e6,
+        rope_scaling=None,
+        tie_word_embeddings=True,
+        qkv_bias=False,
+        output_bias=False,
+        mlp_bias=False,
+        qk_norm=shape.qk_norm,
+        dtype="bfloat16",
+        eos_token_ids=(),
+    )
 
 
 @torch.inference_mode()

@@ -1,6 +1,6 @@
-"""fp8 keeps the bundled model's answers: bounds far above what `bench/README.md` states, far below a broken scale."""
+"""fp8 keeps the bundled model's answers: bounds far above what `bench/checks` states, far below a broken scale."""
 
-from bench.accuracy import BUNDLED, measure, render
+from bench.checks.accuracy import BUNDLED, measure, render
 from sample_model import corpus
 
 

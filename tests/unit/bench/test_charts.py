@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.charts import Curve, build_curve, describe_origin, draw_charts, select_decode
-from bench.limits import GPUS, compute_decode_limit, compute_work_limit
-from bench.results import Row, Run, parse_rows
-from bench.roofline import list_points
-from bench.workload import INPUT_RATE, DecodePoint, PrefillPoint, build_prefill
+from bench.report.charts import Curve, build_curve, describe_origin, draw_charts, select_decode
+from bench.report.results import Row, Run, parse_rows
+from bench.report.roofline import list_points
+from bench.work.limits import GPUS, compute_decode_limit, compute_work_limit
+from bench.work.workload import INPUT_RATE, DecodePoint, PrefillPoint, build_prefill
 
 GPU = "NVIDIA H200"
 BENCH = Path(__file__).parents[3] / "bench"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.clocks import ClockSample, ClockWatch, describe_clocks, parse_sample
+from bench.report.clocks import ClockSample, ClockWatch, describe_clocks, parse_sample
 
 LINES = (
     "97, 1755, 640.12, Not Active",

@@ -2,9 +2,9 @@ from random import Random
 
 import torch
 
-from bench.accuracy import BUNDLED
-from bench.endurance import MOST_OBJECTS, Totals, build_engine, build_request, endure, find_leftovers
-from bench.memory import MIB, Sample, Slack, count_objects, find_growth
+from bench.checks.accuracy import BUNDLED
+from bench.checks.endurance import MOST_OBJECTS, Totals, build_engine, build_request, endure, find_leftovers
+from bench.checks.memory import MIB, Sample, Slack, count_objects, find_growth
 
 SLACK = Slack(rss_bytes=10 * MIB, cuda_bytes=MIB)
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 import pytest
 from aiohttp import web
 
-from bench.http_load import Load, Report, build_report, drive_streams
-from bench.interference import Interference, LongPrompts, build_load, measure_interference, measure_rounds
-from bench.workload import build_uniform
+from bench.serving.http_load import Load, Report, build_report, drive_streams
+from bench.serving.interference import Interference, LongPrompts, build_load, measure_interference, measure_rounds
+from bench.work.workload import build_uniform
 
 LONG = LongPrompts(tokens=500)
 TOKEN = b'data: {"choices": [{"text": "x"}]}\n\n'

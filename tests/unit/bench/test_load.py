@@ -3,7 +3,7 @@ import math
 import pytest
 from aiohttp import web
 
-from bench.http_load import Answer, Load, ask, build_body, build_report, drive_streams, percentile_ms
+from bench.serving.http_load import Answer, Load, ask, build_body, build_report, drive_streams, percentile_ms
 
 LOAD = Load(url="http://unused", model="m", streams=2, requests=4, tokens_in=8, tokens_out=3)
 TOKEN = b'data: {"choices": [{"text": "x"}]}\n\n'

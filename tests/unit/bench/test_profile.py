@@ -2,19 +2,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from bench.kernel_roles import (
-    KernelEvent,
-    assign_roles,
-    compute_decode_costs,
-    compute_prefill_costs,
-    find_role,
-    shorten,
-)
-from bench.limits import Rates
-from bench.profile import parse_arguments, prepare_decode, prepare_prefill
-from bench.profile_table import render_profile, summarise
-from bench.shapes import SHAPES
-from bench.workload import DecodePoint
+from bench.profile.roles import KernelEvent, assign_roles, find_role, shorten
+from bench.profile.steps import parse_arguments, prepare_decode, prepare_prefill
+from bench.profile.table import render_profile, summarise
+from bench.work.costs import compute_decode_costs, compute_prefill_costs
+from bench.work.limits import Rates
+from bench.work.shapes import SHAPES, count_body_parameters, count_prefill_flop, count_weight_bytes
+from bench.work.workload import DecodePoint
 from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
@@ -75,16 +69,16 @@ def test_roles_move_the_weights_the_context_and_the_head() -> None:
     costs = compute_decode_costs(shape, "bf16", 32, 1024)
     assert costs["attention"].num_bytes == 32 * 1024 * 131_072
     assert costs["logits"].num_bytes == 4096 * 128_256 * 2
-    assert costs["projections"].num_bytes + costs["logits"].num_bytes == shape.weight_bytes("bf16")
+    assert costs["projections"].num_bytes + costs["logits"].num_bytes == count_weight_bytes(shape, "bf16")
     assert (costs["logits"] / 2).num_bytes == 4096 * 128_256
-    assert compute_decode_costs(shape, "fp8", 32, 1024)["projections"].num_bytes == shape.body_parameters
+    assert compute_decode_costs(shape, "fp8", 32, 1024)["projections"].num_bytes == count_body_parameters(shape)
 
 
 def test_a_prompt_does_the_arithmetic_of_the_limit() -> None:
     shape = SHAPES["qwen3-8b"]
     costs = compute_prefill_costs(shape, "bf16", 8192)
     flop = costs["projections"].flop + costs["attention"].flop
-    assert flop == shape.prefill_flop(8192)
+    assert flop == count_prefill_flop(shape, 8192)
 
 
 def test_a_prompt_of_one_token_does_the_arithmetic_of_a_decode() -> None:

@@ -4,9 +4,18 @@ from statistics import median
 import pytest
 
 from bench.__main__ import main
-from bench.measurement import Measurement, Recorder, describe_command, read_lines, write_line
-from bench.results import Row, format_rows, format_share, merge, parse_rows, ratio_to_vllm, render, render_touched
-from bench.workload import INPUT_RATE, OUTPUT_RATE
+from bench.report.measurement import Measurement, Recorder, describe_command, read_lines, write_line
+from bench.report.results import (
+    Row,
+    format_rows,
+    format_share,
+    merge,
+    parse_rows,
+    ratio_to_vllm,
+    render,
+    render_touched,
+)
+from bench.work.workload import INPUT_RATE, OUTPUT_RATE
 
 BENCH = Path(__file__).parents[3] / "bench"
 

@@ -3,12 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.arguments import choose_model_len
-from bench.limits import GPUS, compute_decode_limit, compute_work_limit, name_gpus
-from bench.model_dir import build_config, build_vocabulary, build_weight_shapes
+from bench.commands import COMMANDS
 from bench.plan import DECODE_POINTS, LOADS, build_jobs
-from bench.shapes import SHAPES, Precision
-from bench.workload import (
+from bench.work.arguments import choose_model_len
+from bench.work.limits import GPUS, compute_decode_limit, compute_work_limit, name_gpus
+from bench.work.model_dir import build_config, build_vocabulary, build_weight_shapes
+from bench.work.shapes import SHAPES, Precision, count_prefill_flop
+from bench.work.workload import (
     INPUT_RATE,
     DecodePoint,
     PrefillPoint,
@@ -71,7 +72,7 @@ def test_the_prefill_limit_is_arithmetic_over_its_rate() -> None:
     work = build_prefill(PrefillPoint(32, 8192))
     limit = compute_work_limit("NVIDIA H200", "llama-3.1-8b", "bf16", work)
     assert limit is not None
-    assert limit.rated == pytest.approx(8191 * 989e12 / SHAPES["llama-3.1-8b"].prefill_flop(8191), rel=0.001)
+    assert limit.rated == pytest.approx(8191 * 989e12 / count_prefill_flop(SHAPES["llama-3.1-8b"], 8191), rel=0.001)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_an_unknown_gpu_has_no_limit() -> None:
 def test_every_job_is_a_command_of_bench() -> None:
     for name, job in build_jobs().items():
         arguments = job.build_arguments(Path("models/x"), Path("lines"))
-        assert name == job.name and arguments[0] == "-m" and arguments[1].startswith("bench.")
+        assert name == job.name and arguments[:2] == ["-m", "bench"] and arguments[2] in COMMANDS
         assert arguments[arguments.index("--lines") + 1] == "lines" and job.model in arguments
 
 

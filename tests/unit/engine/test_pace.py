@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.pacing import LLAMA_8B_ON_H200, SimulatedDevice
+from bench.simulate.pacing import LLAMA_8B_ON_H200, SimulatedDevice
 from pagoda_server.engine.batch import Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pace import LEAST_PROMPT_TOKENS, StepCost, limit_prompt_tokens

@@ -15,7 +15,7 @@ from triton.runtime.driver import driver
 
 from pagoda_server.kernels import shipped
 from pagoda_server.start import compile_ahead
-from pagoda_server.start.common_shapes import COMMON_SHAPES, build_two_layers
+from pagoda_server.start.common_shapes import COMMON_SHAPES
 
 
 def main(what: str, folder: Path, own: Path, stub: Path) -> None:
@@ -31,7 +31,9 @@ def main(what: str, folder: Path, own: Path, stub: Path) -> None:
         compile_ahead.prepare_process(own, stub)
     knobs.compilation.listener = lambda *, src, cache_hit, **_: cache_hit or compiled.append(src.name)
     driver.set_active(compile_ahead.AbsentGpu(90))
-    compile_ahead.launch_all(build_two_layers(COMMON_SHAPES["Qwen3-0.6B"]), torch.device("meta"), fp8=False)
+    compile_ahead.launch_all(
+        compile_ahead.build_two_layers(COMMON_SHAPES["Qwen3-0.6B"]), torch.device("meta"), fp8=False
+    )
     print(json.dumps(compiled))
 
 

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.kernel_cases import Case
-from bench.kernels import record_row
-from bench.limits import Rates
-from bench.measurement import NO_MODEL, Recorder, read_lines
-from bench.results import merge, render
-from bench.roofline import list_points
+from bench.__main__ import main
+from bench.kernels.case import Case
+from bench.kernels.times import CASES, record_row
+from bench.report.measurement import NO_MODEL, Recorder, read_lines
+from bench.report.results import merge, render
+from bench.report.roofline import list_points
+from bench.work.limits import Rates
 
 GPU = "NVIDIA H200"
 
@@ -30,3 +31,11 @@ def test_a_kernels_row_keeps_its_floor_bytes_and_arithmetic(tmp_path: Path) -> N
     assert "| 50.0 % |" in render([row])
     [point] = list_points([row], ["ours"])
     assert (point.intensity, point.tflops) == (2.0, pytest.approx(4.8))
+
+
+def test_the_command_tells_its_kernels(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["kernels", "--help"])
+    out = capsys.readouterr().out
+    assert ended.value.code == 0 and out.startswith("usage: python -m bench kernels ")
+    assert all(name in out for name in CASES)

@@ -2,7 +2,6 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench.start import Start, read_phases
 from pagoda_server.http.metrics import ModelLabels, ServerMetrics
 from pagoda_server.http.tally import Tally
 from pagoda_server.start.phases import Phases, read_process_age_seconds
@@ -30,6 +29,11 @@ def test_a_process_knows_its_age() -> None:
     assert 0.0 < first <= read_process_age_seconds() < 86_400
 
 
+def read_phases(page: str) -> dict[str, float]:
+    families = [one for one in text_string_to_metric_families(page) if one.name == "pagoda_server_start_seconds"]
+    return {sample.labels["phase"]: sample.value for family in families for sample in family.samples}
+
+
 def test_the_page_shows_each_phase_once_the_engine_is_there() -> None:
     seconds: dict[str, float] = {}
     metrics = ServerMetrics(ModelLabels("m", "ns", "d"), lambda: None, Tally.build_single(), lambda: seconds)
@@ -41,12 +45,3 @@ def test_the_page_shows_each_phase_once_the_engine_is_there() -> None:
     assert {"namespace": "ns", "model_deployment": "d", "model_name": "m", "phase": "total"} in [
         sample.labels for sample in family.samples
     ]
-
-
-def test_a_start_is_recorded_with_its_phases() -> None:
-    start = Start(ready_seconds=4.0, first_token_seconds=4.1, phases={"load_weights": 2.0})
-    assert start.list_figures() == {
-        "start to ready": 4.0,
-        "start to first token": 4.1,
-        "start phase load_weights": 2.0,
-    }

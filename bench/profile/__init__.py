@@ -1,0 +1,1 @@
+"""Where does a step of our engine spend its time on the GPU?"""

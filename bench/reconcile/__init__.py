@@ -1,0 +1,1 @@
+"""What do many ModelDeployments cost the operator: seconds, writes and memory?"""

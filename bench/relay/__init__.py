@@ -1,0 +1,1 @@
+"""What does a chunk of a stream, and an open connection, cost the gateway?"""

@@ -1,0 +1,1 @@
+"""What does a well-behaved tenant feel while another attacks?"""

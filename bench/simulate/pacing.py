@@ -1,0 +1,103 @@
+"""What pacing does to those who wait, in simulated time: `python -m bench pacing`, on any machine, in seconds.
+
+The engine itself works through the closed loop of `http_load.py`, on a device that takes for a step what a `StepCost`
+says: an 8B model's on an H200, if not told otherwise. Left out are the host, HTTP, and what a step is padded with.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from bench.serving.http_load import Answer, Load, Report, add_load_arguments, build_report
+from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.engine import Engine
+from pagoda_server.engine.pace import StepCost
+from pagoda_server.engine.pages import PagePool
+from pagoda_server.engine.runner import PendingStep, Sampled
+from pagoda_server.wire import Sampling, Submit
+
+LLAMA_8B_ON_H200 = StepCost(base_seconds=0.0047, context_token_seconds=3.2e-8, prompt_token_seconds=2.6e-5)
+PAGE_SIZE = 64
+
+
+class SimulatedDevice:
+    """Implements `pagoda_server.engine.runner.Runner`: one step after another, each as long as `cost` says."""
+
+    def __init__(self, cost: StepCost, run_ahead: int = 1) -> None:
+        self.run_ahead, self.now = run_ahead, 0.0
+        self._cost, self._busy_until = cost, 0.0
+
+    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
+        self._busy_until = end = max(self.now, self._busy_until) + self._count_seconds(chunks)
+
+        def wait() -> list[Sampled]:
+            self.now = max(self.now, end)
+            return [(1, None) for chunk in chunks if chunk.is_sampled]
+
+        return wait
+
+    def prepare_next(self, *, idle: bool = True) -> bool:
+        return False
+
+    def _count_seconds(self, chunks: Sequence[Chunk]) -> float:
+        cost, prompts = self._cost, [chunk for chunk in chunks if chunk.num_tokens > 1]
+        context_tokens = sum(chunk.end for chunk in chunks if chunk.num_tokens == 1)
+        pairs = sum(chunk.num_tokens * (chunk.start + chunk.num_tokens / 2) for chunk in prompts)
+        seconds = cost.base_seconds + cost.context_token_seconds * context_tokens + cost.prompt_pair_seconds * pairs
+        return seconds + cost.prompt_token_seconds * sum(chunk.num_tokens for chunk in prompts)
+
+
+def simulate(load: Load, cost: StepCost, *, max_batched_tokens: int = 2048, is_streamed: bool = True) -> Report:
+    """Keeps `load.streams` requests under way; `is_streamed` is what their clients ask for."""
+    device, length = SimulatedDevice(cost), load.tokens_in + load.tokens_out
+    limits = Limits(length, load.streams, max_batched_tokens, vocab_size=10)
+    pool = PagePool(load.streams * -(-length // PAGE_SIZE), PAGE_SIZE)
+    engine = Engine(device, limits, pool, prefix_caching=False, clock=lambda: device.now, step_cost=cost)
+    sampling = Sampling(max_tokens=load.tokens_out, temperature=0.0)
+    answers, last_seen = list[Answer](), list[float]()
+
+    def ask() -> None:
+        if len(answers) < load.requests:
+            request = Submit(str(len(answers)), [1] * load.tokens_in, sampling, is_streamed=is_streamed)
+            assert engine.submit(request) is None
+            answers.append(Answer())
+            last_seen.append(device.now)
+
+    for _ in range(load.streams):
+        ask()
+    while engine.has_work:
+        for delta in engine.step():
+            index = int(delta.request_id)
+            answers[index].add_wait(device.now - last_seen[index])
+            answers[index].tokens += len(delta.token_ids)
+            last_seen[index] = device.now
+            if delta.finish_reason is not None:
+                ask()
+    return build_report(load, answers, device.now)
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench pacing", description=__doc__)
+    usual = LLAMA_8B_ON_H200
+    add_load_arguments(parser, streams=256, requests=1024)
+    parser.add_argument("--max-batched-tokens", type=int, default=2048, help="of one step (default %(default)s)")
+    parser.add_argument("--whole", action="store_true", help="answers are not streamed")
+    costs = {
+        "--base-ms": (usual.base_seconds * 1e3, "of any step"),
+        "--context-ns": (usual.context_token_seconds * 1e9, "of a token in a decode's context"),
+        "--prompt-us": (usual.prompt_token_seconds * 1e6, "of a prompt's token"),
+    }
+    for name, (default, what) in costs.items():
+        parser.add_argument(name, type=float, default=default, help=f"{what} (default %(default)s)")
+    args = parser.parse_args(argv)
+    if args.streams > args.requests:
+        parser.error(f"--requests is {args.requests} and --streams {args.streams}; give at least as many requests")
+    if args.max_batched_tokens < args.streams:
+        parser.error(f"--max-batched-tokens is {args.max_batched_tokens}; give at least --streams, {args.streams}")
+    cost = StepCost(args.base_ms * 1e-3, args.context_ns * 1e-9, args.prompt_us * 1e-6)
+    sizes = {"tokens_in": args.tokens_in, "tokens_out": args.tokens_out}
+    load = Load(url="", model="", streams=args.streams, requests=args.requests, **sizes)
+    report = simulate(load, cost, max_batched_tokens=args.max_batched_tokens, is_streamed=not args.whole)
+    print(json.dumps(asdict(report)))
+    return 0

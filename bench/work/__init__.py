@@ -1,0 +1,1 @@
+"""What is measured? The models' shapes and folders, the work that every engine gets, and what the hardware allows."""

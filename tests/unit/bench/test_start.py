@@ -1,0 +1,20 @@
+"""What a start took, as it is recorded."""
+
+from bench.serving.start import Start, read_phases
+from pagoda_server.http.metrics import ModelLabels, ServerMetrics
+from pagoda_server.http.tally import Tally
+
+
+def test_phases_are_read_off_the_servers_metrics() -> None:
+    phases = {"load_weights": 2.0, "total": 5.5}
+    metrics = ServerMetrics(ModelLabels("m", "ns", "d"), lambda: None, Tally.build_single(), lambda: phases)
+    assert read_phases(metrics.render().decode()) == phases
+
+
+def test_a_start_is_recorded_with_its_phases() -> None:
+    start = Start(ready_seconds=4.0, first_token_seconds=4.1, phases={"load_weights": 2.0})
+    assert start.list_figures() == {
+        "start to ready": 4.0,
+        "start to first token": 4.1,
+        "start phase load_weights": 2.0,
+    }
