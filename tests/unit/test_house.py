@@ -13,6 +13,14 @@ def test_no_folder_shadows_the_standard_library() -> None:
     assert not (ROOT / "server_image" / "__init__.py").exists()
 
 
+@pytest.mark.parametrize("kind", ["unit", "property"])
+def test_tests_lie_in_the_folder_of_the_package_that_they_test(kind: str) -> None:
+    tests = ROOT / "tests" / kind
+    folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")} - {Path()}
+    for folder in folders:
+        assert any((ROOT / source / folder).is_dir() for source in ("operator", "server_image", "")), folder
+
+
 def test_requirements_are_pinned_with_hashes_and_without_addresses() -> None:
     for path in (ROOT / "requirements").glob("*.txt"):
         text = path.read_text()

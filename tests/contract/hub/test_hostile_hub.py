@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.hub.test_fetch_hub import Fetched, fetch, names
-from tests.unit.cli.test_listing import LISTINGS
+from tests.unit.pagoda_cli.fetch.test_listing import LISTINGS
 
 WEIGHTS = "model.safetensors"
 

@@ -13,7 +13,7 @@ import pytest
 from pagoda_server.__main__ import build_parser, build_settings, main
 from pagoda_server.process.child import MOST_REASON_BYTES, Child, describe_end, open_memory, write_reason
 
-SERVER_IMAGE = Path(__file__).parents[3] / "server_image"
+SERVER_IMAGE = Path(__file__).parents[4] / "server_image"
 
 
 @pytest.mark.parametrize(

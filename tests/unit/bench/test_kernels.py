@@ -1,5 +1,3 @@
-"""Here because it loads kernels, which must find the interpreter chosen."""
-
 from pathlib import Path
 
 import pytest

@@ -1,4 +1,4 @@
-"""Tiny random-weight models in float32, and an engine around each."""
+"""Tiny random-weight models in float32, an engine around each, and the device of the kernels' tests."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -105,3 +105,9 @@ def generate() -> Callable[..., list[list[int]]]:
         return list(tokens.values())
 
     return run
+
+
+@pytest.fixture
+def device() -> torch.device:
+    torch.manual_seed(0)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pagoda_server.engine.config import EngineConfig
 from pagoda_server.model.config import UnsupportedModel, parse_model_config, read_model_config
 from pagoda_server.model.loader import BadCheckpoint, load_model
 
@@ -79,9 +78,3 @@ def test_sharded_weights_equal_the_single_file(folder, models) -> None:
     assert (folder / "model.safetensors.index.json").exists()
     sharded = load_model(folder, config, CPU, torch.float32).state_dict()
     assert single.keys() == sharded.keys() and all(torch.equal(single[name], sharded[name]) for name in single)
-
-
-@pytest.mark.parametrize("wrong", [{"max_num_seqs": 0}, {"gpu_memory_fraction": 1.5}, {"max_batched_tokens": 3}])
-def test_bad_setting_is_named(wrong) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        EngineConfig(model=Path("m"), socket=Path("s"), **wrong)

@@ -20,3 +20,9 @@ def test_the_longest_wait_reaches_the_engines_own_process() -> None:
 def test_a_wait_that_is_none_is_refused(seconds: float) -> None:
     with pytest.raises(ValueError, match=f"max_wait_seconds is {seconds}; give a number above 0"):
         EngineConfig(model=Path("/m"), socket=Path("/s"), max_wait_seconds=seconds)
+
+
+@pytest.mark.parametrize("wrong", [{"max_num_seqs": 0}, {"gpu_memory_fraction": 1.5}, {"max_batched_tokens": 3}])
+def test_bad_setting_is_named(wrong) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        EngineConfig(model=Path("m"), socket=Path("s"), **wrong)
