@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROMPT ?= Tell me a short story about a fox.
 RUN_FLAGS := --ask "$(PROMPT)" $(if $(ONCE),--once)
 
-.PHONY: help setup run test check audit fuzz format e2e e2e-full cluster-up cluster-down requirements release-check
+.PHONY: help setup run test check docs audit fuzz format e2e e2e-full cluster-up cluster-down requirements release-check
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
 
@@ -30,12 +30,16 @@ test: setup  ## all tests but the end-to-end ones
 	@echo "== tests"
 	@$(BIN)/python -m pytest -q
 
-check: setup  ## lint, formatting, types, import rules, generated files
+check: setup  ## lint, formatting, types, import rules, generated files, the docs' links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pagoda crds --check
+	@$(MAKE) --no-print-directory docs
+
+docs: setup  ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 ADVISORIES := https://api.osv.dev
 audit: setup  ## known vulnerabilities of what the images are built from (says so where no advisories can be reached)
