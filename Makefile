@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROMPT ?= Tell me a short story about a fox.
 RUN_FLAGS := --ask "$(PROMPT)" $(if $(ONCE),--once)
 
-.PHONY: help setup run test check docs audit fuzz format e2e e2e-full cluster-up cluster-down requirements release-check
+.PHONY: help setup run test check lint-shell lint-chart vet docs audit fuzz format e2e e2e-full cluster-up cluster-down requirements release-check
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
 
@@ -30,13 +30,28 @@ test: setup  ## all tests but the end-to-end ones
 	@echo "== tests"
 	@$(BIN)/python -m pytest -q
 
-check: setup  ## lint, formatting, types, import rules, generated files, the docs' links
+check: setup  ## lint, formatting, types, import rules, generated files, shell, chart, Go, the docs' links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pagoda crds --check
-	@$(MAKE) --no-print-directory docs
+	@$(MAKE) --no-print-directory lint-shell lint-chart vet docs
+
+SCRIPTS = $(filter-out %.template,$(shell grep -rlzP '\A\#!.*[/ ](ba)?sh\n' .ci bench e2e helm server_image))
+lint-shell: setup
+	$(BIN)/shellcheck $(SCRIPTS)
+
+CLUSTER_HOME ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pagoda-cluster
+lint-chart:
+	@e2e/cluster/build.sh helm
+	$(CLUSTER_HOME)/bin/helm lint --strict helm/pagoda
+
+# Those that hold all of Kubernetes take minutes to vet: `make vet GO_MODULES=e2e/cluster/build/kube` after a change there.
+SLOW_TO_VET := %/kube %/coredns
+GO_MODULES  ?= $(filter-out $(SLOW_TO_VET),$(patsubst %/go.mod,%,$(shell find bench e2e tests -name go.mod)))
+vet:
+	@for module in $(GO_MODULES); do echo "go vet $$module"; (cd $$module && CGO_ENABLED=0 GOFLAGS=-trimpath go vet ./...) || exit 1; done
 
 docs: setup  ## the documentation as a site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
@@ -83,3 +98,4 @@ release-check: setup  ## what must hold before a tag (TAG=v0.1.0): docs/releasin
 	$(BIN)/python .ci/release.py $(TAG)
 	@$(MAKE) --no-print-directory check
 	$(BIN)/uv build --quiet --clear --out-dir dist --require-hashes --build-constraints requirements/build.txt
+	$(CLUSTER_HOME)/bin/helm package --destination dist helm/pagoda

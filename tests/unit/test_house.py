@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 RELEASE = runpy.run_path(str(ROOT / ".ci" / "release.py"))
@@ -85,3 +86,13 @@ def test_a_release_has_a_dated_section_of_the_changelog(section: str, fault: str
 
 def test_the_changelog_says_what_is_unreleased() -> None:
     assert "## [Unreleased]\n" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_a_commit_is_checked_by_what_make_check_runs() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    for hook in hooks:
+        program, *arguments = hook["entry"].removesuffix(" --force-exclude").split()
+        wanted = arguments[0] if program == "make" else " ".join(["$(BIN)/" + Path(program).name, *arguments])
+        check = makefile.partition("\ncheck:")[2].partition("\ndocs:")[0]
+        assert wanted in check, f"{hook['id']} is not run by `make check`"
