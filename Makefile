@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROMPT ?= Tell me a short story about a fox.
 RUN_FLAGS := --ask "$(PROMPT)" $(if $(ONCE),--once)
 
-.PHONY: help setup run test check audit fuzz format e2e e2e-full cluster-up cluster-down requirements
+.PHONY: help setup run test check lint-shell lint-chart vet docs audit fuzz format e2e e2e-full cluster-up cluster-down requirements release-check
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
 
@@ -30,12 +30,31 @@ test: setup  ## all tests but the end-to-end ones
 	@echo "== tests"
 	@$(BIN)/python -m pytest -q
 
-check: setup  ## lint, formatting, types, import rules, generated files
+check: setup  ## lint, formatting, types, import rules, generated files, shell, chart, Go, the docs' links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pagoda crds --check
+	@$(MAKE) --no-print-directory lint-shell lint-chart vet docs
+
+SCRIPTS = $(filter-out %.template e2e/cluster/init.sh e2e/cluster/node.sh,$(shell grep -rlzP '\A\#!.*[/ ](ba)?sh\n' .ci bench e2e helm server_image))
+lint-shell: setup
+	$(BIN)/shellcheck $(SCRIPTS)
+
+CLUSTER_HOME ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pagoda-cluster
+lint-chart:
+	@e2e/cluster/build.sh helm
+	$(CLUSTER_HOME)/bin/helm lint --strict helm/pagoda
+
+# Those that hold all of Kubernetes take minutes to vet: `make vet GO_MODULES=e2e/cluster/build/kube` after a change there.
+SLOW_TO_VET := %/kube %/coredns
+GO_MODULES  ?= $(filter-out $(SLOW_TO_VET),$(patsubst %/go.mod,%,$(shell find bench e2e tests -name go.mod)))
+vet:
+	@for module in $(GO_MODULES); do echo "go vet $$module"; (cd $$module && CGO_ENABLED=0 GOFLAGS=-trimpath go vet ./...) || exit 1; done
+
+docs: setup  ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 ADVISORIES := https://api.osv.dev
 audit: setup  ## known vulnerabilities of what the images are built from (says so where no advisories can be reached)
@@ -74,3 +93,9 @@ requirements:  ## pin the requirements again
 	    pyproject.toml $${extra#*:} -o requirements/$${extra%%:*}.txt; done
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  requirements/build.in -o requirements/build.txt
+
+release-check: setup  ## what must hold before a tag (TAG=v0.1.0): docs/releasing.md
+	$(BIN)/python .ci/release.py $(TAG)
+	@$(MAKE) --no-print-directory check
+	$(BIN)/uv build --quiet --clear --out-dir dist --require-hashes --build-constraints requirements/build.txt
+	$(CLUSTER_HOME)/bin/helm package --destination dist helm/pagoda

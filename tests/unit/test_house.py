@@ -1,11 +1,15 @@
 """Rules of the tree that no linter knows."""
 
 import re
+import runpy
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
+RELEASE = runpy.run_path(str(ROOT / ".ci" / "release.py"))
 
 
 def test_no_folder_shadows_the_standard_library() -> None:
@@ -57,3 +61,46 @@ def test_a_test_that_security_names_is_there(named: str) -> None:
     path, _, name = named.partition("::")
     text = (ROOT / path).read_text()
     assert re.search(rf"^(async )?def {name or 'test_'}", text, re.MULTILINE)
+
+
+def test_chart_and_forms_have_the_version_and_the_address_of_the_project() -> None:
+    assert RELEASE["find_disagreements"](ROOT) == []
+
+
+def test_what_disagrees_is_named_with_its_value_and_the_fix(tmp_path: Path) -> None:
+    for name in ("pyproject.toml", "helm/pagoda/Chart.yaml", ".github/ISSUE_TEMPLATE/config.yml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    version = RELEASE["read_project"](ROOT)["version"]
+    chart = tmp_path / "helm/pagoda/Chart.yaml"
+    chart.write_text(chart.read_text().replace(f'appVersion: "{version}"', 'appVersion: "9.8.7"'))
+    assert RELEASE["find_disagreements"](tmp_path) == [
+        f"helm/pagoda/Chart.yaml: appVersion is '9.8.7': set it to '{version}', as pyproject.toml has it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("section", "fault"),
+    [
+        ("## [1.2.3] - 2027-01-31\n\n### Added\n\n- A thing.\n", None),
+        ("## [1.2.3] - 2027-01-31\n\n## [1.2.2] - 2027-01-30\n\n- A thing.\n", "is empty"),
+        ("## [1.2.3] (unreleased)\n\n- A thing.\n", "has no section '## [1.2.3] - YYYY-MM-DD'"),
+    ],
+)
+def test_a_release_has_a_dated_section_of_the_changelog(section: str, fault: str | None) -> None:
+    faults = RELEASE["find_changelog_faults"](f"# Changelog\n\n## [Unreleased]\n\n{section}", "1.2.3")
+    assert [fault in said for said in faults] == ([True] if fault else []), faults
+
+
+def test_the_changelog_says_what_is_unreleased() -> None:
+    assert "## [Unreleased]\n" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_a_commit_is_checked_by_what_make_check_runs() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    for hook in hooks:
+        program, *arguments = hook["entry"].removesuffix(" --force-exclude").split()
+        wanted = arguments[0] if program == "make" else " ".join(["$(BIN)/" + Path(program).name, *arguments])
+        check = makefile.partition("\ncheck:")[2].partition("\ndocs:")[0]
+        assert wanted in check, f"{hook['id']} is not run by `make check`"

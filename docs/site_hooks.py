@@ -1,0 +1,71 @@
+"""Shows pages from outside docs/ on the site, and turns links between files of the repository into links of the site.
+
+Every page is written for a reader of the repository: its links are paths between files. A link to a file that the site
+shows becomes a link of the site; one to another file becomes a link to it in the public repository; one to nothing is a
+warning, which fails a strict build.
+"""
+
+import logging
+import posixpath
+import re
+import tomllib
+from pathlib import Path, PurePosixPath
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[1]
+SOURCE_URL: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Source"]
+OUTSIDE = {
+    "ARCHITECTURE.md": "project/architecture.md",
+    "CHANGELOG.md": "project/changelog.md",
+    "CODE_OF_CONDUCT.md": "project/code-of-conduct.md",
+    "CONTRIBUTING.md": "project/contributing.md",
+    "SECURITY.md": "project/security.md",
+    "bench/README.md": "project/benchmarks.md",
+    "bench/RESULTS.md": "project/figures.md",
+}
+"""Pages outside docs/: the path in the repository, and the path on the site."""
+
+_CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
+_log = logging.getLogger("mkdocs.hooks.site")
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """Names the public repository in the footer. NB: as `repo_url` each reader's browser would ask it for its stars."""
+    config.extra["social"] = [{"icon": "fontawesome/brands/git-alt", "link": SOURCE_URL, "name": "Source"}]
+
+
+def on_files(files: Files, config: MkDocsConfig) -> None:
+    for path, shown_at in OUTSIDE.items():
+        files.append(File.generated(config, shown_at, abs_src_path=str(ROOT / path)))
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    shown = {_find_path(file): file.src_uri for file in files}
+    here = _find_path(page.file)
+
+    def replace(match: re.Match[str]) -> str:
+        return f"]({_resolve(match['target'], here=here, shown_here=page.file.src_uri, shown=shown)})"
+
+    parts = _CODE.split(markdown)
+    return "".join(part if at % 2 else _LINK.sub(replace, part) for at, part in enumerate(parts))
+
+
+def _find_path(file: File) -> str:
+    """Returns where a file of the site lies in the repository."""
+    return next((path for path, shown_at in OUTSIDE.items() if shown_at == file.src_uri), f"docs/{file.src_uri}")
+
+
+def _resolve(target: str, *, here: str, shown_here: str, shown: dict[str, str]) -> str:
+    if target.startswith("#") or re.match(r"[a-z]+:", target):
+        return target
+    path, mark, anchor = target.partition("#")
+    path = posixpath.normpath(posixpath.join(PurePosixPath(here).parent, path))
+    if path in shown:
+        return posixpath.relpath(shown[path], PurePosixPath(shown_here).parent) + mark + anchor
+    if not (ROOT / path).exists():
+        _log.warning("%s links to %s, and there is no %s", here, target, path)
+    return f"{SOURCE_URL}/blob/main/{path}{mark}{anchor}"
