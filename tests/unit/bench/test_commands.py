@@ -11,7 +11,7 @@ from bench.commands import COMMANDS
 
 ROOT = Path(__file__).parents[3]
 LOADS_KERNELS = "kernels"
-"""Its help is asked for in `tests/unit/kernels`, where the interpreter is chosen."""
+"""Its help is asked for in `tests/unit/pagoda_server/kernels`, where the interpreter is chosen."""
 
 
 def read_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
