@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# images.sh: build the two images from our Dockerfiles and push them to the e2e cluster's registry (the cluster must be up);
+# images.sh: build the two images from our Dockerfile and push them to the e2e cluster's registry (the cluster must be up);
 # their names are written to run/images.json.
 # images.sh TREE NAME: only the control image, of another tree and in the repository NAME; the image's name is printed.
-# The dependency layers are built again only when requirements/*.txt or the Dockerfiles change: the first build takes about five minutes (torch).
+# The dependency layers are built again only when requirements/*.txt or the Dockerfile change: the first build takes about five minutes (torch).
 # The machine's own pip settings and certificates are mounted while building; they do not end up in an image.
 set -euo pipefail
 shopt -s inherit_errexit
@@ -39,7 +39,7 @@ build_and_push() { # TREE KIND NAME: prints the image; its tag is the image's ow
   local tree=$1 kind=$2 name=$3 image
   say "$name: building"
   buildah bud --quiet --layers --pull-never --isolation chroot --network host "${mounts[@]}" --build-arg BASE=localhost/e2e-base:bookworm --build-arg COMPILER= \
-    --ignorefile "$T/ignore" --iidfile "$T/id" -f "$tree/server_image/Dockerfile.$kind" "$tree" >/dev/null
+    --ignorefile "$T/ignore" --iidfile "$T/id" --target "$kind" -f "$root/server_image/Dockerfile" "$tree" >/dev/null
   image=192.0.2.1:5000/$name:$(sed 's/^sha256://' "$T/id" | cut -c1-12)
   if "$here/in" curl -fsS --noproxy '*' -o /dev/null -H 'Accept: application/vnd.oci.image.manifest.v1+json' \
     "http://192.0.2.1:5000/v2/$name/manifests/${image##*:}" 2>/dev/null; then

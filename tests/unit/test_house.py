@@ -32,16 +32,19 @@ def test_requirements_are_pinned_with_hashes_and_without_addresses() -> None:
         assert "://" not in text, path.name
 
 
-@pytest.mark.parametrize("kind", ["control", "server"])
-def test_an_image_has_a_base_by_digest_packages_by_hash_and_a_bill_of_materials(kind: str) -> None:
-    text = (ROOT / "server_image" / f"Dockerfile.{kind}").read_text()
-    bases = [line.split()[1] for line in text.splitlines() if line.startswith("FROM ")]
+@pytest.mark.parametrize("target", ["control", "server"])
+def test_an_image_has_a_base_by_digest_packages_by_hash_and_a_bill_of_materials(target: str) -> None:
+    text = (ROOT / "server_image" / "Dockerfile").read_text()
+    stages = {name: base for base, name in re.findall(r"^FROM (\S+) AS (\S+)$", text, re.MULTILINE)}
+    assert len(stages) == len(re.findall("^FROM ", text, re.MULTILINE)), "every stage has a name"
     assert re.search(r"^ARG BASE=\S+@sha256:[0-9a-f]{64}$", text, re.MULTILINE)
-    assert set(bases) <= {"${BASE}", "dependencies"}, "every stage begins at the pinned base"
+    assert set(stages.values()) <= {"${BASE}", *stages}, "every stage begins at the pinned base"
     installs = re.findall(r"pip install ([^\\\n]*)", text)
     assert installs
     assert all("--require-hashes" in flags or "--no-index" in flags for flags in installs)
-    assert "cyclonedx-py environment" in text and "COPY --from=code /code" in text
+    bodies = dict(re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM |\Z)", text, re.MULTILINE | re.DOTALL))
+    assert "cyclonedx-py environment" in bodies[f"{target}-code"]
+    assert f"COPY --from={target}-code /code" in bodies[target]
 
 
 def read_promised_tests() -> list[str]:
