@@ -14,7 +14,7 @@ from pagoda_gateway.metrics import Metrics
 from pagoda_gateway.queue import QueueFull
 from pagoda_gateway.reply import Reply
 from pagoda_gateway.settings import Settings
-from pagoda_gateway.weight import LEAST, Weight
+from pagoda_gateway.weight import MINIMUM, Weight
 from pagoda_guard.tasks import Tasks
 
 MESSAGES = {
@@ -35,7 +35,7 @@ class Admission:
     def refuse_when_full(self, tenant: str) -> None:
         """Before the body is read, so that a full queue costs no memory."""
         try:
-            self._gate.queue.plan_room(tenant, LEAST)
+            self._gate.queue.plan_room(tenant, MINIMUM)
         except QueueFull as full:
             raise self._refuse(full) from full
 

@@ -34,8 +34,8 @@ class BodyBudget:
 
     def can_take(self, tenant: str, size: int, *, of: int) -> bool:
         """`of` is how large that body is then."""
-        most = self._total_bytes * (1.0 if of <= SMALL_BYTES else LARGE_SHARE)
-        return self.held_bytes + size <= most and self._held_by[tenant] + size <= self._tenant_bytes
+        limit_bytes = self._total_bytes * (1.0 if of <= SMALL_BYTES else LARGE_SHARE)
+        return self.held_bytes + size <= limit_bytes and self._held_by[tenant] + size <= self._tenant_bytes
 
     def take(self, tenant: str, size: int) -> None:
         self.held_bytes += size
@@ -92,8 +92,8 @@ class Body:
         return bytes(buffer)
 
     def _judge_size(self, size: int) -> None:
-        if size > self._bodies.most_bytes:
-            message = f"The request's body is larger than {self._bodies.most_bytes} bytes."
+        if size > self._bodies.max_bytes:
+            message = f"The request's body is larger than {self._bodies.max_bytes} bytes."
             raise self._bodies.refuse(413, "body_too_large", message)
         if not self._bodies.budget.can_take(self._tenant, size - self._counted_bytes, of=size):
             message = "Too many bytes of requests are being read or wait here: try again later."
@@ -109,9 +109,9 @@ class Body:
 class Bodies:
     """The bodies of all requests of one gateway."""
 
-    def __init__(self, budget: BodyBudget, *, most_bytes: int, seconds: float, count: Callable[[str], None]) -> None:
+    def __init__(self, budget: BodyBudget, *, max_bytes: int, seconds: float, count: Callable[[str], None]) -> None:
         self.budget = budget
-        self.most_bytes = most_bytes
+        self.max_bytes = max_bytes
         self.seconds = seconds
         self._count = count
 

@@ -12,7 +12,13 @@ from typing import Annotated
 
 import msgspec
 
-from pagoda_gateway.upstream import UpstreamBroken, UpstreamUnreachable, build_request_head, open_exchange, read_page
+from pagoda_gateway.upstream import (
+    UpstreamBroken,
+    UpstreamUnreachable,
+    build_request_head,
+    open_exchange,
+    read_document,
+)
 from pagoda_gateway.weight import Weight
 from pagoda_guard.parsing import BadInput, Count, parse_json
 
@@ -95,6 +101,6 @@ class Checker:
         head = build_request_head("POST", f"/check{question.path}", question.headers, len(question.body))
         exchange = await open_exchange(self._socket, head, question.body)
         try:
-            return exchange.head.status, await read_page(exchange, VERDICT_LIMIT_BYTES)
+            return exchange.head.status, await read_document(exchange, VERDICT_LIMIT_BYTES)
         finally:
             exchange.close()

@@ -13,7 +13,7 @@ from typing import Protocol
 
 log = logging.getLogger(__name__)
 
-MOST_CONNECTIONS = 16_384
+MAX_CONNECTIONS = 16_384
 DESCRIPTORS_EACH = 2
 """A stream has one to its client and one to the server."""
 UNREAD_LIMIT_BYTES = 16 * 1024 * 1024
@@ -22,7 +22,7 @@ UNREAD_LIMIT_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    most: int
+    max_connections: int
     header_seconds: float
     idle_seconds: float
     stalled_seconds: float
@@ -38,14 +38,14 @@ class Guest(Protocol):
         """Ends it at once."""
 
 
-def choose_most_connections(asked: int, file_limit: int) -> int:
+def choose_max_connections(asked: int, file_limit: int) -> int:
     """`asked` 0 leaves it to what the process may open."""
-    return asked or max(min(MOST_CONNECTIONS, file_limit // DESCRIPTORS_EACH), 1)
+    return asked or max(min(MAX_CONNECTIONS, file_limit // DESCRIPTORS_EACH), 1)
 
 
 def read_file_limit() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST_CONNECTIONS * DESCRIPTORS_EACH if soft == resource.RLIM_INFINITY else soft
+    return MAX_CONNECTIONS * DESCRIPTORS_EACH if soft == resource.RLIM_INFINITY else soft
 
 
 class Connections:
@@ -68,7 +68,7 @@ class Connections:
 
     def admit(self, guest: Guest) -> bool:
         """False when there is no room and nobody idle to make some."""
-        if len(self._open) >= self.limits.most and not self._make_room():
+        if len(self._open) >= self.limits.max_connections and not self._make_room():
             self._note("no_room", 1)
             return False
         self._open.add(guest)

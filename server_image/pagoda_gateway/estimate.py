@@ -15,10 +15,10 @@ from pagoda_guard.parsing import BadInput, parse_json
 
 BYTES_PER_TOKEN = 4
 DEFAULT_OUTPUT_TOKENS = 256
-MOST_OUTPUT_TOKENS = 131_072
+MAX_OUTPUT_TOKENS = 131_072
 """A client's wish is not trusted further than this: it would show as demand."""
-MOST_PROMPTS = 1024
-MOST_CHOICES = 1024
+MAX_PROMPTS = 1024
+MAX_CHOICES = 1024
 """Beyond what a server takes in one request; the rest is not counted."""
 NUMBER_LIMIT_BYTES = 64
 
@@ -58,10 +58,10 @@ def estimate_request(path: str, body: bytes) -> Estimate:
         return Estimate(sequences=1, tokens=prompt_tokens + DEFAULT_OUTPUT_TOKENS, stream=False)
     if path.endswith("/embeddings"):
         return Estimate(sequences=1, tokens=prompt_tokens, stream=False)
-    choices = min(max(read_number(fields.n, 1), read_number(fields.best_of, 1), 1), MOST_CHOICES)
+    choices = min(max(read_number(fields.n, 1), read_number(fields.best_of, 1), 1), MAX_CHOICES)
     sequences = choices * count_prompts(bytes(fields.prompt))
     wish = read_number(fields.max_completion_tokens, read_number(fields.max_tokens, DEFAULT_OUTPUT_TOKENS))
-    output_tokens = min(max(wish, 0), MOST_OUTPUT_TOKENS)
+    output_tokens = min(max(wish, 0), MAX_OUTPUT_TOKENS)
     tokens = choices * prompt_tokens + sequences * output_tokens
     return Estimate(sequences=sequences, tokens=tokens, stream=bytes(fields.stream) == b"true")
 
@@ -80,5 +80,5 @@ def count_prompts(prompt: bytes) -> int:
     if kind is None:
         return 1
     if kind[1] == b"[":
-        return min(prompt.count(b"[") - 1, MOST_PROMPTS)
-    return sum(1 for _ in islice(_TEXT.finditer(prompt), MOST_PROMPTS))
+        return min(prompt.count(b"[") - 1, MAX_PROMPTS)
+    return sum(1 for _ in islice(_TEXT.finditer(prompt), MAX_PROMPTS))

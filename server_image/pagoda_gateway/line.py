@@ -1,7 +1,8 @@
 """Who waits, in the order of their turns: tenants take turns, and each tenant's requests keep their order.
 
-Pure. The next turn is of the tenant that has the fewest slots of the server now, and of several such of the one whose
-last turn is longest ago. When the line is full, room for a newcomer is made only by those who hold more than it would.
+Pure. The next turn belongs to the tenant that holds the minimum of the server's slots now, and of several such tenants
+to the one whose last turn is longest ago. When the line is full, room for a newcomer is made only by those who hold
+more than it would.
 """
 
 from collections.abc import Iterator, Mapping

@@ -41,7 +41,7 @@ class Metrics:
             "pagoda_gateway_keys_refused", "API keys not accepted", (*LABELS, "reason"), registry=self.registry
         )
         up = Gauge(
-            "pagoda_gateway_server_up", "1 while the server's metrics are on this page", LABELS, registry=self.registry
+            "pagoda_gateway_server_up", "1 while the server's metrics are included here", LABELS, registry=self.registry
         )
         self.server_up = up.labels(*self._values)
         self.queue_wait_seconds = self._histogram("queue_wait_seconds", "Time queued before running", WAIT_BUCKETS)
@@ -77,7 +77,7 @@ class Metrics:
     def set_keys_refused(self, reason: str, count: int) -> None:
         self._keys_refused.labels(*self._values, reason).set(count)
 
-    def render(self, *, server_page: bytes | None = None) -> bytes:
-        """One page for the whole pod: our figures, then the server's as they came. Their names never meet."""
-        self.server_up.set(server_page is not None)
-        return generate_latest(self.registry) + (server_page or b"")
+    def render(self, *, server_document: bytes | None = None) -> bytes:
+        """One document for the whole pod: our figures, then the server's as they came. Their names never meet."""
+        self.server_up.set(server_document is not None)
+        return generate_latest(self.registry) + (server_document or b"")

@@ -29,7 +29,7 @@ from pagoda_gateway.upstream import (
     UpstreamUnreachable,
     build_request_head,
     open_exchange,
-    read_page,
+    read_document,
 )
 
 log = logging.getLogger(__name__)
@@ -188,8 +188,8 @@ class Relay:
             try:
                 return await open_exchange(self._settings.upstream, head, body)
             except (UpstreamUnreachable, UpstreamBroken) as error:
-                most = ATTEMPTS if isinstance(error, UpstreamUnreachable) else BROKEN_ATTEMPTS
-                if attempt >= most:
+                attempts = ATTEMPTS if isinstance(error, UpstreamUnreachable) else BROKEN_ATTEMPTS
+                if attempt >= attempts:
                     raise self._upstream_refusal(error) from error
                 await asyncio.sleep(ATTEMPT_PAUSE_SECONDS * attempt)
         raise AssertionError("unreachable")
@@ -204,7 +204,7 @@ class Relay:
 
 async def read_error(exchange: Exchange) -> bytes:
     """The server's own error as one JSON value, for a client whose status is already said."""
-    raw = await read_page(exchange, ERROR_LIMIT_BYTES)
+    raw = await read_document(exchange, ERROR_LIMIT_BYTES)
     try:
         if isinstance(msgspec.json.decode(raw), dict) and exchange.head.status >= 400:
             return raw

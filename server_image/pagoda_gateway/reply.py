@@ -29,7 +29,7 @@ class ClientGone(Exception):
         self.response = response
 
 
-class Outlet:
+class ClientSink:
     """The client's connection as the taker of a body. NB: only between the head and the end of `response`."""
 
     def __init__(self, request: web.Request, response: web.StreamResponse, on_first_byte: Callable[[], None]) -> None:
@@ -99,7 +99,7 @@ class Reply:
     async def copy(self, exchange: Exchange, on_first_byte: Callable[[], None]) -> web.StreamResponse:
         assert self._response is not None
         self._exchange = exchange
-        await exchange.copy(Outlet(self._request, self._response, on_first_byte))
+        await exchange.copy(ClientSink(self._request, self._response, on_first_byte))
         return await self._finish()
 
     async def fail(self, refusal: Refusal) -> web.StreamResponse:

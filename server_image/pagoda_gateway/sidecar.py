@@ -20,7 +20,7 @@ from pagoda_gateway.body import ask_for_nothing
 from pagoda_gateway.drain import Drain
 from pagoda_gateway.errors import Refusal, build_error_response
 from pagoda_gateway.gate import Gate
-from pagoda_gateway.limits import build_admin_door, build_bodies, build_connections, build_public_door
+from pagoda_gateway.limits import build_admin_policy, build_bodies, build_connections, build_public_policy
 from pagoda_gateway.listening import Listening
 from pagoda_gateway.load import ServerLoad, ServerWatch, build_load
 from pagoda_gateway.metrics import Metrics
@@ -67,8 +67,8 @@ class Sidecar:
         self.drain = Drain(grace_seconds=self._find_grace_seconds(), clock=time.monotonic)
         self._add_gauges()
         self._listening = [
-            Listening(self._build_public(), build_public_door(settings, self.connections, self.metrics)),
-            Listening(self._build_admin(), build_admin_door(settings, self.metrics)),
+            Listening(self._build_public(), build_public_policy(settings, self.connections, self.metrics)),
+            Listening(self._build_admin(), build_admin_policy(settings, self.metrics)),
         ]
         self.port = 0
         self.admin_port = 0
@@ -162,11 +162,11 @@ class Sidecar:
         app = web.Application()
         admission = Admission(self._settings, self.gate, self.metrics, self._tasks)
         relay = Relay(Parts(self._settings, admission, self.keys, self.drain, self.metrics, self.bodies))
-        self._add_own_pages(app)
+        self._add_own_routes(app)
         app.router.add_route("*", "/v1/{tail:.*}", relay.__call__, expect_handler=ask_for_nothing)
         return app
 
-    def _add_own_pages(self, app: web.Application) -> None:
+    def _add_own_routes(self, app: web.Application) -> None:
         """NB: on the admin port too: at a shared public port anyone may answer."""
         app.router.add_get("/health", self._answer_health)
         app.router.add_get("/ready", self._answer_ready)
@@ -176,7 +176,7 @@ class Sidecar:
     def _build_admin(self) -> web.Application:
         app = web.Application()
         app.router.add_post("/drain", self._answer_drain)
-        self._add_own_pages(app)
+        self._add_own_routes(app)
         return app
 
     async def _answer_health(self, request: web.Request) -> web.Response:
@@ -191,8 +191,8 @@ class Sidecar:
         return build_json(200, {"ready": True}) if ready else build_json(503, {"ready": False, "reason": "server"})
 
     async def _answer_metrics(self, request: web.Request) -> web.Response:
-        page = self.metrics.render(server_page=await self.server.read_metrics())
-        return web.Response(body=page, headers={"Content-Type": METRICS_TYPE})
+        document = self.metrics.render(server_document=await self.server.read_metrics())
+        return web.Response(body=document, headers={"Content-Type": METRICS_TYPE})
 
     async def _answer_load(self, request: web.Request) -> web.Response:
         if load := self._load():

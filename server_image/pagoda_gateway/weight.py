@@ -32,5 +32,5 @@ class Weight:
 
 
 NOTHING = Weight(0, 0)
-LEAST = Weight(1, 0)
+MINIMUM = Weight(1, 0)
 """No request weighs less."""

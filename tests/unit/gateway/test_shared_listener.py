@@ -109,7 +109,7 @@ async def test_no_descriptor_left_is_said_once_and_survived(listener, until, cap
     caplog.set_level(logging.INFO)
     monkeypatch.setattr("pagoda_gateway.shared_listener.PAUSE_AFTER_ERROR_SECONDS", 0.001)
     tries: list[int] = []
-    limits = Limits(most=9, header_seconds=1, idle_seconds=1, stalled_seconds=1)
+    limits = Limits(max_connections=9, header_seconds=1, idle_seconds=1, stalled_seconds=1)
     shared = SharedListener(share(listener).fd, Connections(limits, clock=lambda: 0.0, count=lambda reason: None))
     accepted: list[asyncio.Protocol] = []
 
