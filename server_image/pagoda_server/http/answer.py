@@ -9,7 +9,7 @@ from aiohttp import web
 from pagoda_server.http.choice import Piece
 from pagoda_server.http.chunks import ChunkWriter, Dialect
 from pagoda_server.http.engine_client import EngineClient
-from pagoda_server.http.generate import Plan, Run
+from pagoda_server.http.generate import GenerationPlan, Run
 from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.http.shapes import join_pieces
@@ -20,7 +20,7 @@ from pagoda_server.http.stream import build_event, stream_events
 class Answer:
     engine: EngineClient
     metrics: ServerMetrics
-    plan: Plan
+    plan: GenerationPlan
     dialect: Dialect
 
     async def respond(self, request: web.Request, body: GenerationRequest) -> web.StreamResponse:

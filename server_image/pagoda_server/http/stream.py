@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import orjson
 from aiohttp import web
 
-from pagoda_server.http.errors import ApiError
+from pagoda_server.http.errors import RequestError
 
 HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
@@ -32,7 +32,7 @@ async def stream_events(request: web.Request, events: EventSource) -> web.Stream
             await response.write(news)
             news = await events.next()
         last = events.build_last()
-    except ApiError as error:
+    except RequestError as error:
         last = build_event(error.body())
     await response.write(last + b"data: [DONE]\n\n")
     await response.write_eof()

@@ -124,7 +124,7 @@ class Tally:
         return all(has for number, has in enumerate(self._column(HAS_ENGINE)) if number != own)
 
     @property
-    def has_fewest_connections(self) -> bool:
+    def has_minimum_connections(self) -> bool:
         return self._cells[self._first + CONNECTIONS] <= min(self._column(CONNECTIONS))
 
     def sum_finished(self) -> dict[FinishReason, float]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import BinaryIO
 
-MOST_REASON_BYTES = 2048
+MAX_REASON_BYTES = 2048
 
 
 def open_memory(name: str, size: int = 0) -> BinaryIO:
@@ -26,7 +26,7 @@ def open_memory(name: str, size: int = 0) -> BinaryIO:
 def write_reason(descriptor: int, reason: str) -> None:
     """By the child, of its own end."""
     with suppress(OSError):
-        os.pwrite(descriptor, reason.encode(errors="replace")[:MOST_REASON_BYTES], 0)
+        os.pwrite(descriptor, reason.encode(errors="replace")[:MAX_REASON_BYTES], 0)
 
 
 def describe_end(name: str, code: int, reason: str) -> str:
@@ -67,7 +67,7 @@ class Child:
         """Why it ended."""
         code = await self._process.wait()
         with self._reason as file:
-            said = os.pread(file.fileno(), MOST_REASON_BYTES, 0).decode(errors="replace")
+            said = os.pread(file.fileno(), MAX_REASON_BYTES, 0).decode(errors="replace")
         if self.killed_for is not None:
             return f"{self._name} {self.killed_for} and was killed"
         return describe_end(self._name, code, " ".join(said.split()))

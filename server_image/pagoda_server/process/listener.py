@@ -1,7 +1,7 @@
 """Accepting from the listening socket that all fronts of a server share.
 
 There is one accept queue, in the kernel: what a front has not taken when it ends is left to the others. Who has the
-fewest connections takes the next; the others wait a moment, in case that one is stuck.
+minimum of connections takes the next; the others wait a moment, in case that one is stuck.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ class Listener:
 
     def _wake(self) -> None:
         self._count()
-        if self._tally.has_fewest_connections:
+        if self._tally.has_minimum_connections:
             self._accept()
         else:
             self._pause(GIVE_WAY_SECONDS, self._accept_late)

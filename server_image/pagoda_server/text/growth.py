@@ -8,16 +8,16 @@ from typing import Any
 
 from pagoda_server.text.budget import TooMuchWork
 
-MOST_ARGUMENT = 100_000
-MOST_INTEGER_BITS = 4096
-MOST_WIDTH = 9_999
+MAX_ARGUMENT = 100_000
+MAX_INTEGER_BITS = 4096
+MAX_WIDTH = 9_999
 """Of a field in a format; so many characters are counted for each."""
 
 
-def limit_integers(arguments: Sequence[Any], most: int = MOST_ARGUMENT) -> None:
+def limit_integers(arguments: Sequence[Any], maximum: int = MAX_ARGUMENT) -> None:
     """A width, a precision or a count: what is made grows with it, whatever the function."""
-    if any(isinstance(argument, int) and abs(argument) > most for argument in arguments):
-        raise TooMuchWork(f"it calls a function with an integer above {most}")
+    if any(isinstance(argument, int) and abs(argument) > maximum for argument in arguments):
+        raise TooMuchWork(f"it calls a function with an integer above {maximum}")
 
 
 def predict_call(name: str, arguments: Sequence[Any]) -> int:
@@ -58,12 +58,12 @@ def predict_format(arguments: Sequence[Any]) -> int:
     """Of `str.format` and of `%`. NB: a width may also be among the arguments."""
     pattern = str(arguments[0])
     numbers = "".join(one if one.isdigit() else " " for one in pattern).split()
-    if any(len(number) > len(str(MOST_WIDTH)) for number in numbers):
-        raise TooMuchWork(f"a width in it is above {MOST_WIDTH}")
+    if any(len(number) > len(str(MAX_WIDTH)) for number in numbers):
+        raise TooMuchWork(f"a width in it is above {MAX_WIDTH}")
     fields = pattern.count("%") + pattern.count("{")
     if "*" in pattern or "{" in pattern.replace("{", "", 1):
-        limit_integers(arguments[1:], MOST_WIDTH)
-    return fields * (MOST_WIDTH + sum(len(one) for one in arguments[1:] if isinstance(one, str)))
+        limit_integers(arguments[1:], MAX_WIDTH)
+    return fields * (MAX_WIDTH + sum(len(one) for one in arguments[1:] if isinstance(one, str)))
 
 
 def _predict_product(left: Any, right: Any) -> int:
@@ -75,8 +75,8 @@ def _predict_product(left: Any, right: Any) -> int:
 
 
 def _limit_bits(bits: int) -> None:
-    if bits > MOST_INTEGER_BITS:
-        raise TooMuchWork(f"an integer of it has more than {MOST_INTEGER_BITS} bits")
+    if bits > MAX_INTEGER_BITS:
+        raise TooMuchWork(f"an integer of it has more than {MAX_INTEGER_BITS} bits")
 
 
 def _find_width(arguments: Sequence[Any]) -> int:

@@ -26,7 +26,7 @@ from pagoda_server.text.growth import limit_integers, predict_call, predict_oper
 REFUSED_ATTRIBUTES = frozenset({"encode", "expandtabs", "format_map", "from_bytes", "to_bytes", "translate"})
 """Methods whose results grow with products of their arguments; no template is known to use one."""
 REFUSED_FILTERS = ("pprint", "striptags", "urlize", "wordwrap", "xmlattr")
-STEPS_A_CALL = 10
+STEPS_PER_CALL = 10
 """A macro's body may cost much beside what is counted in it."""
 Function = Callable[..., Any]
 
@@ -55,7 +55,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return attr not in REFUSED_ATTRIBUTES and super().is_safe_attribute(obj, attr, value)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
-        current.get().step(STEPS_A_CALL)
+        current.get().step(STEPS_PER_CALL)
         method = getattr(__obj, "__wrapped__", __obj)
         owner = getattr(method, "__self__", None)
         return _run(

@@ -19,7 +19,7 @@ from pagoda_server.text.length import measure_longest_token
 from pagoda_server.text.sandbox import Sandbox
 from pagoda_server.text.special import HiddenText, PlaceholderLost, SpecialTokens
 
-MOST_SAID_CHARACTERS = 300
+MAX_SAID_CHARACTERS = 300
 
 
 class TemplateError(Exception):
@@ -100,15 +100,15 @@ class Tokenizer:
 
         NB: a template may leave out most of what they say, so what counts is what it renders.
         """
-        if limit is not None and self._count_least(count_characters(messages)) > limit:
+        if limit is not None and self._count_minimum(count_characters(messages)) > limit:
             self._check_length(self.render_chat(messages), limit)
 
-    def _count_least(self, characters: int) -> int:
+    def _count_minimum(self, characters: int) -> int:
         """Tokens that so many characters have at least."""
         return 0 if self.longest_token is None else -(-characters // self.longest_token)
 
     def _check_length(self, text: str, limit: int | None) -> None:
-        at_least = self._count_least(len(text))
+        at_least = self._count_minimum(len(text))
         if limit is not None and at_least > limit:
             raise PromptTooLong(at_least, limit)
 
@@ -118,7 +118,7 @@ def count_characters(messages: Sequence[Mapping[str, str]]) -> int:
 
 
 def describe_template_error(error: Exception) -> str:
-    said = str(error)[:MOST_SAID_CHARACTERS]
+    said = str(error)[:MAX_SAID_CHARACTERS]
     if isinstance(error, TooMuchWork):
         return f"the model's chat template does not work: {said}"
     kind = "" if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: "
