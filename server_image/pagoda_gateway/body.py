@@ -12,6 +12,7 @@ from aiohttp import HttpVersion11, web
 
 from pagoda_gateway.connection import INTERIM
 from pagoda_gateway.errors import Refusal
+from pagoda_guard.openai_errors import ErrorType
 
 SMALL_BYTES = 64 * 1024
 LARGE_SHARE = 0.75
@@ -126,7 +127,7 @@ class Bodies:
     def refuse(self, status: int, code: str, message: str) -> Refusal:
         self._count(code)
         busy = status == 429
-        kind = "rate_limit_error" if busy else "invalid_request_error"
+        kind: ErrorType = "rate_limit_error" if busy else "invalid_request_error"
         return Refusal(status, code, message, kind, retry_after_seconds=RETRY_SECONDS if busy else None, close=True)
 
 

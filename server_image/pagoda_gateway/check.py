@@ -20,6 +20,7 @@ from pagoda_gateway.upstream import (
     read_document,
 )
 from pagoda_gateway.weight import Weight
+from pagoda_guard.openai_errors import read_error_code
 from pagoda_guard.parsing import BadInput, Count, parse_json
 
 GENERATION_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
@@ -56,26 +57,13 @@ class _Weighed(msgspec.Struct):
     tokens: Count
 
 
-class _Error(msgspec.Struct):
-    code: str | None = None
-
-
-class _ErrorBody(msgspec.Struct):
-    error: _Error
-
-
-def read_code(body: bytes) -> str | None:
-    """The code of an error in OpenAI's shape. Raises BadInput."""
-    return parse_json(body, _ErrorBody, limit_bytes=VERDICT_LIMIT_BYTES).error.code
-
-
 def read_verdict(status: int, body: bytes) -> Weight | None:
     """The request's weight, None when the answer says nothing of it. Raises Judged."""
     try:
         if status == 200:
             found = parse_json(body, _Weighed, limit_bytes=VERDICT_LIMIT_BYTES)
             return Weight(found.sequences, found.tokens)
-        code = read_code(body)
+        code = read_error_code(body, limit_bytes=VERDICT_LIMIT_BYTES)
     except BadInput:
         return None
     if status in REFUSALS or (status, code) == ABSENT_MODEL:

@@ -12,6 +12,8 @@ import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
+from pagoda_guard.openai_errors import ErrorType, build_error
+
 HEADERS_LIMIT = 100
 LINE_LIMIT_BYTES = 8190
 
@@ -21,7 +23,7 @@ class Refusal(Exception):
     status: int
     code: str
     message: str
-    type: str = "server_error"
+    type: ErrorType = "server_error"
     retry_after_seconds: int | None = None
     close: bool = False
     headers: dict[str, str] = field(default_factory=dict)
@@ -31,8 +33,7 @@ class Refusal(Exception):
 
 
 def build_error_body(refusal: Refusal) -> bytes:
-    error = {"message": refusal.message, "type": refusal.type, "param": None, "code": refusal.code}
-    return msgspec.json.encode({"error": error})
+    return msgspec.json.encode(build_error(refusal.message, error_type=refusal.type, code=refusal.code))
 
 
 def build_error_event(body: bytes) -> bytes:

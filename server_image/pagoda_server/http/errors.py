@@ -11,6 +11,7 @@ from aiohttp import web
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from pagoda_guard.openai_errors import ErrorType, build_error
 from pagoda_server.http.fields import NOT_YET, UNSUPPORTED
 from pagoda_server.http.messages import FORM_TAGS, NO_CONTENT
 
@@ -64,9 +65,9 @@ class RequestError(Exception):
         self.code = code
         self.headers = dict(headers or {})
 
-    def body(self) -> dict[str, Any]:
-        kind = "server_error" if self.status >= 500 else "invalid_request_error"
-        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+    def body(self) -> dict[str, dict[str, str | None]]:
+        error_type: ErrorType = "server_error" if self.status >= 500 else "invalid_request_error"
+        return build_error(self.message, error_type=error_type, code=self.code, param=self.param)
 
 
 def error_response(error: RequestError) -> web.Response:
