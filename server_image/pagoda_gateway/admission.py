@@ -3,7 +3,7 @@
 The cheapest refusal comes first. Whoever has a ticket must leave, or its slots are lost.
 """
 
-import time
+from collections.abc import Callable
 
 from pagoda_gateway.check import Checker, Judged, Question
 from pagoda_gateway.errors import Refusal
@@ -25,11 +25,15 @@ MESSAGES = {
 
 
 class Admission:
-    def __init__(self, settings: Settings, gate: Gate, metrics: Metrics, tasks: Tasks) -> None:
+    def __init__(
+        self, settings: Settings, gate: Gate, metrics: Metrics, tasks: Tasks, *, clock: Callable[[], float]
+    ) -> None:
+        """`clock` is the queue's: it told when a ticket arrived."""
         self._settings = settings
         self._gate = gate
         self._metrics = metrics
         self._tasks = tasks
+        self._clock = clock
         self._checker = Checker(settings.upstream)
 
     def refuse_when_full(self, tenant: str) -> None:
@@ -79,12 +83,12 @@ class Admission:
 
     async def _wait(self, ticket: Ticket, reply: Reply, *, ping: bool) -> None:
         deadline = ticket.arrived_at + self._settings.max_wait_seconds
-        while (left := deadline - time.monotonic()) > 0:
+        while (left := deadline - self._clock()) > 0:
             seconds = min(left, self._settings.ping_seconds) if ping else left
             if await self._gate.wait(ticket, seconds=seconds):
-                self._metrics.queue_wait_seconds.observe(time.monotonic() - ticket.arrived_at)
+                self._metrics.queue_wait_seconds.observe(self._clock() - ticket.arrived_at)
                 return
-            if ping and time.monotonic() < deadline:
+            if ping and self._clock() < deadline:
                 await reply.ping()
         self._metrics.count_rejected("wait_exceeded")
         message = f"No turn within {self._settings.max_wait_seconds:g} s: try again later."

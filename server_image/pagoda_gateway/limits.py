@@ -1,6 +1,6 @@
 """What each listener holds its clients to, made of the settings."""
 
-import time
+from collections.abc import Callable
 
 from pagoda_gateway.body import TENANT_SHARE, Bodies, BodyBudget
 from pagoda_gateway.connections import Connections, Limits, choose_max_connections, read_file_limit
@@ -23,10 +23,10 @@ def build_bodies(settings: Settings, metrics: Metrics) -> Bodies:
     )
 
 
-def build_connections(settings: Settings, metrics: Metrics) -> Connections:
+def build_connections(settings: Settings, metrics: Metrics, *, clock: Callable[[], float]) -> Connections:
     count = metrics.counter("connections_let_go", "Connections that were ended here", "reason")
     max_connections = choose_max_connections(settings.max_connections, read_file_limit())
-    connections = Connections(build_limits(settings, max_connections), clock=time.monotonic, count=count)
+    connections = Connections(build_limits(settings, max_connections), clock=clock, count=count)
     metrics.gauge("connections", "Client connections that are open", lambda: len(connections))
     return connections
 
@@ -44,7 +44,7 @@ def build_public_policy(settings: Settings, connections: Connections, metrics: M
     return ListenerPolicy(connections, build_judge(settings.allowed_hosts), metrics.count_rejected)
 
 
-def build_admin_policy(settings: Settings, metrics: Metrics) -> ListenerPolicy:
+def build_admin_policy(settings: Settings, metrics: Metrics, *, clock: Callable[[], float]) -> ListenerPolicy:
     limits = build_limits(settings, ADMIN_CONNECTIONS)
-    connections = Connections(limits, clock=time.monotonic, count=lambda reason: None)
+    connections = Connections(limits, clock=clock, count=lambda reason: None)
     return ListenerPolicy(connections, build_judge({settings.admin.host}, admin=True), metrics.count_rejected)

@@ -6,8 +6,7 @@ never saw it or closed before answering.
 
 import asyncio
 import logging
-import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import msgspec
@@ -54,6 +53,7 @@ class Parts:
     drain: Drain
     metrics: Metrics
     bodies: Bodies
+    clock: Callable[[], float]
 
 
 def build_headers(headers: Collection[tuple[str, str]], tenant: str) -> list[tuple[str, str]]:
@@ -78,6 +78,7 @@ class Relay:
         self._drain = parts.drain
         self._metrics = parts.metrics
         self._bodies = parts.bodies
+        self._clock = parts.clock
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         code = CLIENT_LEFT
@@ -93,7 +94,7 @@ class Relay:
                 self._metrics.count_request(code)
 
     async def _answer(self, request: web.Request, reply: Reply, *, taken: bool) -> web.StreamResponse:
-        arrived_at = time.monotonic()
+        arrived_at = self._clock()
         reply.close_after = self._drain.draining
         try:
             if not taken:
@@ -168,7 +169,7 @@ class Relay:
 
     async def _hand_back(self, exchange: Exchange, reply: Reply, arrived_at: float) -> web.StreamResponse:
         def note_first_byte() -> None:
-            self._metrics.time_to_first_byte_seconds.observe(time.monotonic() - arrived_at)
+            self._metrics.time_to_first_byte_seconds.observe(self._clock() - arrived_at)
 
         try:
             if reply.pinged and not (exchange.head.status == 200 and exchange.head.get("content-type").startswith(SSE)):

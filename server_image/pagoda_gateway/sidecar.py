@@ -46,11 +46,12 @@ def build_json(status: int, value: object) -> web.Response:
 class Sidecar:
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
+        self._clock = clock
         self.queue = AdmissionQueue(
             max_queued=settings.max_queued,
             max_queued_tokens=settings.max_queued_tokens,
             slots=settings.max_running,
-            clock=time.monotonic,
+            clock=clock,
         )
         self.gate = Gate(self.queue)
         self.keys = KeyRing(settings.api_keys_dir)
@@ -61,14 +62,14 @@ class Sidecar:
         self._pulse = Pulse(clock=clock)
         self._tasks = Tasks(count=self.metrics.count_task_failure)
         self.bodies = build_bodies(settings, self.metrics)
-        self.connections = build_connections(settings, self.metrics)
+        self.connections = build_connections(settings, self.metrics, clock=clock)
         listen = settings.listen
         self._shared = SharedListener(listen.fd, self.connections) if isinstance(listen, InheritedSocket) else None
-        self.drain = Drain(grace_seconds=self._find_grace_seconds(), clock=time.monotonic)
+        self.drain = Drain(grace_seconds=self._find_grace_seconds(), clock=clock)
         self._add_gauges()
         self._listening = [
             Listening(self._build_public(), build_public_policy(settings, self.connections, self.metrics)),
-            Listening(self._build_admin(), build_admin_policy(settings, self.metrics)),
+            Listening(self._build_admin(), build_admin_policy(settings, self.metrics, clock=clock)),
         ]
         self.port = 0
         self.admin_port = 0
@@ -160,8 +161,8 @@ class Sidecar:
 
     def _build_public(self) -> web.Application:
         app = web.Application()
-        admission = Admission(self._settings, self.gate, self.metrics, self._tasks)
-        relay = Relay(Parts(self._settings, admission, self.keys, self.drain, self.metrics, self.bodies))
+        admission = Admission(self._settings, self.gate, self.metrics, self._tasks, clock=self._clock)
+        relay = Relay(Parts(self._settings, admission, self.keys, self.drain, self.metrics, self.bodies, self._clock))
         self._add_own_routes(app)
         app.router.add_route("*", "/v1/{tail:.*}", relay.__call__, expect_handler=ask_for_nothing)
         return app
