@@ -19,6 +19,7 @@ import msgspec
 from pagoda_guard.tasks import TaskEnded, Tasks
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.loop import Disconnect, EngineLoop
+from pagoda_server.process.request_names import add_prefix, build_prefix, split_prefix
 from pagoda_server.start.build import BuiltEngine, build_engine
 from pagoda_server.start.phases import Phases, read_process_age_seconds
 from pagoda_server.wire import (
@@ -113,7 +114,6 @@ class EngineServer:
             log.warning("connections wait: error=%s", context.get("exception"))
 
     async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # NB: ids are the connection's own; in the engine they carry its number, so that two fronts may use the same.
         name = str(next(self._numbers))
         self._writers[name] = writer
         try:
@@ -127,7 +127,7 @@ class EngineServer:
             log.warning("connection dropped for a bad frame: connection=%s error=%s", name, error)
         finally:
             del self._writers[name]
-            self._engine.send(Disconnect(f"{name}:"))
+            self._engine.send(Disconnect(build_prefix(name)))
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
@@ -135,10 +135,10 @@ class EngineServer:
     def _receive(self, name: str, message: ToEngine) -> None:
         match message:
             case Submit(request_id=request_id, group=group):
-                renamed = {"request_id": f"{name}:{request_id}", "group": f"{name}:{group or request_id}"}
+                renamed = {"request_id": add_prefix(name, request_id), "group": add_prefix(name, group or request_id)}
                 self._engine.send(msgspec.structs.replace(message, **renamed))
             case Abort(request_id=request_id):
-                self._engine.send(Abort(f"{name}:{request_id}"))
+                self._engine.send(Abort(add_prefix(name, request_id)))
 
     def _deliver_from_thread(self, messages: Sequence[Delta | Rejected]) -> None:
         if messages:
@@ -150,14 +150,14 @@ class EngineServer:
     def _deliver(self, messages: Sequence[Delta | Rejected]) -> None:
         of_connection: dict[str, list[Delta]] = {}
         for message in messages:
-            number, _, request_id = message.request_id.partition(":")
+            name, request_id = split_prefix(message.request_id)
             if isinstance(message, Rejected):
-                self._send(number, msgspec.structs.replace(message, request_id=request_id))
+                self._send(name, msgspec.structs.replace(message, request_id=request_id))
                 continue
             own = Delta(request_id, message.token_ids, message.logprobs, message.finish_reason, message.cached_tokens)
-            of_connection.setdefault(number, []).append(own)
-        for number, deltas in of_connection.items():
-            self._send(number, Deltas(deltas))
+            of_connection.setdefault(name, []).append(own)
+        for name, deltas in of_connection.items():
+            self._send(name, Deltas(deltas))
 
     def _send(self, name: str, message: FromEngine) -> None:
         """A reader that falls behind by a whole frame limit is dropped: the engine never waits for it."""
