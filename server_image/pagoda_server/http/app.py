@@ -11,7 +11,7 @@ from pagoda_server.http import chat, completions
 from pagoda_server.http.answer import Answer
 from pagoda_server.http.engine_client import EngineClient
 from pagoda_server.http.errors import RequestError, error_response, model_not_found
-from pagoda_server.http.generate import GenerationPlan, plan_generation
+from pagoda_server.http.generate import GenerationPlan, Prompts, plan_generation
 from pagoda_server.http.intake import Intake
 from pagoda_server.http.metrics import ModelLabels, ServerMetrics
 from pagoda_server.http.routes import describe_http_error
@@ -136,33 +136,16 @@ class HttpApi:
 
     def _plan_chat(self, raw: bytes, tenant: str) -> tuple[ChatRequest, EngineClient, GenerationPlan]:
         body, engine = self._parse(ChatRequest, raw)
-        limit = engine.hello.max_model_len
-        plan = plan_generation(
-            body,
-            [chat.encode_messages(self.tokenizer, body.messages, limit=limit)],
-            tokenizer=self.tokenizer,
-            limit=limit,
-            vocab_size=engine.hello.vocab_size,
-            default_tokens=None,
-            param="messages",
-            tenant=tenant,
-        )
-        return body, engine, plan
+        prompt = chat.encode_messages(self.tokenizer, body.messages, limit=engine.hello.max_model_len)
+        prompts = Prompts([prompt], "messages", tenant)
+        return body, engine, plan_generation(body, prompts, tokenizer=self.tokenizer, engine=engine.hello)
 
     def _plan_completion(self, raw: bytes, tenant: str) -> tuple[CompletionRequest, EngineClient, GenerationPlan]:
         body, engine = self._parse(CompletionRequest, raw)
-        limit = engine.hello.max_model_len
-        plan = plan_generation(
-            body,
-            completions.encode_prompts(self.tokenizer, body, engine.hello.vocab_size, limit=limit),
-            tokenizer=self.tokenizer,
-            limit=limit,
-            vocab_size=engine.hello.vocab_size,
-            default_tokens=completions.DEFAULT_MAX_TOKENS,
-            param="prompt",
-            tenant=tenant,
-        )
-        return body, engine, plan
+        hello = engine.hello
+        token_ids = completions.encode_prompts(self.tokenizer, body, hello.vocab_size, limit=hello.max_model_len)
+        prompts = Prompts(token_ids, "prompt", tenant, completions.DEFAULT_MAX_TOKENS)
+        return body, engine, plan_generation(body, prompts, tokenizer=self.tokenizer, engine=hello)
 
     def _parse(self, kind: type[Body], raw: bytes) -> tuple[Body, EngineClient]:
         body = parse(kind, raw)

@@ -12,7 +12,7 @@ from pagoda_server.http.errors import RequestError, context_length_exceeded
 from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.text.tokenizer import Tokenizer
-from pagoda_server.wire import GREEDY_TEMPERATURE, Delta, Sampling, Submit
+from pagoda_server.wire import GREEDY_TEMPERATURE, Delta, Hello, Sampling, Submit
 
 SEED_MASK = 2**63 - 1
 SMALLEST_TOP_P = 1e-6
@@ -22,6 +22,18 @@ UNSAID_WEIGHED_TOKENS = 256
 """As the gateway estimates an answer: a client's wish is not trusted further, and one without a wish is short."""
 _numbers = itertools.count()
 """Names the requests of this process, which has one connection to the engine; short, since each token carries it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """The prompts of one request, and what its API says of them."""
+
+    token_ids: Sequence[list[int]]
+    param: str
+    """The field that holds them."""
+    tenant: str
+    default_answer_tokens: int | None = None
+    """The length of an answer where the client names none. None: what is left of the context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +81,15 @@ def build_sampling(body: GenerationRequest, *, max_tokens: int, offset: int) -> 
     )
 
 
-def plan_answer_tokens(body: GenerationRequest, *, prompt: int, limit: int, default: int | None, param: str) -> int:
-    """The most tokens of an answer: as many as were asked for, else what is left of the context, at most `default`."""
+def plan_answer_tokens(body: GenerationRequest, prompts: Prompts, *, length: int, limit: int) -> int:
+    """Returns the maximum of tokens of the answer to a prompt of `length` tokens in a context of `limit`.
+
+    It is what was asked for, else what is left of the context, or the API's default where that is less.
+    """
     wanted = body.max_answer_tokens
-    if prompt + (wanted or 1) > limit:
-        raise context_length_exceeded(prompt, wanted, limit, param, body.max_answer_field)
-    left = limit - prompt
+    if length + (wanted or 1) > limit:
+        raise context_length_exceeded(length, wanted, limit, prompts.param, body.max_answer_field)
+    left, default = limit - length, prompts.default_answer_tokens
     max_tokens = wanted or min(left, left if default is None else default)
     if (body.min_tokens or 0) > max_tokens:
         raise RequestError(
@@ -94,28 +109,21 @@ def check_stop_token_ids(body: GenerationRequest, vocab_size: int) -> None:
 
 
 def plan_generation(
-    body: GenerationRequest,
-    prompts: Sequence[list[int]],
-    *,
-    tokenizer: Tokenizer,
-    limit: int,
-    vocab_size: int,
-    default_tokens: int | None,
-    param: str,
-    tenant: str,
+    body: GenerationRequest, prompts: Prompts, *, tokenizer: Tokenizer, engine: Hello
 ) -> GenerationPlan:
-    check_stop_token_ids(body, vocab_size)
+    """Returns what to submit to the engine that said `engine`. Raises `RequestError` for what it cannot run."""
+    check_stop_token_ids(body, engine.vocab_size)
     n, group = body.n or 1, str(next(_numbers))
     submits: list[Submit] = []
     choices: list[Choice] = []
-    for prompt in prompts:
+    for prompt in prompts.token_ids:
         if not prompt:
-            raise RequestError(f"{param} has no tokens; give at least one", param=param)
-        max_tokens = plan_answer_tokens(body, prompt=len(prompt), limit=limit, default=default_tokens, param=param)
+            raise RequestError(f"{prompts.param} has no tokens; give at least one", param=prompts.param)
+        max_tokens = plan_answer_tokens(body, prompts, length=len(prompt), limit=engine.max_model_len)
         for offset in range(n):
             sampling = build_sampling(body, max_tokens=max_tokens, offset=offset)
             name = str(next(_numbers))
-            submits.append(Submit(name, prompt, sampling, tenant, is_streamed=bool(body.stream), group=group))
+            submits.append(Submit(name, prompt, sampling, prompts.tenant, is_streamed=bool(body.stream), group=group))
             choices.append(
                 Choice(
                     index=len(choices),
@@ -126,7 +134,7 @@ def plan_generation(
                     scored=sampling.logprobs is not None,
                 )
             )
-    return GenerationPlan(submits, choices, sum(map(len, prompts)), per_prompt=n)
+    return GenerationPlan(submits, choices, sum(map(len, prompts.token_ids)), per_prompt=n)
 
 
 class Run:
