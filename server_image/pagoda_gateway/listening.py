@@ -9,7 +9,7 @@ from aiohttp import web
 from pagoda_gateway.connection import Connection, Judge
 from pagoda_gateway.connections import Connections
 from pagoda_gateway.settings import Address, InheritedSocket
-from pagoda_gateway.shared_listener import SharedListener
+from pagoda_guard.shared_listener import SharedListener
 
 SWEEP_SECONDS = 1.0
 BACKLOG = 1024

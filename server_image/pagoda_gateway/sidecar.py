@@ -28,7 +28,7 @@ from pagoda_gateway.pulse import Pulse
 from pagoda_gateway.queue import AdmissionQueue
 from pagoda_gateway.relay import Parts, Relay
 from pagoda_gateway.settings import InheritedSocket, Settings
-from pagoda_gateway.shared_listener import SharedListener
+from pagoda_gateway.shared_listener import build_shared_listener
 from pagoda_guard.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,9 @@ class Sidecar:
         self.bodies = build_bodies(settings, self.metrics)
         self.connections = build_connections(settings, self.metrics, clock=clock)
         listen = settings.listen
-        self._shared = SharedListener(listen.fd, self.connections) if isinstance(listen, InheritedSocket) else None
+        self._shared = (
+            build_shared_listener(listen.fd, self.connections) if isinstance(listen, InheritedSocket) else None
+        )
         self.drain = Drain(grace_seconds=self._find_grace_seconds(), clock=clock)
         self._add_gauges()
         self._listening = [
