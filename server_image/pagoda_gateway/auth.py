@@ -163,7 +163,7 @@ class KeyRing:
         log.info("API keys read tenants=%d refused=%d", len(now.digests), len(now.refused))
         for tenant, reason in now.refused:
             if (tenant, reason) not in before.refused:
-                log.warning("API key not accepted tenant=%s reason=%s: %s", tenant, reason, MEANINGS[reason])
+                log.warning("API key not accepted tenant=%s reason=%s meaning=%s", tenant, reason, MEANINGS[reason])
 
     async def watch(self, poll_seconds: float, after_read: Callable[[], None]) -> None:
         """Whatever ends it lets nobody in by the keys as they were last."""

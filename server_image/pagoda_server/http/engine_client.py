@@ -188,7 +188,7 @@ class EngineClient:
         except (asyncio.IncompleteReadError, OSError):
             return
         except (ValueError, EngineGone) as error:
-            log.error("what the engine sends cannot be read, so it is left: error=%s", error)
+            log.error("what the engine sends cannot be read, so it is left error=%s", error)
         finally:
             self._gone = True
             for generation in self._generations.values():

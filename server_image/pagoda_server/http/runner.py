@@ -32,7 +32,7 @@ def build_runner(app: web.Application, *, keepalive_seconds: float = KEEPALIVE_S
 def log_failure(error: BaseException) -> None:
     """NB: an exception's words may hold a prompt."""
     place = "".join(traceback.format_tb(error.__traceback__))
-    log.error("request failed kind=%s at\n%s", type(error).__name__, place)
+    log.error("request failed kind=%s at=\n%s", type(error).__name__, place)
 
 
 class _Protocol(web.RequestHandler):

@@ -111,7 +111,7 @@ class EngineServer:
             loop.default_exception_handler(context)
         elif not self._is_short:
             self._is_short = True
-            log.warning("connections wait: error=%s", context.get("exception"))
+            log.warning("connections cannot be accepted error=%s", context.get("exception"))
 
     async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         name = str(next(self._numbers))
@@ -122,9 +122,9 @@ class EngineServer:
             while True:
                 self._receive(name, decode_to_engine(await read_frame(reader)))
         except (asyncio.IncompleteReadError, ConnectionError):
-            log.info("connection closed: connection=%s", name)
+            log.info("connection closed connection=%s", name)
         except (ValueError, msgspec.MsgspecError) as error:
-            log.warning("connection dropped for a bad frame: connection=%s error=%s", name, error)
+            log.warning("connection dropped for a bad frame connection=%s error=%s", name, error)
         finally:
             del self._writers[name]
             self._engine.send(Disconnect(build_prefix(name)))
@@ -165,7 +165,7 @@ class EngineServer:
         if writer is None or writer.is_closing():
             return
         if writer.transport.get_write_buffer_size() > MAX_FRAME_BYTES:
-            log.warning("connection dropped for not reading: connection=%s", name)
+            log.warning("connection dropped for not reading connection=%s", name)
             writer.transport.abort()
             return
         writer.write(encode_frame(message))

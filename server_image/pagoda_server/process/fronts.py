@@ -62,7 +62,7 @@ class Fronts:
             has_settled = time.monotonic() - began >= self._settled_seconds or child.killed_for is not None
             if self._stopping or not has_settled:
                 return reason
-            log.error("front is started anew: number=%d reason=%s", number, reason)
+            log.error("front is started anew number=%d reason=%s", number, reason)
 
     async def _start(self, number: int) -> Child:
         self._tallies[number].forget_beats()

@@ -38,7 +38,7 @@ def follow(channel: Channel) -> None:
     begin = channel.receive(Begin)
     limits = build_limits(join.config, loaded.model.config, begin.max_model_len)
     runner, decoder = loaded.build_runner(join.config, limits, begin.num_pages, phases), StepDecoder()
-    log.info("rank ready: rank=%d", join.rank)
+    log.info("rank ready rank=%d", join.rank)
     while True:
         step = channel.receive(Step)
         if step.chunks:
@@ -52,7 +52,7 @@ def load(join: Join, channel: Channel, phases: Phases) -> LoadedRank:
     try:
         loaded = load_rank(join.config, Shard(join.rank, join.config.tensor_parallel), join.store, phases)
     except Exception as error:
-        log.exception("rank cannot load: rank=%d", join.rank)
+        log.exception("rank cannot load rank=%d", join.rank)
         if not dist.is_initialized():
             raise  # the leader waits for this rank to meet it, and hears of nothing but its end
         channel.send(Loaded(error=str(error)))

@@ -73,10 +73,10 @@ async def end_the_silent(engine: Child, fronts: Fronts, stale_seconds: float) ->
         await asyncio.sleep(LOOK_SECONDS)
         silent = silence.look(fronts.read_signs())
         for number in silent.fronts:
-            log.error("front is silent and is killed: number=%d seconds=%g", number, stale_seconds)
+            log.error("front is silent and is killed number=%d seconds=%g", number, stale_seconds)
             fronts.kill(number, because)
         if silent.engine:
-            log.critical("engine is silent and is killed: seconds=%g", stale_seconds)
+            log.critical("engine is silent and is killed seconds=%g", stale_seconds)
             engine.kill(because)
 
 
