@@ -1,6 +1,6 @@
-"""The engine as a process: a unix socket that speaks `wire.py`, around one thread that steps.
+"""The engine: the process that makes the tokens. A unix socket speaks `wire.py`, around one thread that steps.
 
-A connection hears Hello, then Stats twice a second, and after each step the deltas of its own requests in one frame.
+A connection hears Hello, then Stats twice per second, and after each step the deltas of its own requests in one frame.
 When it closes, its requests are aborted. The socket's thread takes turns with the one that steps, so what it does for
 each token delays the next step.
 """
@@ -39,7 +39,6 @@ from pagoda_server.wire import (
 
 log = logging.getLogger(__name__)
 STATS_SECONDS = 0.5
-__all__ = ["EngineConfig", "EngineFailed", "EngineServer", "main", "run_engine"]
 
 
 class EngineFailed(Exception):
@@ -47,16 +46,16 @@ class EngineFailed(Exception):
 
 
 def run_engine(config: EngineConfig) -> None:
-    """Serve until cancelled or interrupted. Raises `EngineFailed` when the engine cannot continue."""
+    """Serves until cancelled or interrupted. Raises `EngineFailed` when the engine cannot continue."""
     phases = Phases(begun_seconds_ago=read_process_age_seconds())
     gc.freeze()  # collections, of which each graph's capture needs one, need not go through all that was imported
-    asyncio.run(main(config, phases=phases))
+    asyncio.run(serve_engine(config, phases=phases))
 
 
-async def main(
+async def serve_engine(
     config: EngineConfig, *, on_ready: Callable[[], None] = lambda: None, phases: Phases | None = None
 ) -> None:
-    """Build the engine, listen at `config.socket`, serve until cancelled."""
+    """Builds the engine, listens at `config.socket` and serves until cancelled."""
     built = await asyncio.to_thread(build_engine, config, phases)
     try:
         await EngineServer(built).serve(config.socket, on_ready=on_ready)
@@ -106,7 +105,10 @@ class EngineServer:
         self._tasks.spawn("connection", self._serve_connection(reader, writer))
 
     def _report(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """NB: out of file descriptors, asyncio looks again each second, and would say so at length each time."""
+        """Logs what asyncio reports.
+
+        NB: out of file descriptors, asyncio tries again each second, and would say so at length each time.
+        """
         if not str(context.get("message")).startswith("socket.accept() out of system resource"):
             loop.default_exception_handler(context)
         elif not self._is_short:
@@ -160,7 +162,7 @@ class EngineServer:
             self._send(name, Deltas(deltas))
 
     def _send(self, name: str, message: FromEngine) -> None:
-        """A reader that falls behind by a whole frame limit is dropped: the engine never waits for it."""
+        """Sends the message, or drops a reader that is behind by a whole frame limit: the engine never waits for it."""
         writer = self._writers.get(name)
         if writer is None or writer.is_closing():
             return

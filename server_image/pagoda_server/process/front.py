@@ -1,4 +1,7 @@
-"""One front's life: it answers HTTP until a signal (finish the streams, exit 0) or the engine's end (exit 1)."""
+"""A front: a process that answers HTTP, until a signal (it finishes its streams, exit 0) or the engine's end (exit 1).
+
+It tokenises and writes the answers; the engine, a process beside it, makes the tokens.
+"""
 
 import asyncio
 import contextlib
@@ -21,11 +24,11 @@ from pagoda_server.wire import Stats
 POLL_SECONDS = 0.1
 BEAT_SECONDS = 0.5
 CONNECT_SECONDS = 5.0
-"""For the engine's first word. One that is stopped accepts all the same, for the kernel does."""
+"""The longest wait for the engine's first word. One that is stopped accepts all the same, for the kernel does."""
 
 
 async def run_front(settings: Settings, listening: socket.socket, tally: Tally) -> int:
-    """Raises `EngineGone` when the engine ended by itself."""
+    """Serves until a signal and returns the exit code. Raises `EngineGone` when the engine ended by itself."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -89,7 +92,10 @@ class Front:
             raise EngineGone("the engine closed its socket")
 
     async def _beat(self) -> None:
-        """The supervisor kills who no longer does, and the engine that no front hears."""
+        """Tells the supervisor that this front's loop turns: it kills a front that no longer says so.
+
+        It also kills an engine that no front hears.
+        """
         before: Stats | None = None
         while True:
             stats = self._api.stats if self._api is not None else None

@@ -1,6 +1,6 @@
 """Accepting from the listening socket that all fronts of a server share.
 
-The front with the minimum of connections takes the next; the others wait a moment, in case that one is stuck.
+The front with the minimum number of connections takes the next; the others wait a moment, in case that one is stuck.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ BACKLOG = 1024
 """Above the requests that may come at once: a full queue refuses its client, and nobody here would know."""
 GIVE_WAY_SECONDS = 0.002
 HEAD_SECONDS = 30.0
-"""For the head of a connection's first request; aiohttp bounds the time between two."""
+"""The longest wait for the head of a connection's first request; aiohttp bounds the time between two."""
 
 
 class Listener:

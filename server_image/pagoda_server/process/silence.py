@@ -30,7 +30,10 @@ class Silence:
         self._engine = 0
 
     def look(self, signs: Sequence[Signs]) -> Silent:
-        """To be called every `LOOK_SECONDS`. Whom it names is named again only after as long a silence."""
+        """Returns who is silent. It must be called every `LOOK_SECONDS`.
+
+        Whom it names is named again only after as long a silence.
+        """
         if len(self._before) != len(signs):
             self._before, self._fronts = signs, [0] * len(signs)
         beat = [0 < now.beats != before.beats for now, before in zip(signs, self._before, strict=True)]
