@@ -20,7 +20,7 @@ from pagoda_guard.tasks import Tasks
 MESSAGES = {
     "queue_full": "The queue is full: try again later.",
     "queue_tokens_full": "The queue holds as many tokens as it may: try again later, or lower max_tokens.",
-    "queue_share": "The queue is full, and of those who wait your key held the most of it: try again later.",
+    "queue_share": "The queue is full, and your key held the largest share of it: try again later.",
 }
 
 
@@ -28,7 +28,7 @@ class Admission:
     def __init__(
         self, settings: Settings, gate: Gate, metrics: Metrics, tasks: Tasks, *, clock: Callable[[], float]
     ) -> None:
-        """`clock` is the queue's: it told when a ticket arrived."""
+        """Takes the queue's own `clock`, which told when each ticket arrived."""
         self._settings = settings
         self._gate = gate
         self._metrics = metrics
@@ -37,14 +37,14 @@ class Admission:
         self._checker = Checker(settings.upstream)
 
     def refuse_when_full(self, tenant: str) -> None:
-        """Before the body is read, so that a full queue costs no memory."""
+        """Raises Refusal before the body is read, so that a full queue costs no memory."""
         try:
             self._gate.queue.plan_room(tenant, MINIMUM)
         except QueueFull as full:
             raise self._refuse(full) from full
 
     async def take_turn(self, question: Question, reply: Reply) -> Ticket:
-        """A ticket that runs. Raises Refusal, or Judged in the server's own words."""
+        """Returns a ticket that runs. Raises Refusal, or Judged in the server's own words."""
         estimate = estimate_request(question.path, question.body)
         weight, exact = estimate.weight, None
         if not self._gate.queue.can_start(question.tenant, weight) and not self._gate.queue.can_hold(weight):

@@ -34,7 +34,7 @@ class BodyBudget:
         self._held_by: Counter[str] = Counter()
 
     def can_take(self, tenant: str, size: int, *, of: int) -> bool:
-        """`of` is how large that body is then."""
+        """Returns whether `size` more bytes may be held of a body that is `of` bytes long then."""
         limit_bytes = self._total_bytes * (1.0 if of <= SMALL_BYTES else LARGE_SHARE)
         return self.held_bytes + size <= limit_bytes and self._held_by[tenant] + size <= self._tenant_bytes
 
@@ -59,7 +59,10 @@ class Body:
         self._counted_bytes = 0
 
     async def read(self) -> bytes:
-        """NB: not `request.read()`, which keeps the body as long as the request. Raises Refusal."""
+        """Returns the whole body. Raises Refusal.
+
+        NB: it is not `request.read()`, which keeps the body as long as the request.
+        """
         if not self._request.body_exists:
             return b""
         self._judge_size(self._request.content_length or 0)
@@ -72,15 +75,19 @@ class Body:
             raise self._bodies.refuse(408, "body_too_slow", message) from error
         except web.RequestPayloadError as error:
             raise self._bodies.refuse(
-                400, "bad_request", "The request's body is not framed as HTTP/1.1 asks."
+                400, "bad_request", "The request's body is not framed as HTTP/1.1 requires."
             ) from error
 
     def let_go(self) -> None:
+        """Gives back the bytes that were counted for this body."""
         self._bodies.budget.give_back(self._tenant, self._counted_bytes)
         self._counted_bytes = 0
 
     async def _collect(self, deadline: asyncio.Timeout) -> bytes:
-        """NB: into one buffer; a body that comes in crumbs would be many times its size as a list of them."""
+        """Returns the body, read within the deadline.
+
+        NB: it reads into one buffer; a body that comes in crumbs would be many times its size as a list of them.
+        """
         buffer = bytearray()
         begins_at = deadline.when()
         assert begins_at is not None
@@ -101,7 +108,7 @@ class Body:
             raise self._bodies.refuse(429, "body_bytes_full", message)
 
     async def _invite(self) -> None:
-        """A client that asked first sends its body only now."""
+        """Asks a client for its body that waits to be asked."""
         if "Expect" in self._request.headers and self._request.version == HttpVersion11:
             await self._request.writer.write(INTERIM)
             self._request.writer.output_size = 0
@@ -132,4 +139,4 @@ class Bodies:
 
 
 async def ask_for_nothing(request: web.Request) -> None:
-    """In place of aiohttp's answer to `Expect`, which would ask for the body of a request that is refused."""
+    """Takes the place of aiohttp's answer to `Expect`, which would ask for the body of a request that is refused."""

@@ -27,7 +27,7 @@ GENERATION_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
 """What takes turns; the server answers anything else without its engine."""
 CHECKS_AT_ONCE = 4
 CHECK_SECONDS = 5.0
-"""With the wait for one of those."""
+"""The wait for one of those included."""
 VERDICT_LIMIT_BYTES = 64 * 1024
 REFUSALS = frozenset({400, 413, 415, 422})
 ABSENT_MODEL = (404, "model_not_found")
@@ -39,7 +39,7 @@ class Question:
     tenant: str
     path: str
     headers: Sequence[tuple[str, str]]
-    """As the server is to see them."""
+    """The headers as the server is to see them."""
     body: bytes
 
 
@@ -58,7 +58,7 @@ class _Weighed(msgspec.Struct):
 
 
 def read_verdict(status: int, body: bytes) -> Weight | None:
-    """The request's weight, None when the answer says nothing of it. Raises Judged."""
+    """Returns the request's weight, None when the answer says nothing of it. Raises Judged."""
     try:
         if status == 200:
             found = parse_json(body, _Weighed, limit_bytes=VERDICT_LIMIT_BYTES)
@@ -77,7 +77,7 @@ class Checker:
         self._turns = asyncio.Semaphore(CHECKS_AT_ONCE)
 
     async def ask(self, question: Question) -> Weight | None:
-        """None when the server does not say. Raises Judged."""
+        """Returns the request's weight, None when the server does not say. Raises Judged."""
         try:
             async with asyncio.timeout(CHECK_SECONDS), self._turns:
                 status, body = await self._post(question)

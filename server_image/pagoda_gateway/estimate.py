@@ -42,7 +42,7 @@ class _Body(msgspec.Struct):
 class Estimate:
     sequences: int
     tokens: int
-    """Of all sequences: each has its prompt and its answer."""
+    """The tokens of all sequences: each has its prompt and its answer."""
     stream: bool
 
     @property
@@ -67,7 +67,7 @@ def estimate_request(path: str, body: bytes) -> Estimate:
 
 
 def read_number(raw: msgspec.Raw, default: int) -> int:
-    """A whole number, also when it is written as 2.0; anything else counts as the default."""
+    """Returns a whole number, also when it is written as 2.0; anything else counts as the default."""
     try:
         return int(parse_json(bytes(raw), int | float, limit_bytes=NUMBER_LIMIT_BYTES))  # type: ignore[arg-type]
     except BadInput:
@@ -75,7 +75,7 @@ def read_number(raw: msgspec.Raw, default: int) -> int:
 
 
 def count_prompts(prompt: bytes) -> int:
-    """One, or of a list of texts or of lists of token ids as many as it holds. `prompt` is valid JSON."""
+    """Returns 1, or the length of a list of texts or of lists of token ids. `prompt` is valid JSON."""
     kind = _LIST_OF.match(prompt)
     if kind is None:
         return 1

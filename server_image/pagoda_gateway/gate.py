@@ -17,7 +17,7 @@ class Gate:
         """Of each ticket that was queued: None once it runs, or why it will not."""
 
     def enter(self, tenant: str, weight: Weight) -> Ticket:
-        """Raises QueueFull."""
+        """Returns a ticket that runs or waits, and lets go whoever gives way to it. Raises QueueFull."""
         self._let_go(self.queue.plan_room(tenant, weight))
         ticket = self.queue.enter(tenant, weight)
         if ticket.state is TicketState.QUEUED:

@@ -14,17 +14,17 @@ ADMIN_CONNECTIONS = 64
 
 
 def build_bodies(settings: Settings, metrics: Metrics) -> Bodies:
-    """One tenant of several never has it all; without keys there is but one."""
+    """Returns the budget of bodies: one tenant of several never has it all; without keys there is but one."""
     share = 1.0 if settings.api_keys_dir is None else TENANT_SHARE
     budget = BodyBudget(settings.max_body_bytes_total, tenant_share=share)
-    metrics.gauge("body_bytes", "Bytes of request bodies held here", lambda: budget.held_bytes)
+    metrics.gauge("body_bytes", "Bytes of request bodies held in the gateway", lambda: budget.held_bytes)
     return Bodies(
         budget, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds, count=metrics.count_rejected
     )
 
 
 def build_connections(settings: Settings, metrics: Metrics, *, clock: Callable[[], float]) -> Connections:
-    count = metrics.counter("connections_let_go", "Connections that were ended here", "reason")
+    count = metrics.counter("connections_let_go", "Client connections ended by the gateway, by reason", "reason")
     max_connections = choose_max_connections(settings.max_connections, read_file_limit())
     connections = Connections(build_limits(settings, max_connections), clock=clock, count=count)
     metrics.gauge("connections", "Client connections that are open", lambda: len(connections))

@@ -36,7 +36,7 @@ class Listening:
         self._sweep_timer: asyncio.TimerHandle | None = None
 
     async def start(self, address: Address | InheritedSocket, shared: SharedListener | None = None) -> int:
-        """Returns the port."""
+        """Begins to listen. Returns the port."""
         await self._runner.setup()
         self._sweep()
         if isinstance(address, InheritedSocket):

@@ -43,7 +43,7 @@ class ServerLoad(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_load(server: ServerLoad, queue: AdmissionQueue, *, backlog_drain_seconds: float) -> dict[str, object]:
-    """The server's fields as it gave them; this queue's are beside them, so that nobody counts a token twice."""
+    """Returns the server's fields as it gave them, and this queue's beside them: nobody counts a token twice."""
     backlog_tokens = server.backlog_tokens + queue.queued_tokens
     return {
         **msgspec.structs.asdict(server),
@@ -54,7 +54,7 @@ def build_load(server: ServerLoad, queue: AdmissionQueue, *, backlog_drain_secon
 
 
 def is_metrics_document(raw: bytes) -> bool:
-    """True for lines that Prometheus can read and that are not named like the gateway's own.
+    """Returns True for lines that Prometheus can read and that are not named like the gateway's own.
 
     NB: it ends up in one document with the gateway's figures, and one bad line would lose them all.
     """
@@ -103,7 +103,7 @@ class ServerWatch:
             self._report(None)
 
     async def read_metrics(self) -> bytes | None:
-        """The server's own document, whole; None when it does not answer in time, or not with such a document."""
+        """Returns the server's own document, whole; None when it does not answer in time, or with something else."""
         try:
             async with asyncio.timeout(METRICS_TIMEOUT_SECONDS):
                 status, document = await fetch(self._socket, "/metrics", DOCUMENT_LIMIT_BYTES)

@@ -50,7 +50,7 @@ class AdmissionQueue:
 
     @property
     def queued(self) -> int:
-        """Requests that wait."""
+        """Returns how many requests wait."""
         return len(self._line)
 
     @property

@@ -57,7 +57,7 @@ class Parts:
 
 
 def build_headers(headers: Collection[tuple[str, str]], tenant: str) -> list[tuple[str, str]]:
-    """What the server may see. Nobody outside speaks for the gateway, and keys end here."""
+    """Returns what the server may see. Nobody outside speaks for the gateway, and keys end here."""
     named = {n.strip().lower() for k, v in headers if k.lower() == "connection" for n in v.split(",")}
     hidden = NOT_RELAYED | named
     kept = [
@@ -204,7 +204,7 @@ class Relay:
 
 
 async def read_error(exchange: Exchange) -> bytes:
-    """The server's own error as one JSON value, for a client whose status is already said."""
+    """Returns the server's own error as one JSON value, for a client whose status is already said."""
     raw = await read_document(exchange, ERROR_LIMIT_BYTES)
     try:
         if isinstance(msgspec.json.decode(raw), dict) and exchange.head.status >= 400:

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_DRAIN_SECONDS = 30.0
 SLOTS_OF_AN_UNKNOWN_SERVER = 16
-"""Where a server is ready but says nothing of its size that can be read."""
+"""The slots of a server that is ready but says nothing of its size that can be read."""
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -86,19 +86,25 @@ class Sidecar:
             self.gate.resize(load.max_num_seqs)
 
     def _add_gauges(self) -> None:
-        self.metrics.gauge("queued_requests", "Requests that wait here", lambda: self.queue.queued)
+        self.metrics.gauge("queued_requests", "Requests that wait in the gateway", lambda: self.queue.queued)
         self.metrics.gauge(
-            "queued_sequences", "Sequences (prompts x n) that wait here", lambda: self.queue.queued_sequences
+            "queued_sequences", "Sequences (prompts x n) that wait in the gateway", lambda: self.queue.queued_sequences
         )
         self.metrics.gauge(
-            "queued_tokens", "Tokens, of prompts and answers, that wait here", lambda: self.queue.queued_tokens
+            "queued_tokens",
+            "Estimated tokens of prompts and answers that wait in the gateway",
+            lambda: self.queue.queued_tokens,
         )
         self.metrics.gauge("running_requests", "Requests at the server", lambda: self.queue.running)
         self.metrics.gauge(
             "running_sequences", "Slots of the server that are taken", lambda: self.queue.running_sequences
         )
-        self.metrics.gauge("demand_tokens_per_second", "Served and backlog; NaN when stale", self._demand)
-        self.metrics.gauge("draining", "1 while this replica goes away", lambda: self.drain.draining)
+        self.metrics.gauge(
+            "demand_tokens_per_second",
+            "Tokens per second that are wanted: served, and the backlog's share; NaN when stale",
+            self._demand,
+        )
+        self.metrics.gauge("draining", "1 while this replica drains", lambda: self.drain.draining)
         self._note_keys()
 
     def _note_keys(self) -> None:
@@ -138,7 +144,7 @@ class Sidecar:
             await listening.stop()
 
     def _after_poll(self) -> None:
-        """NB: that the server's size is unknown is no reason to turn everyone away."""
+        """Follows what the server says. NB: that its size is unknown is no reason to turn everyone away."""
         if self.server.ready() and not self.queue.slots:
             self.gate.resize(SLOTS_OF_AN_UNKNOWN_SERVER)
         self._follow_readiness()
@@ -149,7 +155,7 @@ class Sidecar:
         self._pulse.beat("keys_watch")
 
     def _follow_readiness(self) -> None:
-        """Of gateways that share a socket only those that can serve take connections from it, and keep them."""
+        """Takes connections from a shared socket only while this gateway can serve; else it gives up the idle ones."""
         if self._shared is None:
             return
         if self.drain.draining:
@@ -170,7 +176,10 @@ class Sidecar:
         return app
 
     def _add_own_routes(self, app: web.Application) -> None:
-        """NB: on the admin port too: at a shared public port anyone may answer."""
+        """Adds what the gateway answers itself.
+
+        NB: on the admin port too, for at a shared public port anyone may answer.
+        """
         app.router.add_get("/health", self._answer_health)
         app.router.add_get("/ready", self._answer_ready)
         app.router.add_get("/metrics", self._answer_metrics)
@@ -223,7 +232,10 @@ class Sidecar:
         return build_json(504, {"drained": False, **left})
 
     def begin_drain(self) -> None:
-        """NB: a shared port is left at once, as no endpoint list lags behind; its clients have the grace to leave."""
+        """Begins to leave.
+
+        NB: a shared port is left at once, as no endpoint list lags behind; its clients have the grace to leave.
+        """
         if self.drain.draining:
             return
         log.info("drain begins in_flight=%d queued=%d", self.drain.in_flight, self.queue.queued)
@@ -233,7 +245,7 @@ class Sidecar:
 
 
 async def run_sidecar(settings: Settings) -> None:
-    """Until a signal: the first drains and then ends the process, the second ends it at once."""
+    """Serves until a signal: the first drains and then ends the process, the second ends it at once."""
     sidecar = Sidecar(settings)
     signalled = asyncio.Event()
 

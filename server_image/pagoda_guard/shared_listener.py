@@ -52,6 +52,7 @@ class SharedListener:
         self._build_protocol = build_protocol
 
     def resume(self) -> None:
+        """Starts accepting; a second call changes nothing."""
         if not self.accepting:
             self.accepting = True
             self._watch()

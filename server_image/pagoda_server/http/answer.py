@@ -39,7 +39,7 @@ class Answer:
 
 
 class Events:
-    """What to write of an answer that streams."""
+    """The events of an answer that streams."""
 
     def __init__(self, answer: Answer, run: Run, body: GenerationRequest) -> None:
         self._answer = answer
@@ -50,7 +50,7 @@ class Events:
         self._writers = [ChunkWriter(answer.dialect, choice.index, more, usage=usage) for choice in answer.plan.choices]
 
     async def next(self) -> bytes:
-        """An event for each choice that has news; empty at the end."""
+        """Returns an event for each choice that has news; empty at the end."""
         while not self._run.finished:
             if events := b"".join([self._writers[piece.index].write(piece) for piece in await self._run.next()]):
                 return events

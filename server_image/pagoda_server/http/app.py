@@ -24,7 +24,7 @@ from pagoda_server.wire import Stats
 
 TENANT_HEADER = "X-Pagoda-Tenant"
 CHECK = "/check"
-"""Before a path: would it be taken, and what would it cost? The gateway asks before it lets a request wait."""
+"""In front of a path: would it be taken, and what would it cost? The gateway asks before it lets a request wait."""
 Planned = TypeVar("Planned")
 Body = TypeVar("Body", bound=GenerationRequest)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -201,7 +201,9 @@ class HttpApi:
                 return error
             case web.HTTPRequestEntityTooLarge():
                 limit = self.settings.max_body_bytes
-                return RequestError(f"the body is above {limit} bytes; send less", status=413, code="body_too_large")
+                return RequestError(
+                    f"the body is larger than {limit} bytes; send a smaller one", status=413, code="body_too_large"
+                )
             case web.HTTPException():
                 return describe_http_error(request, error)
             case web.RequestPayloadError():

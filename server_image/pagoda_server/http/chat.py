@@ -12,6 +12,7 @@ from pagoda_server.text.tokenizer import PromptTooLong, TemplateError, Tokenizer
 
 
 def encode_messages(tokenizer: Tokenizer, messages: list[Message], *, limit: int | None = None) -> list[int]:
+    """Returns the token ids of the messages, as the model's template renders them. Raises `RequestError`."""
     try:
         return tokenizer.encode_chat([message.for_template() for message in messages], limit=limit)
     except PromptTooLong as error:

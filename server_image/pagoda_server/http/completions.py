@@ -13,7 +13,10 @@ DEFAULT_MAX_TOKENS = 16
 
 
 def encode_prompts(tokenizer: Tokenizer, body: CompletionRequest, vocab_size: int, *, limit: int) -> list[list[int]]:
-    """NB: a prompt is the caller's whole text, as the model reads it: special tokens in it are special tokens."""
+    """Returns the token ids of each prompt. Raises `RequestError`.
+
+    NB: a prompt is the caller's whole text, as the model reads it: special tokens in it are special tokens.
+    """
     items: list[Any] = body.prompt if isinstance(body.prompt, list) else [body.prompt]
     if items and isinstance(items[0], int):
         items = [items]

@@ -109,13 +109,16 @@ def _say(first: ErrorDetails, param: str | None, verb: str, path: str) -> Reques
 
 
 def _say_unbuilt(value: str, param: str, path: str) -> RequestError:
-    """NB: a response format is one parameter, whatever of it is not built."""
+    """Returns the refusal of a value that is not built.
+
+    NB: a response format is one parameter, whatever of it is not built.
+    """
     named = "response_format" if path == "response_format.type" else param
     return RequestError(f"{param} {value} {NOT_YET}; {FIXES[path]}", param=named, code="unsupported_parameter")
 
 
 def show(value: Any) -> str:
-    """A value in a few words: a text may be somebody's prompt."""
+    """Returns a value in a few words: a text may be somebody's prompt."""
     if isinstance(value, list):
         return f"a list of {len(value)}"
     if isinstance(value, dict):
@@ -141,7 +144,10 @@ def model_not_found(name: str, served: str) -> RequestError:
 
 
 def context_length_exceeded(prompt: int, answer: int | None, limit: int, param: str, answer_param: str) -> RequestError:
-    """`answer` is None where the client did not say how long it may be."""
+    """Returns the refusal of a prompt and an answer that do not fit.
+
+    `answer` is None where the client named no length.
+    """
     wish, fix = "", "shorten it"
     if answer is not None:
         wish = f" and the answer may have {answer}"
@@ -154,7 +160,7 @@ def context_length_exceeded(prompt: int, answer: int | None, limit: int, param: 
 
 
 def prompt_too_long(at_least: int, limit: int, param: str) -> RequestError:
-    """As `context_length_exceeded`, when nothing else of the request was looked at."""
+    """Returns the same refusal as `context_length_exceeded`, when nothing else of the request was looked at."""
     return RequestError(
         f"this model's maximum context length is {limit} tokens, but the prompt has {at_least} or more; shorten it",
         param=param,

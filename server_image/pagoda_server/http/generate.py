@@ -19,7 +19,7 @@ SMALLEST_TOP_P = 1e-6
 """Already the likeliest token alone; a denormal number would be 0 on the device."""
 MAX_WEIGHED_TOKENS = 131_072
 UNSAID_WEIGHED_TOKENS = 256
-"""As the gateway estimates an answer: a client's wish is not trusted further, and one without a wish is short."""
+"""The gateway's estimate of an answer: a client's wish is not trusted further, and one without a wish is short."""
 _numbers = itertools.count()
 """Names the requests of this process, which has one connection to the engine; short, since each token carries it."""
 
@@ -38,7 +38,7 @@ class Prompts:
 
 @dataclass(frozen=True, slots=True)
 class GenerationPlan:
-    """What to submit. Choice `i` of prompt `p` has index `p * n + i`."""
+    """What to submit to the engine. Choice `i` of prompt `p` has index `p * n + i`."""
 
     submits: list[Submit]
     choices: list[Choice]
@@ -56,7 +56,7 @@ class GenerationPlan:
         }
 
     def weigh(self, *, answer_is_bounded: bool) -> dict[str, object]:
-        """What this costs before it is run: its sequences, and their prompt tokens and most answer tokens."""
+        """Returns what this costs before it is run: its sequences, and the maximum number of their tokens."""
         max_tokens = MAX_WEIGHED_TOKENS if answer_is_bounded else UNSAID_WEIGHED_TOKENS
         tokens = sum(len(one.prompt_token_ids) + min(one.sampling.max_tokens, max_tokens) for one in self.submits)
         return {"sequences": len(self.submits), "tokens": tokens}
@@ -82,7 +82,7 @@ def build_sampling(body: GenerationRequest, *, max_tokens: int, offset: int) -> 
 
 
 def plan_answer_tokens(body: GenerationRequest, prompts: Prompts, *, length: int, limit: int) -> int:
-    """Returns the maximum of tokens of the answer to a prompt of `length` tokens in a context of `limit`.
+    """Returns the maximum number of tokens of the answer to a prompt of `length` tokens, in a context of `limit`.
 
     It is what was asked for, else what is left of the context, or the API's default where that is less.
     """
@@ -161,7 +161,7 @@ class Run:
         return self._generation.finished
 
     async def next(self) -> list[Piece]:
-        """What has come, waited for: one piece a choice, with all tokens that waited."""
+        """Waits for news and returns all of it, one piece per choice. Raises `RequestError`."""
         try:
             deltas = await self._generation.next()
         except RequestRejected as error:

@@ -36,7 +36,10 @@ class Intake:
         self._large: list[Future[Any]] = []
 
     async def read(self, request: web.Request, read: Callable[[bytes], Read]) -> Read:
-        """`read` must be pure: nobody waits for it when the client has gone away. Raises `RequestError`."""
+        """Returns what `read` makes of the body. Raises `RequestError`.
+
+        `read` must be pure: nobody waits for it when the client has gone away.
+        """
         check_headers(request.headers)
         raw = await request.read()
         if len(raw) <= INLINE_BYTES:
@@ -63,7 +66,10 @@ class Intake:
 
 
 def check_headers(headers: CIMultiDictProxy[str]) -> None:
-    """A body is JSON, as it is: nothing is inflated, and no form that another site's page can send is taken."""
+    """Raises `RequestError` for a body that is not JSON as it is.
+
+    Nothing is inflated, and no form that another site's page can send is taken.
+    """
     encodings = {value.strip().lower() for value in headers.getall(hdrs.CONTENT_ENCODING, ())}
     if encodings - {"", "identity"}:
         raise RequestError(

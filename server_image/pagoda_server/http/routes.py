@@ -9,7 +9,7 @@ from pagoda_server.http.fields import NOT_YET
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 ANSWERS = f"{CHAT} or {COMPLETIONS}"
-# Of OpenAI's and vLLM's APIs: the first part of the path, and what does something like it.
+# Paths of OpenAI's and vLLM's APIs by their first part, and what does something like them here.
 UNBUILT: Mapping[str, str] = {
     "assistants": CHAT,
     "audio": ANSWERS,

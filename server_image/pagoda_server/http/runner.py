@@ -30,7 +30,7 @@ def build_runner(app: web.Application, *, keepalive_seconds: float = KEEPALIVE_S
 
 
 def log_failure(error: BaseException) -> None:
-    """NB: an exception's words may hold a prompt."""
+    """Logs the error's kind and where it was raised. NB: its words may hold a prompt."""
     place = "".join(traceback.format_tb(error.__traceback__))
     log.error("request failed kind=%s at=\n%s", type(error).__name__, place)
 
@@ -81,7 +81,7 @@ class _Runner(web.AppRunner):
 async def _answer_in_shape(
     handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], request: web.BaseRequest
 ) -> web.StreamResponse:
-    """What aiohttp refuses before the routes are asked, such as an unknown `Expect`."""
+    """Answers in one shape what aiohttp refuses before the routes are asked, such as an unknown `Expect`."""
     try:
         return await handle(request)
     except web.HTTPException as error:
@@ -89,9 +89,11 @@ async def _answer_in_shape(
 
 
 def _describe_unreadable(error: HttpProcessingError) -> RequestError:
-    """NB: aiohttp's words quote the request."""
+    """Returns the refusal of what is no request. NB: aiohttp's own words quote it."""
     if isinstance(error, LineTooLong):
-        return RequestError("a line of the request's head is too long; send less", status=431, code="headers_too_large")
+        return RequestError(
+            "a line of the request's head is too long; send a shorter one", status=431, code="headers_too_large"
+        )
     if isinstance(error, BadHttpMethod):
-        return RequestError("this is no HTTP/1.1 request; send one", code="bad_request")
+        return RequestError("this is not an HTTP/1.1 request; send one", code="bad_request")
     return RequestError("the request's head is malformed; send valid HTTP/1.1", code="bad_request")

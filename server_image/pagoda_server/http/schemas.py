@@ -16,11 +16,11 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_EXACT = 2**53
 MAX_STOPS = 64
 MAX_STOP_CHARACTERS = 4096
-"""Of all stop strings together: each token's text is held against each of them."""
+"""The maximum for all stop strings together: each token's text is held against each of them."""
 
 
 def _as_int(value: Any) -> Any:
-    """Some languages write 2 as 2.0."""
+    """Returns a whole float as an integer: some languages write 2 as 2.0."""
     whole = isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT
     return int(value) if whole else value
 
@@ -57,7 +57,7 @@ def _find_stop_form(value: Any) -> str:
 
 
 class GenerationRequest(Strict):
-    """What chat and completions share."""
+    """The fields that chat and completions share."""
 
     model: str
     max_tokens: Annotated[Int, Field(ge=1)] | None = None
@@ -163,7 +163,7 @@ class ChatRequest(GenerationRequest):
 
 
 def _find_prompt_form(value: Any) -> str:
-    """By the first item alone, so that a prompt is checked once and not once a form."""
+    """Returns the prompt's form by its first item alone, so that it is checked once and not once per form."""
     if not isinstance(value, list):
         return "<text>"
     first = value[0] if value else ""

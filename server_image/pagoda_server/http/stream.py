@@ -16,14 +16,17 @@ def build_event(value: dict[str, Any]) -> bytes:
 
 class EventSource(Protocol):
     async def next(self) -> bytes:
-        """What to write now; empty at the end."""
+        """Returns what to write now; empty at the end."""
 
     def build_last(self) -> bytes:
-        """What to write after that."""
+        """Returns what to write at the end, behind all events."""
 
 
 async def stream_events(request: web.Request, events: EventSource) -> web.StreamResponse:
-    """The first events are awaited before the headers, so that a refusal by the engine still has its status."""
+    """Writes the events as they come.
+
+    The first ones are awaited before the headers are sent, so that a refusal by the engine still has its status.
+    """
     news = await events.next()
     response = web.StreamResponse(headers=HEADERS)
     await response.prepare(request)

@@ -27,12 +27,13 @@ class Budget:
         self._characters = CHARACTERS + COPIES * characters
 
     def step(self, count: int = 1) -> None:
+        """Counts steps. Raises `TooMuchWork` beyond the budget."""
         self._steps -= count
         if self._steps < 0:
-            raise TooMuchWork("it takes too many steps; does a loop of it end?")
+            raise TooMuchWork("it takes too many steps; does each of its loops end?")
 
     def make(self, characters: int) -> None:
-        """Call it before so many are made."""
+        """Counts characters, before they are made. Raises `TooMuchWork` beyond the budget."""
         self._characters -= characters
         self._check(0)
         self.step(characters // SCANNED_PER_STEP)
@@ -58,8 +59,8 @@ class Budget:
 
     def _check(self, more: int) -> None:
         if more > self._characters:
-            raise TooMuchWork("it makes too much text; does a loop of it end?")
+            raise TooMuchWork("it makes too much text; does each of its loops end?")
 
 
 current: ContextVar[Budget] = ContextVar("template_budget")
-"""Of the template that is being rendered. NB: while one is compiled there is none, so nothing is computed then."""
+"""The budget of the template in hand. NB: while one is compiled there is none, so nothing is computed then."""

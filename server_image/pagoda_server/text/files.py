@@ -46,14 +46,14 @@ class TokenizerFiles:
 
 
 def read_files(folder: Path) -> TokenizerFiles:
-    """Raises ValueError for a file that is missing or not what it should be."""
+    """Returns what the files hold. Raises ValueError for one that is missing or not what it should be."""
     config = _read_config(folder / CONFIG_FILE)
     template = _read_template(folder / TEMPLATE_FILE, config)
     return TokenizerFiles(_read_raw(folder / TOKENIZER_FILE), template, _find_special_tokens(config))
 
 
 def _read_raw(path: Path) -> RawTokenizer:
-    """NB: the library raises bare `Exception`s, and panics of its core are not even that."""
+    """Returns the library's tokenizer. NB: it raises bare `Exception`s, and panics of its core are not even that."""
     text = _read_text(path, TOKENIZER_BYTES)
     try:
         raw = RawTokenizer.from_str(text)
@@ -106,7 +106,7 @@ def _read_template(path: Path, config: _Config) -> str | None:
 
 
 def _find_special_tokens(config: _Config) -> dict[str, str]:
-    """What the template may name."""
+    """Returns the special tokens that the template may name."""
     named = msgspec.structs.asdict(config)
     del named["chat_template"]
     return {name: one.content if isinstance(one, _Token) else one for name, one in named.items() if one is not None}

@@ -75,7 +75,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 class _QuietNamespace(Namespace):
-    """It may come to hold itself, by assignments that nothing counts."""
+    """A namespace that never shows what it holds: it may come to hold itself, by assignments that nothing counts."""
 
     def __repr__(self) -> str:
         return "<namespace>"
@@ -101,7 +101,7 @@ def _tojson(value: object, indent: int | None = None) -> str:
 
 
 def _guard(name: str, function: Function) -> Function:
-    """A filter or a test, counted. The first argument may be jinja's own."""
+    """Returns a filter or a test that is counted. Its first argument may be jinja's own."""
     skipped = int(hasattr(function, "jinja_pass_arg"))
 
     @wraps(function)
