@@ -1,6 +1,6 @@
 """One HTTP/1.1 exchange with the model server over its unix socket, the body handed on inside the read itself.
 
-One connection a request: closing it is how the server learns that nobody waits any more. It must never buffer a body:
+One connection per request: closing it is how the server learns that nobody waits any more. It must never buffer a body:
 when its sink has enough, the server is not read from.
 """
 
@@ -46,19 +46,19 @@ class BodySink(Protocol):
 
     @property
     def as_chunks(self) -> bool:
-        """True when it expects the framing of HTTP/1.1 around each piece, the last chunk left out."""
+        """Returns True when it expects the framing of HTTP/1.1 around each piece, the last chunk left out."""
 
     def take(self, piece: bytes) -> bool:
-        """False when it has enough for now. Raises ValueError when it will take no more at all."""
+        """Returns False when it has enough for now. Raises ValueError when it will take no more at all."""
 
     async def drain(self) -> None:
         """Returns when it can take more."""
 
 
 def build_request_head(method: str, target: str, headers: Iterable[tuple[str, str]], length: int) -> bytes:
-    """The caller's headers must not frame the message: length and connection are said here.
+    """Returns the request's head. Raises ValueError for a line that is not plain, which would be a second request.
 
-    NB: a line that is not plain would be a second request, so it is no request. Raises ValueError.
+    The caller's headers must not frame the message: length and connection are said here.
     """
     lines = [f"{method} {target} HTTP/1.1", *(f"{key}: {value}" for key, value in headers)]
     if length or method not in ("GET", "HEAD"):
@@ -104,7 +104,7 @@ class Exchange(asyncio.Protocol):
 
     @property
     def torn(self) -> bool:
-        """True when what was handed on so far ends inside a chunk."""
+        """Returns True when what was handed on so far ends inside a chunk."""
         return self._body is not None and self._body.torn
 
     def close(self) -> None:
@@ -136,7 +136,7 @@ class Exchange(asyncio.Protocol):
             self._woken.set_result(None)
 
     def _hand_on(self, data: bytes) -> bool:
-        """False when the coroutine must see to it: the sink has enough, the body ended, or something is wrong."""
+        """Returns False when the coroutine must see to it: its sink has enough, its body ended or makes no sense."""
         assert self._body is not None and self._sink is not None
         try:
             piece = self._body.feed(data)
@@ -146,7 +146,7 @@ class Exchange(asyncio.Protocol):
             return False
 
     async def _read_more(self) -> None:
-        """Until the coroutine is needed again. Raises EOFError when no more can come."""
+        """Reads until the coroutine is needed again. Raises EOFError when no more can come."""
         if self._lost or self._transport is None:
             raise EOFError
         self._woken = asyncio.get_running_loop().create_future()
