@@ -43,7 +43,7 @@ class ServerLoad(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_load(server: ServerLoad, queue: AdmissionQueue, *, backlog_drain_seconds: float) -> dict[str, object]:
-    """Returns the server's fields as it gave them, and this queue's beside them: nobody counts a token twice."""
+    """The server's fields as it gave them; this queue's are beside them, so that nobody counts a token twice."""
     backlog_tokens = server.backlog_tokens + queue.queued_tokens
     return {
         **msgspec.structs.asdict(server),

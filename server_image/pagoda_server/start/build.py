@@ -123,7 +123,7 @@ def _build_with(followers: Followers, config: EngineConfig, phases: Phases) -> t
     capacity = None if measured is None else measured.tokens_per_second
     device, dtype = loaded.model.embedding.device, loaded.model.embedding.dtype
     log.info(
-        "engine built device=%s ranks=%d dtype=%s weights=%s kv_cache=%s pages=%d max_model_len=%d capacity=%s",
+        "engine built: device=%s ranks=%d dtype=%s weights=%s kv_cache=%s pages=%d max_model_len=%d capacity=%s",
         device,
         config.tensor_parallel,
         dtype,
