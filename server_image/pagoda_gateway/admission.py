@@ -3,7 +3,7 @@
 The cheapest refusal comes first. Whoever has a ticket must leave, or its slots are lost.
 """
 
-import time
+from collections.abc import Callable
 
 from pagoda_gateway.check import Checker, Judged, Question
 from pagoda_gateway.errors import Refusal
@@ -14,33 +14,37 @@ from pagoda_gateway.metrics import Metrics
 from pagoda_gateway.queue import QueueFull
 from pagoda_gateway.reply import Reply
 from pagoda_gateway.settings import Settings
-from pagoda_gateway.weight import LEAST, Weight
+from pagoda_gateway.weight import MINIMUM, Weight
 from pagoda_guard.tasks import Tasks
 
 MESSAGES = {
     "queue_full": "The queue is full: try again later.",
     "queue_tokens_full": "The queue holds as many tokens as it may: try again later, or lower max_tokens.",
-    "queue_share": "The queue is full, and of those who wait your key held the most of it: try again later.",
+    "queue_share": "The queue is full, and your key held the largest share of it: try again later.",
 }
 
 
 class Admission:
-    def __init__(self, settings: Settings, gate: Gate, metrics: Metrics, tasks: Tasks) -> None:
+    def __init__(
+        self, settings: Settings, gate: Gate, metrics: Metrics, tasks: Tasks, *, clock: Callable[[], float]
+    ) -> None:
+        """Takes the queue's own `clock`, which told when each ticket arrived."""
         self._settings = settings
         self._gate = gate
         self._metrics = metrics
         self._tasks = tasks
+        self._clock = clock
         self._checker = Checker(settings.upstream)
 
     def refuse_when_full(self, tenant: str) -> None:
-        """Before the body is read, so that a full queue costs no memory."""
+        """Raises Refusal before the body is read, so that a full queue costs no memory."""
         try:
-            self._gate.queue.plan_room(tenant, LEAST)
+            self._gate.queue.plan_room(tenant, MINIMUM)
         except QueueFull as full:
             raise self._refuse(full) from full
 
     async def take_turn(self, question: Question, reply: Reply) -> Ticket:
-        """A ticket that runs. Raises Refusal, or Judged in the server's own words."""
+        """Returns a ticket that runs. Raises Refusal, or Judged in the server's own words."""
         estimate = estimate_request(question.path, question.body)
         weight, exact = estimate.weight, None
         if not self._gate.queue.can_start(question.tenant, weight) and not self._gate.queue.can_hold(weight):
@@ -79,12 +83,12 @@ class Admission:
 
     async def _wait(self, ticket: Ticket, reply: Reply, *, ping: bool) -> None:
         deadline = ticket.arrived_at + self._settings.max_wait_seconds
-        while (left := deadline - time.monotonic()) > 0:
+        while (left := deadline - self._clock()) > 0:
             seconds = min(left, self._settings.ping_seconds) if ping else left
             if await self._gate.wait(ticket, seconds=seconds):
-                self._metrics.queue_wait_seconds.observe(time.monotonic() - ticket.arrived_at)
+                self._metrics.queue_wait_seconds.observe(self._clock() - ticket.arrived_at)
                 return
-            if ping and time.monotonic() < deadline:
+            if ping and self._clock() < deadline:
                 await reply.ping()
         self._metrics.count_rejected("wait_exceeded")
         message = f"No turn within {self._settings.max_wait_seconds:g} s: try again later."

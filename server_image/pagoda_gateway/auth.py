@@ -1,4 +1,4 @@
-"""Who is asking: Bearer keys from a mounted Secret, one file a tenant.
+"""Who is asking: Bearer keys from a mounted Secret, one file per tenant.
 
 Keys are kept as digests only, compared in constant time and all of them walked, so that neither the time taken nor a
 dump of the memory tells a key. It must never log a key, and never let anyone in by a key that cannot be read any more:
@@ -62,7 +62,7 @@ def _digest(key: bytes) -> bytes:
 
 
 def judge_key(key: bytes) -> Refused | None:
-    """Why this is no key; None when it is one."""
+    """Returns why this is no key, None when it is one."""
     if not key:
         return "empty"
     if len(key) > KEY_LIMIT_BYTES:
@@ -73,7 +73,10 @@ def judge_key(key: bytes) -> Refused | None:
 
 
 def read_key_file(path: Path) -> bytes | None:
-    """Little more than a key may have; None for what is no file. NB: never waits, as a named pipe would make it."""
+    """Returns a little more than a key may have, None for what is no file.
+
+    NB: it never waits, as a named pipe would make it.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
@@ -83,7 +86,10 @@ def read_key_file(path: Path) -> bytes | None:
 
 
 def read_entries(directory: Path) -> Iterator[tuple[str, bytes | Refused]]:
-    """Each tenant with its key's digest, or why it has none. Names with a dot first are Kubernetes' own (`..data`)."""
+    """Yields each tenant with its key's digest, or why it has none.
+
+    Names that begin with a dot are Kubernetes' own (`..data`).
+    """
     for name in sorted(os.listdir(directory)):
         if not TENANT_NAME.fullmatch(name):
             continue
@@ -97,7 +103,10 @@ def read_entries(directory: Path) -> Iterator[tuple[str, bytes | Refused]]:
 
 
 def read_keys(directory: Path) -> Keys:
-    """A key that two tenants have names neither. Raises OSError when the folder cannot be read."""
+    """Returns the tenants' keys; one that two tenants have names neither.
+
+    Raises OSError when the folder cannot be read.
+    """
     entries = list(read_entries(directory))
     holders = Counter(entry for _, entry in entries if isinstance(entry, bytes))
     digests, refused = [], []
@@ -138,11 +147,11 @@ class KeyRing:
         return None if token is None else self._keys.tenant_of(token)
 
     def count_refused(self) -> dict[str, int]:
-        """By reason, those that there are none of included."""
+        """Returns how many keys were refused for each reason, 0 included."""
         return {reason: sum(reason == why for _, why in self._keys.refused) for reason in MEANINGS}
 
     def reload(self) -> bool:
-        """True when other keys are in force than before."""
+        """Reads the keys again. Returns True when other keys are in force than before."""
         if self._directory is None:
             return False
         before, self._keys = self._keys, self._read(self._directory)
@@ -163,10 +172,10 @@ class KeyRing:
         log.info("API keys read tenants=%d refused=%d", len(now.digests), len(now.refused))
         for tenant, reason in now.refused:
             if (tenant, reason) not in before.refused:
-                log.warning("API key not accepted tenant=%s reason=%s: %s", tenant, reason, MEANINGS[reason])
+                log.warning("API key not accepted tenant=%s reason=%s meaning=%s", tenant, reason, MEANINGS[reason])
 
     async def watch(self, poll_seconds: float, after_read: Callable[[], None]) -> None:
-        """Whatever ends it lets nobody in by the keys as they were last."""
+        """Reads the keys again and again. Whatever ends it lets nobody in by the keys as they were last."""
         while self._directory is not None:
             await asyncio.sleep(poll_seconds)
             try:

@@ -12,6 +12,7 @@ from aiohttp import HttpVersion11, web
 
 from pagoda_gateway.connection import INTERIM
 from pagoda_gateway.errors import Refusal
+from pagoda_guard.openai_errors import ErrorType
 
 SMALL_BYTES = 64 * 1024
 LARGE_SHARE = 0.75
@@ -33,9 +34,9 @@ class BodyBudget:
         self._held_by: Counter[str] = Counter()
 
     def can_take(self, tenant: str, size: int, *, of: int) -> bool:
-        """`of` is how large that body is then."""
-        most = self._total_bytes * (1.0 if of <= SMALL_BYTES else LARGE_SHARE)
-        return self.held_bytes + size <= most and self._held_by[tenant] + size <= self._tenant_bytes
+        """Returns whether `size` more bytes may be held of a body that is `of` bytes long then."""
+        limit_bytes = self._total_bytes * (1.0 if of <= SMALL_BYTES else LARGE_SHARE)
+        return self.held_bytes + size <= limit_bytes and self._held_by[tenant] + size <= self._tenant_bytes
 
     def take(self, tenant: str, size: int) -> None:
         self.held_bytes += size
@@ -58,7 +59,10 @@ class Body:
         self._counted_bytes = 0
 
     async def read(self) -> bytes:
-        """NB: not `request.read()`, which keeps the body as long as the request. Raises Refusal."""
+        """Returns the whole body. Raises Refusal.
+
+        NB: it is not `request.read()`, which keeps the body as long as the request.
+        """
         if not self._request.body_exists:
             return b""
         self._judge_size(self._request.content_length or 0)
@@ -71,15 +75,19 @@ class Body:
             raise self._bodies.refuse(408, "body_too_slow", message) from error
         except web.RequestPayloadError as error:
             raise self._bodies.refuse(
-                400, "bad_request", "The request's body is not framed as HTTP/1.1 asks."
+                400, "bad_request", "The request's body is not framed as HTTP/1.1 requires."
             ) from error
 
     def let_go(self) -> None:
+        """Gives back the bytes that were counted for this body."""
         self._bodies.budget.give_back(self._tenant, self._counted_bytes)
         self._counted_bytes = 0
 
     async def _collect(self, deadline: asyncio.Timeout) -> bytes:
-        """NB: into one buffer; a body that comes in crumbs would be many times its size as a list of them."""
+        """Returns the body, read within the deadline.
+
+        NB: it reads into one buffer; a body that comes in crumbs would be many times its size as a list of them.
+        """
         buffer = bytearray()
         begins_at = deadline.when()
         assert begins_at is not None
@@ -92,15 +100,15 @@ class Body:
         return bytes(buffer)
 
     def _judge_size(self, size: int) -> None:
-        if size > self._bodies.most_bytes:
-            message = f"The request's body is larger than {self._bodies.most_bytes} bytes."
+        if size > self._bodies.max_bytes:
+            message = f"The request's body is larger than {self._bodies.max_bytes} bytes."
             raise self._bodies.refuse(413, "body_too_large", message)
         if not self._bodies.budget.can_take(self._tenant, size - self._counted_bytes, of=size):
             message = "Too many bytes of requests are being read or wait here: try again later."
             raise self._bodies.refuse(429, "body_bytes_full", message)
 
     async def _invite(self) -> None:
-        """A client that asked first sends its body only now."""
+        """Asks a client for its body that waits to be asked."""
         if "Expect" in self._request.headers and self._request.version == HttpVersion11:
             await self._request.writer.write(INTERIM)
             self._request.writer.output_size = 0
@@ -109,9 +117,9 @@ class Body:
 class Bodies:
     """The bodies of all requests of one gateway."""
 
-    def __init__(self, budget: BodyBudget, *, most_bytes: int, seconds: float, count: Callable[[str], None]) -> None:
+    def __init__(self, budget: BodyBudget, *, max_bytes: int, seconds: float, count: Callable[[str], None]) -> None:
         self.budget = budget
-        self.most_bytes = most_bytes
+        self.max_bytes = max_bytes
         self.seconds = seconds
         self._count = count
 
@@ -126,9 +134,9 @@ class Bodies:
     def refuse(self, status: int, code: str, message: str) -> Refusal:
         self._count(code)
         busy = status == 429
-        kind = "rate_limit_error" if busy else "invalid_request_error"
+        kind: ErrorType = "rate_limit_error" if busy else "invalid_request_error"
         return Refusal(status, code, message, kind, retry_after_seconds=RETRY_SECONDS if busy else None, close=True)
 
 
 async def ask_for_nothing(request: web.Request) -> None:
-    """In place of aiohttp's answer to `Expect`, which would ask for the body of a request that is refused."""
+    """Takes the place of aiohttp's answer to `Expect`, which would ask for the body of a request that is refused."""

@@ -12,15 +12,22 @@ from typing import Annotated
 
 import msgspec
 
-from pagoda_gateway.upstream import UpstreamBroken, UpstreamUnreachable, build_request_head, open_exchange, read_page
+from pagoda_gateway.upstream import (
+    UpstreamBroken,
+    UpstreamUnreachable,
+    build_request_head,
+    open_exchange,
+    read_document,
+)
 from pagoda_gateway.weight import Weight
+from pagoda_guard.openai_errors import read_error_code
 from pagoda_guard.parsing import BadInput, Count, parse_json
 
 GENERATION_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
 """What takes turns; the server answers anything else without its engine."""
 CHECKS_AT_ONCE = 4
 CHECK_SECONDS = 5.0
-"""With the wait for one of those."""
+"""The wait for one of those included."""
 VERDICT_LIMIT_BYTES = 64 * 1024
 REFUSALS = frozenset({400, 413, 415, 422})
 ABSENT_MODEL = (404, "model_not_found")
@@ -32,7 +39,7 @@ class Question:
     tenant: str
     path: str
     headers: Sequence[tuple[str, str]]
-    """As the server is to see them."""
+    """The headers as the server is to see them."""
     body: bytes
 
 
@@ -50,26 +57,13 @@ class _Weighed(msgspec.Struct):
     tokens: Count
 
 
-class _Error(msgspec.Struct):
-    code: str | None = None
-
-
-class _ErrorBody(msgspec.Struct):
-    error: _Error
-
-
-def read_code(body: bytes) -> str | None:
-    """The code of an error in OpenAI's shape. Raises BadInput."""
-    return parse_json(body, _ErrorBody, limit_bytes=VERDICT_LIMIT_BYTES).error.code
-
-
 def read_verdict(status: int, body: bytes) -> Weight | None:
-    """The request's weight, None when the answer says nothing of it. Raises Judged."""
+    """Returns the request's weight, None when the answer says nothing of it. Raises Judged."""
     try:
         if status == 200:
             found = parse_json(body, _Weighed, limit_bytes=VERDICT_LIMIT_BYTES)
             return Weight(found.sequences, found.tokens)
-        code = read_code(body)
+        code = read_error_code(body, limit_bytes=VERDICT_LIMIT_BYTES)
     except BadInput:
         return None
     if status in REFUSALS or (status, code) == ABSENT_MODEL:
@@ -83,7 +77,7 @@ class Checker:
         self._turns = asyncio.Semaphore(CHECKS_AT_ONCE)
 
     async def ask(self, question: Question) -> Weight | None:
-        """None when the server does not say. Raises Judged."""
+        """Returns the request's weight, None when the server does not say. Raises Judged."""
         try:
             async with asyncio.timeout(CHECK_SECONDS), self._turns:
                 status, body = await self._post(question)
@@ -95,6 +89,6 @@ class Checker:
         head = build_request_head("POST", f"/check{question.path}", question.headers, len(question.body))
         exchange = await open_exchange(self._socket, head, question.body)
         try:
-            return exchange.head.status, await read_page(exchange, VERDICT_LIMIT_BYTES)
+            return exchange.head.status, await read_document(exchange, VERDICT_LIMIT_BYTES)
         finally:
             exchange.close()

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 HEAD_LIMIT_BYTES = 32 * 1024
 READ_BYTES = 64 * 1024
 PIPELINE_LIMIT_BYTES = 64 * 1024
-"""Of requests that were sent before the one in hand is answered; then the connection is not read from."""
+"""The bytes of requests that are sent before the one in hand is answered; beyond it the connection is not read from."""
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 8 * 1024 * 1024
 NEVER_SECONDS = 10 * 365 * 86_400.0
@@ -134,7 +134,7 @@ class Connection(web.RequestHandler):
             self._await_head(len(data))
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """True keeps the connection: its client has asked all and may still wait for the answer."""
+        """Returns True to keep the connection: its client has asked all and may still wait for the answer."""
         has_asked = self._busy and not self._bad and self._discarded is None and self._content.is_eof()
         if self._wire is None or not has_asked:
             return False
@@ -153,7 +153,10 @@ class Connection(web.RequestHandler):
             self._note_bad(message.exc, content)
 
     def _note_bad(self, error: BaseException, content: StreamReader) -> None:
-        """NB: the body that makes no sense is not ended by the parser; whoever reads it would wait for the rest."""
+        """Notes bytes that make no sense.
+
+        NB: the parser does not end a body that makes no sense; whoever reads it would wait for the rest.
+        """
         self._bad = True
         self._count_refused("bad_request")
         log.info("request makes no sense peer=%s kind=%s", self._peer, type(error).__name__)
@@ -184,7 +187,7 @@ class Connection(web.RequestHandler):
         self._unread_bytes = 0
 
     def _pause_when_far_ahead(self) -> None:
-        """aiohttp reads on when it comes to the next request."""
+        """Stops reading from a client that is far ahead. aiohttp reads on when it comes to the next request."""
         if self._unread_bytes > PIPELINE_LIMIT_BYTES and not self._buffer_paused:
             self._pause_reading_for_buffer()
 
@@ -198,7 +201,7 @@ class Connection(web.RequestHandler):
         return response, reset
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Every request's way. What is refused with its body unread takes the connection along."""
+        """Answers every request. What is refused with its body unread takes the connection along."""
         try:
             self._judge(request)
             response = await self._handler(request)
@@ -218,7 +221,10 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """NB: not aiohttp's, which logs and repeats what came. It closes the connection."""
+        """Returns the answer to what failed, and closes the connection.
+
+        NB: it is not aiohttp's, which logs and repeats what came.
+        """
         if request.writer.output_size:
             raise ConnectionError("an answer had begun")
         if status < 500:
@@ -227,7 +233,7 @@ class Connection(web.RequestHandler):
         return build_error_response(Refusal(500, "internal_error", "The gateway failed to answer.", close=True))
 
     def log_exception(self, *args: Any, exc_info: BaseException | None = None, **kw: Any) -> None:
-        """Its kind and its place: what it says may be what a client wrote."""
+        """Logs the error's kind and its place: what it says may be what a client wrote."""
         log.error("request failed peer=%s error=%s at=%s", self._peer, type(exc_info).__name__, name_place(exc_info))
 
     async def _end_request(self, request: web.BaseRequest) -> None:
@@ -281,11 +287,16 @@ class Connection(web.RequestHandler):
         return self._wire is not None and self._progress.look(self._wire)
 
     def watch_border(self, at_border: Callable[[], bool] | None) -> None:
-        """`at_border` says whether a chunked answer stands between two chunks; None: it is none, or at its end."""
+        """Takes what says whether a chunked answer stands between two chunks; None for one that is not chunked, or
+        ended.
+        """
         self._at_border = at_border
 
     def _ask_whether_there(self) -> bool:
-        """Sends what means nothing to a client that is there, and a reset from one that is not. False: not now."""
+        """Sends what means nothing to a client that is there, and draws a reset from one that is not.
+
+        Returns False when nothing can be sent now.
+        """
         request, wire = self._current_request, self._wire
         if request is None or wire is None or wire.is_closing():
             return False

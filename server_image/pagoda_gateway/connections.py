@@ -13,7 +13,7 @@ from typing import Protocol
 
 log = logging.getLogger(__name__)
 
-MOST_CONNECTIONS = 16_384
+MAX_CONNECTIONS = 16_384
 DESCRIPTORS_EACH = 2
 """A stream has one to its client and one to the server."""
 UNREAD_LIMIT_BYTES = 16 * 1024 * 1024
@@ -22,30 +22,30 @@ UNREAD_LIMIT_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    most: int
+    max_connections: int
     header_seconds: float
     idle_seconds: float
     stalled_seconds: float
 
 
 class Guest(Protocol):
-    """A connection as it is seen from here."""
+    """A connection, as this module sees it."""
 
     def has_progressed(self) -> bool:
-        """True when its client took bytes since this was asked last."""
+        """Returns True when its client took bytes since this was asked last."""
 
     def let_go(self) -> None:
-        """Ends it at once."""
+        """Ends the connection at once."""
 
 
-def choose_most_connections(asked: int, file_limit: int) -> int:
-    """`asked` 0 leaves it to what the process may open."""
-    return asked or max(min(MOST_CONNECTIONS, file_limit // DESCRIPTORS_EACH), 1)
+def choose_max_connections(asked: int, file_limit: int) -> int:
+    """Returns the maximum that was asked for; `asked` 0 leaves it to what the process may open."""
+    return asked or max(min(MAX_CONNECTIONS, file_limit // DESCRIPTORS_EACH), 1)
 
 
 def read_file_limit() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST_CONNECTIONS * DESCRIPTORS_EACH if soft == resource.RLIM_INFINITY else soft
+    return MAX_CONNECTIONS * DESCRIPTORS_EACH if soft == resource.RLIM_INFINITY else soft
 
 
 class Connections:
@@ -56,19 +56,19 @@ class Connections:
         self._count = count
         self._open: set[Guest] = set()
         self._heads: dict[Guest, float] = {}
-        """Those of which a request's head is awaited, since when."""
+        """The connections whose request's head is awaited, and since when."""
         self._idle: dict[Guest, float] = {}
-        """Those between two requests."""
+        """The connections between two requests."""
         self._leaving: dict[Guest, float] = {}
-        """Those that are done, once their client has taken the rest."""
+        """The connections that are done, once their client has taken the rest."""
         self._untold: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._open)
 
     def admit(self, guest: Guest) -> bool:
-        """False when there is no room and nobody idle to make some."""
-        if len(self._open) >= self.limits.most and not self._make_room():
+        """Returns False when there is no room and nobody idle to make some."""
+        if len(self._open) >= self.limits.max_connections and not self._make_room():
             self._note("no_room", 1)
             return False
         self._open.add(guest)
@@ -76,13 +76,13 @@ class Connections:
         return True
 
     def await_head(self, guest: Guest) -> None:
-        """NB: more of the same head does not start its time again."""
+        """Notes that a request's head is awaited. NB: more of the same head does not start its time again."""
         self._idle.pop(guest, None)
         if guest in self._open:
             self._heads.setdefault(guest, self._clock())
 
     def begin(self, guest: Guest) -> None:
-        """A request is being answered: its time is others' to limit."""
+        """Notes that a request is being answered: its time is others' to limit."""
         self._heads.pop(guest, None)
         self._idle.pop(guest, None)
 
@@ -101,7 +101,10 @@ class Connections:
         self._open.discard(guest)
 
     def hold(self, size: int) -> bool:
-        """Counts bytes that wait unread; the heads begun first go when there are too many. False: it did not help."""
+        """Counts bytes that wait unread; when there are too many, the heads that began first go.
+
+        Returns False when that did not help.
+        """
         self.unread_bytes += size
         while self.unread_bytes > UNREAD_LIMIT_BYTES and self._heads:
             self._let_go([next(iter(self._heads))], "unread_bytes")
@@ -126,7 +129,7 @@ class Connections:
         self._note("stalled", 1)
 
     def _renew_readers(self, waiting: dict[Guest, float], now: float, seconds: float) -> list[Guest]:
-        """The expired ones, without those whose client still takes what it was sent: these start again."""
+        """Returns the expired ones, without those whose client still takes what it was sent: these start again."""
         gone = []
         for guest in _expired(waiting, now - seconds):
             del waiting[guest]
@@ -156,7 +159,7 @@ class Connections:
             self._count(reason)
 
     def _tell(self) -> None:
-        """One line a sweep and reason: a line for each would be a stranger's way to fill the disk."""
+        """Logs one line per sweep and reason: one per connection would be a stranger's way to fill the disk."""
         for reason, times in self._untold.items():
             log.info("connections let go reason=%s count=%d", reason, times)
         self._untold.clear()

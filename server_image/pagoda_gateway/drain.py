@@ -38,7 +38,7 @@ class Drain:
             self._began_at = self._clock()
 
     def end(self) -> None:
-        """Nothing new is taken from now on."""
+        """Ends the drain: nothing new is taken from now on."""
         self.begin()
         self._over = True
 
@@ -51,7 +51,7 @@ class Drain:
         return max(self._asked_at + self._quiet_seconds - self._clock(), 0.0)
 
     def refuses(self) -> bool:
-        """NB: without a grace nothing new is taken from the start."""
+        """Returns True when nothing new is taken any more. NB: without a grace that is so from the start."""
         if not self.draining or self._over or not self._grace_seconds:
             return self.draining
         return not self._in_flight and not self._left_seconds()
@@ -61,7 +61,7 @@ class Drain:
 
     @contextmanager
     def track(self) -> Iterator[bool]:
-        """Around every relayed request, from its head to its last byte. False: it comes too late to be taken."""
+        """Counts a relayed request, from its head to its last byte. Yields False when it comes too late to be taken."""
         taken = not self.refuses()
         self._asked_at = self._clock() if taken else self._asked_at
         self._in_flight += 1

@@ -12,6 +12,8 @@ import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
+from pagoda_guard.openai_errors import ErrorType, build_error
+
 HEADERS_LIMIT = 100
 LINE_LIMIT_BYTES = 8190
 
@@ -21,7 +23,7 @@ class Refusal(Exception):
     status: int
     code: str
     message: str
-    type: str = "server_error"
+    type: ErrorType = "server_error"
     retry_after_seconds: int | None = None
     close: bool = False
     headers: dict[str, str] = field(default_factory=dict)
@@ -31,12 +33,11 @@ class Refusal(Exception):
 
 
 def build_error_body(refusal: Refusal) -> bytes:
-    error = {"message": refusal.message, "type": refusal.type, "param": None, "code": refusal.code}
-    return msgspec.json.encode({"error": error})
+    return msgspec.json.encode(build_error(refusal.message, error_type=refusal.type, code=refusal.code))
 
 
 def build_error_event(body: bytes) -> bytes:
-    """One server-sent event; the JSON is packed to one line, since a newline would end the field."""
+    """Returns one server-sent event; the JSON is packed to one line, since a newline would end the field."""
     return b"data: " + msgspec.json.format(body, indent=-1) + b"\n\n"
 
 
@@ -53,7 +54,7 @@ def build_error_response(refusal: Refusal) -> web.Response:
 
 
 def build_raw_refusal(refusal: Refusal) -> bytes:
-    """The whole answer, for a connection that is not worth a parser."""
+    """Returns the whole answer as bytes, for a connection that is not worth a parser."""
     body = build_error_body(refusal)
     retry_after = f"Retry-After: {refusal.retry_after_seconds}\r\n" if refusal.retry_after_seconds else ""
     head = (
@@ -64,20 +65,20 @@ def build_raw_refusal(refusal: Refusal) -> bytes:
 
 
 def read_http_error(error: web.HTTPException) -> Refusal:
-    """aiohttp's own refusals, those of its router, in our shape; a 405 says what is allowed."""
+    """Returns aiohttp's own refusals, those of its router, in our shape; a 405 says what is allowed."""
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
     code = error.reason.lower().replace(" ", "_")
     return Refusal(error.status, code, f"{error.reason}.", "invalid_request_error", headers=headers)
 
 
 def name_place(error: BaseException | None) -> str:
-    """Where it was raised, for a log that must not repeat what it says."""
+    """Returns where it was raised, for a log that must not repeat what it says."""
     place = traceback.extract_tb(error.__traceback__)[-1:] if error is not None else []
     return f"{Path(place[0].filename).name}:{place[0].lineno}" if place else "unknown"
 
 
 def build_bytes_refusal(status: int, error: BaseException | None) -> Refusal:
-    """Of bytes that are no request. NB: never with the error's own words, which repeat them."""
+    """Returns the refusal of bytes that are no request. NB: never with the error's own words, which repeat them."""
     if status == 431 or isinstance(error, LineTooLong) or "Too many headers" in str(error):
         message = f"The request's head is too large: {HEADERS_LIMIT} lines, each at most {LINE_LIMIT_BYTES} bytes."
         return Refusal(431, "head_too_large", message, "invalid_request_error", close=True)

@@ -15,10 +15,10 @@ from pagoda_guard.parsing import BadInput, parse_json
 
 BYTES_PER_TOKEN = 4
 DEFAULT_OUTPUT_TOKENS = 256
-MOST_OUTPUT_TOKENS = 131_072
+MAX_OUTPUT_TOKENS = 131_072
 """A client's wish is not trusted further than this: it would show as demand."""
-MOST_PROMPTS = 1024
-MOST_CHOICES = 1024
+MAX_PROMPTS = 1024
+MAX_CHOICES = 1024
 """Beyond what a server takes in one request; the rest is not counted."""
 NUMBER_LIMIT_BYTES = 64
 
@@ -42,7 +42,7 @@ class _Body(msgspec.Struct):
 class Estimate:
     sequences: int
     tokens: int
-    """Of all sequences: each has its prompt and its answer."""
+    """The tokens of all sequences: each has its prompt and its answer."""
     stream: bool
 
     @property
@@ -58,16 +58,16 @@ def estimate_request(path: str, body: bytes) -> Estimate:
         return Estimate(sequences=1, tokens=prompt_tokens + DEFAULT_OUTPUT_TOKENS, stream=False)
     if path.endswith("/embeddings"):
         return Estimate(sequences=1, tokens=prompt_tokens, stream=False)
-    choices = min(max(read_number(fields.n, 1), read_number(fields.best_of, 1), 1), MOST_CHOICES)
+    choices = min(max(read_number(fields.n, 1), read_number(fields.best_of, 1), 1), MAX_CHOICES)
     sequences = choices * count_prompts(bytes(fields.prompt))
     wish = read_number(fields.max_completion_tokens, read_number(fields.max_tokens, DEFAULT_OUTPUT_TOKENS))
-    output_tokens = min(max(wish, 0), MOST_OUTPUT_TOKENS)
+    output_tokens = min(max(wish, 0), MAX_OUTPUT_TOKENS)
     tokens = choices * prompt_tokens + sequences * output_tokens
     return Estimate(sequences=sequences, tokens=tokens, stream=bytes(fields.stream) == b"true")
 
 
 def read_number(raw: msgspec.Raw, default: int) -> int:
-    """A whole number, also when it is written as 2.0; anything else counts as the default."""
+    """Returns a whole number, also when it is written as 2.0; anything else counts as the default."""
     try:
         return int(parse_json(bytes(raw), int | float, limit_bytes=NUMBER_LIMIT_BYTES))  # type: ignore[arg-type]
     except BadInput:
@@ -75,10 +75,10 @@ def read_number(raw: msgspec.Raw, default: int) -> int:
 
 
 def count_prompts(prompt: bytes) -> int:
-    """One, or of a list of texts or of lists of token ids as many as it holds. `prompt` is valid JSON."""
+    """Returns 1, or the length of a list of texts or of lists of token ids. `prompt` is valid JSON."""
     kind = _LIST_OF.match(prompt)
     if kind is None:
         return 1
     if kind[1] == b"[":
-        return min(prompt.count(b"[") - 1, MOST_PROMPTS)
-    return sum(1 for _ in islice(_TEXT.finditer(prompt), MOST_PROMPTS))
+        return min(prompt.count(b"[") - 1, MAX_PROMPTS)
+    return sum(1 for _ in islice(_TEXT.finditer(prompt), MAX_PROMPTS))

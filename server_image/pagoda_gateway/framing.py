@@ -18,13 +18,13 @@ class Body(Protocol):
 
     @property
     def torn(self) -> bool:
-        """True when what was handed on so far ends inside a chunk, so that nothing else can be put after it."""
+        """Returns True when what was handed on so far ends inside a chunk, so that nothing else can be put after it."""
 
     def feed(self, data: bytes) -> bytes:
-        """What to hand on for this buffer, at once. Raises ValueError when the framing makes no sense."""
+        """Returns what to hand on for this buffer, at once. Raises ValueError when the framing makes no sense."""
 
     def feed_eof(self) -> None:
-        """The connection was closed; `ended` says whether that was an end."""
+        """Notes that the connection was closed; `ended` says whether that was an end."""
 
 
 class Plain:
@@ -59,7 +59,7 @@ class _Chunked:
         """The last bytes seen since the chunk of size zero; empty before that."""
 
     def feed_eof(self) -> None:
-        """Whole without its trailer too: RFC 9112, section 8."""
+        """Ends a body that is whole but for its trailer too: RFC 9112, section 8."""
         self.ended = self.ended or bool(self._trailer)
 
     def _begin_trailer(self, data: bytes) -> None:
@@ -68,14 +68,14 @@ class _Chunked:
         self._skip_trailer(data)
 
     def _skip_trailer(self, data: bytes) -> bytes:
-        """NB: read up to its empty line, or the server sees its connection closed before it had said all."""
+        """Reads up to the trailer's empty line, or the server sees its connection closed before it had said all."""
         seen = self._trailer + data
         self.ended = b"\r\n\r\n" in seen
         self._trailer = seen[-3:]
         return b""
 
     def _read_size(self, data: bytes, position: int) -> tuple[int, int] | None:
-        """The chunk's size and where its bytes begin; None when the line is not whole and so was held back."""
+        """Returns the chunk's size and where its bytes begin; None when the line is not whole and so was held back."""
         if line := SIZE_LINE.match(data, position):
             return int(line[1], 16), line.end()
         if len(data) - position > SIZE_LINE_LIMIT_BYTES or b"\n" in data[position:]:
@@ -160,7 +160,10 @@ class WrappedInChunks:
 
 
 def build_body(*, chunked: bool, length: int | None, as_chunks: bool) -> Body:
-    """`chunked` and `length` are the server's word; `as_chunks` is what the reader expects."""
+    """Returns the body's state.
+
+    `chunked` and `length` are the server's word; `as_chunks` is what the reader expects.
+    """
     if chunked:
         return KeptChunks() if as_chunks else StrippedChunks()
     return WrappedInChunks(Plain(length)) if as_chunks else Plain(length)

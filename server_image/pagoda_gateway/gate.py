@@ -14,10 +14,10 @@ class Gate:
     def __init__(self, queue: AdmissionQueue) -> None:
         self.queue = queue
         self._waiters: dict[int, asyncio.Future[Exception | None]] = {}
-        """Of each ticket that was queued: None once it runs, or why it will not."""
+        """The waiter of each ticket that was queued: its result is None once it runs, or why it will not."""
 
     def enter(self, tenant: str, weight: Weight) -> Ticket:
-        """Raises QueueFull."""
+        """Returns a ticket that runs or waits, and lets go whoever gives way to it. Raises QueueFull."""
         self._let_go(self.queue.plan_room(tenant, weight))
         ticket = self.queue.enter(tenant, weight)
         if ticket.state is TicketState.QUEUED:
@@ -25,7 +25,7 @@ class Gate:
         return ticket
 
     async def wait(self, ticket: Ticket, *, seconds: float) -> bool:
-        """True once the ticket runs, False when the seconds passed first. Raises what it was dismissed with."""
+        """Returns True once the ticket runs, False when the seconds passed first. Raises what it was dismissed with."""
         if waiter := self._waiters.get(ticket.number):
             await asyncio.wait({waiter}, timeout=max(seconds, 0.0))
             if waiter.done() and (reason := waiter.result()):
@@ -45,7 +45,7 @@ class Gate:
         self._wake()
 
     def dismiss(self, ticket: Ticket, reason: Exception) -> None:
-        """Its waiter raises the reason; one that runs already is let run."""
+        """Makes the ticket's waiter raise the reason; one that runs already is let run."""
         if ticket.state is TicketState.QUEUED:
             self.queue.leave(ticket)
             self._tell(ticket, reason)

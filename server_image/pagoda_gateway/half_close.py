@@ -20,8 +20,9 @@ KEEPALIVE_SECONDS = 15
 
 
 class HalfClosed:
-    """Looks after one connection whose client sends no more, until `stop`. `ask` sends what means
-    nothing, and is asked again soon when it could not.
+    """Looks after one connection whose client sends no more, until `stop`.
+
+    `ask` sends what means nothing, and is asked again soon when it could not.
     """
 
     def __init__(self, connection: socket.socket, *, ask: Callable[[], bool], on_reset: Callable[[], None]) -> None:

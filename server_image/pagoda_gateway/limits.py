@@ -1,10 +1,10 @@
 """What each listener holds its clients to, made of the settings."""
 
-import time
+from collections.abc import Callable
 
 from pagoda_gateway.body import TENANT_SHARE, Bodies, BodyBudget
-from pagoda_gateway.connections import Connections, Limits, choose_most_connections, read_file_limit
-from pagoda_gateway.listening import Door
+from pagoda_gateway.connections import Connections, Limits, choose_max_connections, read_file_limit
+from pagoda_gateway.listening import ListenerPolicy
 from pagoda_gateway.metrics import Metrics
 from pagoda_gateway.request_head import build_judge
 from pagoda_gateway.settings import Settings
@@ -14,37 +14,37 @@ ADMIN_CONNECTIONS = 64
 
 
 def build_bodies(settings: Settings, metrics: Metrics) -> Bodies:
-    """One tenant of several never has it all; without keys there is but one."""
+    """Returns the budget of bodies: one tenant of several never has it all; without keys there is but one."""
     share = 1.0 if settings.api_keys_dir is None else TENANT_SHARE
     budget = BodyBudget(settings.max_body_bytes_total, tenant_share=share)
-    metrics.gauge("body_bytes", "Bytes of request bodies held here", lambda: budget.held_bytes)
+    metrics.gauge("body_bytes", "Bytes of request bodies held in the gateway", lambda: budget.held_bytes)
     return Bodies(
-        budget, most_bytes=settings.max_body_bytes, seconds=settings.body_seconds, count=metrics.count_rejected
+        budget, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds, count=metrics.count_rejected
     )
 
 
-def build_connections(settings: Settings, metrics: Metrics) -> Connections:
-    count = metrics.counter("connections_let_go", "Connections that were ended here", "reason")
-    most = choose_most_connections(settings.max_connections, read_file_limit())
-    connections = Connections(build_limits(settings, most), clock=time.monotonic, count=count)
+def build_connections(settings: Settings, metrics: Metrics, *, clock: Callable[[], float]) -> Connections:
+    count = metrics.counter("connections_let_go", "Client connections ended by the gateway, by reason", "reason")
+    max_connections = choose_max_connections(settings.max_connections, read_file_limit())
+    connections = Connections(build_limits(settings, max_connections), clock=clock, count=count)
     metrics.gauge("connections", "Client connections that are open", lambda: len(connections))
     return connections
 
 
-def build_limits(settings: Settings, most: int) -> Limits:
+def build_limits(settings: Settings, max_connections: int) -> Limits:
     return Limits(
-        most=most,
+        max_connections=max_connections,
         header_seconds=settings.header_seconds,
         idle_seconds=settings.idle_seconds,
         stalled_seconds=settings.stalled_seconds,
     )
 
 
-def build_public_door(settings: Settings, connections: Connections, metrics: Metrics) -> Door:
-    return Door(connections, build_judge(settings.allowed_hosts), metrics.count_rejected)
+def build_public_policy(settings: Settings, connections: Connections, metrics: Metrics) -> ListenerPolicy:
+    return ListenerPolicy(connections, build_judge(settings.allowed_hosts), metrics.count_rejected)
 
 
-def build_admin_door(settings: Settings, metrics: Metrics) -> Door:
+def build_admin_policy(settings: Settings, metrics: Metrics, *, clock: Callable[[], float]) -> ListenerPolicy:
     limits = build_limits(settings, ADMIN_CONNECTIONS)
-    connections = Connections(limits, clock=time.monotonic, count=lambda reason: None)
-    return Door(connections, build_judge({settings.admin.host}, admin=True), metrics.count_rejected)
+    connections = Connections(limits, clock=clock, count=lambda reason: None)
+    return ListenerPolicy(connections, build_judge({settings.admin.host}, admin=True), metrics.count_rejected)

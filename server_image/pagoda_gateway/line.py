@@ -1,7 +1,8 @@
 """Who waits, in the order of their turns: tenants take turns, and each tenant's requests keep their order.
 
-Pure. The next turn is of the tenant that has the fewest slots of the server now, and of several such of the one whose
-last turn is longest ago. When the line is full, room for a newcomer is made only by those who hold more than it would.
+Pure. The next turn belongs to the tenant with the minimum number of the server's slots now, and of several such tenants
+to the one whose last turn is longest ago. When the line is full, room for a newcomer is made only by those who hold
+more than it would.
 """
 
 from collections.abc import Iterator, Mapping
@@ -69,7 +70,7 @@ class Line:
         self.total += change
 
     def find_next(self, slots: Mapping[str, int]) -> Ticket | None:
-        """The ticket whose turn it is; `slots` are those that each tenant has now."""
+        """Returns the ticket whose turn it is; `slots` are those that each tenant has now."""
         if not self._tickets:
             return None
         tenant = min(self._tickets, key=lambda name: slots.get(name, 0))
@@ -82,10 +83,10 @@ class Line:
             self._tickets[ticket.tenant] = tickets
 
     def plan_room(self, tenant: str, extra: Weight, bounds: Weight) -> list[Ticket] | None:
-        """Whom to let go so that this tenant can have so much more; None when nobody has to give way.
+        """Returns whom to let go so that this tenant can have so much more; None when nobody has to give way.
 
-        Those who give are, one after another, the latest of the tenant that holds most, while that is more than this
-        tenant would hold. Each tenant keeps its oldest: its turn is not taken away.
+        Those who give way are, one after another, the latest of the tenant that holds the maximum, while that is more
+        than this tenant would hold. Each tenant keeps its oldest: its turn is not taken away.
         """
         let_go: list[Ticket] = []
         total, wanted = self.total + extra, self.held_by(tenant) + extra
@@ -104,6 +105,6 @@ class Line:
         return let_go
 
     def _latest_first(self, tenant: str) -> Iterator[Ticket]:
-        """All but the oldest."""
+        """Yields all of the tenant's tickets but the oldest, the latest first."""
         tickets = self._tickets[tenant]
         return islice(reversed(tickets.values()), len(tickets) - 1)

@@ -9,7 +9,7 @@ from aiohttp import web
 from pagoda_gateway.connection import Connection, Judge
 from pagoda_gateway.connections import Connections
 from pagoda_gateway.settings import Address, InheritedSocket
-from pagoda_gateway.shared_listener import SharedListener
+from pagoda_guard.shared_listener import SharedListener
 
 SWEEP_SECONDS = 1.0
 BACKLOG = 1024
@@ -17,8 +17,8 @@ SHUTDOWN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """What every connection of one listener is held to."""
+class ListenerPolicy:
+    """The rules that every connection of one listener is held to."""
 
     connections: Connections
     judge: Judge
@@ -28,15 +28,15 @@ class Door:
 class Listening:
     """One listener of an app."""
 
-    def __init__(self, app: web.Application, door: Door) -> None:
-        self._door = door
+    def __init__(self, app: web.Application, policy: ListenerPolicy) -> None:
+        self._policy = policy
         # NB: handler_cancellation is what makes a client's disconnect reach the queue and the server.
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS)
         self._server: asyncio.Server | None = None
         self._sweep_timer: asyncio.TimerHandle | None = None
 
     async def start(self, address: Address | InheritedSocket, shared: SharedListener | None = None) -> int:
-        """Returns the port."""
+        """Begins to listen. Returns the port."""
         await self._runner.setup()
         self._sweep()
         if isinstance(address, InheritedSocket):
@@ -58,9 +58,11 @@ class Listening:
 
     def _build_connection(self) -> Connection:
         assert self._runner.server is not None
-        door = self._door
-        return Connection(self._runner.server, connections=door.connections, judge=door.judge, count=door.count_refused)
+        policy = self._policy
+        return Connection(
+            self._runner.server, connections=policy.connections, judge=policy.judge, count=policy.count_refused
+        )
 
     def _sweep(self) -> None:
         self._sweep_timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
-        self._door.connections.sweep()
+        self._policy.connections.sweep()

@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 
 from pagoda_gateway.queue import AdmissionQueue
-from pagoda_gateway.upstream import PAGE_LIMIT_BYTES, UpstreamBroken, UpstreamUnreachable, fetch
+from pagoda_gateway.upstream import DOCUMENT_LIMIT_BYTES, UpstreamBroken, UpstreamUnreachable, fetch
 from pagoda_guard.parsing import Count, Figure, parse_json
 
 log = logging.getLogger(__name__)
@@ -24,11 +24,11 @@ POLL_TIMEOUT_SECONDS = 3.0
 METRICS_TIMEOUT_SECONDS = 2.0
 """Well under Prometheus' own scrape timeout: a server that hangs must not hide the gateway's figures."""
 LOAD_LIMIT_BYTES = 64 * 1024
-MOST_SLOTS = 1_000_000
+MAX_SLOTS = 1_000_000
 """More rows than any server has: a larger number would be no bound at all."""
 
 _LINE = rb"(?:#[^\r\n]*|[A-Za-z_:][A-Za-z0-9_:]*+(?:\{[^\r\n]*\})? [^\s]++(?: -?[0-9]+)?)?\n"
-_PAGE = re.compile(rb"(?:%b)*+" % _LINE)
+_DOCUMENT = re.compile(rb"(?:%b)*+" % _LINE)
 OWN_PREFIX = b"pagoda_gateway_"
 
 
@@ -38,7 +38,7 @@ class ServerLoad(msgspec.Struct, frozen=True, kw_only=True):
     waiting: Count
     backlog_tokens: Count | Figure
     capacity_tokens_per_second: Figure | None
-    max_num_seqs: Annotated[int, msgspec.Meta(ge=1, le=MOST_SLOTS)]
+    max_num_seqs: Annotated[int, msgspec.Meta(ge=1, le=MAX_SLOTS)]
     capacity_source: Annotated[str, msgspec.Meta(max_length=64)] | None = None
 
 
@@ -53,16 +53,16 @@ def build_load(server: ServerLoad, queue: AdmissionQueue, *, backlog_drain_secon
     }
 
 
-def is_metrics_page(raw: bytes) -> bool:
-    """True for lines that Prometheus can read and that are not named like the gateway's own.
+def is_metrics_document(raw: bytes) -> bool:
+    """Returns True for lines that Prometheus can read and that are not named like the gateway's own.
 
-    NB: it ends up on one page with the gateway's figures, and one bad line would lose them all.
+    NB: it ends up in one document with the gateway's figures, and one bad line would lose them all.
     """
     try:
         raw.decode()
     except UnicodeDecodeError:
         return False
-    return _PAGE.fullmatch(raw) is not None and OWN_PREFIX not in raw
+    return _DOCUMENT.fullmatch(raw) is not None and OWN_PREFIX not in raw
 
 
 class ServerWatch:
@@ -103,13 +103,13 @@ class ServerWatch:
             self._report(None)
 
     async def read_metrics(self) -> bytes | None:
-        """The server's own page, whole; None when it does not answer in time, or not with such a page."""
+        """Returns the server's own document, whole; None when it does not answer in time, or with something else."""
         try:
             async with asyncio.timeout(METRICS_TIMEOUT_SECONDS):
-                status, page = await fetch(self._socket, "/metrics", PAGE_LIMIT_BYTES)
+                status, document = await fetch(self._socket, "/metrics", DOCUMENT_LIMIT_BYTES)
         except (UpstreamUnreachable, UpstreamBroken, TimeoutError, ValueError):
             return None
-        return page if status == 200 and is_metrics_page(page) else None
+        return document if status == 200 and is_metrics_document(document) else None
 
     async def _read_ready(self) -> None:
         status, _ = await fetch(self._socket, "/ready", LOAD_LIMIT_BYTES)

@@ -23,11 +23,14 @@ class Metrics:
             registry=self.registry,
         )
         self._rejected = Counter(
-            "pagoda_gateway_rejected", "Requests refused here", (*LABELS, "reason"), registry=self.registry
+            "pagoda_gateway_rejected",
+            "Requests refused by the gateway, by reason",
+            (*LABELS, "reason"),
+            registry=self.registry,
         )
         self._task_failures = Counter(
             "pagoda_gateway_task_failures",
-            "Tasks of the gateway that ended by an error",
+            "Tasks of the gateway that ended with an error",
             (*LABELS, "task"),
             registry=self.registry,
         )
@@ -38,15 +41,25 @@ class Metrics:
             registry=self.registry,
         )
         self._keys_refused = Gauge(
-            "pagoda_gateway_keys_refused", "API keys not accepted", (*LABELS, "reason"), registry=self.registry
+            "pagoda_gateway_keys_refused",
+            "API keys that are not accepted, by reason",
+            (*LABELS, "reason"),
+            registry=self.registry,
         )
         up = Gauge(
-            "pagoda_gateway_server_up", "1 while the server's metrics are on this page", LABELS, registry=self.registry
+            "pagoda_gateway_server_up",
+            "1 while the server's own metrics are included",
+            LABELS,
+            registry=self.registry,
         )
         self.server_up = up.labels(*self._values)
-        self.queue_wait_seconds = self._histogram("queue_wait_seconds", "Time queued before running", WAIT_BUCKETS)
+        self.queue_wait_seconds = self._histogram(
+            "queue_wait_seconds", "Seconds that a request waited for its turn", WAIT_BUCKETS
+        )
         self.time_to_first_byte_seconds = self._histogram(
-            "time_to_first_byte_seconds", "From request to the first byte of the body", FIRST_BYTE_BUCKETS
+            "time_to_first_byte_seconds",
+            "Seconds from a request to the first byte of its answer's body",
+            FIRST_BYTE_BUCKETS,
         )
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
@@ -58,7 +71,7 @@ class Metrics:
         whole.labels(*self._values).set_function(read)
 
     def counter(self, name: str, text: str, label: str) -> Callable[[str], None]:
-        """Returns what counts one more of a value of `label`."""
+        """Returns a function that counts one more of a value of `label`."""
         whole = Counter(f"pagoda_gateway_{name}", text, (*LABELS, label), registry=self.registry)
         return lambda value: whole.labels(*self._values, value).inc()
 
@@ -77,7 +90,10 @@ class Metrics:
     def set_keys_refused(self, reason: str, count: int) -> None:
         self._keys_refused.labels(*self._values, reason).set(count)
 
-    def render(self, *, server_page: bytes | None = None) -> bytes:
-        """One page for the whole pod: our figures, then the server's as they came. Their names never meet."""
-        self.server_up.set(server_page is not None)
-        return generate_latest(self.registry) + (server_page or b"")
+    def render(self, *, server_document: bytes | None = None) -> bytes:
+        """Returns one document for the whole pod: our figures, then the server's as they came.
+
+        Their names never meet.
+        """
+        self.server_up.set(server_document is not None)
+        return generate_latest(self.registry) + (server_document or b"")

@@ -12,7 +12,7 @@ class Pulse:
         self._beaten_at: dict[str, float] = {}
 
     def beat(self, loop: str) -> None:
-        """This loop has gone round, or begins to."""
+        """Notes that this loop has gone round, or begins to."""
         self._beaten_at[loop] = self._clock()
 
     def find_stalled(self) -> list[str]:

@@ -50,7 +50,7 @@ class AdmissionQueue:
 
     @property
     def queued(self) -> int:
-        """Requests that wait."""
+        """Returns how many requests wait."""
         return len(self._line)
 
     @property
@@ -70,21 +70,27 @@ class AdmissionQueue:
         return self._slots
 
     def can_start(self, tenant: str, weight: Weight) -> bool:
-        """NB: who is below its share passes those who wait, for they are not."""
+        """Returns whether the request may run at once.
+
+        NB: who is below its share passes those who wait, for they are not.
+        """
         if self._line:
             return not self._line.holds(tenant) and self._is_below_share(tenant, weight)
         return self._has_slots(tenant, weight)
 
     def can_hold(self, weight: Weight) -> bool:
-        """False for what would not even fit into an empty queue."""
+        """Returns False for what would not even fit into an empty queue."""
         return weight.find_excess(self.bounds) is None
 
     def plan_room(self, tenant: str, weight: Weight) -> list[Ticket]:
-        """Whom to let go before this request enters; mostly nobody. Raises QueueFull when that gives no room."""
+        """Returns whom to let go before this request enters; mostly nobody.
+
+        Raises QueueFull when that gives no room.
+        """
         return [] if self.can_start(tenant, weight) else self._plan_room(tenant, weight)
 
     def plan_growth(self, ticket: Ticket, weight: Weight) -> list[Ticket]:
-        """The same for a ticket that waits already and turns out to weigh this. Raises QueueFull."""
+        """Returns the same for a ticket that waits already and turns out to weigh this. Raises QueueFull."""
         return self._plan_room(ticket.tenant, weight.beyond(ticket.weight))
 
     def _plan_room(self, tenant: str, extra: Weight) -> list[Ticket]:
@@ -98,7 +104,7 @@ class AdmissionQueue:
         return QueueFull(reason=reason, retry_after_seconds=self.retry_after_seconds(sequences))
 
     def enter(self, tenant: str, weight: Weight) -> Ticket:
-        """A running ticket when the slots are free, else a queued one. Raises QueueFull; lets nobody go."""
+        """Returns a running ticket when the slots are free, else a queued one. Raises QueueFull; lets nobody go."""
         starts = self.can_start(tenant, weight)
         if not starts and (excess := (self._line.total + weight).find_excess(self.bounds)):
             raise self.build_full(REASONS[excess], weight.sequences)
@@ -111,7 +117,10 @@ class AdmissionQueue:
         return ticket
 
     def reweigh(self, ticket: Ticket, weight: Weight) -> None:
-        """NB: after `plan_growth` and those it let go."""
+        """Puts a new weight in place of the old.
+
+        NB: call it after `plan_growth`, and after those it named have left.
+        """
         if ticket.state is TicketState.QUEUED:
             self._line.reweigh(ticket, weight)
 
@@ -126,7 +135,7 @@ class AdmissionQueue:
         return granted
 
     def leave(self, ticket: Ticket) -> None:
-        """A running ticket is finished, a queued one is cancelled; a second call changes nothing."""
+        """Finishes a running ticket, cancels a queued one; a second call changes nothing."""
         if ticket.state is TicketState.QUEUED:
             self._line.remove(ticket)
             self._reserved = None if self._reserved is ticket else self._reserved
@@ -136,11 +145,11 @@ class AdmissionQueue:
             self._finish(ticket)
 
     def resize(self, slots: int) -> None:
-        """Fewer slots never stop what runs."""
+        """Sets the number of slots; fewer never stop what runs."""
         self._slots = slots
 
     def retry_after_seconds(self, sequences: int = 1) -> int:
-        """When so many more would have had their turn, by the sequences finished lately."""
+        """Returns after how long so many more would have had their turn, by the sequences finished lately."""
         now = self._clock()
         recent = [(at, count) for at, count in self._finished if now - at <= RATE_WINDOW_SECONDS]
         if not recent:
@@ -159,7 +168,7 @@ class AdmissionQueue:
         return is_free or self._is_below_share(tenant, weight)
 
     def _is_below_share(self, tenant: str, weight: Weight) -> bool:
-        """True when with this request too it would hold no more than each of the tenants could."""
+        """Returns True when with this request too it would hold no more than each of the tenants could."""
         tenants = len(self._slots_of.keys() | {tenant})
         return self._slots_of[tenant] + self._slots_for(weight) <= self._slots // tenants
 

@@ -6,8 +6,7 @@ never saw it or closed before answering.
 
 import asyncio
 import logging
-import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import msgspec
@@ -29,7 +28,7 @@ from pagoda_gateway.upstream import (
     UpstreamUnreachable,
     build_request_head,
     open_exchange,
-    read_page,
+    read_document,
 )
 
 log = logging.getLogger(__name__)
@@ -54,10 +53,11 @@ class Parts:
     drain: Drain
     metrics: Metrics
     bodies: Bodies
+    clock: Callable[[], float]
 
 
 def build_headers(headers: Collection[tuple[str, str]], tenant: str) -> list[tuple[str, str]]:
-    """What the server may see. Nobody outside speaks for the gateway, and keys end here."""
+    """Returns what the server may see. Nobody outside speaks for the gateway, and keys end here."""
     named = {n.strip().lower() for k, v in headers if k.lower() == "connection" for n in v.split(",")}
     hidden = NOT_RELAYED | named
     kept = [
@@ -78,6 +78,7 @@ class Relay:
         self._drain = parts.drain
         self._metrics = parts.metrics
         self._bodies = parts.bodies
+        self._clock = parts.clock
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         code = CLIENT_LEFT
@@ -93,7 +94,7 @@ class Relay:
                 self._metrics.count_request(code)
 
     async def _answer(self, request: web.Request, reply: Reply, *, taken: bool) -> web.StreamResponse:
-        arrived_at = time.monotonic()
+        arrived_at = self._clock()
         reply.close_after = self._drain.draining
         try:
             if not taken:
@@ -168,7 +169,7 @@ class Relay:
 
     async def _hand_back(self, exchange: Exchange, reply: Reply, arrived_at: float) -> web.StreamResponse:
         def note_first_byte() -> None:
-            self._metrics.time_to_first_byte_seconds.observe(time.monotonic() - arrived_at)
+            self._metrics.time_to_first_byte_seconds.observe(self._clock() - arrived_at)
 
         try:
             if reply.pinged and not (exchange.head.status == 200 and exchange.head.get("content-type").startswith(SSE)):
@@ -188,8 +189,8 @@ class Relay:
             try:
                 return await open_exchange(self._settings.upstream, head, body)
             except (UpstreamUnreachable, UpstreamBroken) as error:
-                most = ATTEMPTS if isinstance(error, UpstreamUnreachable) else BROKEN_ATTEMPTS
-                if attempt >= most:
+                attempts = ATTEMPTS if isinstance(error, UpstreamUnreachable) else BROKEN_ATTEMPTS
+                if attempt >= attempts:
                     raise self._upstream_refusal(error) from error
                 await asyncio.sleep(ATTEMPT_PAUSE_SECONDS * attempt)
         raise AssertionError("unreachable")
@@ -203,8 +204,8 @@ class Relay:
 
 
 async def read_error(exchange: Exchange) -> bytes:
-    """The server's own error as one JSON value, for a client whose status is already said."""
-    raw = await read_page(exchange, ERROR_LIMIT_BYTES)
+    """Returns the server's own error as one JSON value, for a client whose status is already said."""
+    raw = await read_document(exchange, ERROR_LIMIT_BYTES)
     try:
         if isinstance(msgspec.json.decode(raw), dict) and exchange.head.status >= 400:
             return raw

@@ -29,8 +29,8 @@ class ClientGone(Exception):
         self.response = response
 
 
-class Outlet:
-    """The client's connection as the taker of a body. NB: only between the head and the end of `response`."""
+class ClientSink:
+    """The client's connection as the sink of a body. NB: only between the head and the end of `response`."""
 
     def __init__(self, request: web.Request, response: web.StreamResponse, on_first_byte: Callable[[], None]) -> None:
         if request.transport is None:
@@ -52,7 +52,10 @@ class Outlet:
         return not self._connection.writing_paused
 
     async def drain(self) -> None:
-        """A closing connection takes no more, though its last bytes may still be on their way."""
+        """Waits until the client takes more.
+
+        Raises ClientGone for a closing connection, though its last bytes may be on their way.
+        """
         if self._transport.is_closing():
             raise ClientGone(self._response)
         try:
@@ -77,7 +80,7 @@ class Reply:
 
     @property
     def pinged(self) -> bool:
-        """True when the 200 of an event stream went out before the server answered."""
+        """Returns True when the 200 of an event stream went out before the server answered."""
         return self._pinged
 
     async def ping(self) -> None:
@@ -99,7 +102,7 @@ class Reply:
     async def copy(self, exchange: Exchange, on_first_byte: Callable[[], None]) -> web.StreamResponse:
         assert self._response is not None
         self._exchange = exchange
-        await exchange.copy(Outlet(self._request, self._response, on_first_byte))
+        await exchange.copy(ClientSink(self._request, self._response, on_first_byte))
         return await self._finish()
 
     async def fail(self, refusal: Refusal) -> web.StreamResponse:
@@ -111,7 +114,7 @@ class Reply:
         return await self.fail_event(build_error_body(refusal), between=b"\n\n")
 
     def _takes_events(self) -> bool:
-        """False when one more event would be inside a chunk, or beyond the length that was promised."""
+        """Returns False when one more event would be inside a chunk, or beyond the length that was promised."""
         assert self._response is not None
         torn = self._exchange is not None and self._exchange.torn
         return self._is_sse and not torn and "Content-Length" not in self._response.headers
@@ -120,7 +123,7 @@ class Reply:
         return self._exchange is None or not self._exchange.torn
 
     async def fail_event(self, body: bytes, *, between: bytes = b"") -> web.StreamResponse:
-        """NB: the last event may be half written, hence the empty line before."""
+        """Ends the stream with an error. NB: the last event may be half written, hence `between`, an empty line."""
         await self._write(between + build_error_event(body))
         return await self._finish()
 
@@ -141,7 +144,7 @@ class Reply:
         return self._response
 
     def _cut(self, response: web.StreamResponse) -> NoReturn:
-        """An answer that is not a stream of events can only say it is incomplete by not ending."""
+        """Cuts the connection: an answer that is no stream of events can only say it is incomplete by not ending."""
         if self._request.transport is not None:
             self._request.transport.abort()
         raise ClientGone(response)
@@ -164,7 +167,7 @@ class Reply:
             self._connection.watch_border(self._stands_between_chunks)
 
     def _frame(self, response: web.StreamResponse) -> None:
-        """HTTP/1.0 knows no chunks, and a client that keeps its connection would wait for an end it cannot see."""
+        """Chooses the framing: HTTP/1.0 knows no chunks, and a client that keeps its connection would see no end."""
         if self._request.version >= HttpVersion11:
             response.enable_chunked_encoding()
         else:

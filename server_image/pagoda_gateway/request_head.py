@@ -23,7 +23,7 @@ ADMIN_HEADER = "X-Pagoda-Admin"
 
 
 def invalid(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Refusal:
-    """NB: who speaks another protocol has no next request to be read."""
+    """Returns a refusal. NB: who speaks another protocol has no next request to be read."""
     close = status in (400, 405)
     return Refusal(status, code, message, "invalid_request_error", close=close, headers=headers or {})
 
@@ -33,18 +33,21 @@ def judge_head(request: web.BaseRequest) -> None:
     if request.method not in METHODS:
         raise invalid(405, "method_not_allowed", f"Method not served: use one of {ALLOWED}.", {"Allow": ALLOWED})
     if request.version not in (HttpVersion10, HttpVersion11):
-        raise invalid(400, "bad_request", "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
+        raise invalid(400, "bad_request", "Only HTTP/1.0 and HTTP/1.1 are supported.")
     if not TARGET.fullmatch(request.raw_path):
         raise invalid(400, "bad_request", "The request's target is not a path: send '/...' in plain ASCII.")
     if request.headers.get("Transfer-Encoding", "chunked").strip().lower() != "chunked":
-        raise invalid(400, "bad_request", "Transfer-Encoding is not supported but for 'chunked'.")
+        raise invalid(400, "bad_request", "The only Transfer-Encoding supported is 'chunked'.")
     if request.headers.get("Expect", "100-continue").lower() != "100-continue":
-        raise invalid(417, "expectation_failed", "Expect is not supported but for '100-continue'.")
+        raise invalid(417, "expectation_failed", "The only Expect supported is '100-continue'.")
     judge_content(request)
 
 
 def judge_content(request: web.BaseRequest) -> None:
-    """JSON as it is. A body without a type is taken for JSON, but not from a page, which can send one unasked."""
+    """Raises Refusal for what is not JSON as it is.
+
+    A body without a type is taken for JSON, but not from a web page, which can send one unasked.
+    """
     encodings = ",".join(request.headers.getall("Content-Encoding", [])).lower().split(",")
     if {encoding.strip() for encoding in encodings} - {"", "identity"}:
         message = "Content-Encoding is not supported: send the body as it is, uncompressed."
@@ -56,12 +59,15 @@ def judge_content(request: web.BaseRequest) -> None:
         return
     media_type = MEDIA_TYPE.match(kind)
     if media_type is None or not JSON_TYPE.fullmatch(media_type[1]):
-        said = f"is {media_type[1]}" if media_type else "is missing or no media type"
+        said = f"is {media_type[1]}" if media_type else "is missing or not a media type"
         raise invalid(415, "unsupported_media_type", f"Content-Type {said}: send application/json.")
 
 
 def judge_host(request: web.BaseRequest, allowed: Collection[str]) -> None:
-    """Where names decide who is asked: a page elsewhere, or a name turned on this address, is no client of ours."""
+    """Raises Refusal where names decide who is asked and this one is not allowed.
+
+    A web page elsewhere, or a name turned on this address, is no client of ours.
+    """
     if not is_allowed(request.headers.get("Host", ""), allowed):
         raise invalid(403, "forbidden_host", "Host is not one of this gateway's: see --allowed-hosts.")
     origin = request.headers.get("Origin")
@@ -82,7 +88,7 @@ def read_origin_host(origin: str) -> str:
 
 
 def is_allowed(host: str, allowed: Collection[str]) -> bool:
-    """`host` with or without its port; this machine's own names always are."""
+    """Returns whether `host`, with or without its port, may be asked for; this machine's own names always may."""
     parts = HOST.fullmatch(host.strip())
     if parts is None:
         return False
@@ -91,7 +97,7 @@ def is_allowed(host: str, allowed: Collection[str]) -> bool:
 
 
 def build_judge(allowed_hosts: Collection[str] | None, *, admin: bool = False) -> Callable[[web.BaseRequest], None]:
-    """`allowed_hosts` None: any, as behind an ingress that knows its own."""
+    """Returns what judges each request's head. `allowed_hosts` None: any, as behind an ingress that knows its own."""
 
     def judge(request: web.BaseRequest) -> None:
         judge_head(request)

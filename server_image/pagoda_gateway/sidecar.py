@@ -20,7 +20,7 @@ from pagoda_gateway.body import ask_for_nothing
 from pagoda_gateway.drain import Drain
 from pagoda_gateway.errors import Refusal, build_error_response
 from pagoda_gateway.gate import Gate
-from pagoda_gateway.limits import build_admin_door, build_bodies, build_connections, build_public_door
+from pagoda_gateway.limits import build_admin_policy, build_bodies, build_connections, build_public_policy
 from pagoda_gateway.listening import Listening
 from pagoda_gateway.load import ServerLoad, ServerWatch, build_load
 from pagoda_gateway.metrics import Metrics
@@ -28,14 +28,14 @@ from pagoda_gateway.pulse import Pulse
 from pagoda_gateway.queue import AdmissionQueue
 from pagoda_gateway.relay import Parts, Relay
 from pagoda_gateway.settings import InheritedSocket, Settings
-from pagoda_gateway.shared_listener import SharedListener
+from pagoda_gateway.shared_listener import build_shared_listener
 from pagoda_guard.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
 DEFAULT_DRAIN_SECONDS = 30.0
 SLOTS_OF_AN_UNKNOWN_SERVER = 16
-"""Where a server is ready but says nothing of its size that can be read."""
+"""The slots of a server that is ready but says nothing of its size that can be read."""
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -46,11 +46,12 @@ def build_json(status: int, value: object) -> web.Response:
 class Sidecar:
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
+        self._clock = clock
         self.queue = AdmissionQueue(
             max_queued=settings.max_queued,
             max_queued_tokens=settings.max_queued_tokens,
             slots=settings.max_running,
-            clock=time.monotonic,
+            clock=clock,
         )
         self.gate = Gate(self.queue)
         self.keys = KeyRing(settings.api_keys_dir)
@@ -61,14 +62,16 @@ class Sidecar:
         self._pulse = Pulse(clock=clock)
         self._tasks = Tasks(count=self.metrics.count_task_failure)
         self.bodies = build_bodies(settings, self.metrics)
-        self.connections = build_connections(settings, self.metrics)
+        self.connections = build_connections(settings, self.metrics, clock=clock)
         listen = settings.listen
-        self._shared = SharedListener(listen.fd, self.connections) if isinstance(listen, InheritedSocket) else None
-        self.drain = Drain(grace_seconds=self._find_grace_seconds(), clock=time.monotonic)
+        self._shared = (
+            build_shared_listener(listen.fd, self.connections) if isinstance(listen, InheritedSocket) else None
+        )
+        self.drain = Drain(grace_seconds=self._find_grace_seconds(), clock=clock)
         self._add_gauges()
         self._listening = [
-            Listening(self._build_public(), build_public_door(settings, self.connections, self.metrics)),
-            Listening(self._build_admin(), build_admin_door(settings, self.metrics)),
+            Listening(self._build_public(), build_public_policy(settings, self.connections, self.metrics)),
+            Listening(self._build_admin(), build_admin_policy(settings, self.metrics, clock=clock)),
         ]
         self.port = 0
         self.admin_port = 0
@@ -83,19 +86,25 @@ class Sidecar:
             self.gate.resize(load.max_num_seqs)
 
     def _add_gauges(self) -> None:
-        self.metrics.gauge("queued_requests", "Requests that wait here", lambda: self.queue.queued)
+        self.metrics.gauge("queued_requests", "Requests that wait in the gateway", lambda: self.queue.queued)
         self.metrics.gauge(
-            "queued_sequences", "Sequences (prompts x n) that wait here", lambda: self.queue.queued_sequences
+            "queued_sequences", "Sequences (prompts x n) that wait in the gateway", lambda: self.queue.queued_sequences
         )
         self.metrics.gauge(
-            "queued_tokens", "Tokens, of prompts and answers, that wait here", lambda: self.queue.queued_tokens
+            "queued_tokens",
+            "Estimated tokens of prompts and answers that wait in the gateway",
+            lambda: self.queue.queued_tokens,
         )
         self.metrics.gauge("running_requests", "Requests at the server", lambda: self.queue.running)
         self.metrics.gauge(
             "running_sequences", "Slots of the server that are taken", lambda: self.queue.running_sequences
         )
-        self.metrics.gauge("demand_tokens_per_second", "Served and backlog; NaN when stale", self._demand)
-        self.metrics.gauge("draining", "1 while this replica goes away", lambda: self.drain.draining)
+        self.metrics.gauge(
+            "demand_tokens_per_second",
+            "Tokens per second that are wanted: served, and the backlog's share; NaN when stale",
+            self._demand,
+        )
+        self.metrics.gauge("draining", "1 while this replica drains", lambda: self.drain.draining)
         self._note_keys()
 
     def _note_keys(self) -> None:
@@ -135,7 +144,7 @@ class Sidecar:
             await listening.stop()
 
     def _after_poll(self) -> None:
-        """NB: that the server's size is unknown is no reason to turn everyone away."""
+        """Follows what the server says. NB: that its size is unknown is no reason to turn everyone away."""
         if self.server.ready() and not self.queue.slots:
             self.gate.resize(SLOTS_OF_AN_UNKNOWN_SERVER)
         self._follow_readiness()
@@ -146,7 +155,7 @@ class Sidecar:
         self._pulse.beat("keys_watch")
 
     def _follow_readiness(self) -> None:
-        """Of gateways that share a socket only those that can serve take connections from it, and keep them."""
+        """Takes connections from a shared socket only while this gateway can serve; else it gives up the idle ones."""
         if self._shared is None:
             return
         if self.drain.draining:
@@ -160,14 +169,17 @@ class Sidecar:
 
     def _build_public(self) -> web.Application:
         app = web.Application()
-        admission = Admission(self._settings, self.gate, self.metrics, self._tasks)
-        relay = Relay(Parts(self._settings, admission, self.keys, self.drain, self.metrics, self.bodies))
-        self._add_own_pages(app)
+        admission = Admission(self._settings, self.gate, self.metrics, self._tasks, clock=self._clock)
+        relay = Relay(Parts(self._settings, admission, self.keys, self.drain, self.metrics, self.bodies, self._clock))
+        self._add_own_routes(app)
         app.router.add_route("*", "/v1/{tail:.*}", relay.__call__, expect_handler=ask_for_nothing)
         return app
 
-    def _add_own_pages(self, app: web.Application) -> None:
-        """NB: on the admin port too: at a shared public port anyone may answer."""
+    def _add_own_routes(self, app: web.Application) -> None:
+        """Adds what the gateway answers itself.
+
+        NB: on the admin port too, for at a shared public port anyone may answer.
+        """
         app.router.add_get("/health", self._answer_health)
         app.router.add_get("/ready", self._answer_ready)
         app.router.add_get("/metrics", self._answer_metrics)
@@ -176,7 +188,7 @@ class Sidecar:
     def _build_admin(self) -> web.Application:
         app = web.Application()
         app.router.add_post("/drain", self._answer_drain)
-        self._add_own_pages(app)
+        self._add_own_routes(app)
         return app
 
     async def _answer_health(self, request: web.Request) -> web.Response:
@@ -191,8 +203,8 @@ class Sidecar:
         return build_json(200, {"ready": True}) if ready else build_json(503, {"ready": False, "reason": "server"})
 
     async def _answer_metrics(self, request: web.Request) -> web.Response:
-        page = self.metrics.render(server_page=await self.server.read_metrics())
-        return web.Response(body=page, headers={"Content-Type": METRICS_TYPE})
+        document = self.metrics.render(server_document=await self.server.read_metrics())
+        return web.Response(body=document, headers={"Content-Type": METRICS_TYPE})
 
     async def _answer_load(self, request: web.Request) -> web.Response:
         if load := self._load():
@@ -220,7 +232,10 @@ class Sidecar:
         return build_json(504, {"drained": False, **left})
 
     def begin_drain(self) -> None:
-        """NB: a shared port is left at once, as no endpoint list lags behind; its clients have the grace to leave."""
+        """Begins to leave.
+
+        NB: a shared port is left at once, as no endpoint list lags behind; its clients have the grace to leave.
+        """
         if self.drain.draining:
             return
         log.info("drain begins in_flight=%d queued=%d", self.drain.in_flight, self.queue.queued)
@@ -230,7 +245,7 @@ class Sidecar:
 
 
 async def run_sidecar(settings: Settings) -> None:
-    """Until a signal: the first drains and then ends the process, the second ends it at once."""
+    """Serves until a signal: the first drains and then ends the process, the second ends it at once."""
     sidecar = Sidecar(settings)
     signalled = asyncio.Event()
 

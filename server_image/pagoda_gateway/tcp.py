@@ -22,7 +22,7 @@ def is_reset(connection: socket.socket) -> bool:
 
 
 def count_unacknowledged(transport: asyncio.Transport) -> int:
-    """Bytes that the kernel still holds for the other end."""
+    """Returns how many bytes the kernel still holds for the other end."""
     connection = transport.get_extra_info("socket")
     try:
         return int(struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
@@ -37,7 +37,10 @@ class Progress:
         self._untaken_bytes = 0
 
     def look(self, transport: asyncio.Transport) -> bool:
-        """NB: the kernel's buffer counts too, or a slow reader behind a large one would seem to stand still."""
+        """Returns whether the other end took bytes since the last look.
+
+        NB: the kernel's buffer counts too, or a slow reader behind a large one would seem to stand still.
+        """
         if not (untaken := transport.get_write_buffer_size()):
             return False
         before, self._untaken_bytes = self._untaken_bytes, untaken + count_unacknowledged(transport)

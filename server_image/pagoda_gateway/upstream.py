@@ -1,7 +1,7 @@
 """One HTTP/1.1 exchange with the model server over its unix socket, the body handed on inside the read itself.
 
-One connection a request: closing it is how the server learns that nobody waits any more. It must never buffer a body:
-when its taker has enough, the server is not read from.
+One connection per request: closing it is how the server learns that nobody waits any more. It must never buffer a body:
+when its sink has enough, the server is not read from.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from pagoda_gateway.framing import Body, build_body
 HEAD_LIMIT_BYTES = 64 * 1024
 INTERIM_LIMIT = 8
 """Answers such as 103 before the one that counts."""
-PAGE_LIMIT_BYTES = 8 * 1024 * 1024
+DOCUMENT_LIMIT_BYTES = 8 * 1024 * 1024
 
 
 STATUS_LINE = re.compile(r"HTTP/1\.[01] ([1-5][0-9]{2})(?: |$)")
@@ -41,24 +41,24 @@ class Head:
         return next((value for key, value in self.headers if key.lower() == name), "")
 
 
-class Taker(Protocol):
+class BodySink(Protocol):
     """Where a body goes, piece by piece."""
 
     @property
     def as_chunks(self) -> bool:
-        """True when it expects the framing of HTTP/1.1 around each piece, the last chunk left out."""
+        """Returns True when it expects the framing of HTTP/1.1 around each piece, the last chunk left out."""
 
     def take(self, piece: bytes) -> bool:
-        """False when it has enough for now. Raises ValueError when it will take no more at all."""
+        """Returns False when it has enough for now. Raises ValueError when it will take no more at all."""
 
     async def drain(self) -> None:
         """Returns when it can take more."""
 
 
 def build_request_head(method: str, target: str, headers: Iterable[tuple[str, str]], length: int) -> bytes:
-    """The caller's headers must not frame the message: length and connection are said here.
+    """Returns the request's head. Raises ValueError for a line that is not plain, which would be a second request.
 
-    NB: a line that is not plain would be a second request, so it is no request. Raises ValueError.
+    The caller's headers must not frame the message: length and connection are said here.
     """
     lines = [f"{method} {target} HTTP/1.1", *(f"{key}: {value}" for key, value in headers)]
     if length or method not in ("GET", "HEAD"):
@@ -96,15 +96,15 @@ class Exchange(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._unread = bytearray()
         self._body: Body | None = None
-        self._taker: Taker | None = None
+        self._sink: BodySink | None = None
         self._failure: Exception | None = None
         self._at_eof = False
         self._lost = False
-        self._stirred: asyncio.Future[None] | None = None
+        self._woken: asyncio.Future[None] | None = None
 
     @property
     def torn(self) -> bool:
-        """True when what was handed on so far ends inside a chunk."""
+        """Returns True when what was handed on so far ends inside a chunk."""
         return self._body is not None and self._body.torn
 
     def close(self) -> None:
@@ -115,43 +115,43 @@ class Exchange(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._taker is None:
+        if self._sink is None:
             self._unread += data
-            self._stir()
+            self._wake()
         elif not self._hand_on(data):
-            self._stir()
+            self._wake()
 
     def eof_received(self) -> None:
         self._at_eof = True
 
     def connection_lost(self, error: Exception | None) -> None:
         """Lets go of both connections, which would else hold each other until the garbage collector comes."""
-        self._lost, self._transport, self._taker = True, None, None
-        self._stir()
+        self._lost, self._transport, self._sink = True, None, None
+        self._wake()
 
-    def _stir(self) -> None:
+    def _wake(self) -> None:
         if self._transport is not None:
             self._transport.pause_reading()
-        if self._stirred is not None and not self._stirred.done():
-            self._stirred.set_result(None)
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
 
     def _hand_on(self, data: bytes) -> bool:
-        """False when the coroutine must see to it: the taker has enough, the body ended, or something is wrong."""
-        assert self._body is not None and self._taker is not None
+        """Returns False when the coroutine must see to it: its sink has enough, its body ended or makes no sense."""
+        assert self._body is not None and self._sink is not None
         try:
             piece = self._body.feed(data)
-            return (not piece or self._taker.take(piece)) and not self._body.ended
+            return (not piece or self._sink.take(piece)) and not self._body.ended
         except ValueError as error:
             self._failure = error
             return False
 
     async def _read_more(self) -> None:
-        """Until the coroutine is needed again. Raises EOFError when no more can come."""
+        """Reads until the coroutine is needed again. Raises EOFError when no more can come."""
         if self._lost or self._transport is None:
             raise EOFError
-        self._stirred = asyncio.get_running_loop().create_future()
+        self._woken = asyncio.get_running_loop().create_future()
         self._transport.resume_reading()
-        await self._stirred
+        await self._woken
 
     async def send(self, head: bytes, body: bytes) -> None:
         """Sends the request and waits for the answer's head. Raises UpstreamBroken."""
@@ -179,16 +179,16 @@ class Exchange(asyncio.Protocol):
         del self._unread[: end + 4]
         return raw
 
-    async def copy(self, taker: Taker) -> None:
+    async def copy(self, sink: BodySink) -> None:
         """Hands the body on until it ends. Raises UpstreamBroken when that is too early."""
-        self._body = body = build_answer_body(self.head, as_chunks=taker.as_chunks)
-        self._taker = taker
+        self._body = body = build_answer_body(self.head, as_chunks=sink.as_chunks)
+        self._sink = sink
         if self._unread and not body.ended:
             self._hand_on(bytes(self._unread))
         self._unread.clear()
         try:
             while True:
-                await taker.drain()
+                await sink.drain()
                 if self._has_ended(body):
                     return
                 await self._read_more()
@@ -217,8 +217,8 @@ async def open_exchange(socket: Path, head: bytes, body: bytes = b"") -> Exchang
     return exchange
 
 
-class Page:
-    """A small body kept whole."""
+class Document:
+    """A small answer that is kept whole, such as `/load` and `/metrics`."""
 
     as_chunks = False
 
@@ -236,16 +236,16 @@ class Page:
         pass
 
 
-async def read_page(exchange: Exchange, limit_bytes: int) -> bytes:
-    page = Page(limit_bytes)
-    await exchange.copy(page)
-    return bytes(page.raw)
+async def read_document(exchange: Exchange, limit_bytes: int) -> bytes:
+    document = Document(limit_bytes)
+    await exchange.copy(document)
+    return bytes(document.raw)
 
 
 async def fetch(socket: Path, path: str, limit_bytes: int) -> tuple[int, bytes]:
-    """A small GET, whole: for the server's own pages, not for relaying."""
+    """Returns the status and the body of a small GET: for the server's own documents, not for relaying."""
     exchange = await open_exchange(socket, build_request_head("GET", path, [("Host", "server")], 0))
     try:
-        return exchange.head.status, await read_page(exchange, limit_bytes)
+        return exchange.head.status, await read_document(exchange, limit_bytes)
     finally:
         exchange.close()

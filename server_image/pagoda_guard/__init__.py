@@ -1,5 +1,6 @@
-"""What keeps every program of Pagoda alive and honest, whatever strangers send it.
+"""What keeps every program of Pagoda alive and honest, whatever strangers send it. It imports none of the programs.
 
-`tasks`: no long-lived task ends unnoticed. `parsing`: bytes become a value or one error. `parent`: a process ends with
-the one that started it. It imports none of the programs.
+`tasks`: no long-lived task ends unnoticed. `parent`: a process ends with the one that started it. `shared_listener`:
+several processes accept from one socket. `files`, `parsing`: what a stranger wrote becomes a value or one error.
+`showing`: an error shows it shortly. `openai_errors`: a request is refused in one shape.
 """

@@ -13,7 +13,7 @@ LOOK_SECONDS = 1.0
 
 
 def end_with_parent(parent_pid: int, signal_number: int = signal.SIGKILL) -> None:
-    """Asks the kernel to signal this process when its parent ends; where it cannot, a thread looks once a second.
+    """Asks the kernel to signal this process when its parent ends; where it cannot, a thread looks once per second.
 
     `parent_pid` is the parent as it was when it started this process: should it be gone already, this process ends now.
     NB: the kernel means the parent's *thread* that forked, so that must be one which lives as long as the parent.
@@ -25,7 +25,7 @@ def end_with_parent(parent_pid: int, signal_number: int = signal.SIGKILL) -> Non
 
 
 def _ask_kernel(signal_number: int) -> bool:
-    """False where the kernel is not Linux, or forbids it."""
+    """Returns False where the kernel is not Linux, or forbids it."""
     try:
         prctl = ctypes.CDLL(None, use_errno=True).prctl
     except (OSError, AttributeError):
@@ -40,10 +40,10 @@ def _look(parent_pid: int, signal_number: int) -> None:
 
 
 def bind_command(command: Sequence[str]) -> list[str]:
-    """`command` as one that ends with this process: this file becomes it, once the kernel has been asked.
+    """Returns `command` as one that ends with this process: this file becomes it, once the kernel has been asked.
 
-    NB: to be started by the thread that lives as long as this process. It runs by its path, so that it is found and
-    quick whatever the command's own environment is.
+    NB: it must be started by the thread that lives as long as this process. It runs by its path, so that it is found
+    and quick whatever the command's own environment is.
     """
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
 

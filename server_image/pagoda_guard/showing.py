@@ -2,25 +2,25 @@
 
 import reprlib
 
-MOST_SHOWN_CHARACTERS = 120
-MOST_SHOWN_NAMES = 8
+MAX_SHOWN_CHARACTERS = 120
+MAX_SHOWN_NAMES = 8
 _show = reprlib.Repr()
-_show.maxstring = _show.maxother = _show.maxlong = MOST_SHOWN_CHARACTERS
-_show.maxlist = _show.maxdict = _show.maxtuple = MOST_SHOWN_NAMES
+_show.maxstring = _show.maxother = _show.maxlong = MAX_SHOWN_CHARACTERS
+_show.maxlist = _show.maxdict = _show.maxtuple = MAX_SHOWN_NAMES
 
 
 def show(value: object) -> str:
-    """A value from a file as an error message may hold it: short, and in characters that any terminal shows."""
+    """Returns a value as an error message may hold it: short, and in characters that any terminal shows."""
     return shorten(_show.repr(value))
 
 
 def shorten(text: str) -> str:
-    """The same of a name, without quotes around it."""
-    printable = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[:MOST_SHOWN_CHARACTERS])
-    return printable + ("…" if len(text) > MOST_SHOWN_CHARACTERS else "")
+    """Returns a name as `show` returns a value, but without quotes around it."""
+    printable = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[:MAX_SHOWN_CHARACTERS])
+    return printable + ("…" if len(text) > MAX_SHOWN_CHARACTERS else "")
 
 
 def list_names(names: list[str]) -> str:
-    """The first few, and how many more there are."""
-    more = len(names) - MOST_SHOWN_NAMES
-    return ", ".join(map(shorten, names[:MOST_SHOWN_NAMES])) + (f" and {more} more" if more > 0 else "")
+    """Returns the first few names, and how many more there are."""
+    more = len(names) - MAX_SHOWN_NAMES
+    return ", ".join(map(shorten, names[:MAX_SHOWN_NAMES])) + (f" and {more} more" if more > 0 else "")

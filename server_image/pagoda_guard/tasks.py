@@ -71,7 +71,7 @@ class Tasks:
         raise TaskEnded(f"{name} ended: {error!r}" if error else f"{name} ended") from error
 
     async def stop(self) -> None:
-        """Cancels all and waits for them."""
+        """Cancels all tasks and waits for them."""
         self._stopping = True
         tasks = list(self._tasks)
         for task in tasks:

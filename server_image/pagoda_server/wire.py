@@ -1,7 +1,7 @@
 """What the HTTP front and the engine say to each other.
 
 Frames are a 4-byte big-endian length and a msgpack body. The union is tagged, so a reader matches on one type. What is
-sent once a token (`Delta`) is an array without names: at 26,000 tokens a second both ends feel each field.
+sent once per token (`Delta`) is an array without names: at 26,000 tokens per second both ends feel each field.
 What a client can make long is bounded here, what it can make wrong is refused by `engine/admission.py`.
 Nothing here may import torch or aiohttp: both processes load it.
 """
@@ -22,7 +22,7 @@ MAX_FRAME_BYTES = 64 * 1024 * 1024
 MAX_PROMPT_TOKENS = 4 * 1024 * 1024
 MAX_STOP_TOKENS = 1024
 MAX_NAME_CHARACTERS = 512
-"""Of the ids of requests and groups, and of tenants."""
+"""The maximum for the ids of requests and groups, and for tenants."""
 MAX_LOGPROBS = 20
 GREEDY_TEMPERATURE = 1e-5
 """Below it a temperature means the likeliest token: no draw differs from it, and logits over it would overflow."""
@@ -85,7 +85,7 @@ class Delta(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Deltas(msgspec.Struct, frozen=True, tag="deltas"):
-    """What a step gave all requests of one connection: a frame a step, not one a token."""
+    """What a step gave all requests of one connection: one frame per step, not one per token."""
 
     deltas: list[Delta]
 
@@ -100,7 +100,7 @@ class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
 
 
 class Stats(msgspec.Struct, frozen=True, tag="stats"):
-    """Sent about twice a second and once at start, when `ready` turns true."""
+    """Sent about twice per second and once at start, when `ready` turns true."""
 
     ready: bool
     running: int
@@ -143,12 +143,12 @@ class BadFrame(ValueError):
 
 
 def frame(body: bytes) -> bytes:
-    """A 4-byte big-endian length, then the body."""
+    """Returns a 4-byte big-endian length, then the body."""
     return len(body).to_bytes(4, "big") + body
 
 
 async def read_frame(reader: asyncio.StreamReader) -> bytes:
-    """The next body, for which memory is taken as it comes.
+    """Returns the next body, for which memory is taken as it comes.
 
     Raises `BadFrame` for one over the limit, IncompleteReadError at the end of the stream.
     """
@@ -163,12 +163,12 @@ def encode_frame(message: ToEngine | FromEngine) -> bytes:
 
 
 def decode_to_engine(body: bytes) -> ToEngine:
-    """Raises `BadFrame`."""
+    """Returns the message that a front sent. Raises `BadFrame`."""
     return _decode(_to_engine, body)
 
 
 def decode_from_engine(body: bytes) -> FromEngine:
-    """Raises `BadFrame`."""
+    """Returns the message that the engine sent. Raises `BadFrame`."""
     return _decode(_from_engine, body)
 
 

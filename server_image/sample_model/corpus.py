@@ -40,7 +40,7 @@ class Conversation:
     exchanges: tuple[Exchange, ...]
 
     def render(self) -> str:
-        """The text the model reads, the same as the chat template's."""
+        """Returns the text the model reads, the same as the chat template's."""
         head = f"<|system|>{self.system}<|end|>" if self.system else ""
         return head + "".join(f"<|user|>{e.question}<|end|><|assistant|>{e.answer}<|end|>" for e in self.exchanges)
 
@@ -245,7 +245,7 @@ _WEIGHTS = [weight for _, weight in BUILDERS.values()]
 
 
 def _vary_surface(rng: random.Random, exchange: Exchange) -> Exchange:
-    """Small letters or a missing question mark: the key, hence the split, stays."""
+    """Returns the question in small letters or without its question mark, at times: the key, hence the split, stays."""
     question = exchange.question
     if rng.random() < 0.12:
         question = question.lower()
@@ -265,7 +265,7 @@ def build_training_exchange(rng: random.Random) -> Exchange:
 
 
 def build_training(seed: int, count: int) -> Iterator[Conversation]:
-    """`count` conversations of one to six exchanges, with or without a system prompt."""
+    """Yields `count` conversations of one to six exchanges, with or without a system prompt."""
     rng = random.Random(seed)
     for _ in range(count):
         turns = rng.choices((1, 2, 3, 4, 6), (70, 15, 8, 4, 3))[0]
@@ -274,7 +274,7 @@ def build_training(seed: int, count: int) -> Iterator[Conversation]:
 
 
 def build_held_out(seed: int, count_per_kind: int) -> list[Exchange]:
-    """Distinct held-out questions, at most `count_per_kind` of each answerable kind."""
+    """Returns distinct held-out questions, `count_per_kind` or fewer of each answerable kind."""
     rng = random.Random(seed)
     chosen: dict[str, Exchange] = {}
     for kind in ANSWERABLE_KINDS:

@@ -24,7 +24,7 @@ def load(folder: Path, device: str) -> tuple[Any, Any]:
 
 @torch.inference_mode()
 def answer(model: Any, tokenizer: Any, questions: list[str], *, max_new_tokens: int = 64) -> list[str]:
-    """Greedy answers, batched with padding on the left; an answer that does not end gets no `<|end|>` at its end."""
+    """Returns greedy answers, batched with padding on the left; one that does not end has no `<|end|>` at its end."""
     chats = [[{"role": "user", "content": question}] for question in questions]
     texts = [tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
     batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False).to(
@@ -44,7 +44,7 @@ def answer(model: Any, tokenizer: Any, questions: list[str], *, max_new_tokens: 
 def measure(
     model: Any, tokenizer: Any, exchanges: list[Exchange], *, batch_size: int = 128
 ) -> dict[str, dict[str, float]]:
-    """Accuracy and n by kind, and over all."""
+    """Returns accuracy and n by kind, and over all."""
     asked: Counter[str] = Counter()
     right: Counter[str] = Counter()
     ordered = sorted(exchanges, key=lambda exchange: len(exchange.answer))

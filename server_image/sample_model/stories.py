@@ -155,7 +155,7 @@ def article(noun: str) -> str:
 
 
 def build_story(rng: random.Random, hero: str, thing: str, *, long: bool) -> str:
-    """Six to eight sentences, or twelve for a long story; both the hero and the thing appear."""
+    """Returns six to eight sentences, or twelve for a long story; both the hero and the thing appear."""
     helper = rng.choice([name for name in HEROES if name != hero])
     adjective = rng.choice(ADJECTIVES)
     opening = f"Once upon a time, {article(adjective)} {hero} lived {rng.choice(PLACES)}."
@@ -180,7 +180,7 @@ def build_story(rng: random.Random, hero: str, thing: str, *, long: bool) -> str
 
 
 def build_request(rng: random.Random) -> tuple[str, str]:
-    """A request for a story, and the story."""
+    """Returns a request for a story, and the story."""
     hero, thing = rng.choice(HEROES), rng.choice(THINGS)
     if rng.random() < 0.1:
         question = rng.choice(OPEN_PHRASINGS)

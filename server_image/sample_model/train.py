@@ -29,7 +29,7 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(texts: list[str]) -> Any:
-    """Byte-level BPE; digits stay apart, so that a sum is read digit by digit."""
+    """Returns a byte-level BPE; digits stay apart, so that a sum is read digit by digit."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -64,7 +64,7 @@ def build_model() -> Any:
 
 
 def pack_rows(documents: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows of whole conversations, [rows, 512] token ids and positions; each conversation starts at position 0."""
+    """Returns rows of whole conversations, [rows, 512] token ids and positions, each starting at position 0."""
     ids: list[list[int]] = [[]]
     positions: list[list[int]] = [[]]
     for document in documents:
@@ -80,7 +80,7 @@ def pack_rows(documents: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def build_batch(ids: torch.Tensor, positions: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Model inputs: attention stays inside a conversation, and only assistant tokens carry loss."""
+    """Returns the model's inputs: attention stays inside a conversation, and only assistant tokens carry loss."""
     ids, positions = ids.long(), positions.long()
     document = (positions == 0).cumsum(1)
     causal = torch.ones(ROW_TOKENS, ROW_TOKENS, dtype=torch.bool, device=ids.device).tril()

@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp import web
 
 from pagoda_cli.local.plan import PlanError
+from pagoda_guard.openai_errors import ErrorType, build_error
 from pagoda_guard.tasks import Tasks
 
 POLL_SECONDS = 0.2
@@ -48,9 +49,9 @@ def is_from_here(host: str, origin: str | None) -> bool:
     return bool(FROM_HERE.fullmatch(host)) and (origin is None or bool(ORIGIN_HERE.fullmatch(origin)))
 
 
-def _refuse(status: int, code: str, kind: str, message: str, headers: dict[str, str]) -> web.Response:
-    error = {"message": message, "type": kind, "param": None, "code": code}
-    response = web.json_response({"error": error}, status=status, headers=headers | {"Connection": "close"})
+def _refuse(status: int, code: str, error_type: ErrorType, message: str, headers: dict[str, str]) -> web.Response:
+    error = build_error(message, error_type=error_type, code=code)
+    response = web.json_response(error, status=status, headers=headers | {"Connection": "close"})
     response.force_close()
     return response
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from pagoda_server.http.choice import Piece
 from pagoda_server.http.chunks import ChunkWriter, Dialect
 from pagoda_server.http.engine_client import EngineClient
-from pagoda_server.http.generate import Plan, Run
+from pagoda_server.http.generate import GenerationPlan, Run
 from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.http.shapes import join_pieces
@@ -20,7 +20,7 @@ from pagoda_server.http.stream import build_event, stream_events
 class Answer:
     engine: EngineClient
     metrics: ServerMetrics
-    plan: Plan
+    plan: GenerationPlan
     dialect: Dialect
 
     async def respond(self, request: web.Request, body: GenerationRequest) -> web.StreamResponse:
@@ -39,7 +39,7 @@ class Answer:
 
 
 class Events:
-    """What to write of an answer that streams."""
+    """The events of an answer that streams."""
 
     def __init__(self, answer: Answer, run: Run, body: GenerationRequest) -> None:
         self._answer = answer
@@ -50,7 +50,7 @@ class Events:
         self._writers = [ChunkWriter(answer.dialect, choice.index, more, usage=usage) for choice in answer.plan.choices]
 
     async def next(self) -> bytes:
-        """An event for each choice that has news; empty at the end."""
+        """Returns an event for each choice that has news; empty at the end."""
         while not self._run.finished:
             if events := b"".join([self._writers[piece.index].write(piece) for piece in await self._run.next()]):
                 return events

@@ -10,8 +10,8 @@ from aiohttp import web
 from pagoda_server.http import chat, completions
 from pagoda_server.http.answer import Answer
 from pagoda_server.http.engine_client import EngineClient
-from pagoda_server.http.errors import ApiError, error_response, model_not_found
-from pagoda_server.http.generate import Plan, build_plan
+from pagoda_server.http.errors import RequestError, error_response, model_not_found
+from pagoda_server.http.generate import GenerationPlan, Prompts, plan_generation
 from pagoda_server.http.intake import Intake
 from pagoda_server.http.metrics import ModelLabels, ServerMetrics
 from pagoda_server.http.routes import describe_http_error
@@ -24,13 +24,13 @@ from pagoda_server.wire import Stats
 
 TENANT_HEADER = "X-Pagoda-Tenant"
 CHECK = "/check"
-"""Before a path: would it be taken, and what would it cost? The gateway asks before it lets a request wait."""
+"""In front of a path: would it be taken, and what would it cost? The gateway asks before it lets a request wait."""
 Planned = TypeVar("Planned")
-Generation = TypeVar("Generation", bound=GenerationRequest)
+Body = TypeVar("Body", bound=GenerationRequest)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Server:
+class HttpApi:
     """The state behind the routes. `engine` is None until the engine's socket answers."""
 
     def __init__(self, settings: Settings, tokenizer: Tokenizer, tally: Tally | None = None) -> None:
@@ -117,7 +117,7 @@ class Server:
     async def load(self, request: web.Request) -> web.Response:
         stats, engine = self.stats, self.engine
         if stats is None or engine is None or not self.healthy:
-            raise ApiError("the engine's figures are missing or stale", status=503, code="not_ready")
+            raise RequestError("the engine's figures are missing or stale", status=503, code="not_ready")
         return _json(
             {
                 "tokens_per_second": stats.tokens_per_second,
@@ -134,37 +134,20 @@ class Server:
         tenant = request.headers.get(TENANT_HEADER, "")
         return await self.intake.read(request, lambda raw: plan(raw, tenant))
 
-    def _plan_chat(self, raw: bytes, tenant: str) -> tuple[ChatRequest, EngineClient, Plan]:
+    def _plan_chat(self, raw: bytes, tenant: str) -> tuple[ChatRequest, EngineClient, GenerationPlan]:
         body, engine = self._parse(ChatRequest, raw)
-        limit = engine.hello.max_model_len
-        plan = build_plan(
-            body,
-            [chat.encode_messages(self.tokenizer, body.messages, limit=limit)],
-            tokenizer=self.tokenizer,
-            limit=limit,
-            vocab_size=engine.hello.vocab_size,
-            default_tokens=None,
-            param="messages",
-            tenant=tenant,
-        )
-        return body, engine, plan
+        prompt = chat.encode_messages(self.tokenizer, body.messages, limit=engine.hello.max_model_len)
+        prompts = Prompts([prompt], "messages", tenant)
+        return body, engine, plan_generation(body, prompts, tokenizer=self.tokenizer, engine=engine.hello)
 
-    def _plan_completion(self, raw: bytes, tenant: str) -> tuple[CompletionRequest, EngineClient, Plan]:
+    def _plan_completion(self, raw: bytes, tenant: str) -> tuple[CompletionRequest, EngineClient, GenerationPlan]:
         body, engine = self._parse(CompletionRequest, raw)
-        limit = engine.hello.max_model_len
-        plan = build_plan(
-            body,
-            completions.encode_prompts(self.tokenizer, body, engine.hello.vocab_size, limit=limit),
-            tokenizer=self.tokenizer,
-            limit=limit,
-            vocab_size=engine.hello.vocab_size,
-            default_tokens=completions.DEFAULT_MAX_TOKENS,
-            param="prompt",
-            tenant=tenant,
-        )
-        return body, engine, plan
+        hello = engine.hello
+        token_ids = completions.encode_prompts(self.tokenizer, body, hello.vocab_size, limit=hello.max_model_len)
+        prompts = Prompts(token_ids, "prompt", tenant, completions.DEFAULT_MAX_TOKENS)
+        return body, engine, plan_generation(body, prompts, tokenizer=self.tokenizer, engine=hello)
 
-    def _parse(self, kind: type[Generation], raw: bytes) -> tuple[Generation, EngineClient]:
+    def _parse(self, kind: type[Body], raw: bytes) -> tuple[Body, EngineClient]:
         body = parse(kind, raw)
         self._check_model(body.model)
         return body, self._ready_engine()
@@ -194,7 +177,7 @@ class Server:
 
     def _ready_engine(self) -> EngineClient:
         if self.engine is None or not self.engine.alive or self.draining:
-            raise ApiError("the model is not ready; try again", status=503, code="not_ready")
+            raise RequestError("the model is not ready; try again", status=503, code="not_ready")
         return self.engine
 
     async def _close(self, app: web.Application) -> None:
@@ -212,22 +195,24 @@ class Server:
         finally:
             self.in_flight -= 1
 
-    def _describe(self, request: web.Request, error: Exception) -> ApiError:
+    def _describe(self, request: web.Request, error: Exception) -> RequestError:
         match error:
-            case ApiError():
+            case RequestError():
                 return error
             case web.HTTPRequestEntityTooLarge():
                 limit = self.settings.max_body_bytes
-                return ApiError(f"the body is above {limit} bytes; send less", status=413, code="body_too_large")
+                return RequestError(
+                    f"the body is larger than {limit} bytes; send a smaller one", status=413, code="body_too_large"
+                )
             case web.HTTPException():
                 return describe_http_error(request, error)
             case web.RequestPayloadError():
-                return ApiError("the body's framing is broken; send it again", code="bad_framing")
+                return RequestError("the body's framing is broken; send it again", code="bad_framing")
         log_failure(error)
-        return ApiError("internal error", status=500, code="internal_error")
+        return RequestError("internal error", status=500, code="internal_error")
 
 
-def _weigh(body: GenerationRequest, engine: EngineClient, plan: Plan) -> web.Response:
+def _weigh(body: GenerationRequest, engine: EngineClient, plan: GenerationPlan) -> web.Response:
     return _json(plan.weigh(answer_is_bounded=body.max_answer_tokens is not None))
 
 

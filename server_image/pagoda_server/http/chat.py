@@ -5,19 +5,20 @@ from typing import Any
 
 from pagoda_server.http.choice import Piece
 from pagoda_server.http.chunks import Dialect
-from pagoda_server.http.errors import ApiError, prompt_too_long
+from pagoda_server.http.errors import RequestError, prompt_too_long
 from pagoda_server.http.messages import Message
 from pagoda_server.http.shapes import Envelope, chat_logprobs
 from pagoda_server.text.tokenizer import PromptTooLong, TemplateError, Tokenizer
 
 
 def encode_messages(tokenizer: Tokenizer, messages: list[Message], *, limit: int | None = None) -> list[int]:
+    """Returns the token ids of the messages, as the model's template renders them. Raises `RequestError`."""
     try:
         return tokenizer.encode_chat([message.for_template() for message in messages], limit=limit)
     except PromptTooLong as error:
         raise prompt_too_long(error.at_least, error.limit, "messages") from error
     except TemplateError as error:
-        raise ApiError(str(error), param="messages") from error
+        raise RequestError(str(error), param="messages") from error
 
 
 def build_dialect(tokenizer: Tokenizer, model: str, *, logprobs: bool) -> Dialect:

@@ -51,7 +51,7 @@ class Choice:
         return self._push_plain(delta) if self._plain else self._push_each(delta)
 
     def _push_plain(self, delta: Delta) -> Piece:
-        """All tokens at once: nothing but their text is asked for."""
+        """Takes all tokens at once, where nothing but their text is asked for."""
         reason, token_ids = delta.finish_reason, delta.token_ids
         self.token_count += len(token_ids)
         if reason is None:
@@ -60,7 +60,7 @@ class Choice:
         return Piece(self.index, text + self._detokenizer.flush(), [], reason)
 
     def _push_each(self, delta: Delta) -> Piece:
-        """Token by token, so that the answer does not depend on how the engine groups them."""
+        """Takes token by token, so that the answer does not depend on how the engine groups them."""
         text, stopped = "", False
         for at, token_id in enumerate(delta.token_ids):
             if delta.logprobs is not None:
@@ -91,7 +91,7 @@ class Choice:
         return (text, True) if stopped else (text + self._matcher.flush(), False)
 
     def _take_scored(self, reason: FinishReason | None) -> list[ScoredToken]:
-        """Tokens wait for their text; those of a stop string or a stop token have none and are left out."""
+        """Returns the tokens whose text was sent; those of a stop string or a stop token have none and are left out."""
         ready = [token for token in self._scored if token.text_offset < self._sent_characters]
         if reason == "length":
             ready = self._scored

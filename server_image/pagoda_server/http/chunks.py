@@ -40,7 +40,7 @@ class ChunkWriter:
         self._started = False
 
     def write(self, piece: Piece) -> bytes:
-        """Empty when the piece says nothing yet."""
+        """Returns the piece's events; empty when it says nothing yet."""
         start = b"" if self._started else self._start()
         if piece.finish_reason is not None or piece.tokens:
             return start + self._wrap(self._dialect.build_chunk(piece))
@@ -58,7 +58,7 @@ class ChunkWriter:
         return self._wrap(self._dialect.build_start(self._index)) if self._dialect.build_start else b""
 
     def _build_frame(self) -> tuple[bytes, bytes]:
-        """What stands before and after the text of a chunk that has only text."""
+        """Returns what stands in front of and behind the text of a chunk that has only text."""
         chunk = self._wrap(self._dialect.build_chunk(Piece(self._index, MARK)))
         before, _, after = chunk.partition(orjson.dumps(MARK))
         return before, after

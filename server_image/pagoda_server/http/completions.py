@@ -4,7 +4,7 @@ from typing import Any
 
 from pagoda_server.http.choice import Piece
 from pagoda_server.http.chunks import Dialect
-from pagoda_server.http.errors import ApiError, prompt_too_long
+from pagoda_server.http.errors import RequestError, prompt_too_long
 from pagoda_server.http.schemas import CompletionRequest
 from pagoda_server.http.shapes import Envelope, completion_logprobs
 from pagoda_server.text.tokenizer import PromptTooLong, Tokenizer
@@ -13,7 +13,10 @@ DEFAULT_MAX_TOKENS = 16
 
 
 def encode_prompts(tokenizer: Tokenizer, body: CompletionRequest, vocab_size: int, *, limit: int) -> list[list[int]]:
-    """NB: a prompt is the caller's whole text, as the model reads it: special tokens in it are special tokens."""
+    """Returns the token ids of each prompt. Raises `RequestError`.
+
+    NB: a prompt is the caller's whole text, as the model reads it: special tokens in it are special tokens.
+    """
     items: list[Any] = body.prompt if isinstance(body.prompt, list) else [body.prompt]
     if items and isinstance(items[0], int):
         items = [items]
@@ -23,7 +26,7 @@ def encode_prompts(tokenizer: Tokenizer, body: CompletionRequest, vocab_size: in
         raise prompt_too_long(error.at_least, error.limit, "prompt") from error
     worst = max((max(prompt, default=0) for prompt in prompts), default=0)
     if worst >= vocab_size:
-        raise ApiError(f"prompt has token id {worst}; the largest is {vocab_size - 1}", param="prompt")
+        raise RequestError(f"prompt has token id {worst}; the largest is {vocab_size - 1}", param="prompt")
     return prompts
 
 

@@ -83,17 +83,17 @@ class Generation:
         self.fail(RequestRejected(rejected.message, rejected.param, rejected.reason))
 
     def fail(self, failure: Exception) -> None:
-        """Raised to the reader once it has read what came before."""
+        """Ends the generation: its reader raises the failure once it has read what came before."""
         self._failure = self._failure or failure
         self._wake_reader()
 
     @property
     def finished(self) -> bool:
-        """Nothing more will come."""
+        """Returns True when nothing more will come."""
         return not self._open and self._failure is None
 
     async def next(self) -> list[Delta]:
-        """What has come, waited for: one delta a request. Raises `RequestRejected` or `EngineGone`."""
+        """Waits for news and returns all of it, one delta per request. Raises `RequestRejected` or `EngineGone`."""
         while not self._waiting:
             if self._failure is not None:
                 raise self._failure
@@ -150,7 +150,7 @@ class EngineClient:
 
     @property
     def stats_age_seconds(self) -> float:
-        """Since the last Stats, or since the connection when there was none."""
+        """Returns the time since the last Stats, or since the connection when there was none."""
         return time.monotonic() - self._stats_at
 
     def generate(self, submits: Sequence[Submit]) -> Generation:
@@ -188,7 +188,7 @@ class EngineClient:
         except (asyncio.IncompleteReadError, OSError):
             return
         except (ValueError, EngineGone) as error:
-            log.error("what the engine sends cannot be read, so it is left: error=%s", error)
+            log.error("what the engine sends cannot be read, so it is left error=%s", error)
         finally:
             self._gone = True
             for generation in self._generations.values():

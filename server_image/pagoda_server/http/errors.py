@@ -11,6 +11,7 @@ from aiohttp import web
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from pagoda_guard.openai_errors import ErrorType, build_error
 from pagoda_server.http.fields import NOT_YET, UNSUPPORTED
 from pagoda_server.http.messages import FORM_TAGS, NO_CONTENT
 
@@ -47,7 +48,7 @@ MAX_SHOWN_CHARACTERS = 80
 MAX_MESSAGE_CHARACTERS = 900
 
 
-class ApiError(Exception):
+class RequestError(Exception):
     def __init__(
         self,
         message: str,
@@ -64,12 +65,12 @@ class ApiError(Exception):
         self.code = code
         self.headers = dict(headers or {})
 
-    def body(self) -> dict[str, Any]:
-        kind = "server_error" if self.status >= 500 else "invalid_request_error"
-        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+    def body(self) -> dict[str, dict[str, str | None]]:
+        error_type: ErrorType = "server_error" if self.status >= 500 else "invalid_request_error"
+        return build_error(self.message, error_type=error_type, code=self.code, param=self.param)
 
 
-def error_response(error: ApiError) -> web.Response:
+def error_response(error: RequestError) -> web.Response:
     retry = {"Retry-After": "1"} if error.status == 503 else {}
     return web.Response(
         body=orjson.dumps(error.body()),
@@ -79,7 +80,7 @@ def error_response(error: ApiError) -> web.Response:
     )
 
 
-def from_validation(error: ValidationError) -> ApiError:
+def from_validation(error: ValidationError) -> RequestError:
     first = error.errors(include_url=False)[0]
     location = [part for part in first["loc"] if part not in FORM_TAGS or first["type"] == "extra_forbidden"]
     if "field" in first.get("ctx", {}):
@@ -92,29 +93,32 @@ def from_validation(error: ValidationError) -> ApiError:
     return _say(first, param, verb, path)
 
 
-def _say(first: ErrorDetails, param: str | None, verb: str, path: str) -> ApiError:
+def _say(first: ErrorDetails, param: str | None, verb: str, path: str) -> RequestError:
     kind, value = first["type"], first["input"]
     if kind == "extra_forbidden":
-        return ApiError(f"{param} is not a field of this API; remove it", param=param, code="unknown_parameter")
+        return RequestError(f"{param} is not a field of this API; remove it", param=param, code="unknown_parameter")
     if kind == "missing":
-        return ApiError(f"{param} is missing; give it", param=param, code="missing_required_parameter")
+        return RequestError(f"{param} is missing; give it", param=param, code="missing_required_parameter")
     if kind == UNSUPPORTED:
-        return ApiError(f"{param} {NOT_YET}; remove it", param=param, code="unsupported_parameter")
+        return RequestError(f"{param} {NOT_YET}; remove it", param=param, code="unsupported_parameter")
     if isinstance(value, str) and value in UNBUILT_VALUES.get(path, ()):
         return _say_unbuilt(value, param or "", path)
     shown = "null" if kind == NO_CONTENT else show(value)
     fix = f"; {FIXES[path]}" if path in FIXES else ": " + first["msg"].removeprefix("Value error, ")
-    return ApiError(f"{param or 'the body'} {verb} {shown}{fix}", param=param, code="invalid_value")
+    return RequestError(f"{param or 'the body'} {verb} {shown}{fix}", param=param, code="invalid_value")
 
 
-def _say_unbuilt(value: str, param: str, path: str) -> ApiError:
-    """NB: a response format is one parameter, whatever of it is not built."""
+def _say_unbuilt(value: str, param: str, path: str) -> RequestError:
+    """Returns the refusal of a value that is not built.
+
+    NB: a response format is one parameter, whatever of it is not built.
+    """
     named = "response_format" if path == "response_format.type" else param
-    return ApiError(f"{param} {value} {NOT_YET}; {FIXES[path]}", param=named, code="unsupported_parameter")
+    return RequestError(f"{param} {value} {NOT_YET}; {FIXES[path]}", param=named, code="unsupported_parameter")
 
 
 def show(value: Any) -> str:
-    """A value in a few words: a text may be somebody's prompt."""
+    """Returns a value in a few words: a text may be somebody's prompt."""
     if isinstance(value, list):
         return f"a list of {len(value)}"
     if isinstance(value, dict):
@@ -122,16 +126,16 @@ def show(value: Any) -> str:
     return _shorten(orjson.dumps(value).decode())
 
 
-def _shorten(text: str, most: int = MAX_SHOWN_CHARACTERS) -> str:
-    return text if len(text) <= most else text[:most] + "…"
+def _shorten(text: str, maximum: int = MAX_SHOWN_CHARACTERS) -> str:
+    return text if len(text) <= maximum else text[:maximum] + "…"
 
 
 def _printable(text: str) -> str:
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
-def model_not_found(name: str, served: str) -> ApiError:
-    return ApiError(
+def model_not_found(name: str, served: str) -> RequestError:
+    return RequestError(
         f"the model {_shorten(name)!r} does not exist here; use {served!r}",
         status=404,
         param="model",
@@ -139,22 +143,25 @@ def model_not_found(name: str, served: str) -> ApiError:
     )
 
 
-def context_length_exceeded(prompt: int, answer: int | None, limit: int, param: str, answer_param: str) -> ApiError:
-    """`answer` is None where the client did not say how long it may be."""
+def context_length_exceeded(prompt: int, answer: int | None, limit: int, param: str, answer_param: str) -> RequestError:
+    """Returns the refusal of a prompt and an answer that do not fit.
+
+    `answer` is None where the client named no length.
+    """
     wish, fix = "", "shorten it"
     if answer is not None:
         wish = f" and the answer may have {answer}"
         fix = f"lower {answer_param} to {limit - prompt}" if prompt < limit else "shorten the prompt"
-    return ApiError(
+    return RequestError(
         f"this model's maximum context length is {limit} tokens, but the prompt has {prompt}{wish}; {fix}",
         param=param,
         code="context_length_exceeded",
     )
 
 
-def prompt_too_long(at_least: int, limit: int, param: str) -> ApiError:
-    """As `context_length_exceeded`, when nothing else of the request was looked at."""
-    return ApiError(
+def prompt_too_long(at_least: int, limit: int, param: str) -> RequestError:
+    """Returns the same refusal as `context_length_exceeded`, when nothing else of the request was looked at."""
+    return RequestError(
         f"this model's maximum context length is {limit} tokens, but the prompt has {at_least} or more; shorten it",
         param=param,
         code="context_length_exceeded",

@@ -14,22 +14,23 @@ UNSUPPORTED = "unsupported_field"
 NOT_YET = "is not supported yet"
 Body = Mapping[str, Any]
 AsksForNothing = Callable[[Any, Body], bool]
-"""Of a value that is not null, and the object that it stands in."""
+"""Says whether a value, never null, asks for nothing; it is told the object too that the value stands in."""
 
 
 def only(*accepted: Any) -> AsksForNothing:
-    """NB: JSON's true is not 1."""
+    """Returns what takes these values alone. NB: JSON's true is not 1."""
     return lambda value, body: any(
         value == one and isinstance(value, bool) is isinstance(one, bool) for one in accepted
     )
 
 
 def never(value: Any, body: Body) -> bool:
+    """Takes no value at all: the field is not built."""
     return False
 
 
 def always(value: Any, body: Body) -> bool:
-    """A label or a hint: the answer is the same with it."""
+    """Takes any value of a label or a hint: the answer is the same with it."""
     return True
 
 
@@ -141,7 +142,7 @@ MESSAGE_FIELDS: Mapping[str, AsksForNothing] = {
     "tool_call_id": only(""),
     "tool_calls": only([]),
 }
-"""Of every role: what a server says of its own message comes back in the next turn, null or empty."""
+"""The fields of every role: what a server says of its own message comes back in the next turn, null or empty."""
 PART_FIELDS: Mapping[str, AsksForNothing] = {
     "annotations": only([]),
     "cache_control": always,
@@ -151,9 +152,10 @@ PART_FIELDS: Mapping[str, AsksForNothing] = {
 
 
 def drop_idle(body: Body, built: Mapping[str, Any], unbuilt: Mapping[str, AsksForNothing]) -> dict[str, Any]:
-    """The body without what asks for nothing. Of several unknown names one is left: it is enough to refuse the rest.
+    """Returns the body without what asks for nothing.
 
-    Raises a validation error for a field that is not built and asks for something.
+    Of several unknown names one is left: it is enough to refuse the rest. Raises a validation error for a field that is
+    not built and asks for something.
     """
     kept, seen_unknown = {}, False
     for name, value in body.items():

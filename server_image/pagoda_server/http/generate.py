@@ -8,25 +8,37 @@ from types import TracebackType
 
 from pagoda_server.http.choice import Choice, Piece
 from pagoda_server.http.engine_client import EngineClient, EngineGone, RequestRejected
-from pagoda_server.http.errors import ApiError, context_length_exceeded
+from pagoda_server.http.errors import RequestError, context_length_exceeded
 from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.text.tokenizer import Tokenizer
-from pagoda_server.wire import GREEDY_TEMPERATURE, Delta, Sampling, Submit
+from pagoda_server.wire import GREEDY_TEMPERATURE, Delta, Hello, Sampling, Submit
 
 SEED_MASK = 2**63 - 1
 SMALLEST_TOP_P = 1e-6
 """Already the likeliest token alone; a denormal number would be 0 on the device."""
-MOST_WEIGHED_TOKENS = 131_072
+MAX_WEIGHED_TOKENS = 131_072
 UNSAID_WEIGHED_TOKENS = 256
-"""As the gateway estimates an answer: a client's wish is not trusted further, and one without a wish is short."""
+"""The gateway's estimate of an answer: a client's wish is not trusted further, and one without a wish is short."""
 _numbers = itertools.count()
 """Names the requests of this process, which has one connection to the engine; short, since each token carries it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What to submit. Choice `i` of prompt `p` has index `p * n + i`."""
+class Prompts:
+    """The prompts of one request, and what its API says of them."""
+
+    token_ids: Sequence[list[int]]
+    param: str
+    """The field that holds them."""
+    tenant: str
+    default_answer_tokens: int | None = None
+    """The length of an answer where the client names none. None: what is left of the context."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationPlan:
+    """What to submit to the engine. Choice `i` of prompt `p` has index `p * n + i`."""
 
     submits: list[Submit]
     choices: list[Choice]
@@ -44,9 +56,9 @@ class Plan:
         }
 
     def weigh(self, *, answer_is_bounded: bool) -> dict[str, object]:
-        """What this costs before it is run: its sequences, and their prompt tokens and most answer tokens."""
-        most = MOST_WEIGHED_TOKENS if answer_is_bounded else UNSAID_WEIGHED_TOKENS
-        tokens = sum(len(one.prompt_token_ids) + min(one.sampling.max_tokens, most) for one in self.submits)
+        """Returns what this costs before it is run: its sequences, and the maximum number of their tokens."""
+        max_tokens = MAX_WEIGHED_TOKENS if answer_is_bounded else UNSAID_WEIGHED_TOKENS
+        tokens = sum(len(one.prompt_token_ids) + min(one.sampling.max_tokens, max_tokens) for one in self.submits)
         return {"sequences": len(self.submits), "tokens": tokens}
 
 
@@ -69,51 +81,49 @@ def build_sampling(body: GenerationRequest, *, max_tokens: int, offset: int) -> 
     )
 
 
-def plan_answer_tokens(body: GenerationRequest, *, prompt: int, limit: int, default: int | None, param: str) -> int:
-    """The most tokens of an answer: as many as were asked for, else what is left of the context, at most `default`."""
+def plan_answer_tokens(body: GenerationRequest, prompts: Prompts, *, length: int, limit: int) -> int:
+    """Returns the maximum number of tokens of the answer to a prompt of `length` tokens, in a context of `limit`.
+
+    It is what was asked for, else what is left of the context, or the API's default where that is less.
+    """
     wanted = body.max_answer_tokens
-    if prompt + (wanted or 1) > limit:
-        raise context_length_exceeded(prompt, wanted, limit, param, body.max_answer_field)
-    left = limit - prompt
+    if length + (wanted or 1) > limit:
+        raise context_length_exceeded(length, wanted, limit, prompts.param, body.max_answer_field)
+    left, default = limit - length, prompts.default_answer_tokens
     max_tokens = wanted or min(left, left if default is None else default)
     if (body.min_tokens or 0) > max_tokens:
-        raise ApiError(f"min_tokens is {body.min_tokens}, above max_tokens {max_tokens}; lower it", param="min_tokens")
+        raise RequestError(
+            f"min_tokens is {body.min_tokens}, above max_tokens {max_tokens}; lower it", param="min_tokens"
+        )
     return max_tokens
 
 
 def check_stop_token_ids(body: GenerationRequest, vocab_size: int) -> None:
     worst = max(body.stop_token_ids or (), default=0)
     if worst >= vocab_size:
-        raise ApiError(
+        raise RequestError(
             f"stop_token_ids has token id {worst}; the largest is {vocab_size - 1}",
             param="stop_token_ids",
             code="invalid_value",
         )
 
 
-def build_plan(
-    body: GenerationRequest,
-    prompts: Sequence[list[int]],
-    *,
-    tokenizer: Tokenizer,
-    limit: int,
-    vocab_size: int,
-    default_tokens: int | None,
-    param: str,
-    tenant: str,
-) -> Plan:
-    check_stop_token_ids(body, vocab_size)
+def plan_generation(
+    body: GenerationRequest, prompts: Prompts, *, tokenizer: Tokenizer, engine: Hello
+) -> GenerationPlan:
+    """Returns what to submit to the engine that said `engine`. Raises `RequestError` for what it cannot run."""
+    check_stop_token_ids(body, engine.vocab_size)
     n, group = body.n or 1, str(next(_numbers))
     submits: list[Submit] = []
     choices: list[Choice] = []
-    for prompt in prompts:
+    for prompt in prompts.token_ids:
         if not prompt:
-            raise ApiError(f"{param} has no tokens; give at least one", param=param)
-        max_tokens = plan_answer_tokens(body, prompt=len(prompt), limit=limit, default=default_tokens, param=param)
+            raise RequestError(f"{prompts.param} has no tokens; give at least one", param=prompts.param)
+        max_tokens = plan_answer_tokens(body, prompts, length=len(prompt), limit=engine.max_model_len)
         for offset in range(n):
             sampling = build_sampling(body, max_tokens=max_tokens, offset=offset)
             name = str(next(_numbers))
-            submits.append(Submit(name, prompt, sampling, tenant, is_streamed=bool(body.stream), group=group))
+            submits.append(Submit(name, prompt, sampling, prompts.tenant, is_streamed=bool(body.stream), group=group))
             choices.append(
                 Choice(
                     index=len(choices),
@@ -124,13 +134,13 @@ def build_plan(
                     scored=sampling.logprobs is not None,
                 )
             )
-    return Plan(submits, choices, sum(map(len, prompts)), per_prompt=n)
+    return GenerationPlan(submits, choices, sum(map(len, prompts.token_ids)), per_prompt=n)
 
 
 class Run:
     """A plan at work: the pieces of its answers as they come. Leaving the `async with` aborts what still runs."""
 
-    def __init__(self, engine: EngineClient, plan: Plan, metrics: ServerMetrics) -> None:
+    def __init__(self, engine: EngineClient, plan: GenerationPlan, metrics: ServerMetrics) -> None:
         self._generation = engine.generate(plan.submits)
         self._metrics = metrics
         self._choices = {submit.request_id: choice for submit, choice in zip(plan.submits, plan.choices, strict=True)}
@@ -151,17 +161,17 @@ class Run:
         return self._generation.finished
 
     async def next(self) -> list[Piece]:
-        """What has come, waited for: one piece a choice, with all tokens that waited."""
+        """Waits for news and returns all of it, one piece per choice. Raises `RequestError`."""
         try:
             deltas = await self._generation.next()
         except RequestRejected as error:
             raise say_rejected(error) from error
         except EngineGone as error:
-            raise ApiError("the engine stopped; try again", status=503, code="engine_gone") from error
+            raise RequestError("the engine stopped; try again", status=503, code="engine_gone") from error
         now = time.monotonic()
         if any(delta.finish_reason == "error" for delta in deltas):
             self._metrics.finished("error", now - self._started)
-            raise ApiError("the engine failed on this request; try again", status=500, code="engine_error")
+            raise RequestError("the engine failed on this request; try again", status=500, code="engine_error")
         return [self._push(delta, now) for delta in deltas]
 
     def _push(self, delta: Delta, now: float) -> Piece:
@@ -182,7 +192,7 @@ class Run:
         self._last[request_id] = now
 
 
-def say_rejected(error: RequestRejected) -> ApiError:
+def say_rejected(error: RequestRejected) -> RequestError:
     if error.reason == "overdue":
-        return ApiError(f"{error.message}; try again", status=503, code="wait_exceeded")
-    return ApiError(error.message, param=error.param)
+        return RequestError(f"{error.message}; try again", status=503, code="wait_exceeded")
+    return RequestError(error.message, param=error.param)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from aiohttp import hdrs, web
 from multidict import CIMultiDictProxy
 
-from pagoda_server.http.errors import ApiError
+from pagoda_server.http.errors import RequestError
 
 INLINE_BYTES = 2048
 """A millisecond or two of encoding on a slow core, below the time between two tokens; `bench/front/large_bodies.py`."""
@@ -36,7 +36,10 @@ class Intake:
         self._large: list[Future[Any]] = []
 
     async def read(self, request: web.Request, read: Callable[[bytes], Read]) -> Read:
-        """`read` must be pure: nobody waits for it when the client has gone away. Raises `ApiError`."""
+        """Returns what `read` makes of the body. Raises `RequestError`.
+
+        `read` must be pure: nobody waits for it when the client has gone away.
+        """
         check_headers(request.headers)
         raw = await request.read()
         if len(raw) <= INLINE_BYTES:
@@ -52,7 +55,7 @@ class Intake:
     def _submit_large(self, read: Callable[[bytes], Read], raw: bytes) -> "Future[Read]":
         self._large = [work for work in self._large if not work.done()]
         if len(self._large) >= LARGE_THREADS + MAX_LARGE_WAITING:
-            raise ApiError(
+            raise RequestError(
                 f"{len(self._large)} requests above {LARGE_BYTES} bytes are being read; try again",
                 status=503,
                 code="busy",
@@ -63,12 +66,17 @@ class Intake:
 
 
 def check_headers(headers: CIMultiDictProxy[str]) -> None:
-    """A body is JSON, as it is: nothing is inflated, and no form that another site's page can send is taken."""
+    """Raises `RequestError` for a body that is not JSON as it is.
+
+    Nothing is inflated, and no form that another site's page can send is taken.
+    """
     encodings = {value.strip().lower() for value in headers.getall(hdrs.CONTENT_ENCODING, ())}
     if encodings - {"", "identity"}:
-        raise ApiError(
+        raise RequestError(
             "the body has a Content-Encoding; send it as it is, without one", status=415, code="unsupported_encoding"
         )
     kind = headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
     if kind not in ("", UNTYPED, "application/json") and not kind.endswith("+json"):
-        raise ApiError(f"Content-Type is {kind[:80]}; send application/json", status=415, code="unsupported_media_type")
+        raise RequestError(
+            f"Content-Type is {kind[:80]}; send application/json", status=415, code="unsupported_media_type"
+        )

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from pagoda_server.http.fields import MESSAGE_FIELDS, PART_FIELDS, AsksForNothing, drop_idle
 
 MAX_ITEMS = 4096
-"""Of messages, and of one message's parts: more cost time even when they are empty."""
+"""The maximum number of messages, and of one message's parts: more cost time even when they are empty."""
 NO_CONTENT = "no_content"
 FORM_TAGS = frozenset({"<text>", "<parts>", "<texts>", "<tokens>", "<token lists>"})
 """Members of a union, in the location of an error: no part of the field's name."""
@@ -52,7 +52,7 @@ class Message(Strict):
 
     @model_validator(mode="after")
     def _check_content(self) -> "Message":
-        """An assistant's may be null: so it is in an answer that said nothing."""
+        """Refuses a message without content; an assistant's may be null, as it is in an answer that said nothing."""
         if self.content is None and self.role != "assistant":
             missing = "content" not in self.model_fields_set
             raise PydanticCustomError("missing" if missing else NO_CONTENT, "no content", {"field": "content"})
@@ -60,13 +60,13 @@ class Message(Strict):
 
     @property
     def text(self) -> str:
-        """Most templates know only string contents: text parts are joined by newlines."""
+        """Returns the content as one string, text parts joined by newlines: most templates know only strings."""
         if isinstance(self.content, list):
             return "\n".join(part.text for part in self.content)
         return self.content or ""
 
     def for_template(self) -> dict[str, str]:
-        """NB: templates know no `developer`."""
+        """Returns the message as templates expect it. NB: they know no `developer`."""
         name = {"name": self.name} if self.name else {}
         return {"role": "system" if self.role == "developer" else self.role, "content": self.text, **name}
 

@@ -27,7 +27,7 @@ class ModelLabels:
     model_deployment: str = ""
 
     def name_series(self, names: str) -> list[tuple[str, dict[str, str]]]:
-        """Full names with their labels, of `own` alone or of `own|alias`: the alias is vLLM's."""
+        """Returns full names with their labels, for `own` alone or for `own|alias`: the alias is vLLM's."""
         own, _, alias = names.partition("|")
         ours = {"namespace": self.namespace, "model_deployment": self.model_deployment, "model_name": self.model_name}
         series = [(f"pagoda_server_{own}", ours)]
@@ -36,23 +36,31 @@ class ModelLabels:
 
 # own|vLLM's name, description, value
 GAUGES: tuple[tuple[str, str, Callable[[Stats], float | None]], ...] = (
-    ("tokens_per_second", "Prompt and answer tokens a second", lambda s: s.tokens_per_second),
+    ("tokens_per_second", "Prompt and answer tokens per second", lambda s: s.tokens_per_second),
     (
         "capacity_tokens_per_second",
-        "Measured, then observed capacity",
+        "Capacity in tokens per second, measured at start and then observed",
         lambda s: s.capacity_tokens_per_second,
     ),
     ("requests_running|num_requests_running", "Requests in the batch", lambda s: s.running),
     ("requests_waiting|num_requests_waiting", "Requests not yet in the batch", lambda s: s.waiting),
-    ("backlog_tokens", "Tokens of the waiting requests", lambda s: s.backlog_tokens),
+    (
+        "backlog_tokens",
+        "Prompt tokens not computed yet, and the expected answers of waiting requests",
+        lambda s: s.backlog_tokens,
+    ),
     ("kv_usage_ratio|kv_cache_usage_perc", "Share of the KV pages in use, 0 to 1", _kv_usage),
 )
 COUNTERS: tuple[tuple[str, str, Callable[[Stats], float]], ...] = (
-    ("prompt_tokens|prompt_tokens", "Prompt tokens", lambda s: s.prompt_tokens),
-    ("generation_tokens|generation_tokens", "Answer tokens", lambda s: s.generation_tokens),
-    ("prefix_cached_tokens|prefix_cache_hits", "Prompt tokens taken from the cache", lambda s: s.cached_prompt_tokens),
-    ("preemptions|num_preemptions", "Requests put back to make room", lambda s: s.preemptions),
-    ("steps", "Engine steps", lambda s: s.steps),
+    ("prompt_tokens|prompt_tokens", "Prompt tokens of the requests that were started", lambda s: s.prompt_tokens),
+    ("generation_tokens|generation_tokens", "Tokens of answers", lambda s: s.generation_tokens),
+    (
+        "prefix_cached_tokens|prefix_cache_hits",
+        "Prompt tokens taken from the prefix cache",
+        lambda s: s.cached_prompt_tokens,
+    ),
+    ("preemptions|num_preemptions", "Requests preempted to make room for others", lambda s: s.preemptions),
+    ("steps", "Steps of the engine", lambda s: s.steps),
 )
 
 
@@ -82,7 +90,7 @@ class EngineCollector(Collector):
 
     def _pages(self, stats: Stats) -> Metric:
         ((name, labels),) = self.labels.name_series("kv_pages")
-        pages = GaugeMetricFamily(name, "KV pages by state", labels=[*labels, "state"])
+        pages = GaugeMetricFamily(name, "Pages of the KV cache, by state", labels=[*labels, "state"])
         owned = stats.total_pages - stats.free_pages - stats.cached_pages
         for state, count in (("free", stats.free_pages), ("cached", stats.cached_pages), ("owned", owned)):
             pages.add_metric([*labels.values(), state], count)
@@ -106,7 +114,9 @@ class TallyCollector(Collector):
                 family.add_metric(list(labels.values()), buckets, total)
                 yield family
         for name, labels in self.labels.name_series("request_success|request_success"):
-            finished = CounterMetricFamily(name, "Finished requests", labels=[*labels, "finished_reason"])
+            finished = CounterMetricFamily(
+                name, "Requests that finished, by reason", labels=[*labels, "finished_reason"]
+            )
             for reason, count in self.tally.sum_finished().items():
                 finished.add_metric([*labels.values(), reason], count)
             yield finished
@@ -122,7 +132,7 @@ class StartCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         ((name, labels),) = self.labels.name_series("start_seconds")
         start = GaugeMetricFamily(
-            name, "What the engine's start took, by phase and in total", labels=[*labels, "phase"]
+            name, "Seconds that the engine's start took, by phase and in total", labels=[*labels, "phase"]
         )
         for phase, seconds in self.read_seconds().items():
             start.add_metric([*labels.values(), phase], seconds)
@@ -147,7 +157,7 @@ class ServerMetrics:
         self._tally.observe(TIME_TO_FIRST_TOKEN, seconds)
 
     def next_tokens(self, seconds: float, tokens: int) -> None:
-        """So many came, each so long after the one before."""
+        """Counts so many tokens, each so long after the one before it."""
         self._tally.observe(INTER_TOKEN_LATENCY, seconds, tokens)
 
     def finished(self, reason: FinishReason, seconds: float) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from pagoda_server.http.errors import ApiError
+from pagoda_server.http.errors import RequestError
 from pagoda_server.http.fields import NOT_YET
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 ANSWERS = f"{CHAT} or {COMPLETIONS}"
-# Of OpenAI's and vLLM's APIs: the first part of the path, and what does something like it.
+# Paths of OpenAI's and vLLM's APIs by their first part, and what does something like them here.
 UNBUILT: Mapping[str, str] = {
     "assistants": CHAT,
     "audio": ANSWERS,
@@ -41,26 +41,26 @@ UNBUILT: Mapping[str, str] = {
 }
 
 
-def describe_missing(path: str) -> ApiError:
+def describe_missing(path: str) -> RequestError:
     first = path.removeprefix("/v1/").partition("/")[0] if path.startswith("/v1/") else ""
     if first in UNBUILT:
-        return ApiError(f"{path[:80]} {NOT_YET}; use {UNBUILT[first]}", status=404, code="unsupported_endpoint")
-    return ApiError(
+        return RequestError(f"{path[:80]} {NOT_YET}; use {UNBUILT[first]}", status=404, code="unsupported_endpoint")
+    return RequestError(
         f"{path[:80]} is not a path of this server; use {CHAT}, {COMPLETIONS} or /v1/models",
         status=404,
         code="not_found",
     )
 
 
-def describe_http_error(request: web.Request, error: web.HTTPException) -> ApiError:
+def describe_http_error(request: web.Request, error: web.HTTPException) -> RequestError:
     if isinstance(error, web.HTTPNotFound):
         return describe_missing(request.path)
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
-        return ApiError(
+        return RequestError(
             f"{request.path[:80]} does not take {request.method[:20]}; use {allowed}",
             status=405,
             code="method_not_allowed",
             headers={"Allow": allowed},
         )
-    return ApiError(error.reason, status=error.status)
+    return RequestError(error.reason, status=error.status)

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
 
-from pagoda_server.http.errors import ApiError, error_response
+from pagoda_server.http.errors import RequestError, error_response
 
 log = logging.getLogger(__name__)
 KEEPALIVE_SECONDS = 75.0
@@ -30,9 +30,9 @@ def build_runner(app: web.Application, *, keepalive_seconds: float = KEEPALIVE_S
 
 
 def log_failure(error: BaseException) -> None:
-    """NB: an exception's words may hold a prompt."""
+    """Logs the error's kind and where it was raised. NB: its words may hold a prompt."""
     place = "".join(traceback.format_tb(error.__traceback__))
-    log.error("request failed kind=%s at\n%s", type(error).__name__, place)
+    log.error("request failed kind=%s at=\n%s", type(error).__name__, place)
 
 
 class _Protocol(web.RequestHandler):
@@ -52,7 +52,7 @@ class _Protocol(web.RequestHandler):
             log_failure(exc or RuntimeError())
             if request.writer.output_size > 0:
                 raise ConnectionError("the answer had begun")
-            response = error_response(ApiError("internal error", status=500, code="internal_error"))
+            response = error_response(RequestError("internal error", status=500, code="internal_error"))
         response.force_close()
         return response
 
@@ -81,17 +81,19 @@ class _Runner(web.AppRunner):
 async def _answer_in_shape(
     handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], request: web.BaseRequest
 ) -> web.StreamResponse:
-    """What aiohttp refuses before the routes are asked, such as an unknown `Expect`."""
+    """Answers in one shape what aiohttp refuses before the routes are asked, such as an unknown `Expect`."""
     try:
         return await handle(request)
     except web.HTTPException as error:
-        return error_response(ApiError(error.reason, status=error.status))
+        return error_response(RequestError(error.reason, status=error.status))
 
 
-def _describe_unreadable(error: HttpProcessingError) -> ApiError:
-    """NB: aiohttp's words quote the request."""
+def _describe_unreadable(error: HttpProcessingError) -> RequestError:
+    """Returns the refusal of what is no request. NB: aiohttp's own words quote it."""
     if isinstance(error, LineTooLong):
-        return ApiError("a line of the request's head is too long; send less", status=431, code="headers_too_large")
+        return RequestError(
+            "a line of the request's head is too long; send a shorter one", status=431, code="headers_too_large"
+        )
     if isinstance(error, BadHttpMethod):
-        return ApiError("this is no HTTP/1.1 request; send one", code="bad_request")
-    return ApiError("the request's head is malformed; send valid HTTP/1.1", code="bad_request")
+        return RequestError("this is not an HTTP/1.1 request; send one", code="bad_request")
+    return RequestError("the request's head is malformed; send valid HTTP/1.1", code="bad_request")

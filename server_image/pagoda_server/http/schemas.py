@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import orjson
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
-from pagoda_server.http.errors import ApiError, from_validation
+from pagoda_server.http.errors import RequestError, from_validation
 from pagoda_server.http.fields import CHAT_FIELDS, COMPLETION_FIELDS, STREAM_FIELDS
 from pagoda_server.http.messages import Messages, Strict
 
@@ -16,11 +16,11 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_EXACT = 2**53
 MAX_STOPS = 64
 MAX_STOP_CHARACTERS = 4096
-"""Of all stop strings together: each token's text is held against each of them."""
+"""The maximum for all stop strings together: each token's text is held against each of them."""
 
 
 def _as_int(value: Any) -> Any:
-    """Some languages write 2 as 2.0."""
+    """Returns a whole float as an integer: some languages write 2 as 2.0."""
     whole = isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT
     return int(value) if whole else value
 
@@ -57,7 +57,7 @@ def _find_stop_form(value: Any) -> str:
 
 
 class GenerationRequest(Strict):
-    """What chat and completions share."""
+    """The fields that chat and completions share."""
 
     model: str
     max_tokens: Annotated[Int, Field(ge=1)] | None = None
@@ -87,7 +87,7 @@ class GenerationRequest(Strict):
     @model_validator(mode="after")
     def _check_stream_options(self) -> "GenerationRequest":
         if (self.include_usage or self.continuous_usage) and not self.stream:
-            raise ApiError(
+            raise RequestError(
                 "stream_options is given without stream: true; set stream or remove it", param="stream_options"
             )
         return self
@@ -96,7 +96,7 @@ class GenerationRequest(Strict):
     def _check_stops(self) -> "GenerationRequest":
         total = sum(map(len, self.stops))
         if total > MAX_STOP_CHARACTERS:
-            raise ApiError(
+            raise RequestError(
                 f"stop has {total} characters in all; give at most {MAX_STOP_CHARACTERS}",
                 param="stop",
                 code="invalid_value",
@@ -139,10 +139,14 @@ class ChatRequest(GenerationRequest):
     @model_validator(mode="after")
     def _check_pairs(self) -> "ChatRequest":
         if self.top_logprobs and not self.logprobs:
-            raise ApiError("top_logprobs is given without logprobs: true; set it or remove it", param="top_logprobs")
+            raise RequestError(
+                "top_logprobs is given without logprobs: true; set it or remove it", param="top_logprobs"
+            )
         both = (self.max_tokens, self.max_completion_tokens)
         if None not in both and both[0] != both[1]:
-            raise ApiError(f"max_tokens is {both[0]} and max_completion_tokens {both[1]}; give one", param="max_tokens")
+            raise RequestError(
+                f"max_tokens is {both[0]} and max_completion_tokens {both[1]}; give one", param="max_tokens"
+            )
         return self
 
     @property
@@ -159,7 +163,7 @@ class ChatRequest(GenerationRequest):
 
 
 def _find_prompt_form(value: Any) -> str:
-    """By the first item alone, so that a prompt is checked once and not once a form."""
+    """Returns the prompt's form by its first item alone, so that it is checked once and not once per form."""
     if not isinstance(value, list):
         return "<text>"
     first = value[0] if value else ""
@@ -190,7 +194,7 @@ class TokenizeRequest(Strict):
     @model_validator(mode="after")
     def _check_one(self) -> "TokenizeRequest":
         if (self.prompt is None) == (self.messages is None):
-            raise ApiError("give exactly one of prompt and messages", param="prompt")
+            raise RequestError("give exactly one of prompt and messages", param="prompt")
         return self
 
 
@@ -201,9 +205,9 @@ def parse(kind: type[Body], raw: bytes) -> Body:
     try:
         value = orjson.loads(raw.removeprefix(BYTE_ORDER_MARK))
     except orjson.JSONDecodeError as error:
-        raise ApiError(f"the body is not valid JSON: {error}", code="invalid_json") from error
+        raise RequestError(f"the body is not valid JSON: {error}", code="invalid_json") from error
     if not isinstance(value, dict):
-        raise ApiError("the body is not a JSON object; send one", code="invalid_json")
+        raise RequestError("the body is not a JSON object; send one", code="invalid_json")
     try:
         return kind.model_validate(value)
     except ValidationError as error:

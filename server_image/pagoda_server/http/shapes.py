@@ -42,7 +42,10 @@ def chat_logprobs(tokenizer: Tokenizer, tokens: Sequence[ScoredToken]) -> dict[s
 
 
 def completion_logprobs(tokenizer: Tokenizer, tokens: Sequence[ScoredToken]) -> dict[str, Any]:
-    """NB: the token that was chosen is always among the top ones, so there may be one more of them than asked for."""
+    """Returns the tokens' logprobs in the shape of completions.
+
+    NB: the token that was chosen is always among the top ones, so there may be one more of them than asked for.
+    """
     texts = [tokenizer.token_text(token.token_id) for token in tokens]
     return {
         "tokens": texts,

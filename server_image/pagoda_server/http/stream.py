@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import orjson
 from aiohttp import web
 
-from pagoda_server.http.errors import ApiError
+from pagoda_server.http.errors import RequestError
 
 HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
@@ -16,14 +16,17 @@ def build_event(value: dict[str, Any]) -> bytes:
 
 class EventSource(Protocol):
     async def next(self) -> bytes:
-        """What to write now; empty at the end."""
+        """Returns what to write now; empty at the end."""
 
     def build_last(self) -> bytes:
-        """What to write after that."""
+        """Returns what to write at the end, behind all events."""
 
 
 async def stream_events(request: web.Request, events: EventSource) -> web.StreamResponse:
-    """The first events are awaited before the headers, so that a refusal by the engine still has its status."""
+    """Writes the events as they come.
+
+    The first ones are awaited before the headers are sent, so that a refusal by the engine still has its status.
+    """
     news = await events.next()
     response = web.StreamResponse(headers=HEADERS)
     await response.prepare(request)
@@ -32,7 +35,7 @@ async def stream_events(request: web.Request, events: EventSource) -> web.Stream
             await response.write(news)
             news = await events.next()
         last = events.build_last()
-    except ApiError as error:
+    except RequestError as error:
         last = build_event(error.body())
     await response.write(last + b"data: [DONE]\n\n")
     await response.write_eof()

@@ -24,9 +24,9 @@ ITL = (
 E2E = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
 # fmt: on
 LATENCIES = (
-    ("time_to_first_token_seconds", "From the request to its first token", TTFT),
-    ("inter_token_latency_seconds", "Between two tokens of an answer", ITL),
-    ("e2e_request_latency_seconds", "From the request to its last token", E2E),
+    ("time_to_first_token_seconds", "Seconds from a request to its first token", TTFT),
+    ("inter_token_latency_seconds", "Seconds between two tokens of an answer", ITL),
+    ("e2e_request_latency_seconds", "Seconds from a request to its last token", E2E),
 )
 REASONS: tuple[FinishReason, ...] = get_args(FinishReason)
 CONNECTIONS = 0
@@ -68,12 +68,12 @@ def count_bytes(fronts: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """Of one front, as it counts them itself."""
+    """The signs of life of one front, as it counts them itself."""
 
     beats: float
-    """0 while it starts."""
+    """0 while the front starts."""
     words: float
-    """It heard from the engine."""
+    """How often it heard something new from the engine."""
     has_engine: bool
 
 
@@ -86,7 +86,7 @@ class Tally:
 
     @classmethod
     def build_single(cls) -> "Tally":
-        """Of a front that has no others beside it."""
+        """Returns the tally of a front that has no others beside it."""
         return cls(bytearray(count_bytes(1)), 0)
 
     def observe(self, histogram: Histogram, seconds: float, times: int = 1) -> None:
@@ -101,20 +101,23 @@ class Tally:
         self._cells[self._first + CONNECTIONS] = count
 
     def set_engine(self) -> None:
-        """This front has the engine. NB: for good: one that is started anew accepts only when it has it again."""
+        """Notes that this front has the engine.
+
+        NB: for good: one that is started anew accepts only when it has it again.
+        """
         self._cells[self._first + HAS_ENGINE] = 1
 
     def beat(self, *, heard: bool) -> None:
-        """This front's loop turns; `heard`: the engine has said something since the last beat."""
+        """Notes that this front's loop turns; `heard`: the engine has said something since the last beat."""
         self._cells[self._first + BEATS] += 1
         self._cells[self._first + WORDS] += heard
 
     def forget_beats(self) -> None:
-        """By who starts the front anew, before it does."""
+        """Clears the beats of a front that is about to be started anew."""
         self._cells[self._first + BEATS] = 0
 
     def read_signs(self) -> list[Signs]:
-        """Of all fronts."""
+        """Returns the signs of all fronts, in their order."""
         columns = zip(self._column(BEATS), self._column(WORDS), self._column(HAS_ENGINE), strict=True)
         return [Signs(beats, words, bool(has_engine)) for beats, words, has_engine in columns]
 
@@ -124,16 +127,16 @@ class Tally:
         return all(has for number, has in enumerate(self._column(HAS_ENGINE)) if number != own)
 
     @property
-    def has_fewest_connections(self) -> bool:
+    def has_minimum_connections(self) -> bool:
         return self._cells[self._first + CONNECTIONS] <= min(self._column(CONNECTIONS))
 
     def sum_finished(self) -> dict[FinishReason, float]:
-        """Of the reasons there have been."""
+        """Returns how many requests of all fronts finished for each reason that there has been."""
         sums = {reason: sum(self._column(FIRST_REASON + at)) for at, reason in enumerate(REASONS)}
         return {reason: count for reason, count in sums.items() if count}
 
     def sum_histogram(self, histogram: Histogram) -> tuple[list[float], float]:
-        """How many were at most each bucket's bound, infinity last; and the sum of all."""
+        """Returns how many were at or below each bucket's bound, infinity last, and the sum of all."""
         cells = range(histogram.first_cell, histogram.sum_cell)
         counts = accumulate(sum(self._column(cell)) for cell in cells)
         return list(counts), sum(self._column(histogram.sum_cell))

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import BinaryIO
 
-MOST_REASON_BYTES = 2048
+MAX_REASON_BYTES = 2048
 
 
 def open_memory(name: str, size: int = 0) -> BinaryIO:
-    """A file that children inherit, in memory where the system has such: a full disk then stops nobody."""
+    """Returns a file that children inherit, in memory where the system has such: a full disk then stops nobody."""
     create = getattr(os, "memfd_create", None)
     file: BinaryIO = tempfile.TemporaryFile() if create is None else os.fdopen(create(name), "w+b")  # noqa: SIM115
     os.ftruncate(file.fileno(), size)
@@ -24,13 +24,16 @@ def open_memory(name: str, size: int = 0) -> BinaryIO:
 
 
 def write_reason(descriptor: int, reason: str) -> None:
-    """By the child, of its own end."""
+    """Writes why this process, a child, is about to end."""
     with suppress(OSError):
-        os.pwrite(descriptor, reason.encode(errors="replace")[:MOST_REASON_BYTES], 0)
+        os.pwrite(descriptor, reason.encode(errors="replace")[:MAX_REASON_BYTES], 0)
 
 
 def describe_end(name: str, code: int, reason: str) -> str:
-    """`reason` is what the process said itself. Of signal 9 it could not, and mostly the kernel sent it."""
+    """Returns why the process ended. `reason` is what it said itself.
+
+    It cannot say anything of signal 9, which the kernel sends in most cases.
+    """
     if code < 0:
         kind = "out of memory?" if -code == signal.SIGKILL else signal.strsignal(-code)
         return f"{name} ended by signal {-code} ({kind})"
@@ -48,7 +51,10 @@ class Child:
     async def start(
         cls, name: str, command: Sequence[str], *, pass_fds: Sequence[int] = (), start_new_session: bool = False
     ) -> "Child":
-        """Raises OSError. NB: call it from the thread that lives as long as this process, see `end_with_parent`."""
+        """Starts the command as a child of this process. Raises OSError.
+
+        NB: call it from the thread that lives as long as this process, see `end_with_parent`.
+        """
         reason = open_memory("reason")
         try:
             process = await asyncio.create_subprocess_exec(
@@ -64,10 +70,10 @@ class Child:
         return cls(name, process, reason)
 
     async def wait(self) -> str:
-        """Why it ended."""
+        """Waits for the child's end and returns why it ended."""
         code = await self._process.wait()
         with self._reason as file:
-            said = os.pread(file.fileno(), MOST_REASON_BYTES, 0).decode(errors="replace")
+            said = os.pread(file.fileno(), MAX_REASON_BYTES, 0).decode(errors="replace")
         if self.killed_for is not None:
             return f"{self._name} {self.killed_for} and was killed"
         return describe_end(self._name, code, " ".join(said.split()))
@@ -77,6 +83,6 @@ class Child:
             self._process.send_signal(number)
 
     def kill(self, because: str) -> None:
-        """NB: a process that is stopped ends too."""
+        """Ends the child at once, also one that is stopped; `because` is then the reason."""
         self.killed_for = because
         self.signal(signal.SIGKILL)

@@ -1,6 +1,6 @@
-"""The engine as a process: a unix socket that speaks `wire.py`, around one thread that steps.
+"""The engine: the process that makes the tokens. A unix socket speaks `wire.py`, around one thread that steps.
 
-A connection hears Hello, then Stats twice a second, and after each step the deltas of its own requests in one frame.
+A connection hears Hello, then Stats twice per second, and after each step the deltas of its own requests in one frame.
 When it closes, its requests are aborted. The socket's thread takes turns with the one that steps, so what it does for
 each token delays the next step.
 """
@@ -19,6 +19,7 @@ import msgspec
 from pagoda_guard.tasks import TaskEnded, Tasks
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.loop import Disconnect, EngineLoop
+from pagoda_server.process.request_names import add_prefix, build_prefix, split_prefix
 from pagoda_server.start.build import BuiltEngine, build_engine
 from pagoda_server.start.phases import Phases, read_process_age_seconds
 from pagoda_server.wire import (
@@ -38,7 +39,6 @@ from pagoda_server.wire import (
 
 log = logging.getLogger(__name__)
 STATS_SECONDS = 0.5
-__all__ = ["EngineConfig", "EngineFailed", "EngineServer", "main", "run_engine"]
 
 
 class EngineFailed(Exception):
@@ -46,16 +46,16 @@ class EngineFailed(Exception):
 
 
 def run_engine(config: EngineConfig) -> None:
-    """Serve until cancelled or interrupted. Raises `EngineFailed` when the engine cannot continue."""
+    """Serves until cancelled or interrupted. Raises `EngineFailed` when the engine cannot continue."""
     phases = Phases(begun_seconds_ago=read_process_age_seconds())
     gc.freeze()  # collections, of which each graph's capture needs one, need not go through all that was imported
-    asyncio.run(main(config, phases=phases))
+    asyncio.run(serve_engine(config, phases=phases))
 
 
-async def main(
+async def serve_engine(
     config: EngineConfig, *, on_ready: Callable[[], None] = lambda: None, phases: Phases | None = None
 ) -> None:
-    """Build the engine, listen at `config.socket`, serve until cancelled."""
+    """Builds the engine, listens at `config.socket` and serves until cancelled."""
     built = await asyncio.to_thread(build_engine, config, phases)
     try:
         await EngineServer(built).serve(config.socket, on_ready=on_ready)
@@ -105,15 +105,17 @@ class EngineServer:
         self._tasks.spawn("connection", self._serve_connection(reader, writer))
 
     def _report(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """NB: out of file descriptors, asyncio looks again each second, and would say so at length each time."""
+        """Logs what asyncio reports.
+
+        NB: out of file descriptors, asyncio tries again each second, and would say so at length each time.
+        """
         if not str(context.get("message")).startswith("socket.accept() out of system resource"):
             loop.default_exception_handler(context)
         elif not self._is_short:
             self._is_short = True
-            log.warning("connections wait: error=%s", context.get("exception"))
+            log.warning("connections cannot be accepted error=%s", context.get("exception"))
 
     async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # NB: ids are the connection's own; in the engine they carry its number, so that two fronts may use the same.
         name = str(next(self._numbers))
         self._writers[name] = writer
         try:
@@ -122,12 +124,12 @@ class EngineServer:
             while True:
                 self._receive(name, decode_to_engine(await read_frame(reader)))
         except (asyncio.IncompleteReadError, ConnectionError):
-            log.info("connection closed: connection=%s", name)
+            log.info("connection closed connection=%s", name)
         except (ValueError, msgspec.MsgspecError) as error:
-            log.warning("connection dropped for a bad frame: connection=%s error=%s", name, error)
+            log.warning("connection dropped for a bad frame connection=%s error=%s", name, error)
         finally:
             del self._writers[name]
-            self._engine.send(Disconnect(f"{name}:"))
+            self._engine.send(Disconnect(build_prefix(name)))
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
@@ -135,10 +137,10 @@ class EngineServer:
     def _receive(self, name: str, message: ToEngine) -> None:
         match message:
             case Submit(request_id=request_id, group=group):
-                renamed = {"request_id": f"{name}:{request_id}", "group": f"{name}:{group or request_id}"}
+                renamed = {"request_id": add_prefix(name, request_id), "group": add_prefix(name, group or request_id)}
                 self._engine.send(msgspec.structs.replace(message, **renamed))
             case Abort(request_id=request_id):
-                self._engine.send(Abort(f"{name}:{request_id}"))
+                self._engine.send(Abort(add_prefix(name, request_id)))
 
     def _deliver_from_thread(self, messages: Sequence[Delta | Rejected]) -> None:
         if messages:
@@ -150,22 +152,22 @@ class EngineServer:
     def _deliver(self, messages: Sequence[Delta | Rejected]) -> None:
         of_connection: dict[str, list[Delta]] = {}
         for message in messages:
-            number, _, request_id = message.request_id.partition(":")
+            name, request_id = split_prefix(message.request_id)
             if isinstance(message, Rejected):
-                self._send(number, msgspec.structs.replace(message, request_id=request_id))
+                self._send(name, msgspec.structs.replace(message, request_id=request_id))
                 continue
             own = Delta(request_id, message.token_ids, message.logprobs, message.finish_reason, message.cached_tokens)
-            of_connection.setdefault(number, []).append(own)
-        for number, deltas in of_connection.items():
-            self._send(number, Deltas(deltas))
+            of_connection.setdefault(name, []).append(own)
+        for name, deltas in of_connection.items():
+            self._send(name, Deltas(deltas))
 
     def _send(self, name: str, message: FromEngine) -> None:
-        """A reader that falls behind by a whole frame limit is dropped: the engine never waits for it."""
+        """Sends the message, or drops a reader that is behind by a whole frame limit: the engine never waits for it."""
         writer = self._writers.get(name)
         if writer is None or writer.is_closing():
             return
         if writer.transport.get_write_buffer_size() > MAX_FRAME_BYTES:
-            log.warning("connection dropped for not reading: connection=%s", name)
+            log.warning("connection dropped for not reading connection=%s", name)
             writer.transport.abort()
             return
         writer.write(encode_frame(message))

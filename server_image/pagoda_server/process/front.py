@@ -1,4 +1,7 @@
-"""One front's life: it answers HTTP until a signal (finish the streams, exit 0) or the engine's end (exit 1)."""
+"""A front: a process that answers HTTP, until a signal (it finishes its streams, exit 0) or the engine's end (exit 1).
+
+It tokenises and writes the answers; the engine, a process beside it, makes the tokens.
+"""
 
 import asyncio
 import contextlib
@@ -9,7 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from pagoda_guard.tasks import Tasks
-from pagoda_server.http.app import Server
+from pagoda_server.http.app import HttpApi
 from pagoda_server.http.engine_client import EngineClient, EngineGone
 from pagoda_server.http.runner import build_runner
 from pagoda_server.http.tally import Tally
@@ -21,11 +24,11 @@ from pagoda_server.wire import Stats
 POLL_SECONDS = 0.1
 BEAT_SECONDS = 0.5
 CONNECT_SECONDS = 5.0
-"""For the engine's first word. One that is stopped accepts all the same, for the kernel does."""
+"""The longest wait for the engine's first word. One that is stopped accepts all the same, for the kernel does."""
 
 
 async def run_front(settings: Settings, listening: socket.socket, tally: Tally) -> int:
-    """Raises `EngineGone` when the engine ended by itself."""
+    """Serves until a signal and returns the exit code. Raises `EngineGone` when the engine ended by itself."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -40,48 +43,46 @@ async def run_front(settings: Settings, listening: socket.socket, tally: Tally) 
 class Front:
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
-        self._server: Server | None = None
+        self._api: HttpApi | None = None
         self._tasks = Tasks()
         self._tasks.watch("beat", self._beat())
 
     async def serve(self, settings: Settings, listening: socket.socket, stop: asyncio.Event) -> None:
-        self._server = server = Server(
-            settings, await asyncio.to_thread(read_tokenizer, settings.engine.model), self._tally
-        )
-        runner = build_runner(self._build_app(server))
+        self._api = api = HttpApi(settings, await asyncio.to_thread(read_tokenizer, settings.engine.model), self._tally)
+        runner = build_runner(self._build_app(api))
         try:
             await runner.setup()
             assert runner.server is not None
-            await _connect(server)  # NB: before it accepts: a front started anew takes nothing it could only refuse
+            await _connect(api)  # NB: before it accepts: a front started anew takes nothing it could only refuse
             self._listener = Listener(listening, runner.server, self._tally)
             self._listener.start()
-            await self._run_until_end(server, stop)
-            server.draining = True
+            await self._run_until_end(api, stop)
+            api.draining = True
             self._listener.close()
-            while server.in_flight:
+            while api.in_flight:
                 await asyncio.sleep(POLL_SECONDS)
         finally:
             await runner.cleanup()
 
     async def close(self) -> None:
         await self._tasks.stop()
-        if self._server is not None and self._server.engine is not None:
-            await self._server.engine.close()
+        if self._api is not None and self._api.engine is not None:
+            await self._api.engine.close()
 
-    def _build_app(self, server: Server) -> web.Application:
+    def _build_app(self, api: HttpApi) -> web.Application:
         @web.middleware
         async def note_request(request: web.Request, handler: Handler) -> web.StreamResponse:
             self._listener.note_request(request.protocol)
             return await handler(request)
 
-        app = server.build_app()
+        app = api.build_app()
         app.middlewares.insert(0, note_request)
         return app
 
-    async def _run_until_end(self, server: Server, stop: asyncio.Event) -> None:
+    async def _run_until_end(self, api: HttpApi, stop: asyncio.Event) -> None:
         """Returns when told to stop. Raises `EngineGone`, or `TaskEnded` when a part of this front ended."""
         stopped = self._tasks.spawn("stop", stop.wait())
-        gone = self._tasks.spawn("follow the engine", _follow_engine(server))
+        gone = self._tasks.spawn("follow the engine", _follow_engine(api))
         failed = self._tasks.spawn("parts", self._tasks.wait_failed())
         await asyncio.wait({stopped, gone, failed}, return_when=asyncio.FIRST_COMPLETED)
         if failed.done():
@@ -91,24 +92,27 @@ class Front:
             raise EngineGone("the engine closed its socket")
 
     async def _beat(self) -> None:
-        """The supervisor kills who no longer does, and the engine that no front hears."""
+        """Tells the supervisor that this front's loop turns: it kills a front that no longer says so.
+
+        It also kills an engine that no front hears.
+        """
         before: Stats | None = None
         while True:
-            stats = self._server.stats if self._server is not None else None
+            stats = self._api.stats if self._api is not None else None
             self._tally.beat(heard=stats is not before)
             before = stats
             await asyncio.sleep(BEAT_SECONDS)
 
 
-async def _follow_engine(server: Server) -> None:
-    while server.engine is None:
+async def _follow_engine(api: HttpApi) -> None:
+    while api.engine is None:
         await asyncio.sleep(POLL_SECONDS)
-        await _connect(server)
-    await server.engine.wait_gone()
+        await _connect(api)
+    await api.engine.wait_gone()
 
 
-async def _connect(server: Server) -> None:
+async def _connect(api: HttpApi) -> None:
     with contextlib.suppress(OSError, asyncio.IncompleteReadError):  # a TimeoutError is an OSError
         async with asyncio.timeout(CONNECT_SECONDS):
-            server.engine = await EngineClient.connect(server.settings.engine.socket)
-        server.tally.set_engine()
+            api.engine = await EngineClient.connect(api.settings.engine.socket)
+        api.tally.set_engine()

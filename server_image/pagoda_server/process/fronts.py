@@ -33,7 +33,7 @@ class Fronts:
         self._kept: list[asyncio.Task[str]] = []
 
     def start(self, tasks: Tasks) -> list[asyncio.Task[str]]:
-        """A task for each front; it ends with the reason when the front is not to be started anew."""
+        """Returns a task for each front; it ends with the reason when the front is not to be started anew."""
         self._kept = [tasks.spawn(f"front {number}", self._keep(number)) for number in range(len(self._tallies))]
         return self._kept
 
@@ -45,7 +45,7 @@ class Fronts:
             self._running[number].kill(because)
 
     async def stop(self, limit_seconds: float | None) -> None:
-        """Each finishes its streams first; by force after the limit, if there is one."""
+        """Lets each front finish its streams; ends it by force after the limit, if there is one."""
         self._stopping = True
         self._signal_all(signal.SIGTERM)
         await asyncio.wait(self._kept, timeout=limit_seconds)
@@ -62,7 +62,7 @@ class Fronts:
             has_settled = time.monotonic() - began >= self._settled_seconds or child.killed_for is not None
             if self._stopping or not has_settled:
                 return reason
-            log.error("front is started anew: number=%d reason=%s", number, reason)
+            log.error("front is started anew number=%d reason=%s", number, reason)
 
     async def _start(self, number: int) -> Child:
         self._tallies[number].forget_beats()

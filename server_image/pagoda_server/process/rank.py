@@ -1,4 +1,4 @@
-"""A follower's process: one rank of the model, which launches what the leading rank launches and drops the results.
+"""A follower: the process of a further rank, which launches what the leading rank launches and drops the results.
 
 It chooses the same tokens by itself: logits are gathered on all ranks, and noise has no state.
 """
@@ -20,25 +20,26 @@ log = logging.getLogger(__name__)
 
 
 def run_follower(descriptor: int) -> None:
-    """Until the leader ends, which ends this process at once, wherever it is; or until a step fails."""
+    """Follows the leader until a step fails; the leader's end ends this process at once, wherever it is."""
     channel = Channel(socket.socket(fileno=descriptor))
-    watch({0: channel}, lambda _: end())
+    watch({0: channel}, lambda _: end_with_leader())
     try:
         follow(channel)
     except ConnectionError:
-        end()
+        end_with_leader()
     except Exception:
         log.critical("rank cannot continue", exc_info=True)
         end_at_once(1)
 
 
 def follow(channel: Channel) -> None:
+    """Loads this rank's part of the model, then launches what the leader launches, step by step."""
     join, phases = channel.receive(Join), Phases()
     loaded = load(join, channel, phases)
     begin = channel.receive(Begin)
     limits = build_limits(join.config, loaded.model.config, begin.max_model_len)
     runner, decoder = loaded.build_runner(join.config, limits, begin.num_pages, phases), StepDecoder()
-    log.info("rank ready: rank=%d", join.rank)
+    log.info("rank ready rank=%d", join.rank)
     while True:
         step = channel.receive(Step)
         if step.chunks:
@@ -48,11 +49,11 @@ def follow(channel: Channel) -> None:
 
 
 def load(join: Join, channel: Channel, phases: Phases) -> LoadedRank:
-    """Tells the leader how it went, which ends this process if it went wrong."""
+    """Returns the loaded part and tells the leader how it went, which ends this process if it went wrong."""
     try:
         loaded = load_rank(join.config, Shard(join.rank, join.config.tensor_parallel), join.store, phases)
     except Exception as error:
-        log.exception("rank cannot load: rank=%d", join.rank)
+        log.exception("rank cannot load rank=%d", join.rank)
         if not dist.is_initialized():
             raise  # the leader waits for this rank to meet it, and hears of nothing but its end
         channel.send(Loaded(error=str(error)))
@@ -62,6 +63,6 @@ def load(join: Join, channel: Channel, phases: Phases) -> LoadedRank:
     return loaded
 
 
-def end() -> None:
+def end_with_leader() -> None:
     log.info("the leading rank ended, and this one with it")
     end_at_once(0)

@@ -23,14 +23,17 @@ class Silence:
     Who starts is exempt: a front until its first beat, the engine until a front has it.
     """
 
-    def __init__(self, most_seconds: float) -> None:
-        self._most_looks = most_seconds / LOOK_SECONDS
+    def __init__(self, max_seconds: float) -> None:
+        self._max_looks = max_seconds / LOOK_SECONDS
         self._before: Sequence[Signs] = ()
         self._fronts: list[int] = []
         self._engine = 0
 
     def look(self, signs: Sequence[Signs]) -> Silent:
-        """To be called every `LOOK_SECONDS`. Whom it names is named again only after as long a silence."""
+        """Returns who is silent. It must be called every `LOOK_SECONDS`.
+
+        Whom it names is named again only after as long a silence.
+        """
         if len(self._before) != len(signs):
             self._before, self._fronts = signs, [0] * len(signs)
         beat = [0 < now.beats != before.beats for now, before in zip(signs, self._before, strict=True)]
@@ -47,8 +50,8 @@ class Silence:
         return self._name_silent()
 
     def _name_silent(self) -> Silent:
-        fronts = tuple(number for number, looks in enumerate(self._fronts) if looks >= self._most_looks)
-        engine = self._engine >= self._most_looks
+        fronts = tuple(number for number, looks in enumerate(self._fronts) if looks >= self._max_looks)
+        engine = self._engine >= self._max_looks
         for number in fronts:
             self._fronts[number] = 0
         if engine:

@@ -1,7 +1,7 @@
-"""The server's life: an engine and its fronts until a signal (streams are finished, exit 0) or a failure (exit 1).
+"""The supervisor: the process that starts the engine and the fronts, and ends with them.
 
-The engine's end is the server's, and what says nothing for too long is ended. Why is the last line of all, for a pod's
-status shows the last line.
+A signal ends it once all streams are finished (exit 0), a failure at once (exit 1). The engine's end is the server's,
+and what says nothing for too long is ended. Why is the last line of all, for a pod's status shows the last line.
 """
 
 import asyncio
@@ -33,6 +33,7 @@ async def serve(
     *,
     settled_seconds: float = SETTLED_SECONDS,
 ) -> int:
+    """Runs the server until a signal or a failure, whose reason it prints. Returns the exit code."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -46,7 +47,7 @@ async def serve(
 async def _run(
     settings: Settings, engine_command: Sequence[str], build_front: BuildFront, stop: asyncio.Event, settled: float
 ) -> str | None:
-    """Why it ended, or None when it was told to."""
+    """Returns why the server ended, or None when it was told to."""
     settings.engine.socket.unlink(missing_ok=True)
     tasks = Tasks()
     with ExitStack() as stack:
@@ -67,27 +68,30 @@ async def _run(
 
 
 async def end_the_silent(engine: Child, fronts: Fronts, stale_seconds: float) -> None:
-    """A process that is stopped, or whose loop hangs, is never heard again; what it was asked fails when it ends."""
+    """Kills a process that is stopped or whose loop hangs: it is never heard again.
+
+    What it was asked fails when it ends.
+    """
     silence, because = Silence(stale_seconds), f"said nothing for {stale_seconds:g} s"
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         silent = silence.look(fronts.read_signs())
         for number in silent.fronts:
-            log.error("front is silent and is killed: number=%d seconds=%g", number, stale_seconds)
+            log.error("front is silent and is killed number=%d seconds=%g", number, stale_seconds)
             fronts.kill(number, because)
         if silent.engine:
-            log.critical("engine is silent and is killed: seconds=%g", stale_seconds)
+            log.critical("engine is silent and is killed seconds=%g", stale_seconds)
             engine.kill(because)
 
 
 async def _find_reason(ended: Sequence[asyncio.Task[str]]) -> str:
-    """The engine's, which is the first, when it ended too."""
+    """Returns the engine's reason, which is the first, when the engine ended too."""
     await asyncio.wait(ended[:1], timeout=ENGINE_TOO_SECONDS)
     return next(task.result() for task in ended if task.done())
 
 
 def bind_socket(settings: Settings) -> socket.socket:
-    """Bound and not yet listening: until a front can accept, clients are refused and do not wait."""
+    """Returns a socket that is bound and does not yet listen: until a front can accept, clients are refused at once."""
     if settings.socket is None:
         return _bind_port(settings.host, settings.port)
     settings.socket.unlink(missing_ok=True)

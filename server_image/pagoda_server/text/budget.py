@@ -9,11 +9,11 @@ from contextvars import ContextVar
 from jinja2.exceptions import SecurityError
 
 STEPS = 50_000
-STEPS_A_MESSAGE = 10_000
+STEPS_PER_MESSAGE = 10_000
 CHARACTERS = 1024 * 1024
 COPIES = 32
 """How often all characters of the messages may be copied: trimmed, joined, written."""
-SCANNED_A_STEP = 4096
+SCANNED_PER_STEP = 4096
 """Characters that are looked through in the time of a step."""
 
 
@@ -23,19 +23,20 @@ class TooMuchWork(SecurityError):
 
 class Budget:
     def __init__(self, *, messages: int, characters: int) -> None:
-        self._steps = STEPS + STEPS_A_MESSAGE * messages
+        self._steps = STEPS + STEPS_PER_MESSAGE * messages
         self._characters = CHARACTERS + COPIES * characters
 
     def step(self, count: int = 1) -> None:
+        """Counts steps. Raises `TooMuchWork` beyond the budget."""
         self._steps -= count
         if self._steps < 0:
-            raise TooMuchWork("it takes too many steps; does a loop of it end?")
+            raise TooMuchWork("it takes too many steps; does each of its loops end?")
 
     def make(self, characters: int) -> None:
-        """Call it before so many are made."""
+        """Counts characters, before they are made. Raises `TooMuchWork` beyond the budget."""
         self._characters -= characters
         self._check(0)
-        self.step(characters // SCANNED_A_STEP)
+        self.step(characters // SCANNED_PER_STEP)
 
     def read(self, value: object) -> None:
         """Counts what is in a value as if nothing in it were shared: so it is once somebody prints or compares it."""
@@ -54,12 +55,12 @@ class Budget:
             elif isinstance(one, list | tuple | set | frozenset | KeysView | ValuesView | ItemsView):
                 self.step(len(one))
                 waiting += one
-        self.step(characters // SCANNED_A_STEP)
+        self.step(characters // SCANNED_PER_STEP)
 
     def _check(self, more: int) -> None:
         if more > self._characters:
-            raise TooMuchWork("it makes too much text; does a loop of it end?")
+            raise TooMuchWork("it makes too much text; does each of its loops end?")
 
 
 current: ContextVar[Budget] = ContextVar("template_budget")
-"""Of the template that is being rendered. NB: while one is compiled there is none, so nothing is computed then."""
+"""The budget of the template in hand. NB: while one is compiled there is none, so nothing is computed then."""

@@ -7,6 +7,7 @@ from jinja2.visitor import NodeTransformer
 
 
 def count_work(tree: nodes.Template) -> nodes.Template:
+    """Returns the tree with a counter at each of these places."""
     counted: nodes.Template = _Counting().visit(tree)
     return counted
 
@@ -17,7 +18,7 @@ def _count(kind: str, value: nodes.Expr) -> nodes.Filter:
 
 class _Counting(NodeTransformer):
     def visit_For(self, node: nodes.For) -> nodes.For:
-        """NB: a condition may skip all passes, so it is counted too."""
+        """Counts each pass. NB: a condition may skip all passes, so it is counted too."""
         self.generic_visit(node)
         passed = _count("pass", nodes.Const(True, lineno=node.lineno))
         node.body.insert(0, nodes.ExprStmt(passed, lineno=node.lineno))

@@ -31,7 +31,7 @@ class Detokenizer:
         return piece
 
     def flush(self) -> str:
-        """What is left when no more tokens come; half a character becomes U+FFFD."""
+        """Returns what is left when no more tokens come; half a character becomes U+FFFD."""
         piece = self._take(self._fresh_text()) if self._fresh else ""
         self._fresh, self._sent = [], 0
         return piece
@@ -55,7 +55,7 @@ class StopMatcher:
         self._held = ""
 
     def push(self, text: str) -> tuple[str, bool]:
-        """Text that is safe to send, and whether a stop string was met (nothing after it is ever sent)."""
+        """Returns text that is safe to send, and whether a stop string was met (nothing behind it is ever sent)."""
         text = self._held + text
         matches = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
         if matches:
@@ -72,6 +72,6 @@ class StopMatcher:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """The length of the longest end of `text` that begins `stop`."""
+    """Returns the length of the longest end of `text` that begins `stop`."""
     longest = min(len(text), len(stop) - 1)
     return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)

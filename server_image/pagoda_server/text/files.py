@@ -7,11 +7,13 @@ from typing import Annotated
 import msgspec
 from tokenizers import Tokenizer as RawTokenizer
 
+from pagoda_guard.files import BadFile, is_plain_file, read_plain_file
 from pagoda_guard.parsing import BadInput, parse_json
 
 CONFIG_BYTES = 16 * 1024 * 1024
 TEMPLATE_BYTES = 1024 * 1024
 TOKENIZER_BYTES = 512 * 1024 * 1024
+REFETCH = "fetch the model again"
 TEMPLATE_FILE, CONFIG_FILE, TOKENIZER_FILE = "chat_template.jinja", "tokenizer_config.json", "tokenizer.json"
 Template = Annotated[str, msgspec.Meta(max_length=TEMPLATE_BYTES)]
 
@@ -44,14 +46,14 @@ class TokenizerFiles:
 
 
 def read_files(folder: Path) -> TokenizerFiles:
-    """Raises ValueError for a file that is missing or not what it should be."""
+    """Returns what the files hold. Raises ValueError for one that is missing or not what it should be."""
     config = _read_config(folder / CONFIG_FILE)
     template = _read_template(folder / TEMPLATE_FILE, config)
     return TokenizerFiles(_read_raw(folder / TOKENIZER_FILE), template, _find_special_tokens(config))
 
 
 def _read_raw(path: Path) -> RawTokenizer:
-    """NB: the library raises bare `Exception`s, and panics of its core are not even that."""
+    """Returns the library's tokenizer. NB: it raises bare `Exception`s, and panics of its core are not even that."""
     text = _read_text(path, TOKENIZER_BYTES)
     try:
         raw = RawTokenizer.from_str(text)
@@ -66,28 +68,37 @@ def _read_raw(path: Path) -> RawTokenizer:
 
 def _read_text(path: Path, limit_bytes: int) -> str:
     try:
-        size = path.stat().st_size
-        if size > limit_bytes:
-            raise ValueError(f"{path.name} has {size} bytes; at most {limit_bytes} are read")
-        return path.read_text("utf-8")
+        text = _read_bytes(path, limit_bytes).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path.name} is not UTF-8 at byte {error.start}") from error
-    except OSError as error:
-        raise ValueError(f"{path.name} cannot be read: {error.strerror}; fetch the model again") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _read_bytes(path: Path, limit_bytes: int) -> bytes:
+    try:
+        return read_plain_file(path, limit_bytes=limit_bytes)
+    except BadFile as error:
+        raise ValueError(f"{path.name} {error}; {REFETCH}") from error
+
+
+def _has_file(path: Path) -> bool:
+    try:
+        return is_plain_file(path)
+    except BadFile as error:
+        raise ValueError(f"{path.name} {error}; {REFETCH}") from error
 
 
 def _read_config(path: Path) -> _Config:
-    if not path.exists():
+    if not _has_file(path):
         return _Config()
     try:
-        with path.open("rb") as file:
-            return parse_json(file.read(CONFIG_BYTES + 1), _Config, limit_bytes=CONFIG_BYTES)
+        return parse_json(_read_bytes(path, CONFIG_BYTES), _Config, limit_bytes=CONFIG_BYTES)
     except BadInput as error:
         raise ValueError(f"{path.name}: {error}") from error
 
 
 def _read_template(path: Path, config: _Config) -> str | None:
-    if path.exists():
+    if _has_file(path):
         return _read_text(path, TEMPLATE_BYTES)
     if isinstance(config.chat_template, list):
         return next((entry.template for entry in config.chat_template if entry.name == "default"), None)
@@ -95,7 +106,7 @@ def _read_template(path: Path, config: _Config) -> str | None:
 
 
 def _find_special_tokens(config: _Config) -> dict[str, str]:
-    """What the template may name."""
+    """Returns the special tokens that the template may name."""
     named = msgspec.structs.asdict(config)
     del named["chat_template"]
     return {name: one.content if isinstance(one, _Token) else one for name, one in named.items() if one is not None}

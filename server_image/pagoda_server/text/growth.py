@@ -8,20 +8,20 @@ from typing import Any
 
 from pagoda_server.text.budget import TooMuchWork
 
-MOST_ARGUMENT = 100_000
-MOST_INTEGER_BITS = 4096
-MOST_WIDTH = 9_999
-"""Of a field in a format; so many characters are counted for each."""
+MAX_ARGUMENT = 100_000
+MAX_INTEGER_BITS = 4096
+MAX_WIDTH = 9_999
+"""The width of a field in a format; so many characters are counted for each."""
 
 
-def limit_integers(arguments: Sequence[Any], most: int = MOST_ARGUMENT) -> None:
-    """A width, a precision or a count: what is made grows with it, whatever the function."""
-    if any(isinstance(argument, int) and abs(argument) > most for argument in arguments):
-        raise TooMuchWork(f"it calls a function with an integer above {most}")
+def limit_integers(arguments: Sequence[Any], maximum: int = MAX_ARGUMENT) -> None:
+    """Raises `TooMuchWork` for a large width, precision or count: what is made grows with it, whatever the function."""
+    if any(isinstance(argument, int) and abs(argument) > maximum for argument in arguments):
+        raise TooMuchWork(f"it calls a function with an integer above {maximum}")
 
 
 def predict_call(name: str, arguments: Sequence[Any]) -> int:
-    """Characters; `arguments` begin with the value that a filter or a method works on."""
+    """Returns how many characters the call makes. `arguments` begin with the value that it works on."""
     match name:
         case "replace":
             text, *others = (str(argument) for argument in arguments[:3])
@@ -42,6 +42,7 @@ def predict_call(name: str, arguments: Sequence[Any]) -> int:
 
 
 def predict_operator(operator: str, left: Any, right: Any) -> int:
+    """Returns how many characters or items the operator makes. Raises `TooMuchWork` for an integer of too many bits."""
     match operator:
         case "*":
             return _predict_product(left, right)
@@ -55,15 +56,15 @@ def predict_operator(operator: str, left: Any, right: Any) -> int:
 
 
 def predict_format(arguments: Sequence[Any]) -> int:
-    """Of `str.format` and of `%`. NB: a width may also be among the arguments."""
+    """Returns how many characters `str.format` or `%` makes. NB: a width may also be among the arguments."""
     pattern = str(arguments[0])
     numbers = "".join(one if one.isdigit() else " " for one in pattern).split()
-    if any(len(number) > len(str(MOST_WIDTH)) for number in numbers):
-        raise TooMuchWork(f"a width in it is above {MOST_WIDTH}")
+    if any(len(number) > len(str(MAX_WIDTH)) for number in numbers):
+        raise TooMuchWork(f"one of its widths is above {MAX_WIDTH}")
     fields = pattern.count("%") + pattern.count("{")
     if "*" in pattern or "{" in pattern.replace("{", "", 1):
-        limit_integers(arguments[1:], MOST_WIDTH)
-    return fields * (MOST_WIDTH + sum(len(one) for one in arguments[1:] if isinstance(one, str)))
+        limit_integers(arguments[1:], MAX_WIDTH)
+    return fields * (MAX_WIDTH + sum(len(one) for one in arguments[1:] if isinstance(one, str)))
 
 
 def _predict_product(left: Any, right: Any) -> int:
@@ -75,8 +76,8 @@ def _predict_product(left: Any, right: Any) -> int:
 
 
 def _limit_bits(bits: int) -> None:
-    if bits > MOST_INTEGER_BITS:
-        raise TooMuchWork(f"an integer of it has more than {MOST_INTEGER_BITS} bits")
+    if bits > MAX_INTEGER_BITS:
+        raise TooMuchWork(f"one of its integers has more than {MAX_INTEGER_BITS} bits")
 
 
 def _find_width(arguments: Sequence[Any]) -> int:

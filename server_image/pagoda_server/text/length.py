@@ -1,4 +1,4 @@
-"""How few tokens a text can have, so that one far above the context is refused before it is encoded.
+"""The minimum number of tokens that a text can have, so that one far above the context is refused before it is encoded.
 
 Only what is certain counts: a tokenizer whose steps may drop or join characters without a known bound has none.
 """
@@ -13,14 +13,14 @@ from tokenizers.pre_tokenizers import ByteLevel
 NFC_CHARACTERS = 4
 """No character decomposes canonically into more (Unicode's stability policy), so NFC joins no more into one."""
 NORMALIZED_CHARACTERS = {"NFC": NFC_CHARACTERS, "NFKC": NFC_CHARACTERS, "NFD": 1, "NFKD": 1, "Prepend": 1}
-"""The most that each kind makes one. Others may drop some."""
+"""The maximum number that each kind makes one. Others may drop some."""
 
 
 def measure_longest_token(raw: RawTokenizer) -> int | None:
-    """The most characters of input that one token can stand for; None when that is not certain.
+    """Returns the maximum number of input characters that one token can stand for; None when that is not certain.
 
-    Certain where every character has tokens of its own, whatever the text: in byte-level BPE each character of the
-    vocabulary is one byte; in the manner of SentencePiece what the vocabulary lacks falls back to its bytes.
+    It is certain where every character has tokens of its own, whatever the text: in byte-level BPE each character of
+    the vocabulary is one byte; in the manner of SentencePiece what the vocabulary lacks falls back to its bytes.
     """
     parts: dict[str, Any] = json.loads(raw.to_str())
     shrink = _count_normalized(parts["normalizer"])
@@ -33,7 +33,7 @@ def measure_longest_token(raw: RawTokenizer) -> int | None:
 
 
 def _count_normalized(normalizer: dict[str, Any] | None) -> int | None:
-    """The most characters that the normalizer makes one."""
+    """Returns the maximum number of characters that the normalizer makes one; None when that is not certain."""
     shrink = 1
     for step in _flatten(normalizer, "normalizers"):
         made = _count_replaced(step) if step["type"] == "Replace" else NORMALIZED_CHARACTERS.get(step["type"])
@@ -49,7 +49,7 @@ def _count_replaced(step: dict[str, Any]) -> int | None:
 
 
 def _keeps_text(parts: dict[str, Any]) -> bool:
-    """No step before the model drops a character."""
+    """Returns True when no step in front of the model drops a character."""
     steps = list(_flatten(parts["pre_tokenizer"], "pretokenizers"))
     return (
         {step["type"] for step in steps} <= {"ByteLevel", "Digits", "Metaspace", "Split"}

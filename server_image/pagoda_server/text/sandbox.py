@@ -26,7 +26,7 @@ from pagoda_server.text.growth import limit_integers, predict_call, predict_oper
 REFUSED_ATTRIBUTES = frozenset({"encode", "expandtabs", "format_map", "from_bytes", "to_bytes", "translate"})
 """Methods whose results grow with products of their arguments; no template is known to use one."""
 REFUSED_FILTERS = ("pprint", "striptags", "urlize", "wordwrap", "xmlattr")
-STEPS_A_CALL = 10
+STEPS_PER_CALL = 10
 """A macro's body may cost much beside what is counted in it."""
 Function = Callable[..., Any]
 
@@ -55,7 +55,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return attr not in REFUSED_ATTRIBUTES and super().is_safe_attribute(obj, attr, value)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
-        current.get().step(STEPS_A_CALL)
+        current.get().step(STEPS_PER_CALL)
         method = getattr(__obj, "__wrapped__", __obj)
         owner = getattr(method, "__self__", None)
         return _run(
@@ -75,7 +75,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 class _QuietNamespace(Namespace):
-    """It may come to hold itself, by assignments that nothing counts."""
+    """A namespace that never shows what it holds: it may come to hold itself, by assignments that nothing counts."""
 
     def __repr__(self) -> str:
         return "<namespace>"
@@ -101,7 +101,7 @@ def _tojson(value: object, indent: int | None = None) -> str:
 
 
 def _guard(name: str, function: Function) -> Function:
-    """A filter or a test, counted. The first argument may be jinja's own."""
+    """Returns a filter or a test that is counted. Its first argument may be jinja's own."""
     skipped = int(hasattr(function, "jinja_pass_arg"))
 
     @wraps(function)

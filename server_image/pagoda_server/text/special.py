@@ -46,7 +46,10 @@ class SpecialTokens:
         self._longest = max(map(len, texts), default=0)
 
     def find(self, text: str) -> list[Span]:
-        """In slices, as what the finder knows of each character takes many times its memory."""
+        """Returns where special tokens are.
+
+        It looks slice by slice, as what the finder knows of each character takes many times its memory.
+        """
         if self._slice is None:
             return self._find_in(text)
         spans: list[Span] = []
@@ -65,7 +68,7 @@ class SpecialTokens:
         return [span for token_id, span in zip(encoding.ids, encoding.offsets, strict=True) if token_id]
 
     def find_edges(self, text: str) -> list[Span]:
-        """The longest beginning of `text` that ends a special token, and the longest end that begins one."""
+        """Returns the longest beginning of `text` that ends a special token, and the longest end that begins one."""
         longest = min(self._longest, len(text))
         start = next((size for size in range(longest, 0, -1) if text[:size] in self._tails), 0)
         end = next((size for size in range(longest, 0, -1) if text[-size:] in self._heads), 0)
@@ -73,7 +76,7 @@ class SpecialTokens:
 
 
 class HiddenText:
-    """The text taken out of one request's messages. Make one a request: its placeholders hold a fresh nonce."""
+    """The text taken out of one request's messages. Make one per request: its placeholders hold a fresh nonce."""
 
     def __init__(self, special: SpecialTokens) -> None:
         self._special = special
@@ -94,14 +97,14 @@ class HiddenText:
         return "".join([*pieces, content[kept:]])
 
     def restore(self, text: str) -> str:
-        """Raises `PlaceholderLost`."""
+        """Returns the text with all that was hidden back in its place. Raises `PlaceholderLost`."""
         text = self._pattern.sub(lambda match: self._hidden[int(match[1])], text)
         if self._nonce in text:
             raise PlaceholderLost
         return text
 
     def sections(self, rendered: str) -> Iterator[Section]:
-        """The rendered text, cut only at special tokens that the template wrote: there a tokenizer cuts it anyhow."""
+        """Yields the rendered text, cut only at the template's own special tokens: there a tokenizer cuts it anyhow."""
         borders = [0, *(border for span in self._special.find(rendered) for border in span), len(rendered)]
         parts = [rendered[start:end] for start, end in pairwise(borders)]
         for from_message, group in groupby(parts, key=lambda part: self._nonce in part):
@@ -109,7 +112,10 @@ class HiddenText:
 
 
 def _build_finder(tokens: Sequence[AddedToken], normalizer: Any) -> RawTokenizer:
-    """A tokenizer that knows nothing else. Its search is the library's own, so a normalised spelling is found too."""
+    """Returns a tokenizer that knows nothing but the special tokens.
+
+    Its search is the library's own, so a normalised spelling is found too.
+    """
     finder = RawTokenizer(models.WordLevel({UNKNOWN: 0}, unk_token=UNKNOWN))
     if normalizer is not None:
         finder.normalizer = normalizer
@@ -118,7 +124,7 @@ def _build_finder(tokens: Sequence[AddedToken], normalizer: Any) -> RawTokenizer
 
 
 def _merge(spans: Sequence[Span]) -> list[Span]:
-    """Sorted, none empty, without overlaps."""
+    """Returns the spans in order, none empty, without overlaps."""
     merged: list[Span] = []
     for start, end in sorted(span for span in spans if span[0] < span[1]):
         if merged and start < merged[-1][1]:

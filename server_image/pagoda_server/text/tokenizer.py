@@ -19,7 +19,7 @@ from pagoda_server.text.length import measure_longest_token
 from pagoda_server.text.sandbox import Sandbox
 from pagoda_server.text.special import HiddenText, PlaceholderLost, SpecialTokens
 
-MOST_SAID_CHARACTERS = 300
+MAX_SAID_CHARACTERS = 300
 
 
 class TemplateError(Exception):
@@ -27,7 +27,7 @@ class TemplateError(Exception):
 
 
 class PromptTooLong(Exception):
-    """Found before a list of its tokens is made: the text has at least so many."""
+    """The text has at least `at_least` tokens, found before a list of them is made."""
 
     def __init__(self, at_least: int, limit: int) -> None:
         super().__init__(f"the prompt has at least {at_least} tokens, above {limit}")
@@ -48,7 +48,7 @@ class Tokenizer:
     """Characters; None when no bound is certain."""
 
     def encode(self, text: str, *, add_special_tokens: bool = True, limit: int | None = None) -> list[int]:
-        """Raises `PromptTooLong` when the text has more than `limit` tokens."""
+        """Returns the text's token ids. Raises `PromptTooLong` when there are more than `limit`."""
         self._check_length(text, limit)
         return _list_ids([_encode(self.raw, text, add_special_tokens=add_special_tokens)], limit)
 
@@ -57,12 +57,15 @@ class Tokenizer:
         return text
 
     def token_text(self, token_id: int) -> str:
-        """One token by itself, special tokens by their name: what logprobs call the token."""
+        """Returns one token by itself, special tokens by their name: what logprobs call the token."""
         text: str = self.raw.decode([token_id], skip_special_tokens=False)
         return text
 
     def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """Raises `TemplateError`, also when the template would take for ever or too much memory."""
+        """Returns the template's text.
+
+        Raises `TemplateError`, also when the template would take for ever or too much memory.
+        """
         if self.template is None:
             raise TemplateError("this model has no chat template; use /v1/completions")
         budget = Budget(messages=len(messages), characters=count_characters(messages))
@@ -81,7 +84,7 @@ class Tokenizer:
             current.reset(token)
 
     def encode_chat(self, messages: Sequence[Mapping[str, str]], *, limit: int | None = None) -> list[int]:
-        """Raises `TemplateError` and, as `encode`, `PromptTooLong`."""
+        """Returns the token ids of the rendered messages. Raises `TemplateError` and, as `encode`, `PromptTooLong`."""
         self._check_rendered(messages, limit)
         hidden = HiddenText(self.special)
         rendered = self.render_chat([{**message, **_hide(hidden, message)} for message in messages])
@@ -100,15 +103,15 @@ class Tokenizer:
 
         NB: a template may leave out most of what they say, so what counts is what it renders.
         """
-        if limit is not None and self._count_least(count_characters(messages)) > limit:
+        if limit is not None and self._count_minimum(count_characters(messages)) > limit:
             self._check_length(self.render_chat(messages), limit)
 
-    def _count_least(self, characters: int) -> int:
-        """Tokens that so many characters have at least."""
+    def _count_minimum(self, characters: int) -> int:
+        """Returns the minimum number of tokens that so many characters have."""
         return 0 if self.longest_token is None else -(-characters // self.longest_token)
 
     def _check_length(self, text: str, limit: int | None) -> None:
-        at_least = self._count_least(len(text))
+        at_least = self._count_minimum(len(text))
         if limit is not None and at_least > limit:
             raise PromptTooLong(at_least, limit)
 
@@ -118,7 +121,7 @@ def count_characters(messages: Sequence[Mapping[str, str]]) -> int:
 
 
 def describe_template_error(error: Exception) -> str:
-    said = str(error)[:MOST_SAID_CHARACTERS]
+    said = str(error)[:MAX_SAID_CHARACTERS]
     if isinstance(error, TooMuchWork):
         return f"the model's chat template does not work: {said}"
     kind = "" if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: "
@@ -126,17 +129,23 @@ def describe_template_error(error: Exception) -> str:
 
 
 def _hide(hidden: HiddenText, message: Mapping[str, str]) -> dict[str, str]:
-    """What the client wrote of it; the role is one of a few words."""
+    """Returns what the client wrote of a message, hidden; the role is one of a few words."""
     return {field: hidden.hide(message[field]) for field in ("content", "name") if field in message}
 
 
 def _encode(raw: RawTokenizer, text: str, *, add_special_tokens: bool = False) -> Encoding:
-    """NB: as a batch of one: only a batch lets other threads run meanwhile. Without offsets, which nobody needs."""
+    """Returns the text's encoding, without offsets, which nobody needs.
+
+    NB: it is a batch of one: only a batch lets other threads run meanwhile.
+    """
     return raw.encode_batch_fast([text], add_special_tokens=add_special_tokens)[0]
 
 
 def _list_ids(parts: Sequence[Encoding], limit: int | None) -> list[int]:
-    """NB: counted first: while a list of a million is made no other thread runs."""
+    """Returns the ids of all parts. Raises `PromptTooLong`.
+
+    NB: they are counted first: while a list of a million is made no other thread runs.
+    """
     count = sum(map(len, parts))
     if limit is not None and count > limit:
         raise PromptTooLong(count, limit)
@@ -144,7 +153,10 @@ def _list_ids(parts: Sequence[Encoding], limit: int | None) -> list[int]:
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
-    """Raises ValueError for a file that is not what it should be, naming it and the field."""
+    """Returns the folder's tokenizer.
+
+    Raises ValueError, naming file and field, for a file that is not what it should be.
+    """
     files = read_files(folder)
     try:
         return build_tokenizer(files.raw, files.template, files.special_tokens)

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer as RawTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from pagoda_server.engine.config import EngineConfig
-from pagoda_server.http.app import Server
+from pagoda_server.http.app import HttpApi
 from pagoda_server.http.engine_client import EngineClient
 from pagoda_server.http.runner import build_runner
 from pagoda_server.settings import Settings
@@ -107,13 +107,13 @@ def write_tokenizer(folder: Path) -> None:
 class Stack:
     url: str
     engine: FakeEngine
-    server: Server
+    api: HttpApi
     client: AsyncOpenAI
 
     async def idle(self) -> None:
         """No request is in a handler."""
         async with asyncio.timeout(10):
-            while self.server.in_flight:
+            while self.api.in_flight:
                 await asyncio.sleep(0)
 
 
@@ -131,18 +131,18 @@ async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
         model_deployment="chat",
         max_body_bytes=100_000,
     )
-    server = Server(settings, tokenizer)
-    server.engine = await EngineClient.connect(path)
-    runner = build_runner(server.build_app())
+    api = HttpApi(settings, tokenizer)
+    api.engine = await EngineClient.connect(path)
+    runner = build_runner(api.build_app())
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = runner.addresses[0][1]
     url = f"http://127.0.0.1:{port}"
     async with AsyncOpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0) as client:
-        yield Stack(url, engine, server, client)
+        yield Stack(url, engine, api, client)
     await runner.cleanup()
-    await server.engine.close()
+    await api.engine.close()
     await engine.done.wait()
     listener.close()
     await listener.wait_closed()

@@ -153,4 +153,4 @@ async def test_a_stream_keeps_its_tokens_while_bad_requests_pour_in(stack: Any, 
     disturbed = [chunk async for chunk in stream]
     assert join_chunks(disturbed) == join_chunks(undisturbed)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in disturbed) == ANSWER
-    assert stack.server.healthy and len(stack.engine.submitted) == 2
+    assert stack.api.healthy and len(stack.engine.submitted) == 2

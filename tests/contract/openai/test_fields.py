@@ -115,12 +115,12 @@ async def test_a_prompt_is_never_shown_at_length(post: Any) -> None:
 
 
 async def test_the_name_on_a_message_reaches_the_template(stack: Any, post: Any) -> None:
-    stack.server.tokenizer = build_named(stack.server.tokenizer)
+    stack.api.tokenizer = build_named(stack.api.tokenizer)
     for name in ("Bob", "<eos>"):
         assert (await post(CHAT, build(CHAT, messages=[{"role": "user", "content": "Hi", "name": name}])))[0] == 200
     named, forged = (submit.prompt_token_ids for submit in stack.engine.submitted)
-    assert stack.server.tokenizer.raw.decode(named) == "Bob:Hi"
-    assert stack.server.tokenizer.raw.decode(forged, skip_special_tokens=False) == "<eos>:Hi" and 0 not in forged
+    assert stack.api.tokenizer.raw.decode(named) == "Bob:Hi"
+    assert stack.api.tokenizer.raw.decode(forged, skip_special_tokens=False) == "<eos>:Hi" and 0 not in forged
 
 
 def build_named(tokenizer: Any) -> Any:

@@ -136,7 +136,7 @@ async def test_a_fault_of_ours_is_logged_without_the_words_of_the_request(
     class Broken:
         encode_chat = staticmethod(fail)
 
-    stack.server.tokenizer = Broken()
+    stack.api.tokenizer = Broken()
     status, _ = await post(CHAT, {"model": "tiny", "messages": [{"role": "user", "content": SECRET.decode()}]})
     assert status == 500
     assert "LookupError" in caplog.text and SECRET.decode() not in caplog.text

@@ -9,7 +9,7 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from pagoda_server.http.errors import ApiError
+from pagoda_server.http.errors import RequestError
 from pagoda_server.http.intake import INLINE_BYTES, LARGE_BYTES, LARGE_THREADS, MAX_LARGE_WAITING
 from pagoda_server.http.messages import MAX_ITEMS
 from pagoda_server.http.schemas import ChatRequest, CompletionRequest, parse
@@ -39,9 +39,9 @@ class HeldTokenizer:
 
 @pytest.fixture
 def held(stack: Any) -> Any:
-    stack.server.tokenizer = HeldTokenizer(stack.server.tokenizer)
-    yield stack.server.tokenizer
-    stack.server.tokenizer.let_go.set()
+    stack.api.tokenizer = HeldTokenizer(stack.api.tokenizer)
+    yield stack.api.tokenizer
+    stack.api.tokenizer.let_go.set()
 
 
 async def test_others_are_served_while_a_large_prompt_is_encoded(stack: Any, held: Any) -> None:
@@ -73,9 +73,9 @@ async def test_a_client_that_leaves_while_its_prompt_is_encoded_costs_the_engine
 
 
 async def test_small_prompts_wait_behind_no_large_ones_and_only_so_many_of_those_wait(stack: Any, post: Any) -> None:
-    held = HeldTokenizer(stack.server.tokenizer)
+    held = HeldTokenizer(stack.api.tokenizer)
     held.held_above = LARGE_BYTES
-    stack.server.tokenizer = held
+    stack.api.tokenizer = held
     large = {"model": "tiny", "messages": [{"role": "user", "content": "x" * LARGE_BYTES}]}
     medium = {"model": "tiny", "messages": [{"role": "user", "content": "x" * INLINE_BYTES}]}
     most = LARGE_THREADS + MAX_LARGE_WAITING
@@ -111,7 +111,7 @@ async def test_over_the_context_length(stack: Any, post: Any, path: str, field: 
 def test_a_list_of_wrong_items_is_refused_by_the_first(field: str, item: Any) -> None:
     body = {"model": "tiny", field: [item] * 5000}
     kind = CompletionRequest if field == "prompt" else ChatRequest
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(RequestError) as caught:
         parse(kind, orjson.dumps({"messages": MESSAGES, **body} if field == "stop" else body))
     cause = caught.value.__cause__
     assert isinstance(cause, ValidationError) and cause.error_count() <= 3, "one for each form the field may take"
@@ -119,7 +119,7 @@ def test_a_list_of_wrong_items_is_refused_by_the_first(field: str, item: Any) ->
 
 
 def test_many_unknown_fields_are_one_error() -> None:
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(RequestError) as caught:
         parse(ChatRequest, b'{"model":"tiny","messages":[{"role":"user","content":"","a":1,"b":2,"c":3}]}')
     assert caught.value.param == "messages.0.a"
     assert isinstance(caught.value.__cause__, ValidationError) and caught.value.__cause__.error_count() == 1
@@ -127,6 +127,6 @@ def test_many_unknown_fields_are_one_error() -> None:
 
 def test_more_messages_than_any_context_holds_are_refused() -> None:
     many = b",".join([b'{"role":"user","content":""}'] * (MAX_ITEMS + 1))
-    with pytest.raises(ApiError, match=str(MAX_ITEMS)) as caught:
+    with pytest.raises(RequestError, match=str(MAX_ITEMS)) as caught:
         parse(ChatRequest, b'{"model":"tiny","messages":[' + many + b"]}")
     assert caught.value.param == "messages"

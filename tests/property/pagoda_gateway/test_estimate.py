@@ -4,8 +4,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pagoda_gateway.check import Judged, read_verdict
-from pagoda_gateway.estimate import MOST_CHOICES, MOST_OUTPUT_TOKENS, MOST_PROMPTS, estimate_request
-from pagoda_gateway.load import is_metrics_page
+from pagoda_gateway.estimate import MAX_CHOICES, MAX_OUTPUT_TOKENS, MAX_PROMPTS, estimate_request
+from pagoda_gateway.load import is_metrics_document
 from pagoda_gateway.weight import Weight
 
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -24,8 +24,8 @@ PATHS = st.sampled_from(["/v1/completions", "/v1/chat/completions", "/v1/embeddi
 @given(PATHS, st.binary() | BODIES)
 def test_any_bytes_give_an_estimate_within_bounds(path: str, body: bytes) -> None:
     estimate = estimate_request(path, body)
-    assert 1 <= estimate.sequences <= MOST_PROMPTS * MOST_CHOICES
-    assert 0 <= estimate.tokens <= MOST_CHOICES * len(body) + estimate.sequences * MOST_OUTPUT_TOKENS
+    assert 1 <= estimate.sequences <= MAX_PROMPTS * MAX_CHOICES
+    assert 0 <= estimate.tokens <= MAX_CHOICES * len(body) + estimate.sequences * MAX_OUTPUT_TOKENS
 
 
 @patient
@@ -55,5 +55,5 @@ def test_any_answer_to_a_check_is_a_weight_or_a_refusal_or_says_nothing(status: 
 
 @patient
 @given(st.binary())
-def test_any_bytes_are_a_metrics_page_or_not(raw: bytes) -> None:
-    assert not is_metrics_page(raw) or raw.decode() is not None
+def test_any_bytes_are_a_metrics_document_or_not(raw: bytes) -> None:
+    assert not is_metrics_document(raw) or raw.decode() is not None

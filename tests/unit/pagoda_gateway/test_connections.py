@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pagoda_gateway.connections import UNREAD_LIMIT_BYTES, Connections, Limits, choose_most_connections
+from pagoda_gateway.connections import UNREAD_LIMIT_BYTES, Connections, Limits, choose_max_connections
 
 
 @dataclass(eq=False)
@@ -27,7 +27,7 @@ class Rig:
     def __init__(self, most: int = 3) -> None:
         self.now = 0.0
         self.reasons: list[str] = []
-        limits = Limits(most=most, header_seconds=30, idle_seconds=75, stalled_seconds=60)
+        limits = Limits(max_connections=most, header_seconds=30, idle_seconds=75, stalled_seconds=60)
         self.connections = Connections(limits, clock=lambda: self.now, count=self.reasons.append)
 
     def open(self, **kind: object) -> Guest:
@@ -121,6 +121,6 @@ def test_bytes_that_nobody_waiting_can_give_back_are_too_many(rig: Rig) -> None:
 
 
 def test_connections_are_bounded_by_what_the_process_may_open() -> None:
-    assert choose_most_connections(0, 1_048_576) == 16_384
-    assert choose_most_connections(0, 1024) == 512
-    assert choose_most_connections(100, 1024) == 100
+    assert choose_max_connections(0, 1_048_576) == 16_384
+    assert choose_max_connections(0, 1024) == 512
+    assert choose_max_connections(100, 1024) == 100

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pagoda_gateway.estimate import DEFAULT_OUTPUT_TOKENS, MOST_OUTPUT_TOKENS, MOST_PROMPTS, estimate_request
+from pagoda_gateway.estimate import DEFAULT_OUTPUT_TOKENS, MAX_OUTPUT_TOKENS, MAX_PROMPTS, estimate_request
 
 PATH = "/v1/completions"
 
@@ -31,8 +31,8 @@ def test_every_prompt_and_every_choice_is_a_sequence_with_its_own_tokens() -> No
         ([], 1),
         ({"not": "a prompt"}, 1),
         (None, 1),
-        (["a"] * 5000, MOST_PROMPTS),
-        ([[1]] * 5000, MOST_PROMPTS),
+        (["a"] * 5000, MAX_PROMPTS),
+        ([[1]] * 5000, MAX_PROMPTS),
     ],
 )
 def test_prompts_are_counted_by_what_the_server_takes_for_one(prompt: object, sequences: int) -> None:
@@ -65,7 +65,7 @@ def test_body_that_cannot_be_read_falls_back(body: bytes) -> None:
     assert estimate_request(PATH, body).tokens == len(body) // 4 + DEFAULT_OUTPUT_TOKENS
 
 
-@pytest.mark.parametrize(("wish", "tokens"), [(-5, 0), (10**15, MOST_OUTPUT_TOKENS)])
+@pytest.mark.parametrize(("wish", "tokens"), [(-5, 0), (10**15, MAX_OUTPUT_TOKENS)])
 def test_wish_is_kept_within_reason(wish: int, tokens: int) -> None:
     body = b'{"max_completion_tokens": %d}' % wish
     assert estimate_request(PATH, body).tokens == len(body) // 4 + tokens

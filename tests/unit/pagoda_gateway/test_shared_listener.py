@@ -13,7 +13,7 @@ import pytest
 
 from pagoda_gateway.connections import Connections, Limits
 from pagoda_gateway.settings import Address, InheritedSocket, parse_listen
-from pagoda_gateway.shared_listener import SharedListener, accept_delay_seconds
+from pagoda_gateway.shared_listener import accept_delay_seconds, build_shared_listener
 
 
 @pytest.fixture
@@ -107,10 +107,12 @@ def no_descriptor_left() -> Iterator[list[int]]:
 
 async def test_no_descriptor_left_is_said_once_and_survived(listener, until, caplog, monkeypatch) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr("pagoda_gateway.shared_listener.PAUSE_AFTER_ERROR_SECONDS", 0.001)
+    monkeypatch.setattr("pagoda_guard.shared_listener.PAUSE_AFTER_ERROR_SECONDS", 0.001)
     tries: list[int] = []
-    limits = Limits(most=9, header_seconds=1, idle_seconds=1, stalled_seconds=1)
-    shared = SharedListener(share(listener).fd, Connections(limits, clock=lambda: 0.0, count=lambda reason: None))
+    limits = Limits(max_connections=9, header_seconds=1, idle_seconds=1, stalled_seconds=1)
+    shared = build_shared_listener(
+        share(listener).fd, Connections(limits, clock=lambda: 0.0, count=lambda reason: None)
+    )
     accepted: list[asyncio.Protocol] = []
 
     def accept() -> asyncio.Protocol:

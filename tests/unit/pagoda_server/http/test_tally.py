@@ -51,7 +51,7 @@ def test_a_front_knows_whether_all_others_have_the_engine() -> None:
 def test_who_has_fewer_connections_than_the_others_takes_the_next() -> None:
     memory = bytearray(count_bytes(3))
     tallies = [Tally(memory, number) for number in range(3)]
-    assert all(tally.has_fewest_connections for tally in tallies)
+    assert all(tally.has_minimum_connections for tally in tallies)
     tallies[0].set_connections(2)
     tallies[1].set_connections(1)
-    assert [tally.has_fewest_connections for tally in tallies] == [False, False, True]
+    assert [tally.has_minimum_connections for tally in tallies] == [False, False, True]

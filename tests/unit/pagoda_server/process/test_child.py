@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pagoda_server.__main__ import build_parser, build_settings, main
-from pagoda_server.process.child import MOST_REASON_BYTES, Child, describe_end, open_memory, write_reason
+from pagoda_server.process.child import MAX_REASON_BYTES, Child, describe_end, open_memory, write_reason
 
 SERVER_IMAGE = Path(__file__).parents[4] / "server_image"
 
@@ -43,11 +43,11 @@ sys.exit(4)
 """
 
 
-@pytest.mark.parametrize("text", ["no\nmodel \ud800", "x" * 10 * MOST_REASON_BYTES])
+@pytest.mark.parametrize("text", ["no\nmodel \ud800", "x" * 10 * MAX_REASON_BYTES])
 async def test_what_a_child_says_of_its_end_is_one_line_of_bounded_length(text: str) -> None:
     reason = await (await run(WRITE.format(ascii(text)))).wait()
     assert reason.startswith("engine ended with exit code 4: " + ("no model ?" if "no" in text else "xxx"))
-    assert "\n" not in reason and len(reason) <= MOST_REASON_BYTES + 40
+    assert "\n" not in reason and len(reason) <= MAX_REASON_BYTES + 40
 
 
 async def test_a_child_that_was_killed_for_a_reason_ended_for_it() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pagoda_server.process.engine import EngineConfig, EngineFailed, EngineServer, main
+from pagoda_server.engine.config import EngineConfig
+from pagoda_server.process.engine import EngineFailed, EngineServer, serve_engine
 from pagoda_server.start.build import build_engine as build_real_engine
 from pagoda_server.wire import (
     Abort,
@@ -64,7 +65,7 @@ def config(models: dict[str, tuple[Path, Any]], tmp_path: Path) -> EngineConfig:
 @contextlib.asynccontextmanager
 async def run_process(config: EngineConfig) -> AsyncIterator[Callable[[], Any]]:
     ready = asyncio.Event()
-    task = asyncio.create_task(main(config, on_ready=ready.set))
+    task = asyncio.create_task(serve_engine(config, on_ready=ready.set))
     clients: list[Client] = []
 
     async def connect() -> Client:

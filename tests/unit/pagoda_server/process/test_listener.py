@@ -53,16 +53,16 @@ async def test_out_of_descriptors_a_connection_waits_and_the_log_says_so_once(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(listener_module, "PAUSE_AFTER_ERROR_SECONDS", 0.001)
+    monkeypatch.setattr("pagoda_guard.shared_listener.PAUSE_AFTER_ERROR_SECONDS", 0.001)
     tries = 0
-    pause = listener._pause
+    pause = listener._shared._pause
 
     def count(*args: object) -> None:
         nonlocal tries
         tries += 1
         pause(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(listener, "_pause", count)
+    monkeypatch.setattr(listener._shared, "_pause", count)
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     client.setblocking(False)
@@ -77,7 +77,7 @@ async def test_out_of_descriptors_a_connection_waits_and_the_log_says_so_once(
     async with asyncio.timeout(30):
         while tries < 5:
             await asyncio.sleep(0.001)
-    assert caplog.text.count("connections wait: error=[Errno 24] Too many open files") == 1
+    assert caplog.text.count("connections cannot be accepted error=[Errno 24] Too many open files") == 1
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
     reader, writer = await asyncio.open_unix_connection(sock=client)
     writer.write(ASK)
