@@ -22,7 +22,7 @@ start() { # NAME COMMAND...: a process of the cluster, unless it runs; it dies w
 if alive; then say "the cluster is up already"; else
   "$here/down.sh"
   say "starting Kubernetes $KVER"
-  IMAGES=coredns CONTAINERD_ROOT=$CLUSTER_HOME/containerd "$here/up.sh"
+  "$here/up.sh"
 fi
 cat > "$R/registry.yaml" <<C
 {version: 0.1, log: {level: warn}, storage: {filesystem: {rootdirectory: "$CLUSTER_HOME/registry"}, delete: {enabled: true}}, http: {addr: "192.0.2.1:5000"}}
