@@ -2,7 +2,7 @@
 # cluster-up.sh: the e2e cluster: one node, DNS, an image registry at 192.0.2.1:5000, ingress-nginx at 192.0.2.1:8880 (class nginx),
 # FAKE_GPUS pretended GPUs (default 4). Running it again repairs what is missing. NODES=1..4.
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd); . "$here/build-env.sh"
+here=$(cd "$(dirname "$0")" && pwd); . "$here/settings.sh"
 export R=${R:-$CLUSTER_HOME/run}; C=$here/in
 
 alive() { [ -e "$R/init.pid" ] && kill -0 "$(cat "$R/init.pid")" 2>/dev/null; }
@@ -21,7 +21,7 @@ start() { # NAME COMMAND...: a process of the cluster, unless it runs; it dies w
 
 if alive; then say "the cluster is up already"; else
   "$here/down.sh"
-  say "starting Kubernetes $KVER"
+  say "starting Kubernetes $KUBERNETES_VERSION"
   "$here/up.sh"
 fi
 cat > "$R/registry.yaml" <<C

@@ -6,7 +6,7 @@
 # The machine's own pip settings and certificates are mounted while building; they do not end up in an image.
 set -euo pipefail
 shopt -s inherit_errexit
-here=$(cd "$(dirname "$0")" && pwd); . "$here/build-env.sh"
+here=$(cd "$(dirname "$0")" && pwd); . "$here/settings.sh"
 root=$(cd "$here/../.." && pwd) R=${R:-$CLUSTER_HOME/run}
 T=$(mktemp -d); trap 'rm -rf "$T"' EXIT
 BUILDAH=(buildah --storage-driver overlay --root "$CLUSTER_HOME/buildah/storage" --runroot "$CLUSTER_HOME/buildah/run")
