@@ -7,7 +7,7 @@
 set -euo pipefail
 shopt -s inherit_errexit
 here=$(cd "$(dirname "$0")" && pwd); . "$here/settings.sh"
-root=$(cd "$here/../.." && pwd) R=${R:-$CLUSTER_HOME/run}
+root=$(cd "$here/../.." && pwd) R=$CLUSTER_RUN
 T=$(mktemp -d); trap 'rm -rf "$T"' EXIT
 BUILDAH=(buildah --storage-driver overlay --root "$CLUSTER_HOME/buildah/storage" --runroot "$CLUSTER_HOME/buildah/run")
 buildah() { command "${BUILDAH[@]}" "$@"; }
