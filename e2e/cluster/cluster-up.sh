@@ -36,9 +36,7 @@ start() {
 }
 
 start_registry() {
-  cat > "$run/registry.yaml" <<C
-{version: 0.1, log: {level: warn}, storage: {filesystem: {rootdirectory: "$CLUSTER_HOME/registry"}, delete: {enabled: true}}, http: {addr: "$IMAGE_REGISTRY"}}
-C
+  fill "$here/addons/registry.yaml.template" FOLDER="$CLUSTER_HOME/registry" ADDRESS="$IMAGE_REGISTRY" >"$run/registry.yaml"
   start registry registry serve "$run/registry.yaml"
 }
 
@@ -58,8 +56,8 @@ else
   "$here/kubernetes-up.sh"
 fi
 start_registry
-"$here/in" kubectl apply -f "$here/coredns.yaml" -f "$here/ingress-nginx.yaml" >/dev/null
-start ingress-nginx "$here/ingress-nginx.sh" "$run/ingress-nginx" "$run/pki/admin.kubeconfig"
+"$here/in" kubectl apply -f "$here/addons/coredns.yaml" -f "$here/addons/ingress-nginx.yaml" >/dev/null
+start ingress-nginx "$here/addons/ingress-nginx/run.sh"
 pretend_gpus
 wait_until 30 "the registry answers at $IMAGE_REGISTRY" answers "http://$IMAGE_REGISTRY/v2/"
 "$here/in" kubectl -n kube-system rollout status deployment/coredns --timeout=90s >/dev/null
