@@ -194,7 +194,7 @@ def cluster(pytestconfig: pytest.Config) -> Cluster:
         return Cluster((), os.environ["CONTROL_IMAGE"], os.environ["SERVER_IMAGE"], os.environ.get("INGRESS_URL", ""))
     with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():  # progress is shown
         _shell("e2e/cluster/cluster-up.sh")
-        _shell("e2e/cluster/images.sh")
+        _shell("e2e/cluster/push-images.sh")
     home = Path(os.environ.get("CLUSTER_HOME", Path.home() / ".cache/pagoda-cluster"))
     images = json.loads((home / "run/images.json").read_text())
     return Cluster(

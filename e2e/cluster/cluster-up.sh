@@ -1,40 +1,66 @@
 #!/usr/bin/env bash
-# cluster-up.sh: the e2e cluster: one node, DNS, an image registry at 192.0.2.1:5000, ingress-nginx at 192.0.2.1:8880 (class nginx),
-# FAKE_GPUS pretended GPUs (default 4). Running it again repairs what is missing. NODES=1..4.
+# Starts the cluster of the stories: Kubernetes, DNS, an image registry at 192.0.2.1:5000, ingress-nginx at 192.0.2.1:8880 (class nginx)
+# and FAKE_GPUS pretended GPUs per node (default 4), on NODES nodes (1 to 4, default 1). Running it again repairs what is missing.
+# build.sh must have run. It must never leave a process outside the cluster's namespaces: cluster-down.sh would not find it.
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd); . "$here/build-env.sh"
-export R=${R:-$CLUSTER_HOME/run}; C=$here/in
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/settings.sh"
+run=$CLUSTER_RUN
 
-alive() { [ -e "$R/init.pid" ] && kill -0 "$(cat "$R/init.pid")" 2>/dev/null; }
-answers() { "$C" curl -fsS --noproxy '*' -m 2 -o /dev/null "$1" 2>/dev/null; }
-wait_until() { # SECONDS WHAT COMMAND...
-  local n=$(($1 * 5)) what=$2; shift 2
-  for _ in $(seq "$n"); do "$@" && { say "$what"; return; }; sleep 0.2; done
-  say "still not: $what; the logs are in $R/log"; exit 1
-}
-start() { # NAME COMMAND...: a process of the cluster, unless it runs; it dies with the cluster
-  local name=$1; shift
-  [ -e "$R/$name.pid" ] && kill -0 "$(cat "$R/$name.pid")" 2>/dev/null && return
-  setsid nohup "$C" "$@" >"$R/log/$name" 2>&1 </dev/null &
-  echo $! > "$R/$name.pid"
+is_up() { [ -e "$run/init.pid" ] && kill -0 "$(cat "$run/init.pid")" 2>/dev/null; }
+
+answers() { "$here/in" curl -fsS --noproxy '*' -m 2 -o /dev/null "$1" 2>/dev/null; }
+
+# wait_until SECONDS WHAT COMMAND...: tries the command until it succeeds, then says WHAT.
+wait_until() {
+  local tries=$(($1 * 5)) what=$2
+  shift 2
+  for _ in $(seq "$tries"); do
+    if "$@"; then
+      say "$what"
+      return
+    fi
+    sleep 0.2
+  done
+  say "still not: $what; the logs are in $run/log"
+  exit 1
 }
 
-if alive; then say "the cluster is up already"; else
-  "$here/down.sh"
-  say "starting Kubernetes $KVER"
-  IMAGES=coredns CONTAINERD_ROOT=$CLUSTER_HOME/containerd "$here/up.sh"
+# start NAME COMMAND...: a process inside the cluster, unless it runs already; it dies with the cluster.
+start() {
+  local name=$1
+  shift
+  [ -e "$run/$name.pid" ] && kill -0 "$(cat "$run/$name.pid")" 2>/dev/null && return
+  setsid nohup "$here/in" "$@" >"$run/log/$name" 2>&1 </dev/null &
+  echo $! >"$run/$name.pid"
+}
+
+start_registry() {
+  fill "$here/addons/registry.yaml.template" FOLDER="$CLUSTER_HOME/registry" ADDRESS="$IMAGE_REGISTRY" >"$run/registry.yaml"
+  start registry registry serve "$run/registry.yaml"
+}
+
+pretend_gpus() {
+  local node patch
+  patch=$(printf '[{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": "%s"}]' "${FAKE_GPUS:-4}")
+  for node in $("$here/in" kubectl get nodes -o name); do
+    "$here/in" kubectl patch "$node" --subresource=status --type=json -p "$patch" >/dev/null
+  done
+}
+
+if is_up; then
+  say "the cluster is up already"
+else
+  "$here/kubernetes-down.sh"
+  say "starting Kubernetes $KUBERNETES_VERSION"
+  "$here/kubernetes-up.sh"
 fi
-cat > "$R/registry.yaml" <<C
-{version: 0.1, log: {level: warn}, storage: {filesystem: {rootdirectory: "$CLUSTER_HOME/registry"}, delete: {enabled: true}}, http: {addr: "192.0.2.1:5000"}}
-C
-start registry registry serve "$R/registry.yaml"
-"$C" kubectl apply -f "$here/coredns.yaml" -f "$here/ingress-nginx.yaml" >/dev/null
-start ingress-nginx "$here/ingress-nginx.sh" "$R/ingress-nginx" "$R/pki/admin.kubeconfig"
-gpus='[{"op":"add","path":"/status/capacity/nvidia.com~1gpu","value":"'${FAKE_GPUS:-4}'"}]'
-for node in $("$C" kubectl get nodes -o name); do
-  "$C" kubectl patch "$node" --subresource=status --type=json -p "$gpus" >/dev/null
-done
-wait_until 30 "the registry answers at 192.0.2.1:5000" answers http://192.0.2.1:5000/v2/
-"$C" kubectl -n kube-system rollout status deployment/coredns --timeout=90s >/dev/null; say "DNS is ready"
+start_registry
+"$here/in" kubectl apply -f "$here/addons/coredns.yaml" -f "$here/addons/ingress-nginx.yaml" >/dev/null
+start ingress-nginx "$here/addons/ingress-nginx/run.sh"
+pretend_gpus
+wait_until 30 "the registry answers at $IMAGE_REGISTRY" answers "http://$IMAGE_REGISTRY/v2/"
+"$here/in" kubectl -n kube-system rollout status deployment/coredns --timeout=90s >/dev/null
+say "DNS is ready"
 wait_until 60 "ingress-nginx answers at http://192.0.2.1:8880" answers http://192.0.2.1:10254/healthz
 say "the cluster is ready: e2e/cluster/in kubectl get nodes"

@@ -116,7 +116,7 @@ def last_image(cluster: Any, last_chart: str) -> str:
         return image
     if not cluster.state:
         pytest.skip("set LAST_CONTROL_IMAGE to the last release's control image, repository:tag")
-    build = [str(ROOT / "e2e/cluster/images.sh"), str(Path(last_chart).parents[1]), "pagoda-last-release"]
+    build = [str(ROOT / "e2e/cluster/push-images.sh"), str(Path(last_chart).parents[1]), "pagoda-last-release"]
     return subprocess.run(build, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 

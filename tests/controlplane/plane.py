@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+CLUSTER = ROOT / "e2e" / "cluster"
 HOME = os.environ.get("CLUSTER_HOME", str(Path.home() / ".cache" / "pagoda-cluster"))
 METRICS_API_PORT = "6500"
 STOP_SECONDS = 60.0
@@ -105,14 +106,14 @@ def eventually(check: Callable[[], Any], *, seconds: float = 30.0) -> Any:
 def running_control_plane() -> Iterator[ControlPlane]:
     """With our CRDs and the operator's namespace."""
     folder = Path(tempfile.mkdtemp(prefix="pagoda-controlplane-"))
-    run, environ = folder / "run", {**os.environ, "R": str(folder / "run"), "NODES": "0"}
+    run, environ = folder / "run", {**os.environ, "CLUSTER_RUN": str(folder / "run"), "NODES": "0"}
     try:
-        subprocess.run([ROOT / "e2e/cluster/up.sh"], env=environ, check=True, timeout=120, stdout=subprocess.DEVNULL)
+        subprocess.run([CLUSTER / "kubernetes-up.sh"], env=environ, check=True, timeout=120, stdout=subprocess.DEVNULL)
         plane = ControlPlane(run)
         plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
         plane.kubectl("wait", "--for=condition=Established", "crd", "--all")
         plane.kubectl("create", "namespace", "pagoda-system")
         yield plane
     finally:
-        subprocess.run([ROOT / "e2e/cluster/down.sh"], env=environ, timeout=60, check=False)
+        subprocess.run([CLUSTER / "kubernetes-down.sh"], env=environ, timeout=60, check=False)
         shutil.rmtree(folder, ignore_errors=True)

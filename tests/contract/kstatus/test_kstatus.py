@@ -14,7 +14,7 @@ import pytest
 from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.plan import Refusal, World, plan, world_of
 
-PROGRAM = Path(__file__).parents[3] / "e2e" / "cluster" / "kstatus"
+PROGRAM = Path(__file__).parent / "program"
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 SETTINGS = BuildSettings("control:1", "server:1")
 

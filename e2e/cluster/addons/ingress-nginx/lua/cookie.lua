@@ -1,0 +1,2 @@
+-- Debian has lua-resty-cookie under another name.
+return require("nginx.cookie")
