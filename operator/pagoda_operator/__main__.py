@@ -7,7 +7,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from pagoda_operator.settings import SettingError, Settings, build_settings
+from pagoda_guard.settings import SettingError
+from pagoda_operator.settings import Settings, build_settings
 
 logger = logging.getLogger(__name__)
 

@@ -3,14 +3,12 @@
 Only `__main__` builds one. A bad value stops the process with its name.
 """
 
-import math
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
+from typing import Annotated
 
-ABOVE_ZERO = (
-    *("max_wait_seconds", "backlog_drain_seconds", "ping_seconds", "body_seconds", "header_seconds", "idle_seconds"),
-    *("stalled_seconds", "max_body_bytes", "max_body_bytes_total"),
-)
+from pagoda_guard.settings import Setting, check
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +23,18 @@ class Address:
             raise ValueError(f"{text!r} is not HOST:PORT")
         return cls(host=host.strip("[]"), port=int(port))
 
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class InheritedSocket:
     """A listening socket that the parent process opened and gave to this one, and to other gateways too."""
 
     fd: int
+
+    def __str__(self) -> str:
+        return f"fd://{self.fd}"
 
 
 def parse_listen(text: str) -> Address | InheritedSocket:
@@ -49,52 +53,61 @@ def parse_hosts(text: str) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    listen: Address | InheritedSocket
-    """An inherited socket is shared: this gateway accepts from it only while it can serve."""
-    admin: Address
-    upstream: Path
-    """The model server's unix socket."""
-    model_name: str
-    namespace: str
-    model_deployment: str
-    max_queued: int
-    """Sequences: a request counts once for each of its prompts x n."""
-    max_queued_tokens: int
-    max_wait_seconds: float
-    backlog_drain_seconds: float
-    api_keys_dir: Path | None = None
-    """None: no authentication. An empty directory, or one that cannot be read any more: everyone is refused."""
-    max_body_bytes: int = 4 * 1024 * 1024
-    max_running: int = 0
-    """Sequences at the server. 0: what it says in `max_num_seqs`."""
-    ping_seconds: float = 15.0
-    drain_grace_seconds: float = 8.0
-    """The shortest drain; new requests are taken until it ends, as other nodes learn late of an unready endpoint."""
+    listen: Annotated[
+        Address | InheritedSocket,
+        Setting("the public HOST:PORT, or fd://N: a listening socket that gateways share", parse=parse_listen),
+    ] = Address("0.0.0.0", 8000)
+    """From an inherited socket this gateway accepts only while it can serve."""
+    admin: Annotated[Address, Setting("the HOST:PORT for this pod alone, where POST /drain is taken")] = Address(
+        "127.0.0.1", 8001
+    )
+    upstream: Annotated[Path, Setting("the model server's unix socket")]
+    model_name: Annotated[str, Setting("the name that requests put in `model`")]
+    namespace: Annotated[str, Setting("label of the metrics: the ModelDeployment's namespace")]
+    model_deployment: Annotated[str, Setting("label of the metrics: the ModelDeployment's name")]
+    max_queued: Annotated[int, Setting("sequences that may wait; a request is its prompts x n", minimum=0)]
+    max_queued_tokens: Annotated[int, Setting("estimated tokens that may wait", minimum=0)]
+    max_wait_seconds: Annotated[float, Setting("the longest wait, which ends with a 503", above=0, below=inf)]
+    backlog_drain_seconds: Annotated[float, Setting("demand = served + backlog / this", above=0, below=inf)]
+    api_keys_dir: Annotated[
+        Path | None, Setting("a folder of one key per file, whose name is the tenant; without it no key is asked")
+    ] = None
+    """While it is empty, or cannot be read any more, everyone is refused."""
+    max_body_bytes: Annotated[int, Setting("the longest body of a request", minimum=1)] = 4 * 1024 * 1024
+    max_body_bytes_total: Annotated[
+        int, Setting("bodies in memory, of all requests together that are being read or wait", minimum=1)
+    ] = 64 * 1024 * 1024
+    body_seconds: Annotated[
+        float, Setting("how long a client may take to send a body; longer if it sends steadily", above=0, below=inf)
+    ] = 60.0
+    header_seconds: Annotated[
+        float, Setting("how long a request's head may take, from when it or the connection began", above=0, below=inf)
+    ] = 30.0
+    idle_seconds: Annotated[
+        float, Setting("how long a connection is kept without a request; nginx keeps its own 60 s", above=0, below=inf)
+    ] = 75.0
+    stalled_seconds: Annotated[
+        float, Setting("how long a client may take no byte of its answer while there are some", above=0, below=inf)
+    ] = 60.0
+    max_connections: Annotated[
+        int, Setting("clients' connections; 0: 16,384, or half of the files that may be open if less", minimum=0)
+    ] = 0
+    allowed_hosts: Annotated[
+        frozenset[str] | None,
+        Setting("names that Host and Origin may have, beside this machine's own; without it any", parse=parse_hosts),
+    ] = None
+    max_running: Annotated[int, Setting("sequences at the server; 0: its own max_num_seqs", minimum=0)] = 0
+    ping_seconds: Annotated[float, Setting("the time between comments to a waiting stream", above=0, below=inf)] = 15.0
+    drain_grace_seconds: Annotated[
+        float, Setting("the shortest drain: other nodes learn late of an unready endpoint", minimum=0)
+    ] = 8.0
+    """New requests are taken until it ends."""
     shared_drain_grace_seconds: float = 2.0
     """At most so long at a shared socket, which is left at once: for the connections that are still open."""
     poll_seconds: float = 1.0
     shared_poll_seconds: float = 0.2
     """Instead, at a shared socket: until it is seen that the server is gone, requests are taken and refused."""
     keys_poll_seconds: float = 3.0
-    body_seconds: float = 60.0
-    """How long a client may take to send its body; more when it sends steadily."""
-    max_body_bytes_total: int = 64 * 1024 * 1024
-    """Bytes of bodies in memory, over all requests that are being read or wait."""
-    header_seconds: float = 30.0
-    """How long a client may take to send a request's head, from when its connection opened or the head began."""
-    idle_seconds: float = 75.0
-    """How long a connection is kept between two requests: longer than nginx keeps its own, 60 s."""
-    stalled_seconds: float = 60.0
-    """How long a client may take no byte of its answer while there are some."""
-    max_connections: int = 0
-    """0: 16,384, or half of what the process may open when that is less."""
-    allowed_hosts: frozenset[str] | None = None
-    """Names that Host and Origin may have, beside this machine's own; None: any."""
 
     def __post_init__(self) -> None:
-        for name in ("max_queued", "max_queued_tokens", "max_running", "max_connections", "drain_grace_seconds"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}: give 0 or more")
-        for name in ABOVE_ZERO:
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}: give more than 0")
+        check(self)

@@ -2,5 +2,6 @@
 
 `tasks`: no long-lived task ends unnoticed. `parent`: a process ends with the one that started it. `shared_listener`:
 several processes accept from one socket. `files`, `parsing`: what a stranger wrote becomes a value or one error.
-`showing`: an error shows it shortly. `openai_errors`: a request is refused in one shape.
+`showing`: an error shows it shortly. `openai_errors`: a request is refused in one shape. `settings`, `flags`: a setting
+is declared once, and refused with its name and the fix.
 """

@@ -1,47 +1,89 @@
-"""Every setting of the server in one frozen value, so that nothing else reads flags or the environment.
+"""Every setting of the server's programs, each in a frozen value, so that nothing else reads flags or the environment.
 
-Only `__main__` builds one. A bad value stops the process with its name.
+`serve` is told `Settings` and the engine's `EngineConfig`. What it tells the processes that it starts are fields of
+these two, and what they inherit.
 """
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from pagoda_guard.settings import Setting, SettingError, check
 from pagoda_server.engine.config import EngineConfig
 
-LEAST_STALE_SECONDS = 2.0
-"""Some of the signs of life that processes give twice a second."""
+MINIMUM_STALE_SECONDS = 2.0
+MAXIMUM_WORKERS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     engine: EngineConfig
-    served_model_name: str
-    socket: Path | None = None
-    """The unix socket of the HTTP front. None: listen on `host` and `port`."""
-    host: str = "127.0.0.1"
-    port: int = 8000
-    namespace: str = ""
-    model_deployment: str = ""
-    """Whose server this is, for the labels of its metrics; empty outside of a cluster."""
-    workers: int = 1
-    """Processes of the HTTP front: they share the listening socket, and each tokenises for itself."""
-    max_body_bytes: int = 4 * 1024 * 1024
-    stats_stale_seconds: float = 15.0
-    """Without a word from the engine for this long, the server is not healthy."""
-
-    stale_seconds: float = 60.0
-    """An engine or a front that gives no sign of life for this long is killed."""
+    served_model_name: Annotated[str, Setting("the name that requests put in `model`", is_filled=True)]
+    socket: Annotated[Path | None, Setting("the unix socket to listen on, instead of host and port")] = None
+    host: Annotated[str, Setting("the address to listen on, without a socket")] = "127.0.0.1"
+    port: Annotated[int, Setting("the port to listen on, without a socket", minimum=0, maximum=65535)] = 8000
+    namespace: Annotated[str, Setting("label of the metrics: the ModelDeployment's namespace")] = ""
+    model_deployment: Annotated[str, Setting("label of the metrics: the ModelDeployment's name")] = ""
+    workers: Annotated[
+        int | None,
+        Setting(f"processes of the HTTP front; by default 1 on CPU, else cores / 2 up to {MAXIMUM_WORKERS}", minimum=1),
+    ] = None
+    """They share the listening socket, and each tokenises for itself."""
+    stale_seconds: Annotated[
+        float,
+        Setting(f"an engine or front without a sign of life for so long is killed; at least {MINIMUM_STALE_SECONDS:g}"),
+    ] = 60.0
+    max_body_bytes: Annotated[int, Setting("the longest body of a request", minimum=1, has_flag=False)] = 4 * 2**20
+    stats_stale_seconds: Annotated[
+        float, Setting("without a word from the engine for so long, the server is not healthy", above=0, has_flag=False)
+    ] = 15.0
 
     def __post_init__(self) -> None:
-        if not self.served_model_name:
-            raise ValueError("served_model_name is empty: give the name that requests put in `model`")
-        if not LEAST_STALE_SECONDS <= self.stale_seconds < math.inf:
-            raise ValueError(f"stale_seconds is {self.stale_seconds}: give at least {LEAST_STALE_SECONDS:g}")
-        if not 0 <= self.port < 65536:
-            raise ValueError(f"port is {self.port}: give 0 to 65535")
-        if self.workers < 1:
-            raise ValueError(f"workers is {self.workers}: give at least 1")
-        for name in ("max_body_bytes", "stats_stale_seconds"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}: give more than 0")
+        check(self)
+        if not MINIMUM_STALE_SECONDS <= self.stale_seconds < math.inf:
+            raise SettingError(
+                f"stale_seconds is {self.stale_seconds}: give at least {MINIMUM_STALE_SECONDS:g}, "
+                "for processes give a sign of life twice per second"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontSettings:
+    """What one front is told beside the server's settings. It inherits the descriptors."""
+
+    engine_socket: Annotated[Path, Setting("the unix socket at which the engine listens")]
+    listening_fd: Annotated[int, Setting("the socket that all fronts accept from")]
+    tally_fd: Annotated[int, Setting("the file in which all fronts count")]
+    number: Annotated[int, Setting("the number of this front, from 0")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankSettings:
+    """All that a further rank is told on its command line: the rest comes over the socket."""
+
+    descriptor: Annotated[int, Setting("the socket to the engine")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildSettings:
+    """What every process is told by the one that starts it, if one of ours does."""
+
+    parent_pid: Annotated[int | None, Setting("the process with which this one ends, however that one ends")] = None
+    reason_fd: Annotated[int | None, Setting("the file into which this process writes why it ends")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainSettings:
+    seconds: Annotated[float, Setting("the longest wait")]
+    admin: Annotated[str, Setting("the gateway's own address")] = "http://127.0.0.1:8001"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileSettings:
+    targets: Annotated[tuple[int, ...], Setting("compute capabilities", takes_words=True)] = (80, 89, 90)
+    models: Annotated[
+        tuple[str, ...] | None, Setting("of `start/common_shapes.py`; by default all", takes_words=True)
+    ] = None
+    folder: Annotated[Path | None, Setting("where to keep them; by default where a server looks")] = None
+    jobs: Annotated[int | None, Setting("processes; by default one per core")] = None

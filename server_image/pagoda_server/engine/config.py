@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pagoda_guard.settings import Setting, check
 
 Device = Literal["auto", "cpu", "cuda"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -12,50 +14,46 @@ KvCacheDtype = Literal["auto", "fp8"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
-    model: Path
-    """A folder with config.json and safetensors."""
-    socket: Path
-    """The unix socket at which the engine listens."""
-    device: Device = "auto"
-    dtype: Dtype = "auto"
-    """auto: float32 on CPU, the checkpoint's own type on CUDA."""
-    quantization: Quantization = "none"
-    """Of the layers' projections. none: as the checkpoint stores them; fp8: wider ones are quantized as they load."""
-    kv_cache_dtype: KvCacheDtype = "auto"
-    """auto: the activations' type."""
-    max_model_len: int | None = None
-    """Longest prompt and answer together, in tokens. None: the model's own, cut to what the KV pages hold."""
-    max_num_seqs: int = 256
-    max_batched_tokens: int = 2048
-    """Most tokens of one step, prompts and decodes together."""
-    tensor_parallel: int = 1
-    """Ranks that the model is divided over, each a process with a GPU of its own."""
-    max_wait_seconds: float = 60.0
-    """Longest that a request waits for its turn; afterwards it is refused, to be tried elsewhere."""
-    gpu_memory_fraction: float = 0.9
-    """Share of each GPU's memory for weights, activations and KV pages together."""
-    kv_cache_bytes: int = 512 * 1024 * 1024
-    """Memory of the KV pages on CPU, of all ranks together."""
-    page_size: int = 64
-    prefix_caching: bool = True
+    model: Annotated[Path, Setting("the folder with the model's files: config.json and safetensors")]
+    socket: Annotated[Path, Setting("the unix socket at which the engine listens")]
+    device: Annotated[Device, Setting("where the model runs; auto: on CUDA where there is some")] = "auto"
+    dtype: Annotated[Dtype, Setting("type of the activations; auto: float32 on CPU, the checkpoint's on CUDA")] = "auto"
+    quantization: Annotated[
+        Quantization,
+        Setting("weights of the projections; none: as they are stored, fp8: wider ones are quantized as they load"),
+    ] = "none"
+    kv_cache_dtype: Annotated[KvCacheDtype, Setting("type of keys and values; auto: as the activations")] = "auto"
+    max_model_len: Annotated[
+        int | None,
+        Setting("the maximum of a prompt and its answer; by default the model's, cut to what pages hold", minimum=2),
+    ] = None
+    max_num_seqs: Annotated[int, Setting("the maximum of sequences in a batch", minimum=1)] = 256
+    max_batched_tokens: Annotated[int, Setting("the maximum of tokens in a step, decodes included", minimum=1)] = 2048
+    tensor_parallel: Annotated[
+        int, Setting("ranks that the model is divided over, each a process with a GPU of its own", minimum=1)
+    ] = 1
+    max_wait_seconds: Annotated[
+        float, Setting("the longest wait for a turn; then a request is refused, to be tried elsewhere", above=0)
+    ] = 60.0
+    gpu_memory_fraction: Annotated[
+        float, Setting("share of each GPU's memory for weights, activations and KV pages", above=0, maximum=1)
+    ] = 0.9
+    kv_cache_bytes: Annotated[
+        int, Setting("memory of the KV pages on CPU, of all ranks together", minimum=1, has_flag=False)
+    ] = 512 * 1024 * 1024
+    page_size: Annotated[int, Setting("tokens of a KV page", minimum=1, has_flag=False)] = 64
+    prefix_caching: Annotated[bool, Setting("reuse of the pages of equal prefixes")] = True
     measure_capacity: bool = True
-    deterministic: bool = False
-    """A request's tokens are the same whatever runs beside it, on a GPU in 16 bits. Slower."""
-    measure_projections: bool = True
-    """Choose between cuBLAS and our small-batch kernels by timing both at start, on a GPU, if not `deterministic`."""
+    deterministic: Annotated[
+        bool, Setting("the same tokens whatever runs beside a request, on a GPU in 16 bits; slower")
+    ] = False
+    measure_projections: Annotated[
+        bool,
+        Setting("small-batch kernels of our own, chosen by timing them beside cuBLAS at start, on a GPU"),
+    ] = True
 
     def __post_init__(self) -> None:
-        for name in ("max_num_seqs", "max_batched_tokens", "kv_cache_bytes", "page_size", "tensor_parallel"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
-        if self.max_model_len is not None and self.max_model_len < 2:
-            raise ValueError(
-                f"max_model_len is {self.max_model_len}; give at least 2 (one prompt token, one answer token)"
-            )
-        if not self.max_wait_seconds > 0.0:
-            raise ValueError(f"max_wait_seconds is {self.max_wait_seconds}; give a number above 0")
-        if not 0.0 < self.gpu_memory_fraction <= 1.0:
-            raise ValueError(f"gpu_memory_fraction is {self.gpu_memory_fraction}; give a value above 0 and at most 1")
+        check(self)
         if self.deterministic and self.tensor_parallel > 1:
             raise ValueError(
                 f"deterministic is on and tensor_parallel is {self.tensor_parallel}: "

@@ -12,11 +12,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from pagoda_guard.flags import build_arguments
 from pagoda_server.engine.batch import Chunk
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.runner import PendingStep, Runner, RunnerBroken, Sampled
 from pagoda_server.parallel.channel import Channel, encode, end_at_once, watch
 from pagoda_server.parallel.messages import Begin, Join, Loaded, Step, StepEncoder
+from pagoda_server.settings import ChildSettings, RankSettings
 
 log = logging.getLogger(__name__)
 LOAD_SECONDS = 900.0
@@ -91,8 +93,9 @@ class Followers:
 def start_follower() -> tuple[subprocess.Popen[bytes], Channel]:
     own, given = socket.socketpair()
     with given:
-        flags = [f"--descriptor={given.fileno()}", f"--parent-pid={os.getpid()}"]
-        command = [sys.executable, "-m", "pagoda_server", "engine-rank", *flags]
+        command = [sys.executable, "-m", "pagoda_server", "engine-rank"]
+        command += build_arguments(RankSettings(descriptor=given.fileno()))
+        command += build_arguments(ChildSettings(parent_pid=os.getpid()))
         process = subprocess.Popen(command, pass_fds=[given.fileno()], start_new_session=True)
     return process, Channel(own)
 

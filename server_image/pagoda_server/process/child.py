@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import BinaryIO
 
+from pagoda_guard.flags import build_arguments
+from pagoda_server.settings import ChildSettings
+
 MAX_REASON_BYTES = 2048
 
 
@@ -59,8 +62,7 @@ class Child:
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
-                f"--parent-pid={os.getpid()}",
-                f"--reason-fd={reason.fileno()}",
+                *build_arguments(ChildSettings(parent_pid=os.getpid(), reason_fd=reason.fileno())),
                 pass_fds=[*pass_fds, reason.fileno()],
                 start_new_session=start_new_session,
             )

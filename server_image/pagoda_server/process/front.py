@@ -5,9 +5,11 @@ It tokenises and writes the answers; the engine, a process beside it, makes the 
 
 import asyncio
 import contextlib
+import mmap
 import signal
 import socket
 
+import uvloop
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -17,7 +19,7 @@ from pagoda_server.http.engine_client import EngineClient, EngineGone
 from pagoda_server.http.runner import build_runner
 from pagoda_server.http.tally import Tally
 from pagoda_server.process.listener import Listener
-from pagoda_server.settings import Settings
+from pagoda_server.settings import FrontSettings, Settings
 from pagoda_server.text.tokenizer import read_tokenizer
 from pagoda_server.wire import Stats
 
@@ -25,6 +27,13 @@ POLL_SECONDS = 0.1
 BEAT_SECONDS = 0.5
 CONNECT_SECONDS = 5.0
 """The longest wait for the engine's first word. One that is stopped accepts all the same, for the kernel does."""
+
+
+def run_front_alone(settings: Settings, front: FrontSettings) -> int:
+    """Returns the exit code of this process, which is the front alone."""
+    tally = Tally(mmap.mmap(front.tally_fd, 0), front.number)
+    code: int = uvloop.run(run_front(settings, socket.socket(fileno=front.listening_fd), tally))
+    return code
 
 
 async def run_front(settings: Settings, listening: socket.socket, tally: Tally) -> int:

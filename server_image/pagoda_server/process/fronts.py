@@ -14,10 +14,19 @@ from collections.abc import Callable, Sequence
 from pagoda_guard.tasks import Tasks
 from pagoda_server.http.tally import Signs, Tally, count_bytes
 from pagoda_server.process.child import Child, open_memory
+from pagoda_server.settings import MAXIMUM_WORKERS
 
 log = logging.getLogger(__name__)
 BuildFront = Callable[[int, int, int], Sequence[str]]
 """The command of a front: its number, the descriptors of the listening socket and of the tally."""
+
+
+def plan_workers(device: str, cores: int) -> int:
+    """Returns how many fronts there are when nobody says.
+
+    An engine on CPU makes fewer tokens than one front can write, and wants the cores and the memory itself.
+    """
+    return 1 if device == "cpu" else max(1, min(MAXIMUM_WORKERS, cores // 2))
 
 
 class Fronts:

@@ -6,6 +6,7 @@ and what says nothing for too long is ended. Why is the last line of all, for a 
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -14,7 +15,7 @@ from contextlib import ExitStack
 
 from pagoda_guard.tasks import Tasks
 from pagoda_server.process.child import Child
-from pagoda_server.process.fronts import BuildFront, Fronts
+from pagoda_server.process.fronts import BuildFront, Fronts, plan_workers
 from pagoda_server.process.silence import LOOK_SECONDS, Silence
 from pagoda_server.settings import Settings
 
@@ -53,7 +54,8 @@ async def _run(
     with ExitStack() as stack:
         listening = stack.enter_context(bind_socket(settings))
         engine = await Child.start("engine", engine_command, start_new_session=True)
-        fronts = Fronts(build_front, listening.fileno(), settings.workers, settled)
+        workers = settings.workers or plan_workers(settings.engine.device, os.cpu_count() or 1)
+        fronts = Fronts(build_front, listening.fileno(), workers, settled)
         stopped = tasks.spawn("stop", stop.wait())
         ended = [tasks.spawn("engine", engine.wait()), *fronts.start(tasks)]
         tasks.keep("silence", lambda: end_the_silent(engine, fronts, settings.stale_seconds))

@@ -6,17 +6,14 @@ from typing import Any
 
 import pytest
 
+from pagoda_guard.flags import read_settings
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.objects.pod import build_pod_template
 from pagoda_operator.objects.settings import BuildSettings
-from pagoda_server.__main__ import (
-    build_engine_command,
-    build_engine_config,
-    build_front_command,
-    build_parser,
-    build_settings,
-    plan_workers,
-)
+from pagoda_server.__main__ import build_parser
+from pagoda_server.engine.config import EngineConfig
+from pagoda_server.process.command_lines import build_engine_command, build_front_command, read_front, read_server
+from pagoda_server.process.fronts import plan_workers
 from pagoda_server.settings import Settings
 
 ARCHITECTURE = Path(__file__).parents[3] / "ARCHITECTURE.md"
@@ -38,7 +35,7 @@ def build_command(**spec: Any) -> list[str]:
 
 def parse_command(command: list[str]) -> Settings:
     assert command[:3] == ["python", "-m", "pagoda_server"]
-    return build_settings(build_parser().parse_args(command[3:]))
+    return read_server(build_parser().parse_args(command[3:]))
 
 
 def test_the_server_knows_whose_it_is() -> None:
@@ -73,16 +70,16 @@ def test_the_engine_process_gets_the_settings_of_the_server() -> None:
         build_command(engine={"quantization": "fp8", "kvCacheDtype": "fp8", "tensorParallel": 2})
     ).engine
     args = build_parser().parse_args(build_engine_command(config)[3:])
-    assert build_engine_config(args, args.socket) == config
+    assert read_settings(EngineConfig, args) == config
 
 
 def test_a_front_is_told_what_the_server_was() -> None:
     settings = parse_command(build_command())
-    args = build_parser().parse_args(build_front_command(settings, 2, 7, 8)[3:])
-    assert (args.model, args.engine_socket) == (settings.engine.model, settings.engine.socket)
-    names = (args.served_model_name, args.namespace, args.model_deployment)
+    told, front = read_front(build_parser().parse_args(build_front_command(settings, 2, 7, 8)[3:]))
+    assert (told.engine.model, front.engine_socket) == (settings.engine.model, settings.engine.socket)
+    names = (told.served_model_name, told.namespace, told.model_deployment)
     assert names == (settings.served_model_name, settings.namespace, settings.model_deployment)
-    assert (args.number, args.listening_fd, args.tally_fd) == (2, 7, 8)
+    assert (front.number, front.listening_fd, front.tally_fd) == (2, 7, 8)
 
 
 def test_a_gpu_gets_a_front_for_each_two_cores_and_a_cpu_keeps_its_cores() -> None:

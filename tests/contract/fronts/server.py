@@ -7,8 +7,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from pagoda_server.__main__ import build_front_command
 from pagoda_server.engine.config import EngineConfig
+from pagoda_server.process.command_lines import build_front_command
 from pagoda_server.process.supervisor import serve
 from pagoda_server.settings import Settings
 

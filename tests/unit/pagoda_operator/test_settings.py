@@ -1,6 +1,7 @@
 import pytest
 
-from pagoda_operator.settings import SettingError, build_settings
+from pagoda_guard.settings import SettingError
+from pagoda_operator.settings import build_settings
 
 
 def test_flags_win_over_variables_and_these_over_defaults() -> None:

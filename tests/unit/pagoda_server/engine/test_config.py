@@ -4,15 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from pagoda_server.__main__ import build_engine_command, build_engine_config, build_parser
+from pagoda_guard.flags import read_settings
+from pagoda_server.__main__ import build_parser
 from pagoda_server.engine.config import EngineConfig
+from pagoda_server.process.command_lines import build_engine_command, read_server
 
 
 def test_the_longest_wait_reaches_the_engines_own_process() -> None:
     flags = ["serve", "--model=/m", "--served-model-name=n", "--socket=/s", "--max-wait-seconds=7.5"]
-    config = build_engine_config(build_parser().parse_args(flags), Path("/e"))
+    config = read_server(build_parser().parse_args(flags)).engine
     command = build_engine_command(config)
-    again = build_engine_config(build_parser().parse_args(command[3:]), Path("/e"))
+    again = read_settings(EngineConfig, build_parser().parse_args(command[3:]))
     assert config.max_wait_seconds == again.max_wait_seconds == 7.5
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pagoda_server.__main__ import build_parser, build_settings, main
+from pagoda_server.__main__ import build_parser, main
 from pagoda_server.process.child import MAX_REASON_BYTES, Child, describe_end, open_memory, write_reason
+from pagoda_server.process.command_lines import read_server
 
 SERVER_IMAGE = Path(__file__).parents[4] / "server_image"
 
@@ -140,4 +141,4 @@ def test_each_program_ends_at_once_when_who_started_it_is_gone(command: list[str
 def test_a_time_of_silence_too_short_to_tell_is_refused_by_name() -> None:
     args = build_parser().parse_args(["serve", "--model=m", "--served-model-name=m", "--stale-seconds=1"])
     with pytest.raises(ValueError, match="stale_seconds is 1.0: give at least 2"):
-        build_settings(args)
+        read_server(args)
