@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Starts the cluster of the stories: Kubernetes, DNS, an image registry at 192.0.2.1:5000, ingress-nginx at 192.0.2.1:8880 (class nginx)
-# and FAKE_GPUS pretended GPUs per node (default 4), on NODES nodes (1 to 4, default 1). Running it again repairs what is missing.
+# and FAKE_GPUS fake GPUs per node (default 4), on NODES nodes (1 to 4, default 1). Running it again repairs what is missing.
 # build.sh must have run. It must never leave a process outside the cluster's namespaces: cluster-down.sh would not find it.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -40,7 +40,7 @@ start_registry() {
   start registry registry serve "$run/registry.yaml"
 }
 
-pretend_gpus() {
+add_fake_gpus() {
   local node patch
   patch=$(printf '[{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": "%s"}]' "${FAKE_GPUS:-4}")
   for node in $("$here/in" kubectl get nodes -o name); do
@@ -58,7 +58,7 @@ fi
 start_registry
 "$here/in" kubectl apply -f "$here/addons/coredns.yaml" -f "$here/addons/ingress-nginx.yaml" >/dev/null
 start ingress-nginx "$here/addons/ingress-nginx/run.sh"
-pretend_gpus
+add_fake_gpus
 wait_until 30 "the registry answers at $IMAGE_REGISTRY" answers "http://$IMAGE_REGISTRY/v2/"
 "$here/in" kubectl -n kube-system rollout status deployment/coredns --timeout=90s >/dev/null
 say "DNS is ready"

@@ -18,7 +18,7 @@ kill_namespaces() {
   done
 }
 
-remove_cgroups() { # again and again: a cgroup is busy until the kernel has buried its last process
+remove_cgroups() { # several tries: a cgroup is busy until its last process has been reaped
   local cgroup left
   for _ in $(seq 5); do
     left=

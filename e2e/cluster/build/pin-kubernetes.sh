@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes kube/go.mod anew for the KUBERNETES_VERSION of settings.sh, with Kubernetes' own modules at that version. For a person who
-# moves to another Kubernetes; nothing calls it. It must never choose a version by itself.
+# Writes kube/go.mod anew for the KUBERNETES_VERSION of settings.sh, with Kubernetes' own modules at that version. Run by hand
+# to move to another Kubernetes; nothing calls it. It must never choose a version by itself.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../settings.sh"

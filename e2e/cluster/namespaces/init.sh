@@ -24,7 +24,7 @@ make_network() {   # br0 is the nodes' network; the veth pair only gives it a ca
   ip link set node0 master br0
   for link in br0 node0 node0p; do ip link set "$link" up; done
   ip addr add "$CONTROL_PLANE_IP/24" dev br0
-  ip route add default dev br0   # so that a Service's address has a route until NAT replaces it
+  ip route add default dev br0   # so that a Service's address has a route before NAT rewrites it
   sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 net.bridge.bridge-nf-call-iptables=1
 }
 
@@ -114,7 +114,7 @@ wait_for_api_server
 start_controller_manager
 start_scheduler
 touch "$CLUSTER_RUN/apiserver.ready"
-while :; do   # as process 1 it inherits every orphan, and buries it
+while :; do   # as process 1 it inherits every orphan, and reaps it
   wait -n
   sleep 1
 done
