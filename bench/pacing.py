@@ -25,8 +25,8 @@ class SimulatedDevice:
     """Implements `pagoda_server.engine.runner.Runner`: one step after another, each as long as `cost` says."""
 
     def __init__(self, cost: StepCost, run_ahead: int = 1) -> None:
-        self.run_ahead, self.now = run_ahead, 0.0
-        self._cost, self._busy_until = cost, 0.0
+        self.now = 0.0
+        self._cost, self._run_ahead, self._busy_until = cost, run_ahead, 0.0
 
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         self._busy_until = end = max(self.now, self._busy_until) + self._count_seconds(chunks)
@@ -35,7 +35,7 @@ class SimulatedDevice:
             self.now = max(self.now, end)
             return [(1, None) for chunk in chunks if chunk.is_sampled]
 
-        return wait
+        return PendingStep(wait, self._run_ahead)
 
     def prepare_next(self, *, idle: bool = True) -> bool:
         return False

@@ -28,7 +28,7 @@ class InFlightStep:
     """A step that was launched and not committed."""
 
     chunks: Sequence[Chunk]
-    wait: PendingStep
+    pending: PendingStep
     occupancy: float
 
 
@@ -112,9 +112,8 @@ class Engine:
     def step(self) -> list[Delta]:
         """Launch one batch, and commit the oldest in flight: at most one new token for each of its requests."""
         self._capacity.begin_step()
-        if chunks := self._schedule():
-            self._launch(chunks)
-        keep = self.runner.run_ahead if chunks else max(0, len(self._in_flight) - 1)
+        chunks = self._schedule()
+        keep = self._launch(chunks) if chunks else max(0, len(self._in_flight) - 1)
         return self._commit_until(keep)
 
     def drain(self) -> list[Delta]:
@@ -177,11 +176,14 @@ class Engine:
             limit_prompt_tokens(cost, num_context_tokens, len(decodes), num_prompts, num_done_tokens)
         )
 
-    def _launch(self, chunks: Sequence[Chunk]) -> None:
-        self._in_flight.append(InFlightStep(chunks, self.runner.launch(chunks), self._find_occupancy()))
+    def _launch(self, chunks: Sequence[Chunk]) -> int:
+        """Returns how many steps may stay in flight."""
+        pending = self.runner.launch(chunks)
+        self._in_flight.append(InFlightStep(chunks, pending, self._find_occupancy()))
         for chunk in chunks:
             chunk.request.num_computed_tokens = chunk.end
             chunk.request.num_in_flight += chunk.is_sampled
+        return pending.run_ahead
 
     def _commit_until(self, keep: int) -> list[Delta]:
         """The oldest in flight, until so many are left."""
@@ -194,7 +196,7 @@ class Engine:
         return committed
 
     def _commit(self, step: InFlightStep) -> list[Delta]:
-        results = iter(step.wait())
+        results = iter(step.pending.wait())
         deltas: list[Delta] = []
         served_tokens = 0
         for chunk in step.chunks:

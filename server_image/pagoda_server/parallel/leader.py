@@ -116,23 +116,19 @@ class ParallelRunner:
         self._is_broken = False
         self._num_unread = 0
 
-    @property
-    def run_ahead(self) -> int:
-        return self._runner.run_ahead
-
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         with self._all_or_none():
             self._tell(self._encoder.encode(chunks))
-            wait = self._runner.launch(chunks)
+            pending = self._runner.launch(chunks)
         self._num_unread += 1
 
         def wait_or_break() -> list[Sampled]:
             with self._all_or_none():
-                sampled = wait()
+                sampled = pending.wait()
             self._num_unread -= 1
             return sampled
 
-        return wait_or_break
+        return PendingStep(wait_or_break, pending.run_ahead)
 
     def prepare_next(self, *, idle: bool = True) -> bool:
         with self._all_or_none():

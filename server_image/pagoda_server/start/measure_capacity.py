@@ -52,7 +52,7 @@ def measure_capacity(
         decode = [Chunk(request, request.num_prompt_tokens - 1, 1, is_sampled=True) for request in requests]
         prefill = _build_prefill(requests, limits.max_batched_tokens)
         for chunks in (decode[:1], prefill[:1], [*decode[:1], *prefill[1:2]]):
-            runner.launch(chunks)()  # loads what a device loads at first use
+            runner.launch(chunks).wait()  # loads what a device loads at first use
         decode_times, prefill_times = (
             _time_batches(runner, chunks, budget_seconds / 2, clock) for chunks in (decode, prefill)
         )
@@ -149,7 +149,7 @@ def _time_batches(
     size, runs = 1, 0
     while True:
         begin = clock()
-        runner.launch(chunks[:size])()
+        runner.launch(chunks[:size]).wait()
         seconds = max(clock() - begin, LEAST_SECONDS)
         times[size], runs = min(times.get(size, seconds), seconds), runs + 1
         next_size = min(2 * size, len(chunks))

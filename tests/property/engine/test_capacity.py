@@ -132,12 +132,10 @@ class SteadyRunner:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
 
-    run_ahead = 0
-
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         self.clock.now += 0.1
         sampled: list[Sampled] = [(1, None)] * sum(chunk.is_sampled for chunk in chunks)
-        return lambda: sampled
+        return PendingStep(lambda: sampled)
 
     def prepare_next(self, *, idle: bool = True) -> bool:
         return False

@@ -35,7 +35,7 @@ class FakeRunner:
         self.unknown += 1
         assert self.unknown <= self.run_ahead + 1
         sampled = [(self._choose(chunk), None) for chunk in chunks if self._write(chunk) and chunk.is_sampled]
-        return lambda: self._tell(sampled)
+        return PendingStep(lambda: self._tell(sampled), self.run_ahead)
 
     def prepare_next(self, *, idle: bool = True) -> bool:
         assert self.unknown == 0, "a step is in flight"

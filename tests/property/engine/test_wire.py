@@ -120,12 +120,10 @@ def test_the_length_of_a_frame_is_bounded_and_takes_no_memory_by_itself() -> Non
 class OnesRunner:
     """Chooses 1 always, once it has placed what the device is told of a request."""
 
-    run_ahead = 0
-
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         for chunk in chunks:
             build_sampling_row(chunk.request)
-        return lambda: [(1, None) for chunk in chunks if chunk.is_sampled]
+        return PendingStep(lambda: [(1, None) for chunk in chunks if chunk.is_sampled])
 
     def prepare_next(self, *, idle: bool = True) -> bool:
         return False

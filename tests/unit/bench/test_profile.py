@@ -122,14 +122,12 @@ def test_impossible_profiles_are_refused(capsys: pytest.CaptureFixture[str]) -> 
 class RecordingRunner:
     """Chooses token 0, one step ahead. Remembers the tokens of each chunk of each step."""
 
-    run_ahead = 1
-
     def __init__(self) -> None:
         self.steps: list[list[int]] = []
 
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         self.steps.append([chunk.num_tokens for chunk in chunks])
-        return lambda: [(0, None) for chunk in chunks if chunk.is_sampled]
+        return PendingStep(lambda: [(0, None) for chunk in chunks if chunk.is_sampled], run_ahead=1)
 
     def prepare_next(self, *, idle: bool = True) -> bool:
         return False

@@ -26,14 +26,12 @@ class Device:
     now: float = 0.0
     batches: list[list[Chunk]] = field(default_factory=list)
 
-    run_ahead = 0
-
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         self.now += self.step_seconds + self.token_seconds * sum(chunk.num_tokens for chunk in chunks)
         self.now += self.pair_seconds * sum(c.start * c.num_tokens for c in chunks if c.num_tokens > 1)
         self.now += 0.0 if self.batches else self.first_seconds
         self.batches.append(list(chunks))
-        return list
+        return PendingStep(list)
 
     def prepare_next(self, *, idle: bool = True) -> bool:
         return False

@@ -23,7 +23,7 @@ class FailingRunner:
     """Chooses 5 always; the wait of one step raises. A request with a penalty must not be run ahead of."""
 
     def __init__(self, failing_step: int) -> None:
-        self.run_ahead, self.steps, self.failing_step = 1, 0, failing_step
+        self.steps, self.failing_step = 0, failing_step
         self.unknown_tokens = 0
         """Of prompts, that the host was to give and does not know."""
 
@@ -33,14 +33,14 @@ class FailingRunner:
         for chunk in chunks:
             if chunk.num_tokens > 1:
                 self.unknown_tokens += max(0, chunk.end - len(chunk.request.token_ids))
-        self.run_ahead = 0 if any(chunk.request.sampling.presence_penalty for chunk in chunks) else 1
+        run_ahead = 0 if any(chunk.request.sampling.presence_penalty for chunk in chunks) else 1
 
         def wait() -> list[tuple[int, None]]:
             if step == self.failing_step:
                 raise RuntimeError("the device stumbled")
             return [(5, None)] * count
 
-        return wait
+        return PendingStep(wait, run_ahead)
 
     def prepare_next(self, *, idle: bool = True) -> bool:
         return False

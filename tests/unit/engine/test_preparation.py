@@ -20,8 +20,6 @@ LIMITS = Limits(max_model_len=64, max_num_seqs=4, max_batched_tokens=64, vocab_s
 class PreparingRunner:
     """One step ahead, as a device is; `parts` of its preparation are left, and the last may fail."""
 
-    run_ahead = 1
-
     def __init__(self, parts: int, *, fails: bool = False) -> None:
         self.parts, self.fails = parts, fails
         self.in_flight = 0
@@ -35,7 +33,7 @@ class PreparingRunner:
             self.in_flight -= 1
             return [(1, None) for chunk in chunks if chunk.is_sampled]
 
-        return wait
+        return PendingStep(wait, run_ahead=1)
 
     def prepare_next(self, *, idle: bool = True) -> bool:
         assert self.in_flight == 0

@@ -35,7 +35,7 @@ class OnesRunner:
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         for chunk in chunks:
             assert chunk.num_tokens == 1 or chunk.end <= len(chunk.request.token_ids), "a prompt is not known"
-        return lambda: [(1, None) for chunk in chunks if chunk.is_sampled]
+        return PendingStep(lambda: [(1, None) for chunk in chunks if chunk.is_sampled], self.run_ahead)
 
     def prepare_next(self, *, idle: bool = True) -> bool:
         return False

@@ -208,10 +208,6 @@ class TurnRunner:
     def __init__(self, runner: Runner, turns: Turns) -> None:
         self.runner, self.turns = runner, turns
 
-    @property
-    def run_ahead(self) -> int:
-        return self.runner.run_ahead
-
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         with self.turns.turn:
             return self.runner.launch(chunks)

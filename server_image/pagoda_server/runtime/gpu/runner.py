@@ -61,7 +61,7 @@ class GpuRunner:
         `deterministic`: a request's tokens are the same bits whatever runs beside it, however it was cut and preempted.
         """
         config = model.config
-        self.device, self.page_size, self.run_ahead = model.embedding.device, page_size, 1
+        self.device, self.page_size = model.embedding.device, page_size
         caches = build_caches(model, num_pages, page_size, kv_dtype or model.embedding.dtype)
         buckets = choose_buckets(limits.max_num_seqs)
         if deterministic:
@@ -218,7 +218,7 @@ class GpuRunner:
 
     def _collect(self, chunks: Sequence[Chunk], batch: SampledBatch) -> PendingStep:
         """The copy back, and who it is for."""
-        self.run_ahead = 0 if self._choose_by_history(batch) else 1
+        run_ahead = 0 if self._choose_by_history(batch) else 1
         read_tokens, read_logprobs = copy_back(batch.tokens), batch.begin_logprobs()
 
         def wait() -> list[Sampled]:
@@ -226,7 +226,7 @@ class GpuRunner:
             logprobs = read_logprobs()
             return [(tokens[id(chunk)], logprobs.get(id(chunk))) for chunk in chunks if chunk.is_sampled]
 
-        return wait
+        return PendingStep(wait, run_ahead)
 
     def _choose_by_history(self, batch: SampledBatch) -> bool:
         """Chooses again for the rows whose logits depend on the tokens so far, which the host lists; if any do."""

@@ -71,8 +71,6 @@ def build_batch(chunks: Sequence[Chunk], page_size: int, device: torch.device) -
 class ModelRunner:
     """Implements `pagoda_server.engine.runner.Runner`, one step at a time."""
 
-    run_ahead = 0
-
     def __init__(self, model: Llama, num_pages: int, page_size: int, kv_dtype: torch.dtype | None = None) -> None:
         """`kv_dtype`: of the KV tensors, None: the activations'."""
         self.model = model
@@ -111,7 +109,7 @@ class ModelRunner:
 
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         sampled = sample_rows(self.forward(chunks), [build_row(chunk.request) for chunk in chunks if chunk.is_sampled])
-        return lambda: sampled
+        return PendingStep(lambda: sampled)
 
     def prepare_next(self, *, idle: bool = True) -> bool:
         return False
