@@ -10,6 +10,7 @@ import gc
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -102,6 +103,26 @@ class Graphs:
         for _ in range(WARM_UPS):
             self._run(bucket)
         self._replays[bucket] = self._capture(lambda: self._run(bucket))
+
+
+@dataclass(frozen=True, slots=True)
+class StepGraphs:
+    """Those of steps that only decode, by how many rows do, and of steps with prompts, by how many tokens they have."""
+
+    decode: Graphs
+    mixed: Graphs
+
+    def capture_first(self) -> None:
+        self.mixed.capture_first()
+        self.decode.capture_first()
+
+    def capture_next(self, *, idle: bool) -> bool:
+        """The one that most batches asked for; not `idle`, only if one did. False when all are captured."""
+        kinds = (self.decode, self.mixed)
+        graphs = max(kinds, key=lambda graphs: (graphs.most_asked, not graphs.is_complete))
+        if idle or graphs.most_asked:
+            graphs.capture_next()
+        return not all(graphs.is_complete for graphs in kinds)
 
 
 class CudaCapture:

@@ -1,12 +1,13 @@
-"""The inputs of a step with prompts, at fixed places of one buffer, so that a CUDA graph can hold the step.
+"""The inputs of a step, at fixed places on the device, so that a CUDA graph can hold the step.
 
-Flat over N tokens: those of the prompts' chunks one after another, then one for each request that decodes, then
-padding. N is a bucket; how many of each there are is read by the kernels from the buffer.
+A step with prompts is flat over N tokens: those of the prompts' chunks one after another, then one for each request
+that decodes, then padding. N is a bucket; how many of each there are is read by the kernels from the buffer.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -46,6 +47,42 @@ class Mixed:
     """[R]: -1 for none."""
 
 
+class StepInputs(Protocol):
+    def pack(self, bucket: int, decodes: Sequence[Chunk], prompts: Sequence[Chunk]) -> Ints:
+        """The inputs of a step that is run in this bucket, flat, on the host."""
+
+    def load(self, packed: Tensor) -> None:
+        """What `pack` gave, on the device."""
+
+    def clear(self, bucket: int) -> None:
+        """A step of nobody."""
+
+
+class DecodeInputs:
+    """The inputs of a step without prompts: its rows alone, as the state knows the rest."""
+
+    def __init__(self, max_requests: int, device: torch.device) -> None:
+        self._rows = torch.full((max_requests,), -1, dtype=torch.int32, device=device)
+        self.first_decode = torch.zeros(1, dtype=torch.int32, device=device)
+        """[1]: where the decodes begin in the flat batch, as in `Mixed`."""
+
+    def view(self, bucket: int) -> Tensor:
+        """The rows [bucket] int32, -1 for none."""
+        return self._rows[:bucket]
+
+    def load(self, packed: Tensor) -> None:
+        self._rows[: packed.shape[0]].copy_(packed)
+
+    def clear(self, bucket: int) -> None:
+        self._rows[:bucket].fill_(-1)
+
+    def pack(self, bucket: int, decodes: Sequence[Chunk], prompts: Sequence[Chunk]) -> Ints:
+        assert not prompts, "a step without prompts has some"
+        packed = np.full(bucket, -1, np.int32)
+        packed[: len(decodes)] = [chunk.request.row for chunk in decodes]
+        return packed
+
+
 class MixedInputs:
     def __init__(self, max_tokens: int, max_requests: int, page_size: int, device: torch.device) -> None:
         self._max_requests, self._page_size = max_requests, page_size
@@ -56,11 +93,9 @@ class MixedInputs:
         return Mixed(*(self._buffer[start : start + size] for start, size in zip(starts, sizes, strict=False)))
 
     def load(self, packed: Tensor) -> None:
-        """What `pack` gave, on the device."""
         self._buffer[: packed.shape[0]].copy_(packed)
 
     def clear(self, bucket: int) -> None:
-        """A step of nobody."""
         self.load(torch.from_numpy(self.pack(bucket, (), ())).to(self._buffer.device))
 
     def pack(self, bucket: int, decodes: Sequence[Chunk], prompts: Sequence[Chunk]) -> Ints:
