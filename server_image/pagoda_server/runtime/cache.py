@@ -13,9 +13,9 @@ class LayerCache(NamedTuple):
     k: Tensor
     """[pages, page_size, kv_heads, head_dim]"""
     v: Tensor
-    k_scale: float
+    k_scale: float = 1.0
     """The keys are what the cache holds times this; 1 unless it is fp8."""
-    v_scale: float
+    v_scale: float = 1.0
 
 
 def build_caches(model: Llama, num_pages: int, page_size: int, dtype: torch.dtype) -> list[LayerCache]:
@@ -26,7 +26,7 @@ def build_caches(model: Llama, num_pages: int, page_size: int, dtype: torch.dtyp
     for layer in model.layers:
         assert isinstance(layer, Layer)
         k, v = (model.embedding.new_zeros(shape, dtype=dtype) for _ in range(2))
-        caches.append(LayerCache(k, v, *(layer.kv_scales if dtype.itemsize == 1 else (1.0, 1.0))))
+        caches.append(LayerCache(k, v, *layer.kv_scales) if dtype.itemsize == 1 else LayerCache(k, v))
     return caches
 
 

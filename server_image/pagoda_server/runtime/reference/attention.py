@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pagoda_server.quant.fp8 import E4M3, saturate
+from pagoda_server.runtime.cache import LayerCache
 
 
 def write_pages(cache: Tensor, values: Tensor, slots: Tensor, scale: float = 1.0) -> None:
@@ -24,24 +25,20 @@ def write_pages(cache: Tensor, values: Tensor, slots: Tensor, scale: float = 1.0
 
 def attend_pages(
     q: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
+    cache: LayerCache,
     page_tables: Sequence[Tensor],
     query_lengths: Sequence[int],
     context_lengths: Sequence[int],
-    k_scale: float = 1.0,
-    v_scale: float = 1.0,
 ) -> Tensor:
     """Causal attention of a flat mixed batch, after its keys and values were written.
 
     q [T, heads, head_dim], sequences one after another; `page_tables[i]` int64 pages of sequence i; its
-    `query_lengths[i]` queries are the last of its `context_lengths[i]` tokens. `k_scale` and `v_scale` multiply
-    what caches in e4m3 hold. Returns [T, heads, head_dim].
+    `query_lengths[i]` queries are the last of its `context_lengths[i]` tokens. Returns [T, heads, head_dim].
     """
     outputs, start = [], 0
     for pages, num_queries, num_context in zip(page_tables, query_lengths, context_lengths, strict=True):
-        k = _read_pages(k_cache, pages, k_scale, q.dtype)[:num_context]
-        v = _read_pages(v_cache, pages, v_scale, q.dtype)[:num_context]
+        k = _read_pages(cache.k, pages, cache.k_scale, q.dtype)[:num_context]
+        v = _read_pages(cache.v, pages, cache.v_scale, q.dtype)[:num_context]
         outputs.append(_attend_one(q[start : start + num_queries], k, v))
         start += num_queries
     return torch.cat(outputs)

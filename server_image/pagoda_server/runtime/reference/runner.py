@@ -93,16 +93,7 @@ class ModelRunner:
             cache = self.caches[layer]
             write_pages(cache.k, k, batch.slots, cache.k_scale)
             write_pages(cache.v, v, batch.slots, cache.v_scale)
-            return attend_pages(
-                q,
-                cache.k,
-                cache.v,
-                batch.page_tables,
-                query_lengths,
-                batch.context_lengths,
-                cache.k_scale,
-                cache.v_scale,
-            )
+            return attend_pages(q, cache, batch.page_tables, query_lengths, batch.context_lengths)
 
         hidden: Tensor = self.model(batch.input_ids, batch.positions, attend)
         return hidden
