@@ -11,6 +11,7 @@ from dataclasses import asdict
 
 from bench.http_load import Answer, Load, Report, add_load_arguments, build_report
 from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.capacity import Measured
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pace import StepCost
 from pagoda_server.engine.pages import PagePool
@@ -53,7 +54,8 @@ def simulate(load: Load, cost: StepCost, *, max_batched_tokens: int = 2048, is_s
     device, length = SimulatedDevice(cost), load.tokens_in + load.tokens_out
     limits = Limits(length, load.streams, max_batched_tokens, vocab_size=10)
     pool = PagePool(load.streams * -(-length // PAGE_SIZE), PAGE_SIZE)
-    engine = Engine(device, limits, pool, prefix_caching=False, clock=lambda: device.now, step_cost=cost)
+    measured = Measured(step_cost=cost)
+    engine = Engine(device, limits, pool, prefix_caching=False, measured=measured, clock=lambda: device.now)
     sampling = Sampling(max_tokens=load.tokens_out, temperature=0.0)
     answers, last_seen = list[Answer](), list[float]()
 

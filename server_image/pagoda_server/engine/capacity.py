@@ -8,7 +8,9 @@ help. While the engine is not full its rate is only a lower bound: it can raise 
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from pagoda_server.engine.pace import StepCost
 from pagoda_server.wire import CapacitySource
 
 WINDOW_SECONDS = 5.0
@@ -16,6 +18,14 @@ FOLLOW_SECONDS = 10.0
 """Time constant: after t seconds of a steady rate, e^(-t/10) of the old error is left (5 % after 30 s)."""
 FULL = 0.9
 """Mean occupancy from which a window counts as full: an ended request's place stands empty until the next arrives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What was measured of the device at start (`start.measure_capacity`)."""
+
+    tokens_per_second: float | None = None
+    step_cost: StepCost | None = None
 
 
 class Capacity:

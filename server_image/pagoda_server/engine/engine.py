@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from pagoda_server.engine.admission import build_overdue, find_rejection
 from pagoda_server.engine.batch import Chunk, Limits
-from pagoda_server.engine.capacity import Capacity
+from pagoda_server.engine.capacity import Capacity, Measured
 from pagoda_server.engine.deadlines import Deadlines
-from pagoda_server.engine.pace import StepCost, limit_prompt_tokens
+from pagoda_server.engine.pace import limit_prompt_tokens
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.prefix import PrefixCache
 from pagoda_server.engine.request import Request, RequestState, find_finish_reason
@@ -21,6 +21,8 @@ from pagoda_server.engine.served import AnswerLength, ServedWindow, count_backlo
 from pagoda_server.wire import Delta, FinishReason, Rejected, Stats, Submit, TokenLogprobs
 
 log = logging.getLogger(__name__)
+SEED_BITS = 62
+"""Of the seed that a request without its own is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +42,23 @@ class Engine:
         pool: PagePool,
         *,
         prefix_caching: bool = True,
-        clock: Callable[[], float] = time.monotonic,
-        draw_seed: Callable[[], int] = lambda: random.getrandbits(62),
-        capacity_tokens_per_second: float | None = None,
-        step_cost: StepCost | None = None,
         max_wait_seconds: float | None = None,
+        measured: Measured | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`capacity_tokens_per_second` and `step_cost`: as measured at start. Without a cost prompts are not paced."""
+        """`measured`: of the device, at start. Without the cost of a step prompts are not paced."""
+        measured = measured or Measured()
         self.runner = runner
         self.scheduler = Scheduler(limits, pool, PrefixCache(pool, enabled=prefix_caching))
         self._limits = limits
-        self._draw_seed = draw_seed
         self._deadlines = Deadlines(clock, max_wait_seconds)
         self._requests: dict[str, Request] = {}
         self._in_flight: deque[InFlightStep] = deque()
         self._committed: list[Delta] = []
         """Of committed steps, kept should the next one fail before they are returned."""
-        self._step_cost = step_cost
+        self._step_cost = measured.step_cost
         self._served = ServedWindow(clock)
-        self._capacity = Capacity(clock, measured=capacity_tokens_per_second)
+        self._capacity = Capacity(clock, measured=measured.tokens_per_second)
         self._answers = AnswerLength()
         self._prompt_tokens = self._cached_prompt_tokens = self._generation_tokens = self._steps = 0
 
@@ -148,7 +148,7 @@ class Engine:
             token_ids=list(submit.prompt_token_ids),
             num_prompt_tokens=len(submit.prompt_token_ids),
             sampling=sampling,
-            seed=self._draw_seed() if sampling.seed is None else sampling.seed,
+            seed=random.getrandbits(SEED_BITS) if sampling.seed is None else sampling.seed,
             stop_token_ids=frozenset(sampling.stop_token_ids) | frozenset(eos_token_ids),
             tenant=submit.cache_salt,
             group=submit.group or submit.request_id,

@@ -23,7 +23,7 @@ FEWEST_PROMPT_TOKENS = 16
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """What a step takes on this device, as a sum: measured at start (`runtime.capacity`)."""
+    """What a step takes on this device, as a sum: measured at start (`start.measure_capacity`)."""
 
     base_seconds: float
     context_token_seconds: float

@@ -3,9 +3,10 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.capacity import Measured
 from pagoda_server.engine.pace import StepCost
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.request import Request, RequestState
@@ -18,12 +19,6 @@ LONG_PROMPT_TOKENS = 8192
 ENOUGH_RUNS = 3
 """Of the smallest and the largest batch; the fastest counts."""
 LEAST_SECONDS = 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    tokens_per_second: float
-    step_cost: StepCost
 
 
 def measure_capacity(
@@ -95,7 +90,7 @@ def _evaluate(
     base_seconds, sequence_seconds = _fit_line(decode_times)
     _, prompt_seconds = _fit_line(prefill_times)
     cost = StepCost(base_seconds, sequence_seconds / context, prompt_seconds / prompt, pair_seconds)
-    return Measured(2.0 / (1.0 / decode_rate + 1.0 / prefill_rate), cost)
+    return Measured(tokens_per_second=2.0 / (1.0 / decode_rate + 1.0 / prefill_rate), step_cost=cost)
 
 
 def _fit_line(times: dict[int, float]) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagoda_server.engine.batch import Chunk, Limits
-from pagoda_server.engine.capacity import FOLLOW_SECONDS, WINDOW_SECONDS, Capacity
+from pagoda_server.engine.capacity import FOLLOW_SECONDS, WINDOW_SECONDS, Capacity, Measured
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.runner import PendingStep, Sampled
@@ -145,7 +145,8 @@ def run_engine(*, requests: int, seconds: float) -> Stats:
     """As many clients as `requests`, each of which asks again as soon as it has its answer."""
     clock = Clock()
     limits = Limits(max_model_len=64, max_num_seqs=4, max_batched_tokens=64, vocab_size=3)
-    engine = Engine(SteadyRunner(clock), limits, PagePool(64, 4), clock=clock, capacity_tokens_per_second=1000.0)
+    measured = Measured(tokens_per_second=1000.0)
+    engine = Engine(SteadyRunner(clock), limits, PagePool(64, 4), clock=clock, measured=measured)
     names = iter(map(str, range(10**6)))
     until = clock.now + seconds
     open_requests = 0

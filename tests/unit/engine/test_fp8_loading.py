@@ -18,7 +18,8 @@ from pagoda_server.model.loader import BadCheckpoint, load_model
 from pagoda_server.quant.fp8 import E4M3, quantize_rows
 from pagoda_server.runtime.cache import count_page_bytes
 from pagoda_server.runtime.reference.runner import ModelRunner
-from pagoda_server.start.build import build_engine, refuse_fp8_before_ada
+from pagoda_server.start.build import build_engine
+from pagoda_server.start.device import refuse_fp8_before_ada
 from pagoda_server.wire import Sampling
 
 CPU = torch.device("cpu")

@@ -6,6 +6,7 @@ import pytest
 
 from bench.pacing import LLAMA_8B_ON_H200, SimulatedDevice
 from pagoda_server.engine.batch import Limits
+from pagoda_server.engine.capacity import Measured
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pace import LEAST_PROMPT_TOKENS, StepCost, limit_prompt_tokens
 from pagoda_server.engine.pages import PagePool
@@ -25,7 +26,7 @@ class Streams:
             PagePool(8000, 64),
             prefix_caching=False,
             clock=lambda: self.device.now,
-            step_cost=self.cost,
+            measured=Measured(step_cost=self.cost),
         )
         self.first_tokens: dict[str, float] = {}
         self.gaps: list[float] = []
