@@ -17,7 +17,7 @@ from pagoda_server.model.config import read_model_config
 from pagoda_server.model.loader import load_model
 from pagoda_server.quant.fp8 import E4M3, quantize_rows
 from pagoda_server.runtime.gpu.projections import ALL_FP8, ALL_TORCH
-from pagoda_server.start.measure_projections import measure_linears
+from pagoda_server.start.measure_projections import measure_projections
 
 pytestmark = pytest.mark.gpu
 DEVICE = torch.device("cuda")
@@ -165,9 +165,9 @@ def test_fp8_linear(
 def test_choice_at_start_covers_small_batches_and_checks_every_kernel(
     fp8: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each candidate is compared with cuBLAS on the way; what is left out is an error in the log."""
+    """Each candidate is compared with cuBLAS on the backend; what is left out is an error in the log."""
     model = load_model(MODEL, read_model_config(MODEL), DEVICE, torch.bfloat16, fp8=fp8)
-    plan = measure_linears(model, 256)
-    assert plan is not None and list(plan.ways) == [1, 16, 64]
-    assert plan.ways_for(65) is (ALL_FP8 if fp8 else ALL_TORCH)
+    plan = measure_projections(model, 256)
+    assert plan is not None and list(plan.backends) == [1, 16, 64]
+    assert plan.backends_for(65) is (ALL_FP8 if fp8 else ALL_TORCH)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]

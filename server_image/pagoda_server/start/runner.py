@@ -51,7 +51,7 @@ def _build_gpu_runner(model: Llama, options: RunnerOptions, phases: Phases) -> R
         # Triton compiles for a GPU, or is absent.
         from pagoda_server.kernels.shipped import use_shipped_kernels
         from pagoda_server.runtime.gpu.runner import GpuRunner
-        from pagoda_server.start.measure_projections import measure_linears
+        from pagoda_server.start.measure_projections import measure_projections
 
         use_shipped_kernels()
         is_measured = options.measure_projections and not options.deterministic
@@ -61,7 +61,7 @@ def _build_gpu_runner(model: Llama, options: RunnerOptions, phases: Phases) -> R
             options.num_pages,
             options.page_size,
             kv_dtype=options.kv_dtype,
-            linears=measure_linears(model, options.limits.max_num_seqs) if is_measured else None,
+            projections=measure_projections(model, options.limits.max_num_seqs) if is_measured else None,
             deterministic=options.deterministic,
         )
     with phases.time("capture_graphs"):

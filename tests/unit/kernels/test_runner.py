@@ -26,7 +26,15 @@ from pagoda_server.parallel.channel import Channel
 from pagoda_server.parallel.leader import ParallelRunner
 from pagoda_server.parallel.messages import Step, StepDecoder
 from pagoda_server.quant.fp8 import E4M3
-from pagoda_server.runtime.gpu.projections import Gemv, LinearPlan, Separate, Stream, Tiled, Ways, torch_linear
+from pagoda_server.runtime.gpu.projections import (
+    GemvBackend,
+    LayerBackends,
+    ProjectionPlan,
+    ResidualStream,
+    SeparateBackend,
+    TiledBackend,
+    torch_linear,
+)
 from pagoda_server.runtime.gpu.runner import GpuRunner
 from pagoda_server.runtime.reference.runner import ModelRunner
 from pagoda_server.wire import Sampling, Submit, TokenLogprobs
@@ -66,10 +74,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Llama:
     return build_model("llama", tmp_path_factory.mktemp("model"))
 
 
-def build_small_batch_plan(device: torch.device) -> LinearPlan:
+def build_small_batch_plan(device: torch.device) -> ProjectionPlan:
     """Our kernels wherever they can be."""
-    tiled, gemv = Tiled(LinearTile(16, 16), build_linear_scratch(256, device)), Gemv(GemvTile(4, 32))
-    return LinearPlan({1: Ways(gemv, gemv, gemv, gemv), 4: Ways(tiled, tiled, tiled, tiled)})
+    tiled, gemv = TiledBackend(LinearTile(16, 16), build_linear_scratch(256, device)), GemvBackend(GemvTile(4, 32))
+    return ProjectionPlan({1: LayerBackends(gemv, gemv, gemv, gemv), 4: LayerBackends(tiled, tiled, tiled, tiled)})
 
 
 def answer(runner: Runner, pages: int, samplings: list[tuple[int, Sampling]]) -> tuple[Answers, int]:
@@ -103,12 +111,12 @@ def tokens_of(answers: Answers) -> dict[str, list[int]]:
     return {name: tokens for name, (tokens, _) in answers.items()}
 
 
-@pytest.mark.parametrize(("family", "linears"), [("llama", "torch"), ("llama", "kernels"), ("qwen3", "torch")])
-def test_same_tokens_and_logprobs_as_the_reference(family: str, linears: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("family", "projections"), [("llama", "torch"), ("llama", "kernels"), ("qwen3", "torch")])
+def test_same_tokens_and_logprobs_as_the_reference(family: str, projections: str, tmp_path: Path) -> None:
     model = build_model(family, tmp_path)
-    plan = build_small_batch_plan(model.embedding.device) if linears == "kernels" else LinearPlan()
+    plan = build_small_batch_plan(model.embedding.device) if projections == "kernels" else ProjectionPlan()
     expected, _ = answer(ModelRunner(model, 16, PAGE_SIZE), 16, REQUESTS)
-    found, _ = answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE, linears=plan), 16, REQUESTS)
+    found, _ = answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE, projections=plan), 16, REQUESTS)
     assert tokens_of(found) == tokens_of(expected)
     chosen = [[logprobs.chosen for logprobs in answers["2"][1]] for answers in (found, expected)]
     assert len(chosen[0]) == 3 and chosen[0] == pytest.approx(chosen[1], abs=1e-3)
@@ -119,14 +127,14 @@ def test_the_last_layer_computes_only_the_tokens_that_choose(model: Llama) -> No
     computed: dict[nn.Module, int] = {}
 
     @dataclass(frozen=True)
-    class Counting(Separate):
-        def write(self, x: Tensor, projection: nn.Linear, stream: Stream) -> None:
+    class Counting(SeparateBackend):
+        def write(self, x: Tensor, projection: nn.Linear, stream: ResidualStream) -> None:
             computed[projection] = max(computed.get(projection, 0), x.shape[0])
             super().write(x, projection, stream)
 
     counting = Counting("counting", torch_linear)
-    linears = LinearPlan(otherwise=Ways(output=counting, down=counting))
-    answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE, linears=linears), 16, [(30, Sampling(max_tokens=1))])
+    projections = ProjectionPlan(otherwise=LayerBackends(output=counting, down=counting))
+    answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE, projections=projections), 16, [(30, Sampling(max_tokens=1))])
     first, last = (cast(Layer, layer) for layer in model.layers)
     assert computed == {first.output: 32, first.down: 32, last.output: 4, last.down: 4}
 

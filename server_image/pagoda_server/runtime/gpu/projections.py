@@ -1,9 +1,9 @@
-"""The projections of a decoder, each by one of several ways: cuBLAS, or at small batches our kernels.
+"""The projections of a decoder, each by one of several backends: cuBLAS, or at small batches our kernels.
 
-Ways differ in how much they do in one launch. What is between two projections is the residual stream: a way that does
-not add to it itself leaves the sum to the next norm. Which way is fastest is measured at start
-(`measure_projections.py`). Of a shard, what a projection adds is one rank's share; the stream sums those of all, so
-ways that add are for a model alone.
+Backends differ in how much they do in one launch. What is between two projections is the residual stream: a backend
+that does not add to it itself leaves the sum to the next norm. Which backend is fastest is measured at start
+(`start/measure_projections.py`). Of a shard, what a projection adds is one rank's share; the stream sums those of all,
+so backends that add are for a model alone.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ Quantized = tuple[Tensor, Tensor]
 
 
 @dataclass(slots=True)
-class Stream:
+class ResidualStream:
     """The residual stream [T, hidden] of a pass."""
 
     total: Tensor
@@ -55,7 +55,7 @@ class Stream:
             return sum_rms_norm_fp8(pending, self.total, weight, eps)
         return add_rms_norm_fp8(pending, self.total, weight, eps)
 
-    def take(self, tokens: Tensor) -> "Stream":
+    def take(self, tokens: Tensor) -> "ResidualStream":
         """That of `tokens` [S] int32 alone, which goes on in place of this one."""
         return replace(self, total=self.settle().index_select(0, tokens))
 
@@ -76,7 +76,7 @@ class Stream:
         self.pending = self.group.sum(share) if shares is None else shares
 
 
-class Way(Protocol):
+class ProjectionBackend(Protocol):
     @property
     def name(self) -> str: ...
 
@@ -84,18 +84,18 @@ class Way(Protocol):
     def adds(self) -> bool:
         """Whether `write` adds to the stream's total itself. NB: of a shard the total is not known yet."""
 
-    def read(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
+    def read(self, stream: ResidualStream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
         """The projection of the stream's norm."""
 
-    def read_gated(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
+    def read_gated(self, stream: ResidualStream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
         """silu(gate) * up of that projection, which gives gates, then ups."""
 
-    def write(self, x: Tensor, projection: nn.Linear, stream: Stream) -> None:
+    def write(self, x: Tensor, projection: nn.Linear, stream: ResidualStream) -> None:
         """The stream grows by the projection of x."""
 
 
 @dataclass(frozen=True, slots=True)
-class Separate:
+class SeparateBackend:
     """The product alone, with the norm and the activation as kernels around it. For any number of tokens."""
 
     name: str
@@ -103,13 +103,13 @@ class Separate:
     """x [T, K], weight [N, K] and bias [N] → [T, N], in the tensor given last if there is one."""
     adds: ClassVar[bool] = False
 
-    def read(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
+    def read(self, stream: ResidualStream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
         return self.project(stream.norm(norm, eps), projection.weight, projection.bias, None)
 
-    def read_gated(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
+    def read_gated(self, stream: ResidualStream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
         return silu_mul(self.read(stream, norm, eps, projection))
 
-    def write(self, x: Tensor, projection: nn.Linear, stream: Stream) -> None:
+    def write(self, x: Tensor, projection: nn.Linear, stream: ResidualStream) -> None:
         stream.add(lambda out: self.project(x, projection.weight, projection.bias, out))
 
 
@@ -129,7 +129,7 @@ def multiply_tiled_fp8(
 
 
 @dataclass(frozen=True, slots=True)
-class Fp8:
+class Fp8Backend:
     """For `Fp8Linear`: the kernels around a product quantize what goes into it."""
 
     name: str
@@ -137,19 +137,19 @@ class Fp8:
     """Of x [T, K], or of what it is quantized, and an `Fp8Linear`; in the tensor given last if there is one."""
     adds: ClassVar[bool] = False
 
-    def read(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Module) -> Tensor:
+    def read(self, stream: ResidualStream, norm: Tensor, eps: float, projection: nn.Module) -> Tensor:
         return self.multiply(stream.norm_fp8(norm, eps), projection, None)
 
-    def read_gated(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Module) -> Any:
+    def read_gated(self, stream: ResidualStream, norm: Tensor, eps: float, projection: nn.Module) -> Any:
         """Quantized, for `write`."""
         return silu_mul_fp8(self.read(stream, norm, eps, projection))
 
-    def write(self, x: Tensor | Quantized, projection: nn.Module, stream: Stream) -> None:
+    def write(self, x: Tensor | Quantized, projection: nn.Module, stream: ResidualStream) -> None:
         stream.add(lambda out: self.multiply(x, projection, out))
 
 
 @dataclass(frozen=True, slots=True)
-class Gemv:
+class GemvBackend:
     """One token: norm, product and activation, or product and sum, in one launch."""
 
     tile: GemvTile
@@ -159,19 +159,19 @@ class Gemv:
     def name(self) -> str:
         return f"gemv {self.tile.rows}x{self.tile.values}"
 
-    def read(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
+    def read(self, stream: ResidualStream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
         return gemv(stream.settle(), projection.weight, self.tile, bias=projection.bias, norm=norm, eps=eps)
 
-    def read_gated(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
+    def read_gated(self, stream: ResidualStream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
         x, weight, bias = stream.settle(), projection.weight, projection.bias
         return gemv(x, weight, self.tile, bias=bias, norm=norm, eps=eps, gated=True)
 
-    def write(self, x: Tensor, projection: nn.Linear, stream: Stream) -> None:
+    def write(self, x: Tensor, projection: nn.Linear, stream: ResidualStream) -> None:
         gemv(x, projection.weight, self.tile, bias=projection.bias, residual=stream.settle())
 
 
 @dataclass(frozen=True, slots=True)
-class Tiled:
+class TiledBackend:
     """Up to 64 tokens: product and activation in one launch; the norm is its own."""
 
     tile: LinearTile
@@ -182,15 +182,15 @@ class Tiled:
     def name(self) -> str:
         return f"tiled {self.tile.rows}x{self.tile.values}"
 
-    def read(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
+    def read(self, stream: ResidualStream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
         x = stream.norm(norm, eps)
         return linear(x, projection.weight, self.tile, self.scratch, bias=projection.bias)
 
-    def read_gated(self, stream: Stream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
+    def read_gated(self, stream: ResidualStream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
         x = stream.norm(norm, eps)
         return linear(x, projection.weight, self.tile, self.scratch, bias=projection.bias, gated=True)
 
-    def write(self, x: Tensor, projection: nn.Linear, stream: Stream) -> None:
+    def write(self, x: Tensor, projection: nn.Linear, stream: ResidualStream) -> None:
         weight, bias = projection.weight, projection.bias
         stream.add(lambda out: linear(x, weight, self.tile, self.scratch, bias=bias, out=out))
 
@@ -202,31 +202,31 @@ def torch_linear(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | N
     return torch.mm(x, weight.t(), out=out) if bias is None else torch.addmm(bias, x, weight.t(), out=out)
 
 
-TORCH, INVARIANT = Separate("torch", torch_linear), Separate("invariant", invariant_linear)
-FP8 = Fp8("fp8", multiply_fp8)
+TORCH, INVARIANT = SeparateBackend("torch", torch_linear), SeparateBackend("invariant", invariant_linear)
+FP8 = Fp8Backend("fp8", multiply_fp8)
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
-    """How each projection of a layer is done. The fields are named as the layer's projections."""
+class LayerBackends:
+    """The backend of each projection of a layer. The fields are named as the layer's projections."""
 
-    qkv: Way = TORCH
-    output: Way = TORCH
-    gate_up: Way = TORCH
-    down: Way = TORCH
+    qkv: ProjectionBackend = TORCH
+    output: ProjectionBackend = TORCH
+    gate_up: ProjectionBackend = TORCH
+    down: ProjectionBackend = TORCH
 
 
-ALL_TORCH, ALL_FP8 = Ways(), Ways(FP8, FP8, FP8, FP8)
-ALL_INVARIANT = Ways(INVARIANT, INVARIANT, INVARIANT, INVARIANT)
+ALL_TORCH, ALL_FP8 = LayerBackends(), LayerBackends(FP8, FP8, FP8, FP8)
+ALL_INVARIANT = LayerBackends(INVARIANT, INVARIANT, INVARIANT, INVARIANT)
 
 
 @dataclass(frozen=True, slots=True)
-class LinearPlan:
-    """By how many tokens a pass has: the ways of the next larger size, `otherwise` above the largest."""
+class ProjectionPlan:
+    """The backends of a pass by its number of tokens: those of the next larger size, `otherwise` above the largest."""
 
-    ways: Mapping[int, Ways] = field(default_factory=dict)
-    otherwise: Ways = ALL_TORCH
+    backends: Mapping[int, LayerBackends] = field(default_factory=dict)
+    otherwise: LayerBackends = ALL_TORCH
 
-    def ways_for(self, num_tokens: int) -> Ways:
-        sizes = [size for size in self.ways if size >= num_tokens]
-        return self.ways[min(sizes)] if sizes else self.otherwise
+    def backends_for(self, num_tokens: int) -> LayerBackends:
+        sizes = [size for size in self.backends if size >= num_tokens]
+        return self.backends[min(sizes)] if sizes else self.otherwise

@@ -20,7 +20,7 @@ from pagoda_server.runtime.gpu.attention import AttendInto, build_attention
 from pagoda_server.runtime.gpu.decoder import FusedDecoder, Wanted
 from pagoda_server.runtime.gpu.device_state import build_device_state, is_decode
 from pagoda_server.runtime.gpu.graphs import CudaCapture, Graphs, StepGraphs, choose_buckets, choose_first
-from pagoda_server.runtime.gpu.projections import ALL_INVARIANT, LinearPlan
+from pagoda_server.runtime.gpu.projections import ALL_INVARIANT, ProjectionPlan
 from pagoda_server.runtime.gpu.readback import SampledBatch, copy_back
 from pagoda_server.runtime.gpu.sampling import build_device_sampler
 from pagoda_server.runtime.gpu.staging import Staging
@@ -49,18 +49,18 @@ class GpuRunner:
         page_size: int,
         *,
         kv_dtype: torch.dtype | None = None,
-        linears: LinearPlan | None = None,
+        projections: ProjectionPlan | None = None,
         deterministic: bool = False,
     ) -> None:
-        """`kv_dtype`: of the KV tensors, None: the activations'. `linears`: None: all projections are cuBLAS's.
+        """`kv_dtype`, of the KV tensors, defaults to the activations'; `projections` default to cuBLAS's.
 
         `deterministic`: a request's tokens are the same bits whatever runs beside it, however it was cut and preempted.
         """
         self.device, self.page_size = model.embedding.device, page_size
         caches = build_caches(model, num_pages, page_size, kv_dtype or model.embedding.dtype)
         if deterministic:
-            linears = LinearPlan(otherwise=ALL_INVARIANT)
-        self.decoder = FusedDecoder(model, caches, limits.max_model_len, linears)
+            projections = ProjectionPlan(otherwise=ALL_INVARIANT)
+        self.decoder = FusedDecoder(model, caches, limits.max_model_len, projections)
         self.state = build_device_state(limits.max_num_seqs, limits.max_model_len, page_size, self.device)
         self.attention = build_attention(model.config, self.state, page_size, deterministic=deterministic)
         self.sampler = build_device_sampler(model, self.state)
