@@ -15,7 +15,7 @@ from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.runner import PendingStep
-from pagoda_server.runtime.gpu.device_state import build_sampling_row
+from pagoda_server.runtime.gpu.device_state import pack_sampling
 from pagoda_server.wire import (
     MAX_FRAME_BYTES,
     MAX_NAME_CHARACTERS,
@@ -122,7 +122,7 @@ class OnesRunner:
 
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         for chunk in chunks:
-            build_sampling_row(chunk.request)
+            pack_sampling(chunk.request)
         return PendingStep(lambda: [(1, None) for chunk in chunks if chunk.is_sampled])
 
     def prepare_next(self, *, idle: bool = True) -> bool:

@@ -25,7 +25,7 @@ class PagedAttention:
     page_table: Tensor
     """[rows, max_pages] int32, the device state's."""
     scale: float
-    plan: DecodePlan
+    decode_plan: DecodePlan
     prefill_scratch: PrefillScratch | None
     """None if deterministic: which tiles are split depends on the batch."""
     unit_cu_seqlens: Tensor | None
@@ -36,7 +36,7 @@ class PagedAttention:
         if self.unit_cu_seqlens is not None:
             starts = self.unit_cu_seqlens[: rows.shape[0] + 1] + first
             return partial(self.attend_prompts, rows=rows, cu_seqlens=starts, lengths=lengths)
-        plan_decode(rows, lengths, self.plan)
+        plan_decode(rows, lengths, self.decode_plan)
         return partial(self.attend_decodes, batch=rows.shape[0], first=first)
 
     def attend_decodes(
@@ -44,7 +44,7 @@ class PagedAttention:
     ) -> Tensor:
         """Of the `batch` tokens that begin at `first` in q."""
         k, v, k_scale, v_scale = cache
-        paged = (q, k, v, self.page_table, self.plan, self.scale, out, k_scale, v_scale)
+        paged = (q, k, v, self.page_table, self.decode_plan, self.scale, out, k_scale, v_scale)
         return decode_attention(*paged, batch=batch, first=first)
 
     def attend_prompts(
@@ -67,7 +67,9 @@ def build_attention(config: ModelConfig, state: DeviceState, page_size: int, *, 
     return PagedAttention(
         page_table=state.page_table,
         scale=config.head_dim**-0.5,
-        plan=build_decode_plan(num_rows, config.num_heads, config.num_kv_heads, config.head_dim, page_size, device),
+        decode_plan=build_decode_plan(
+            num_rows, config.num_heads, config.num_kv_heads, config.head_dim, page_size, device
+        ),
         prefill_scratch=None if deterministic else build_prefill_scratch(config.head_dim, device),
         unit_cu_seqlens=torch.arange(num_rows + 1, dtype=torch.int32, device=device) if deterministic else None,
     )

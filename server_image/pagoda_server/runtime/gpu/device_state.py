@@ -20,7 +20,7 @@ FLOAT_FIELDS = ("temperature", "top_p", "min_p")
 
 
 @dataclass(slots=True)
-class Row:
+class DeviceRow:
     """The host's view of a row: whose it is, how many of its pages were sent, which token comes next."""
 
     request: Request | None = None
@@ -69,7 +69,7 @@ class DeviceState:
     """[rows] int32."""
     seeds: Tensor
     """[rows] int64."""
-    rows: list[Row] = field(default_factory=list)
+    rows: list[DeviceRow] = field(default_factory=list)
 
     def plan_update(self, chunks: Sequence[Chunk]) -> RowUpdate:
         """Marks what it tells as sent, and what the step chooses as known."""
@@ -85,14 +85,14 @@ class DeviceState:
             row.next_position = chunk.end if chunk.is_sampled else -1
         return update
 
-    def _plan_owner(self, row: Row, request: Request, update: RowUpdate) -> None:
+    def _plan_owner(self, row: DeviceRow, request: Request, update: RowUpdate) -> None:
         if row.belongs_to(request):
             return
         row.request, row.num_admissions, row.num_pages, row.next_position = request, request.num_admissions, 0, -1
         update.new_rows.append(request.row)
-        update.sampling.append(build_sampling_row(request))
+        update.sampling.append(pack_sampling(request))
 
-    def _plan_pages(self, row: Row, request: Request, update: RowUpdate) -> None:
+    def _plan_pages(self, row: DeviceRow, request: Request, update: RowUpdate) -> None:
         fresh = request.page_ids[row.num_pages :]
         if fresh:
             first = request.row * self.page_table.shape[1] + row.num_pages
@@ -136,11 +136,11 @@ def build_device_state(num_rows: int, max_len: int, page_size: int, device: torc
         floats=zeros(len(FLOAT_FIELDS), num_rows, dtype=torch.float32),
         top_k=zeros(num_rows),
         seeds=zeros(num_rows, dtype=torch.int64),
-        rows=[Row() for _ in range(num_rows)],
+        rows=[DeviceRow() for _ in range(num_rows)],
     )
 
 
-def build_sampling_row(request: Request) -> Ints:
+def pack_sampling(request: Request) -> Ints:
     """[6] int32, the bits of each value."""
     sampling = request.sampling
     floats = np.asarray([getattr(sampling, name) for name in FLOAT_FIELDS], np.float32).view(np.int32)

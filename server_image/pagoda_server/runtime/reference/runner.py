@@ -14,7 +14,7 @@ from pagoda_server.engine.runner import PendingStep
 from pagoda_server.model.llama import Llama
 from pagoda_server.runtime.cache import build_caches
 from pagoda_server.runtime.reference.attention import attend_pages, write_pages
-from pagoda_server.runtime.reference.sampler import build_row, sample_rows
+from pagoda_server.runtime.reference.sampler import build_sampling_row, sample_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,8 @@ class ModelRunner:
         return hidden
 
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
-        sampled = sample_rows(self.forward(chunks), [build_row(chunk.request) for chunk in chunks if chunk.is_sampled])
+        rows = [build_sampling_row(chunk.request) for chunk in chunks if chunk.is_sampled]
+        sampled = sample_rows(self.forward(chunks), rows)
         return PendingStep(lambda: sampled)
 
     def prepare_next(self, *, idle: bool = True) -> bool:

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from pagoda_server.engine.request import Request
 from pagoda_server.engine.runner import Sampled
+from pagoda_server.runtime.history import has_penalties, holds_stop_back
 from pagoda_server.wire import GREEDY_TEMPERATURE, Sampling, TokenLogprobs
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SamplingRow:
     sampling: Sampling
     seed: int
     position: int
@@ -30,28 +31,20 @@ class Row:
 
     @property
     def is_plain_greedy(self) -> bool:
-        return is_greedy(self.sampling) and not self.has_penalties and not self.holds_stop_back
-
-    @property
-    def has_penalties(self) -> bool:
-        return has_penalties(self.sampling)
+        return is_greedy(self.sampling) and not has_penalties(self.sampling) and not self.holds_stop_back
 
     @property
     def holds_stop_back(self) -> bool:
-        return len(self.output_token_ids) < self.sampling.min_tokens and bool(self.stop_token_ids)
+        return holds_stop_back(self.sampling, self.stop_token_ids, len(self.output_token_ids))
 
 
 def is_greedy(sampling: Sampling) -> bool:
     return sampling.temperature < GREEDY_TEMPERATURE
 
 
-def has_penalties(sampling: Sampling) -> bool:
-    return (sampling.presence_penalty, sampling.frequency_penalty, sampling.repetition_penalty) != (0.0, 0.0, 1.0)
-
-
-def build_row(request: Request) -> Row:
+def build_sampling_row(request: Request) -> SamplingRow:
     num_prompt = request.num_prompt_tokens
-    return Row(
+    return SamplingRow(
         sampling=request.sampling,
         seed=request.seed,
         position=request.num_tokens,
@@ -62,7 +55,7 @@ def build_row(request: Request) -> Row:
 
 
 @torch.inference_mode()
-def sample_rows(logits: Tensor, rows: Sequence[Row]) -> list[Sampled]:
+def sample_rows(logits: Tensor, rows: Sequence[SamplingRow]) -> list[Sampled]:
     """logits [S, vocab] float32, left as they were → S tokens, with logprobs where asked.
 
     A row with NaN, or of -inf alone, has no best: its token is -1, its logprobs are None.
@@ -81,7 +74,7 @@ def sample_rows(logits: Tensor, rows: Sequence[Row]) -> list[Sampled]:
     return results
 
 
-def choose_token(logits: Tensor, row: Row) -> int:
+def choose_token(logits: Tensor, row: SamplingRow) -> int:
     """logits [vocab] float32."""
     logits = apply_penalties(logits, row)
     if is_greedy(row.sampling):
@@ -90,10 +83,10 @@ def choose_token(logits: Tensor, row: Row) -> int:
     return int((logprobs + draw_gumbel(row.seed, row.position, logits.shape[0]).to(logits.device)).argmax())
 
 
-def apply_penalties(logits: Tensor, row: Row) -> Tensor:
+def apply_penalties(logits: Tensor, row: SamplingRow) -> Tensor:
     """A new [vocab]: repetition over prompt and answer, presence and frequency over the answer, stops held back."""
     logits, sampling = logits.clone(), row.sampling
-    if row.has_penalties:
+    if has_penalties(sampling):
         output = torch.tensor(row.output_token_ids, dtype=torch.int64, device=logits.device)
         counts = torch.bincount(output, minlength=logits.shape[0])
         prompt = torch.tensor(row.prompt_token_ids, dtype=torch.int64, device=logits.device)
