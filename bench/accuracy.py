@@ -17,10 +17,10 @@ from torch import Tensor
 from pagoda_server.engine.batch import Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.model.config import read_model_config
 from pagoda_server.model.llama import Llama
 from pagoda_server.model.loader import load_model
-from pagoda_server.quant.fp8 import E4M3
 from pagoda_server.runtime.reference.runner import Batch, ModelRunner
 from pagoda_server.wire import Sampling, Submit
 from sample_model import corpus

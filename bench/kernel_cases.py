@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pagoda_server.kernels.activation import silu_mul
-from pagoda_server.kernels.arguments import E4M3
 from pagoda_server.kernels.decode_attention import Pipeline, decode_attention
 from pagoda_server.kernels.decode_plan import build_decode_plan, plan_decode
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.kernels.norm import add_rms_norm, rms_norm
 from pagoda_server.kernels.prefill_attention import PrefillScratch, Tiles, build_prefill_scratch, prefill_attention
 from pagoda_server.kernels.prepare import append_tokens, prepare_decode

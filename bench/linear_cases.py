@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from bench.kernel_cases import BF16, DEVICE, Call, Case
-from pagoda_server.kernels.arguments import E4M3
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.kernels.linear import MAX_ROWS, LinearTile, build_linear_scratch
 from pagoda_server.quant.fp8 import Fp8Linear, quantize_rows
 from pagoda_server.runtime.gpu.projections import FP8, TORCH, ProjectionBackend, ResidualStream, TiledBackend

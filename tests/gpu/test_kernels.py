@@ -14,12 +14,12 @@ if not torch.cuda.is_available():  # before the kernels load: they would, withou
 from pagoda_server.kernels.activation import silu_mul
 from pagoda_server.kernels.decode_attention import decode_attention
 from pagoda_server.kernels.decode_plan import DecodePlan, build_decode_plan, plan_decode
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.kernels.norm import add_rms_norm, rms_norm
 from pagoda_server.kernels.prefill_attention import Tiles, build_prefill_scratch, prefill_attention
 from pagoda_server.kernels.prepare import append_tokens, prepare_decode
 from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
 from pagoda_server.model import llama
-from pagoda_server.quant.fp8 import E4M3
 from pagoda_server.runtime.cache import LayerCache
 from pagoda_server.runtime.reference.attention import attend_pages
 

@@ -12,10 +12,11 @@ if not torch.cuda.is_available():  # before the kernels load: they would, withou
     pytest.skip("needs a CUDA GPU", allow_module_level=True)
 
 from pagoda_server.kernels import gemv, linear
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.model import llama
 from pagoda_server.model.config import read_model_config
 from pagoda_server.model.loader import load_model
-from pagoda_server.quant.fp8 import E4M3, quantize_rows
+from pagoda_server.quant.fp8 import quantize_rows
 from pagoda_server.runtime.gpu.projections import ALL_FP8, ALL_TORCH
 from pagoda_server.start.measure_projections import measure_projections
 

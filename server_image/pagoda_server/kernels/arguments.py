@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pagoda_server.kernels.e4m3 import E4M3
+
 FLOATS = (torch.bfloat16, torch.float16, torch.float32)
-E4M3 = torch.float8_e4m3fn
 INDICES = (torch.int32, torch.int64)
 
 

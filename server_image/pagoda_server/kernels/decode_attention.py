@@ -19,9 +19,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from pagoda_server.kernels.arguments import E4M3, FLOATS, check_caches, check_tensor, count_group
+from pagoda_server.kernels.arguments import FLOATS, check_caches, check_tensor, count_group
 from pagoda_server.kernels.arrival import arrive
 from pagoda_server.kernels.decode_plan import PIECE_FIELDS, DecodePlan
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.kernels.fp8 import to_fp16
 
 LOG2E = 1.4426950408889634

@@ -9,11 +9,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from pagoda_server.kernels.arguments import E4M3, FLOATS, check_tensor, choose_num_warps
+from pagoda_server.kernels import e4m3
+from pagoda_server.kernels.arguments import FLOATS, check_tensor, choose_num_warps
 
-LARGEST: tl.constexpr = tl.constexpr(448.0)
+LARGEST: tl.constexpr = tl.constexpr(e4m3.LARGEST)
 LARGEST_FP16: tl.constexpr = tl.constexpr(65504.0)
-SMALLEST_SCALE: tl.constexpr = tl.constexpr(2.0**-100)
+SMALLEST_SCALE: tl.constexpr = tl.constexpr(e4m3.SMALLEST_SCALE)
 
 
 def quantize_tokens(x: Tensor, out: Tensor | None = None, scales: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -31,9 +32,9 @@ def build_quantized(
     num_tokens: int, hidden: int, device: torch.device, out: Tensor | None = None, scales: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """What is given, or new: values [T, hidden] e4m3 and scales [T, 1] float32."""
-    out = torch.empty((num_tokens, hidden), dtype=E4M3, device=device) if out is None else out
+    out = torch.empty((num_tokens, hidden), dtype=e4m3.E4M3, device=device) if out is None else out
     scales = torch.empty((num_tokens, 1), dtype=torch.float32, device=device) if scales is None else scales
-    check_tensor("out", out, (num_tokens, hidden), (E4M3,))
+    check_tensor("out", out, (num_tokens, hidden), (e4m3.E4M3,))
     check_tensor("scales", scales, (num_tokens, 1), (torch.float32,))
     return out, scales
 

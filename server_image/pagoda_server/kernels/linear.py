@@ -14,9 +14,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from pagoda_server.kernels.arguments import E4M3, check_tensor
+from pagoda_server.kernels.arguments import check_tensor
 from pagoda_server.kernels.arrival import arrive
 from pagoda_server.kernels.decode_plan import count_sms
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.kernels.projection import check_projection, round_output, store_output
 
 LEAST_ROWS, MAX_ROWS = 16, 64

@@ -6,9 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.model.read_ahead import Piece
 from pagoda_server.model.safetensors_header import BadCheckpoint, StoredTensor
-from pagoda_server.quant.fp8 import E4M3, quantize_rows
+from pagoda_server.quant.fp8 import quantize_rows
 
 BLOCK_ROWS = 512
 WIDE = (torch.bfloat16, torch.float16, torch.float32, torch.float64)

@@ -10,10 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-E4M3 = torch.float8_e4m3fn
-LARGEST = 448.0
-SMALLEST_SCALE = 2.0**-100
-"""A row of zeros needs a scale that can be divided by."""
+from pagoda_server.kernels.e4m3 import E4M3, LARGEST, SMALLEST_SCALE
+
 ALIGNMENT = 16
 """Both sizes of a weight are multiples of it, or the tensor cores' product refuses them."""
 

@@ -15,13 +15,13 @@ from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.runner import Runner
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.model.config import divide, read_model_config
 from pagoda_server.model.llama import Llama
 from pagoda_server.model.loader import load_model
 from pagoda_server.model.shard import Shard
 from pagoda_server.parallel.group import join_group, leave_group
 from pagoda_server.parallel.leader import Followers
-from pagoda_server.quant.fp8 import E4M3
 from pagoda_server.start.device import choose_device, choose_dtype, refuse_deterministic_fp8, refuse_fp8_before_ada
 from pagoda_server.start.measure_capacity import measure_capacity
 from pagoda_server.start.phases import Phases

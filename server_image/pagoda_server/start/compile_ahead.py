@@ -28,9 +28,10 @@ from triton.runtime.driver import driver
 from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.request import Request, RequestState
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.model.config import ModelConfig
 from pagoda_server.model.llama import Llama
-from pagoda_server.quant.fp8 import E4M3, replace_linears
+from pagoda_server.quant.fp8 import replace_linears
 from pagoda_server.runtime.gpu.graphs import choose_buckets
 from pagoda_server.runtime.gpu.runner import GpuRunner
 from pagoda_server.start.common_shapes import COMMON_SHAPES, build_two_layers

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from pagoda_server.kernels import gemv, linear
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.model.llama import Layer, Llama
 from pagoda_server.model.shard import ALONE, Group
-from pagoda_server.quant.fp8 import E4M3, Fp8Linear
+from pagoda_server.quant.fp8 import Fp8Linear
 from pagoda_server.runtime.gpu.graphs import no_collection
 from pagoda_server.runtime.gpu.projections import (
     ALL_FP8,

@@ -12,10 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pagoda_server.engine.config import EngineConfig
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.model.config import UnsupportedModel, parse_model_config, read_model_config
 from pagoda_server.model.llama import Layer, Llama
 from pagoda_server.model.loader import BadCheckpoint, load_model
-from pagoda_server.quant.fp8 import E4M3, quantize_rows
+from pagoda_server.quant.fp8 import quantize_rows
 from pagoda_server.runtime.cache import count_page_bytes
 from pagoda_server.runtime.reference.runner import ModelRunner
 from pagoda_server.start.build import build_engine

@@ -16,6 +16,7 @@ from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.runner import PendingStep, Runner
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.kernels.gemv import GemvTile
 from pagoda_server.kernels.linear import LinearTile, build_linear_scratch
 from pagoda_server.model.config import divide, read_model_config
@@ -25,7 +26,6 @@ from pagoda_server.model.shard import Shard
 from pagoda_server.parallel.channel import Channel
 from pagoda_server.parallel.leader import ParallelRunner
 from pagoda_server.parallel.messages import Step, StepDecoder
-from pagoda_server.quant.fp8 import E4M3
 from pagoda_server.runtime.gpu.projections import (
     GemvBackend,
     LayerBackends,

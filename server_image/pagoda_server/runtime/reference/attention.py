@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pagoda_server.quant.fp8 import E4M3, saturate
+from pagoda_server.kernels.e4m3 import E4M3
+from pagoda_server.quant.fp8 import saturate
 from pagoda_server.runtime.cache import LayerCache
 
 
