@@ -15,7 +15,7 @@ from pagoda_server.engine.runner import PendingStep, Runner
 from pagoda_server.model.config import read_model_config
 from pagoda_server.model.llama import Llama
 from pagoda_server.model.loader import load_model
-from pagoda_server.runtime.reference.runner import ModelRunner
+from pagoda_server.runtime.reference.runner import ReferenceRunner
 from pagoda_server.wire import Sampling, Submit, TokenLogprobs
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")]
@@ -76,9 +76,9 @@ def test_is_as_near_to_float32_as_plain_bf16_is(model: Llama, fast: Runner, prep
     """
     prompts = prompts_of(model, [5, 100, 17, 300, 1, 65, 64, 63])
     wide = load_model(FOLDER, model.config, torch.device("cuda"), torch.float32)
-    exact = answer(build(ModelRunner(wide, PAGES, PAGE_SIZE), model), prompts, GREEDY)
+    exact = answer(build(ReferenceRunner(wide, PAGES, PAGE_SIZE), model), prompts, GREEDY)
     ours = measure_distance(answer(build(fast, model), prompts, GREEDY, prepares=prepares), exact)
-    plain = measure_distance(answer(build(ModelRunner(model, PAGES, PAGE_SIZE), model), prompts, GREEDY), exact)
+    plain = measure_distance(answer(build(ReferenceRunner(model, PAGES, PAGE_SIZE), model), prompts, GREEDY), exact)
     assert ours <= MORE_ERROR * plain
 
 

@@ -7,7 +7,7 @@ import torch
 from pagoda_server.engine.batch import Limits
 from pagoda_server.engine.runner import Runner
 from pagoda_server.model.llama import Llama
-from pagoda_server.runtime.reference.runner import ModelRunner
+from pagoda_server.runtime.reference.runner import ReferenceRunner
 from pagoda_server.start.phases import Phases
 
 
@@ -37,7 +37,7 @@ def build_runner(model: Llama, options: RunnerOptions, phases: Phases) -> Runner
             "serve in bfloat16 or float16 on a CUDA GPU, or leave it off"
         )
     with phases.time("build_runner"):
-        return ModelRunner(model, options.num_pages, options.page_size, options.kv_dtype)
+        return ReferenceRunner(model, options.num_pages, options.page_size, options.kv_dtype)
 
 
 def _fits_kernels(model: Llama) -> bool:

@@ -36,7 +36,7 @@ from pagoda_server.runtime.gpu.projections import (
     torch_linear,
 )
 from pagoda_server.runtime.gpu.runner import GpuRunner
-from pagoda_server.runtime.reference.runner import ModelRunner
+from pagoda_server.runtime.reference.runner import ReferenceRunner
 from pagoda_server.wire import Sampling, Submit, TokenLogprobs
 
 pytestmark = [
@@ -115,7 +115,7 @@ def tokens_of(answers: Answers) -> dict[str, list[int]]:
 def test_same_tokens_and_logprobs_as_the_reference(family: str, projections: str, tmp_path: Path) -> None:
     model = build_model(family, tmp_path)
     plan = build_small_batch_plan(model.embedding.device) if projections == "kernels" else ProjectionPlan()
-    expected, _ = answer(ModelRunner(model, 16, PAGE_SIZE), 16, REQUESTS)
+    expected, _ = answer(ReferenceRunner(model, 16, PAGE_SIZE), 16, REQUESTS)
     found, _ = answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE, projections=plan), 16, REQUESTS)
     assert tokens_of(found) == tokens_of(expected)
     chosen = [[logprobs.chosen for logprobs in answers["2"][1]] for answers in (found, expected)]
@@ -140,7 +140,7 @@ def test_the_last_layer_computes_only_the_tokens_that_choose(model: Llama) -> No
 
 
 def test_preempted_is_undisturbed(model: Llama) -> None:
-    expected, none = answer(ModelRunner(model, 16, PAGE_SIZE), 16, CROWDED)
+    expected, none = answer(ReferenceRunner(model, 16, PAGE_SIZE), 16, CROWDED)
     found, some = answer(GpuRunner(model, LIMITS, 5, PAGE_SIZE), 5, CROWDED)
     assert (none, some) == (0, 1)
     assert tokens_of(found) == tokens_of(expected)
@@ -154,7 +154,7 @@ def test_a_seed_repeats_whatever_the_batch(model: Llama) -> None:
 
 
 def test_deterministic_gives_the_references_tokens_and_bears_preemption(model: Llama) -> None:
-    expected, _ = answer(ModelRunner(model, 16, PAGE_SIZE), 16, CROWDED + REQUESTS)
+    expected, _ = answer(ReferenceRunner(model, 16, PAGE_SIZE), 16, CROWDED + REQUESTS)
     found, some = answer(GpuRunner(model, LIMITS, 5, PAGE_SIZE, deterministic=True), 5, CROWDED + REQUESTS)
     assert some
     assert tokens_of(found) == tokens_of(expected)
@@ -162,7 +162,7 @@ def test_deterministic_gives_the_references_tokens_and_bears_preemption(model: L
 
 def test_fp8_weights_and_pages_give_the_references_tokens_and_bear_preemption(tmp_path: Path) -> None:
     model = build_model("llama", tmp_path, fp8=True)
-    expected, _ = answer(ModelRunner(model, 16, PAGE_SIZE, E4M3), 16, CROWDED)
+    expected, _ = answer(ReferenceRunner(model, 16, PAGE_SIZE, E4M3), 16, CROWDED)
     found, some = answer(GpuRunner(model, LIMITS, 5, PAGE_SIZE, kv_dtype=E4M3), 5, CROWDED)
     assert some == 1
     assert tokens_of(found) == tokens_of(expected)
@@ -237,7 +237,7 @@ def follow(runner: Runner, channel: Channel) -> None:
 def test_two_ranks_choose_the_tokens_of_one(
     pages: int, requests: list[tuple[int, Sampling]], preempted: int, tmp_path: Path
 ) -> None:
-    expected, _ = answer(ModelRunner(build_model("llama", tmp_path), 16, PAGE_SIZE), 16, requests)
+    expected, _ = answer(ReferenceRunner(build_model("llama", tmp_path), 16, PAGE_SIZE), 16, requests)
     turns, config = Turns(), read_model_config(tmp_path)
     shards = [
         load_model(

@@ -68,7 +68,7 @@ def build_batch(chunks: Sequence[Chunk], page_size: int, device: torch.device) -
     )
 
 
-class ModelRunner:
+class ReferenceRunner:
     """Implements `pagoda_server.engine.runner.Runner`, one step at a time."""
 
     def __init__(self, model: Llama, num_pages: int, page_size: int, kv_dtype: torch.dtype | None = None) -> None:
