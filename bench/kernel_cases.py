@@ -18,7 +18,7 @@ from pagoda_server.kernels.prefill_attention import PrefillScratch, Tiles, build
 from pagoda_server.kernels.prepare import append_tokens, prepare_decode
 from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
 from pagoda_server.kernels.sampler import SamplingTable, build_sampler_scratch, sample
-from pagoda_server.kernels.sum_norm import MOST_TOKENS, Exchange, count_bytes, count_signal_bytes, sum_rms_norm
+from pagoda_server.kernels.sum_norm import MAX_TOKENS, Exchange, count_bytes, count_signal_bytes, sum_rms_norm
 
 DEVICE = torch.device("cuda")
 BF16 = torch.bfloat16
@@ -203,7 +203,7 @@ def list_layers() -> Iterator[Case]:
         yield Case(
             "add+norm", f"{tokens} x {hidden}", 8 * tokens * hidden, 0, partial(build_norm, tokens, hidden, True)
         )
-        if tokens <= MOST_TOKENS:
+        if tokens <= MAX_TOKENS:
             for ranks in (2, 8):
                 moved, build = 2 * (ranks + 3) * tokens * hidden, partial(build_sum_norm, tokens, hidden, ranks)
                 yield Case("sum+norm", f"{tokens} x {hidden}, {ranks} ranks in one memory", moved, 0, build)

@@ -23,7 +23,7 @@ BUSY_PREPARE_SECONDS = 2.0
 MAX_FAILED_STEPS = 3
 STATS_SECONDS = 0.1
 """Between two snapshots while requests run: each looks at all that wait."""
-MOST_TAKEN_TOKENS = 65_536
+MAX_TAKEN_TOKENS = 65_536
 """Of prompts taken up between two steps, a few milliseconds' work: streams wait for it."""
 
 
@@ -101,7 +101,7 @@ class EngineLoop:
             while not isinstance(command, Stop):
                 self._apply(command)
                 num_tokens += len(command.prompt_token_ids) if isinstance(command, Submit) else 0
-                if num_tokens >= MOST_TAKEN_TOKENS:
+                if num_tokens >= MAX_TAKEN_TOKENS:
                     return True
                 command = self._commands.get_nowait()
         except queue.Empty:

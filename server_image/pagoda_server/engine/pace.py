@@ -2,9 +2,9 @@
 
 A step with prompts takes longer than one without, by a time that grows with their tokens. That time is held to a share
 of a step's that only decodes, so the gap between two tokens grows by that share. The share is `PROMPT_SHARE` while one
-request waits for its first token, so one long prompt does not double the gap where `LEAST_PROMPT_TOKENS` do not. For
+request waits for its first token, so one long prompt does not double the gap where `MIN_PROMPT_TOKENS` do not. For
 each more that waits it grows: each counts as `PROMPT_WEIGHT` of those who wait for a next token, of whom at most
-`MOST_DECODES` are counted, because in a crowd the queue is what most people feel, and because full batches serve
+`MAX_COUNTED_DECODES` are counted, because in a crowd the queue is what most people feel, and because full batches serve
 everyone sooner. That is also why answers that come whole, whose gaps nobody sees, hold no prompt back by themselves.
 """
 
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 PROMPT_SHARE = 0.7
 PROMPT_WEIGHT = 16
-MOST_DECODES = 48
+MAX_COUNTED_DECODES = 48
 """So that beside hundreds of others a dozen prompts are not let in one by one."""
-LEAST_PROMPT_TOKENS = 64
+MIN_PROMPT_TOKENS = 64
 """So few cost hardly more than none but for attention: the weights' bytes take longer than the products."""
-FEWEST_PROMPT_TOKENS = 16
+MIN_LATE_PROMPT_TOKENS = 16
 """After a context so long that attention costs a token more than all else. Fewer are less than a tile of its kernel."""
 
 
@@ -40,12 +40,12 @@ def limit_prompt_tokens(
 
     `num_prompts` requests want a first token and could have one; of the first of them so many tokens are done.
     """
-    share = max(PROMPT_SHARE, PROMPT_WEIGHT * (num_prompts - 1) / min(num_decodes, MOST_DECODES))
+    share = max(PROMPT_SHARE, PROMPT_WEIGHT * (num_prompts - 1) / min(num_decodes, MAX_COUNTED_DECODES))
     decode_seconds = cost.base_seconds + cost.context_token_seconds * num_context_tokens
     seconds, pair_seconds = share * decode_seconds, cost.prompt_pair_seconds
     attention_seconds = pair_seconds * num_done_tokens
     # n tokens take n * first + n * n / 2 * pair seconds
     first_seconds = cost.prompt_token_seconds + attention_seconds
     num_tokens = 2.0 * seconds / (first_seconds + math.sqrt(first_seconds**2 + 2.0 * pair_seconds * seconds))
-    least = LEAST_PROMPT_TOKENS if attention_seconds <= cost.prompt_token_seconds else FEWEST_PROMPT_TOKENS
-    return max(least, int(num_tokens))
+    minimum = MIN_PROMPT_TOKENS if attention_seconds <= cost.prompt_token_seconds else MIN_LATE_PROMPT_TOKENS
+    return max(minimum, int(num_tokens))

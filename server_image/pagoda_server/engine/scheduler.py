@@ -21,7 +21,7 @@ STEPS_A_TURN = 4
 """Requests give way to others at most once in so many times the steps that it takes to compute them anew."""
 STEPS_OF_TURNOVER = 16
 """After so many steps in which nobody could start: while places come free by themselves turns are taken by those."""
-MOST_PASSED = 512
+MAX_PASSED = 512
 """Waiting requests that are looked at while a long prompt is under way, for one that is none."""
 
 
@@ -169,7 +169,7 @@ class Scheduler:
         if not has_long:
             return self.waiting.peek()
         passed: set[tuple[str, str]] = set()
-        for request in islice(self.waiting, MOST_PASSED):
+        for request in islice(self.waiting, MAX_PASSED):
             key = request.tenant, request.group
             if key not in passed and not self._is_long(request):
                 return request

@@ -27,7 +27,7 @@ def silu_mul_fp8(gate_up: Tensor) -> tuple[Tensor, Tensor]:
     block = triton.next_power_of_2(size)
     if num_tokens:
         _silu_mul_fp8_kernel[(num_tokens,)](
-            gate_up, out, scales, SIZE=size, BLOCK=block, num_warps=choose_num_warps(block, most=32)
+            gate_up, out, scales, SIZE=size, BLOCK=block, num_warps=choose_num_warps(block, maximum=32)
         )
     return out, scales
 

@@ -44,6 +44,6 @@ def count_group(num_heads: int, kv_heads: int, limit: int) -> int:
     return group
 
 
-def choose_num_warps(block: int, most: int = 16) -> int:
+def choose_num_warps(block: int, maximum: int = 16) -> int:
     """Of a program that holds a row of so many values."""
-    return min(most, max(4, block // 512))
+    return min(maximum, max(4, block // 512))

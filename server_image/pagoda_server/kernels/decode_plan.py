@@ -49,7 +49,7 @@ class DecodePlan:
     page_size: int
 
     def count_pieces(self, batch: int) -> int:
-        """The most pieces a batch of this size can have."""
+        """Returns the maximum number of pieces of a batch of this size."""
         return batch + MAX_WAVES * self.wave_pieces
 
 

@@ -20,7 +20,7 @@ from pagoda_server.kernels.decode_plan import count_sms
 from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.kernels.projection import check_projection, round_output, store_output
 
-LEAST_ROWS, MAX_ROWS = 16, 64
+MIN_ROWS, MAX_ROWS = 16, 64
 """Of x: what the tile is padded to."""
 MAX_SPLITS = 16
 
@@ -41,11 +41,11 @@ class LinearTile:
 
 
 TILES = {
-    LEAST_ROWS: (LinearTile(64, 128, num_stages=4), LinearTile(32, 256, num_stages=3, programs=3)),
+    MIN_ROWS: (LinearTile(64, 128, num_stages=4), LinearTile(32, 256, num_stages=3, programs=3)),
     MAX_ROWS: (LinearTile(64, 128, num_stages=3), LinearTile(64, 64, num_stages=4)),
 }
 FP8_TILES = {
-    LEAST_ROWS: (LinearTile(64, 256, num_stages=4), LinearTile(64, 128, num_stages=6)),
+    MIN_ROWS: (LinearTile(64, 256, num_stages=4), LinearTile(64, 128, num_stages=6)),
     MAX_ROWS: (LinearTile(64, 256, num_stages=3), LinearTile(64, 128, num_stages=6)),
 }
 """To choose from by measuring, by what x is padded to. Of those that are not gated, `programs` fit a Hopper's SM."""
@@ -63,7 +63,7 @@ class LinearScratch:
 
 
 def pad_tokens(num_tokens: int) -> int:
-    return LEAST_ROWS if num_tokens <= LEAST_ROWS else MAX_ROWS
+    return MIN_ROWS if num_tokens <= MIN_ROWS else MAX_ROWS
 
 
 def list_tiles(num_tokens: int, device: torch.device, dtype: torch.dtype) -> list[LinearTile]:

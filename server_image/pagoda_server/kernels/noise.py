@@ -1,6 +1,6 @@
 """Gumbel noise without state: a function of (seed, position, token), the same in any batch, block or launch.
 
-Philox4x32 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) with 7 rounds, the fewest that pass
+Philox4x32 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) with 7 rounds, the minimum that passes
 BigCrush. One call makes four words: the counter is a token's place in its span of 4 * LANE tokens, its lane picks the
 word.
 """

@@ -33,7 +33,7 @@ LOG2E = 1.4426950408889634
 MAX_GROUP = 32
 MAX_BLOCK_M = 128
 FIRST_TMA = 90
-"""The least compute capability, times ten."""
+"""The minimum compute capability, times ten."""
 SEARCH_BLOCK: tl.constexpr = tl.constexpr(256)
 PROGRAMS_PER_SM = 2
 """That are wanted; below that, tiles are split."""

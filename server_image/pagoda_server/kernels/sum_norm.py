@@ -18,11 +18,11 @@ from pagoda_server.kernels.arguments import FLOATS, check_tensor, choose_num_war
 from pagoda_server.kernels.fp8 import build_quantized, store_quantized
 from pagoda_server.kernels.norm import round_norm
 
-MOST_TOKENS = 512
+MAX_TOKENS = 512
 """Of one sum. Programs start in their order and wait for their like alone, so that no rank need hold all at once."""
 SIGNAL_BYTES = 8
 ALIGNMENT = 128
-MOST_COUNTED: tl.constexpr = tl.constexpr(1 << 62)
+MAX_COUNTED: tl.constexpr = tl.constexpr(1 << 62)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Shares:
     addresses: tuple[int, ...]
     """Of each rank's share, in their order."""
     signals: tuple[int, ...]
-    """Of each rank's signals [MOST_TOKENS, ranks] int64: how often a rank came to a program. A rank's own is its count,
+    """Of each rank's signals [MAX_TOKENS, ranks] int64: how often a rank came to a program. A rank's own is its count,
     the others' are theirs; so a CUDA graph holds no number that would change from one replay to the next."""
     rank: int
 
@@ -63,7 +63,7 @@ class Exchange:
 
     def shares(self, like: Tensor, index: int) -> Shares | None:
         """For one more tensor like this, [T, hidden]; None if it is too large. `index`: odd and even in turn."""
-        if like.nbytes > self._buffer_bytes or like.shape[0] > MOST_TOKENS:
+        if like.nbytes > self._buffer_bytes or like.shape[0] > MAX_TOKENS:
             return None
         begin = self._signal_bytes + index % 2 * self._buffer_bytes
         return Shares(
@@ -80,7 +80,7 @@ def count_bytes(ranks: int, share_bytes: int) -> int:
 
 
 def count_signal_bytes(ranks: int) -> int:
-    return MOST_TOKENS * ranks * SIGNAL_BYTES
+    return MAX_TOKENS * ranks * SIGNAL_BYTES
 
 
 def sum_rms_norm(shares: Shares, residual: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -132,12 +132,12 @@ def _announce(signals, RANK: tl.constexpr, RANKS: tl.constexpr, RANK_BLOCK: tl.c
 
 
 @triton.jit
-def _count_least(own, RANK: tl.constexpr, RANKS: tl.constexpr, RANK_BLOCK: tl.constexpr):
+def _count_slowest(own, RANK: tl.constexpr, RANKS: tl.constexpr, RANK_BLOCK: tl.constexpr):
     """How often the other rank that is last has come to this program."""
     ranks = tl.arange(0, RANK_BLOCK)
     others = (ranks < RANKS) & (ranks != RANK)
     arrived = tl.atomic_add(own + ranks, 0, mask=others, sem="acquire", scope="sys")
-    return tl.min(tl.where(others, arrived, MOST_COUNTED), 0)
+    return tl.min(tl.where(others, arrived, MAX_COUNTED), 0)
 
 
 @triton.jit
@@ -145,9 +145,9 @@ def _await(signals, RANK: tl.constexpr, RANKS: tl.constexpr, RANK_BLOCK: tl.cons
     """That the other ranks have come here as often as this one. One may have come once more: it needs no more of us."""
     own = signals[RANK].to(tl.pointer_type(tl.int64)) + tl.program_id(0) * RANKS
     count = tl.atomic_add(own + RANK, 1, sem="relaxed") + 1
-    least = _count_least(own, RANK, RANKS, RANK_BLOCK)
-    while least < count:
-        least = _count_least(own, RANK, RANKS, RANK_BLOCK)
+    slowest = _count_slowest(own, RANK, RANKS, RANK_BLOCK)
+    while slowest < count:
+        slowest = _count_slowest(own, RANK, RANKS, RANK_BLOCK)
 
 
 @triton.jit

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pagoda_guard.showing import show
-from pagoda_server.model.config_file import MOST_WIDTH, ConfigFile, GenerationFile, RopeFile, convert
+from pagoda_server.model.config_file import MAX_WIDTH, ConfigFile, GenerationFile, RopeFile, convert
 from pagoda_server.model.files import UnsupportedModel, has_file, read_json
 from pagoda_server.model.shard import Shard
 from pagoda_server.quant.checkpoint import Fp8Checkpoint, parse_fp8_checkpoint
 
 __all__ = ["ModelConfig", "UnsupportedModel", "divide", "parse_model_config", "read_model_config"]
 SUPPORTED = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
-MOST_CONFIG_BYTES = 1024 * 1024
+MAX_CONFIG_BYTES = 1024 * 1024
 QWEN3_HEAD_DIM = 128
 """Where its config does not say."""
 
@@ -59,9 +59,9 @@ class ModelConfig:
 
 def read_model_config(folder: Path) -> ModelConfig:
     """Raises `UnsupportedModel`."""
-    raw = read_json(folder / "config.json", dict[str, Any], limit_bytes=MOST_CONFIG_BYTES)
+    raw = read_json(folder / "config.json", dict[str, Any], limit_bytes=MAX_CONFIG_BYTES)
     path = folder / "generation_config.json"
-    generation = read_json(path, dict[str, Any], limit_bytes=MOST_CONFIG_BYTES) if has_file(path) else {}
+    generation = read_json(path, dict[str, Any], limit_bytes=MAX_CONFIG_BYTES) if has_file(path) else {}
     return parse_model_config(raw, generation)
 
 
@@ -190,10 +190,10 @@ def _check_heads(config: ModelConfig) -> None:
             f"config.json: num_attention_heads is {config.num_heads}; "
             f"give a multiple of num_key_value_heads, {config.num_kv_heads}"
         )
-    if config.num_heads * config.head_dim > MOST_WIDTH:
+    if config.num_heads * config.head_dim > MAX_WIDTH:
         raise UnsupportedModel(
             f"config.json: num_attention_heads is {config.num_heads} and head_dim {config.head_dim}; "
-            f"give at most {MOST_WIDTH} of all heads together"
+            f"give at most {MAX_WIDTH} of all heads together"
         )
     if config.head_dim < 2 or config.head_dim % 2:
         raise UnsupportedModel(

@@ -24,7 +24,7 @@ from pagoda_server.quant.fp8 import Fp8Linear, replace_linears
 
 log = logging.getLogger(__name__)
 __all__ = ["BadCheckpoint", "load_model"]
-MOST_INDEX_BYTES = 16 * 1024 * 1024
+MAX_INDEX_BYTES = 16 * 1024 * 1024
 """A model of 100,000 tensors has 10 MB."""
 
 
@@ -107,7 +107,7 @@ def find_weight_files(folder: Path) -> list[Path]:
 
 
 def _read_index(index: Path) -> list[Path]:
-    names = sorted(set(read_json(index, IndexFile, limit_bytes=MOST_INDEX_BYTES).weight_map.values()))
+    names = sorted(set(read_json(index, IndexFile, limit_bytes=MAX_INDEX_BYTES).weight_map.values()))
     wrong = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
     missing = [] if wrong else [name for name in names if not has_file(index.parent / name)]
     if wrong or missing:

@@ -109,7 +109,7 @@ class OneShotGroup(TorchGroup):
         if int(otherwise.sum(works)) < otherwise.size or group is None:
             log.info("one-shot sums are off: not every rank can do them")
             return otherwise
-        log.info("one-shot sums are on: most_bytes=%d", ONE_SHOT_BYTES // otherwise.size)
+        log.info("one-shot sums are on: max_bytes=%d", ONE_SHOT_BYTES // otherwise.size)
         return group
 
     def shares(self, like: Tensor, index: int) -> "Shares | None":

@@ -42,7 +42,7 @@ class Followers:
             watch(self._channels, self._end_with)
 
     def agree_on_pages(self, own: int) -> int:
-        """The fewest that any rank has memory for. Raises RuntimeError with a follower's trouble."""
+        """Returns the minimum of what the ranks have memory for. Raises RuntimeError with a follower's trouble."""
         counts = [own]
         for rank, channel in self._channels.items():
             loaded = channel.receive(Loaded, LOAD_SECONDS)

@@ -41,7 +41,7 @@ from pagoda_server.wire import Sampling
 log = logging.getLogger(__name__)
 LIBCUDA = "libcuda.so.1"
 FIRST_E4M3 = 89
-"""The least compute capability, times ten, whose kernels know fp8."""
+"""The minimum compute capability, times ten, whose kernels know fp8."""
 DEFAULTS = EngineConfig(model=Path(), socket=Path())
 MAX_BATCH, PAGE_SIZE, MAX_TOKENS = DEFAULTS.max_num_seqs, DEFAULTS.page_size, DEFAULTS.max_batched_tokens
 PROMPT_TOKENS = 20
@@ -128,7 +128,7 @@ class AbsentGpu:
         return {"max_shared_mem": 1 << 30}
 
     def load_binary(self, name: str, kernel: bytes, shared: int, device: int) -> tuple[object, int, int, int, int]:
-        """A module, its function, registers, spills and the most threads."""
+        """A module, its function, registers, spills and the maximum of threads."""
         return object(), 0, 0, 0, 1024
 
     def launcher_cls(self, source: Any, metadata: Any) -> Callable[..., None]:

@@ -18,7 +18,7 @@ PREFILL_TOKENS = 256
 LONG_PROMPT_TOKENS = 8192
 ENOUGH_RUNS = 3
 """Of the smallest and the largest batch; the fastest counts."""
-LEAST_SECONDS = 1e-9
+MIN_SECONDS = 1e-9
 
 
 def measure_capacity(
@@ -98,7 +98,7 @@ def _fit_line(times: dict[int, float]) -> tuple[float, float]:
     first, last = min(times), max(times)
     if first == last:
         return 0.0, times[first] / first
-    slope = max((times[last] - times[first]) / (last - first), LEAST_SECONDS)
+    slope = max((times[last] - times[first]) / (last - first), MIN_SECONDS)
     return max(times[first] - slope * first, 0.0), slope
 
 
@@ -145,7 +145,7 @@ def _time_batches(
     while True:
         begin = clock()
         runner.launch(chunks[:size]).wait()
-        seconds = max(clock() - begin, LEAST_SECONDS)
+        seconds = max(clock() - begin, MIN_SECONDS)
         times[size], runs = min(times.get(size, seconds), seconds), runs + 1
         next_size = min(2 * size, len(chunks))
         is_done = size == len(chunks) and runs == ENOUGH_RUNS

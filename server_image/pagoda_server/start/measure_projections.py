@@ -73,7 +73,7 @@ def launch_candidates(model: Llama, max_batch: int) -> None:
 
 def choose_sizes(max_batch: int) -> list[int]:
     """One token, and what fills either tile; a batch between two goes by the larger."""
-    return sorted({min(size, max_batch) for size in (1, linear.LEAST_ROWS, linear.MAX_ROWS)})
+    return sorted({min(size, max_batch) for size in (1, linear.MIN_ROWS, linear.MAX_ROWS)})
 
 
 @dataclass(frozen=True, slots=True)

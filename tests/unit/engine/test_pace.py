@@ -8,7 +8,7 @@ from bench.pacing import LLAMA_8B_ON_H200, SimulatedDevice
 from pagoda_server.engine.batch import Limits
 from pagoda_server.engine.capacity import Measured
 from pagoda_server.engine.engine import Engine
-from pagoda_server.engine.pace import LEAST_PROMPT_TOKENS, StepCost, limit_prompt_tokens
+from pagoda_server.engine.pace import MIN_PROMPT_TOKENS, StepCost, limit_prompt_tokens
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.wire import Sampling, Submit
 
@@ -122,4 +122,4 @@ def test_answers_that_come_whole_hold_no_prompt_back() -> None:
 
 def test_a_slow_device_still_gets_a_few_tokens_a_step() -> None:
     cost = StepCost(base_seconds=0.001, context_token_seconds=0.0, prompt_token_seconds=0.1)
-    assert limit_prompt_tokens(cost, 100, 1, 1) == LEAST_PROMPT_TOKENS
+    assert limit_prompt_tokens(cost, 100, 1, 1) == MIN_PROMPT_TOKENS

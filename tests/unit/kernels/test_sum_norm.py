@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pagoda_server.kernels.norm import add_rms_norm, add_rms_norm_fp8
-from pagoda_server.kernels.sum_norm import MOST_TOKENS, Exchange, Shares, count_bytes, sum_rms_norm, sum_rms_norm_fp8
+from pagoda_server.kernels.sum_norm import MAX_TOKENS, Exchange, Shares, count_bytes, sum_rms_norm, sum_rms_norm_fp8
 from pagoda_server.parallel.group import TorchGroup
 from pagoda_server.quant.fp8 import replace_linears
 from pagoda_server.runtime.gpu.projections import FP8, INVARIANT, TORCH, ProjectionBackend, ResidualStream
@@ -26,7 +26,7 @@ def open_exchanges(ranks: int, share_bytes: int, device: torch.device) -> list[E
     memories = [torch.zeros(size + 128, dtype=torch.uint8, device=device) for _ in range(ranks)]
     memories = [memory[-memory.data_ptr() % 128 :][:size] for memory in memories]
     for rank, memory in enumerate(memories):
-        signals = memory[: MOST_TOKENS * ranks * 8].view(torch.int64).view(MOST_TOKENS, ranks)
+        signals = memory[: MAX_TOKENS * ranks * 8].view(torch.int64).view(MAX_TOKENS, ranks)
         signals.fill_(1 << 40)
         signals[:, rank] = 0
     return [Exchange(memory, [one.data_ptr() for one in memories], rank) for rank, memory in enumerate(memories)]
@@ -125,7 +125,7 @@ def test_two_sums_in_a_row_have_different_places_and_large_ones_none(device: tor
     assert spans[0] == spans[2] and spans[1] == spans[3]
     assert spans[0].stop <= spans[1].start
     assert exchange.shares(like.new_zeros((5, 100)), 0) is None
-    assert exchange.shares(like.new_zeros((MOST_TOKENS + 1, 1)), 0) is None
+    assert exchange.shares(like.new_zeros((MAX_TOKENS + 1, 1)), 0) is None
 
 
 def test_memory_that_is_not_this_ranks_is_refused(device: torch.device) -> None:

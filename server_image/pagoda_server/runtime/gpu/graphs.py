@@ -41,19 +41,19 @@ class Graphs:
         first: Sequence[int],
         clear: Callable[[int], object],
         stretch: float = math.inf,
-        most_captured: int | None = None,
+        max_captured: int | None = None,
     ) -> None:
         """`run(bucket)` is what is captured, after `clear(bucket)`, which makes its inputs those of nobody.
 
         Without `capture` it is called instead, always. `first`: what is captured at start. A batch runs in a graph of
-        at most `stretch` times its own bucket. Buckets above `most_captured` are never captured.
+        at most `stretch` times its own bucket. Buckets above `max_captured` are never captured.
         """
         self._run, self._clear = run, clear
         self._buckets = sorted(buckets)
         self._capture = capture
         self._stretch = stretch
         self._first = len(first) if capture else 0
-        small = [bucket for bucket in self._buckets if most_captured is None or bucket <= most_captured]
+        small = [bucket for bucket in self._buckets if max_captured is None or bucket <= max_captured]
         rest = [bucket for bucket in small if bucket not in first]
         self._waiting = [*rest, *sorted(first)] if capture else []
         """The next to capture is the last."""
@@ -67,7 +67,7 @@ class Graphs:
         return not self._waiting
 
     @property
-    def most_asked(self) -> int:
+    def max_asked(self) -> int:
         """How many batches asked for the next to be captured."""
         return max((self._asked[bucket] for bucket in self._waiting), default=0)
 
@@ -119,8 +119,8 @@ class StepGraphs:
     def capture_next(self, *, idle: bool) -> bool:
         """The one that most batches asked for; not `idle`, only if one did. False when all are captured."""
         kinds = (self.decode, self.mixed)
-        graphs = max(kinds, key=lambda graphs: (graphs.most_asked, not graphs.is_complete))
-        if idle or graphs.most_asked:
+        graphs = max(kinds, key=lambda graphs: (graphs.max_asked, not graphs.is_complete))
+        if idle or graphs.max_asked:
             graphs.capture_next()
         return not all(graphs.is_complete for graphs in kinds)
 

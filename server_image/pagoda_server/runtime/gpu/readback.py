@@ -45,8 +45,8 @@ class SampledBatch:
             return dict
         index = place(np.array([i for i, _, _ in asked]), self.logits.device)
         logprobs = torch.log_softmax(self.logits.index_select(0, index).float(), dim=-1)
-        most = min(max(1, *(count for _, _, count in asked)), logprobs.shape[-1])
-        values, ids = logprobs.topk(most, dim=-1)
+        num_top = min(max(1, *(count for _, _, count in asked)), logprobs.shape[-1])
+        values, ids = logprobs.topk(num_top, dim=-1)
         chosen = logprobs.gather(1, self.tokens.index_select(0, index).long().clamp(min=0)[:, None])
         reads = [copy_back(tensor) for tensor in (chosen[:, 0], values, ids)]
 

@@ -25,7 +25,7 @@ from pagoda_server.runtime.gpu.readback import SampledBatch, copy_back
 from pagoda_server.runtime.gpu.sampling import build_device_sampler
 from pagoda_server.runtime.gpu.staging import Staging
 from pagoda_server.runtime.gpu.step_inputs import (
-    MOST_CAPTURED,
+    MAX_CAPTURED_TOKENS,
     DecodeInputs,
     MixedInputs,
     StepInputs,
@@ -34,7 +34,7 @@ from pagoda_server.runtime.gpu.step_inputs import (
 
 START_TOKEN_BUCKETS = (256, 512, 1024, 2048)
 """Steps with prompts that are captured at start."""
-MOST_STRETCH = 1.25
+MAX_STRETCH = 1.25
 """A step with prompts is bound by its products: what it is padded with costs as much as what it has."""
 
 
@@ -81,8 +81,8 @@ class GpuRunner:
                 capture,
                 first=[size for size in START_TOKEN_BUCKETS if size in tokens],
                 clear=self.mixed_inputs.clear,
-                stretch=MOST_STRETCH,
-                most_captured=MOST_CAPTURED,
+                stretch=MAX_STRETCH,
+                max_captured=MAX_CAPTURED_TOKENS,
             ),
         )
 

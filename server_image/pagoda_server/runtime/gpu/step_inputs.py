@@ -17,7 +17,7 @@ from pagoda_server.engine.batch import Chunk
 from pagoda_server.runtime.gpu.device_state import Ints
 from pagoda_server.runtime.gpu.staging import align
 
-MOST_CAPTURED = 4096
+MAX_CAPTURED_TOKENS = 4096
 """Tokens of a step from which the host is faster than the device anyway."""
 
 
@@ -142,8 +142,8 @@ class MixedInputs:
 
     def _sizes(self, bucket: int) -> list[int]:
         """Of `Mixed`, in its order."""
-        most = min(self._max_requests, bucket)
-        return [bucket, bucket, bucket, most + 1, most, most, most, 1, most, most]
+        requests = min(self._max_requests, bucket)
+        return [bucket, bucket, bucket, requests + 1, requests, requests, requests, 1, requests, requests]
 
 
 def choose_token_buckets(max_tokens: int) -> list[int]:
