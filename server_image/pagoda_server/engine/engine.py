@@ -1,4 +1,4 @@
-"""The engine: `schedule → forward → sample → commit`, once a step. Never blocks, never touches a socket or a tensor."""
+"""The engine: `schedule → launch → commit`, once a step. Never blocks, never touches a socket or a tensor."""
 
 import logging
 import random
@@ -11,7 +11,7 @@ from pagoda_server.engine.admission import build_overdue, find_rejection
 from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.capacity import Capacity, Measured
 from pagoda_server.engine.deadlines import Deadlines
-from pagoda_server.engine.pace import limit_prompt_tokens
+from pagoda_server.engine.pace import find_prompt_limit
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.prefix import PrefixCache
 from pagoda_server.engine.request import Request, RequestState, find_finish_reason
@@ -110,15 +110,18 @@ class Engine:
         return [*self._take_committed(), *(self._fail(request) for request in list(self.scheduler.running))]
 
     def step(self) -> list[Delta]:
-        """Launch one batch, and commit the oldest in flight: at most one new token for each of its requests."""
+        """Schedules and launches one batch, and commits all but what may stay in flight.
+
+        A step that is committed gives at most one new token to each of its requests.
+        """
         self._capacity.begin_step()
-        chunks = self._schedule()
-        keep = self._launch(chunks) if chunks else max(0, len(self._in_flight) - 1)
-        return self._commit_until(keep)
+        chunks = self.scheduler.schedule(find_prompt_limit(self._step_cost, self.scheduler))
+        keep = self._launch(chunks) if chunks else max(0, self.num_in_flight - 1)
+        return self._commit_all_but(keep)
 
     def drain(self) -> list[Delta]:
-        """Commit all that is in flight: then the device rests."""
-        return self._commit_until(0)
+        """Commits all that is in flight: then the device rests."""
+        return self._commit_all_but(0)
 
     def stats(self, *, ready: bool = True) -> Stats:
         scheduler = self.scheduler
@@ -160,22 +163,6 @@ class Engine:
         scheduler = self.scheduler
         return 1.0 if scheduler.waiting else len(scheduler.running) / self._limits.max_num_seqs
 
-    def _schedule(self) -> list[Chunk]:
-        """Limited where prompts and streams meet."""
-        scheduler, cost = self.scheduler, self._step_cost
-        begun = [request.num_computed_tokens for request in scheduler.running if request.num_pending_tokens > 1]
-        if cost is None or not (begun or scheduler.waiting):
-            return scheduler.schedule()
-        decodes = [request for request in scheduler.running if request.is_decoding]
-        if not any(request.is_streamed for request in decodes):
-            return scheduler.schedule()
-        num_context_tokens = sum(request.num_tokens for request in decodes)
-        num_prompts = len(begun) + scheduler.count_startable()
-        num_done_tokens = begun[0] if begun else 0
-        return scheduler.schedule(
-            limit_prompt_tokens(cost, num_context_tokens, len(decodes), num_prompts, num_done_tokens)
-        )
-
     def _launch(self, chunks: Sequence[Chunk]) -> int:
         """Returns how many steps may stay in flight."""
         pending = self.runner.launch(chunks)
@@ -185,8 +172,8 @@ class Engine:
             chunk.request.num_in_flight += chunk.is_sampled
         return pending.run_ahead
 
-    def _commit_until(self, keep: int) -> list[Delta]:
-        """The oldest in flight, until so many are left."""
+    def _commit_all_but(self, keep: int) -> list[Delta]:
+        """Commits the oldest in flight until `keep` are left."""
         while len(self._in_flight) > keep:
             self._committed += self._commit(self._in_flight.popleft())
         return self._take_committed()
@@ -203,11 +190,11 @@ class Engine:
             served_tokens += self._commit_computed(chunk)
             if chunk.is_sampled and (delta := self._commit_token(chunk.request, *next(results))):
                 deltas.append(delta)
-        made_tokens = sum(len(delta.token_ids) for delta in deltas)
-        self._generation_tokens += made_tokens
+        committed_tokens = sum(len(delta.token_ids) for delta in deltas)
+        self._generation_tokens += committed_tokens
         self._steps += 1
-        self._served.add(served_tokens + made_tokens)
-        self._capacity.end_step(served_tokens + made_tokens, step.occupancy)
+        self._served.add(served_tokens + committed_tokens)
+        self._capacity.end_step(served_tokens + committed_tokens, step.occupancy)
         self._rest_when_idle()
         return deltas
 

@@ -11,6 +11,8 @@ everyone sooner. That is also why answers that come whole, whose gaps nobody see
 import math
 from dataclasses import dataclass
 
+from pagoda_server.engine.scheduler import Scheduler
+
 PROMPT_SHARE = 0.7
 PROMPT_WEIGHT = 16
 MAX_COUNTED_DECODES = 48
@@ -31,6 +33,26 @@ class StepCost:
     prompt_token_seconds: float
     prompt_pair_seconds: float = 0.0
     """Of each pair of a prompt's token and one before it, which attention works through."""
+
+
+def find_prompt_limit(cost: StepCost | None, scheduler: Scheduler) -> int | None:
+    """Returns the maximum of prompt tokens in the next step; None where nothing is to be held back.
+
+    That is without a cost, without prompts, and while nobody who decodes has the answer streamed.
+    """
+    begun = [request.num_computed_tokens for request in scheduler.running if request.num_pending_tokens > 1]
+    if cost is None or not (begun or scheduler.waiting):
+        return None
+    decodes = [request for request in scheduler.running if request.is_decoding]
+    if not any(request.is_streamed for request in decodes):
+        return None
+    return limit_prompt_tokens(
+        cost,
+        num_context_tokens=sum(request.num_tokens for request in decodes),
+        num_decodes=len(decodes),
+        num_prompts=len(begun) + scheduler.count_startable(),
+        num_done_tokens=begun[0] if begun else 0,
+    )
 
 
 def limit_prompt_tokens(
