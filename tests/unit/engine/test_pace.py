@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from bench.pacing import LLAMA_8B_ON_H200, SimulatedDevice
 from pagoda_server.engine.batch import Limits
 from pagoda_server.engine.capacity import Measured
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pace import MIN_PROMPT_TOKENS, StepCost, limit_prompt_tokens
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.wire import Sampling, Submit
+from tests.doubles.simulated import LLAMA_8B_ON_H200, build_simulated_runner
 
 LIMITS = Limits(max_model_len=110_000, max_num_seqs=256, max_batched_tokens=8192, vocab_size=10)
 PER_PROMPT_TOKEN = LLAMA_8B_ON_H200.prompt_token_seconds
@@ -19,7 +19,7 @@ PER_PROMPT_TOKEN = LLAMA_8B_ON_H200.prompt_token_seconds
 class Streams:
     def __init__(self, run_ahead: int, pair_seconds: float = 0.0) -> None:
         self.cost = replace(LLAMA_8B_ON_H200, prompt_pair_seconds=pair_seconds)
-        self.device = SimulatedDevice(self.cost, run_ahead)
+        self.device = build_simulated_runner(self.cost, run_ahead)
         self.engine = Engine(
             self.device,
             LIMITS,

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -12,10 +11,10 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.batch import Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.runner import PendingStep, Runner
+from pagoda_server.engine.runner import Runner
 from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.kernels.gemv import GemvTile
 from pagoda_server.kernels.linear import LinearTile, build_linear_scratch
@@ -38,6 +37,7 @@ from pagoda_server.runtime.gpu.projections import (
 from pagoda_server.runtime.gpu.runner import GpuRunner
 from pagoda_server.runtime.reference.runner import ReferenceRunner
 from pagoda_server.wire import Sampling, Submit, TokenLogprobs
+from tests.doubles.runners import GuardedRunner
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning"),  # the noise's integers wrap
@@ -210,20 +210,6 @@ class TurnGroup:
         return self.turns.exchange(self.rank, x)
 
 
-class TurnRunner:
-    """A rank's own runner, which computes when it is its turn."""
-
-    def __init__(self, runner: Runner, turns: Turns) -> None:
-        self.runner, self.turns = runner, turns
-
-    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
-        with self.turns.turn:
-            return self.runner.launch(chunks)
-
-    def prepare_next(self, *, idle: bool = True) -> bool:
-        return self.runner.prepare_next(idle=idle)
-
-
 def follow(runner: Runner, channel: Channel) -> None:
     decoder = StepDecoder()
     try:
@@ -249,7 +235,7 @@ def test_two_ranks_choose_the_tokens_of_one(
         )
         for rank in range(2)
     ]
-    own, other = (TurnRunner(GpuRunner(shard, LIMITS, pages, PAGE_SIZE), turns) for shard in shards)
+    own, other = (GuardedRunner(GpuRunner(shard, LIMITS, pages, PAGE_SIZE), lambda: turns.turn) for shard in shards)
     ours, theirs = (Channel(end) for end in socket.socketpair())
     follower = threading.Thread(target=follow, args=(other, theirs))
     follower.start()
