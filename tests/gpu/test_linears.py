@@ -166,7 +166,7 @@ def test_fp8_linear(
 def test_choice_at_start_covers_small_batches_and_checks_every_kernel(
     fp8: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each candidate is compared with cuBLAS on the backend; what is left out is an error in the log."""
+    """Each candidate is compared with cuBLAS on the way; what is left out is an error in the log."""
     model = load_model(MODEL, read_model_config(MODEL), DEVICE, torch.bfloat16, fp8=fp8)
     plan = measure_projections(model, 256)
     assert plan is not None and list(plan.backends) == [1, 16, 64]

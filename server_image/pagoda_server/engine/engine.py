@@ -219,7 +219,7 @@ class Engine:
             return None
         request.num_in_flight -= 1
         if token_id < 0:
-            log.error("request ended: its logits are not finite: request=%s", request.request_id)
+            log.error("request ended, its logits are not finite request=%s", request.request_id)
             return self._fail(request)
         request.token_ids.append(token_id)
         reason = find_finish_reason(request)

@@ -123,7 +123,7 @@ class EngineLoop:
         try:
             rejection = self._engine.submit(submit)
         except Exception:
-            log.exception("request could not be taken up: request=%s", submit.request_id)
+            log.exception("request could not be taken up request=%s", submit.request_id)
             return [Delta(submit.request_id, [], finish_reason="error")]
         return [rejection] if rejection else []
 
@@ -135,7 +135,7 @@ class EngineLoop:
             raise
         except Exception:
             self._failed_steps += 1
-            log.exception("step failed: in_a_row=%d", self._failed_steps)
+            log.exception("step failed in_a_row=%d", self._failed_steps)
             if self._failed_steps >= MAX_FAILED_STEPS:
                 raise
             deltas = self._engine.abort_running()
@@ -161,6 +161,6 @@ class EngineLoop:
         except RunnerBroken:
             raise
         except Exception:
-            log.exception("preparing the runner failed; it serves as it is")
+            log.exception("preparing the runner failed, it serves as it is")
             self._is_prepared = True
         self._prepare_at = self._clock() + BUSY_PREPARE_SECONDS

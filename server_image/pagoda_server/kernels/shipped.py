@@ -44,4 +44,4 @@ def use_shipped_kernels() -> None:
 
 def _log_compilation(*, src: Any, metadata: Any, metadata_group: Any, times: Any, cache_hit: bool) -> None:
     if not cache_hit:
-        log.info("kernel compiled at first use: kernel=%s seconds=%.2f", src.name, times.total / 1e6)
+        log.info("kernel compiled at first use kernel=%s seconds=%.2f", src.name, times.total / 1e6)

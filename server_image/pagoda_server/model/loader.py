@@ -194,7 +194,7 @@ def _read_weights(tensors: Sequence[StoredTensor], slots: Mapping[str, Slot], de
     for piece, values in read_ahead(pieces, device):
         place(piece, slots[piece.tensor.name], values)
     seconds, gigabytes = time.perf_counter() - begin, sum(piece.num_bytes for piece in pieces) / 1e9
-    log.info("weights read: GB=%.2f seconds=%.2f GB_per_second=%.2f", gigabytes, seconds, gigabytes / seconds)
+    log.info("weights read GB=%.2f seconds=%.2f GB_per_second=%.2f", gigabytes, seconds, gigabytes / seconds)
 
 
 def _is_redundant(name: str, config: ModelConfig) -> bool:

@@ -103,13 +103,13 @@ class OneShotGroup(TorchGroup):
         try:
             group = cls(otherwise.size, build_exchange(otherwise.size, rank, device))
         except Exception as error:
-            log.warning("one-shot sums are off, NCCL does all: error=%s", error)
+            log.warning("one-shot sums are off, NCCL does all error=%s", error)
             works.zero_()
         # NB: after it, every rank's signals are zero
         if int(otherwise.sum(works)) < otherwise.size or group is None:
-            log.info("one-shot sums are off: not every rank can do them")
+            log.info("one-shot sums are off, not every rank can do them")
             return otherwise
-        log.info("one-shot sums are on: max_bytes=%d", ONE_SHOT_BYTES // otherwise.size)
+        log.info("one-shot sums are on max_bytes=%d", ONE_SHOT_BYTES // otherwise.size)
         return group
 
     def shares(self, like: Tensor, index: int) -> "Shares | None":

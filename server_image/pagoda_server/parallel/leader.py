@@ -84,7 +84,7 @@ class Followers:
     def _report(self, rank: int) -> None:
         process = self._processes[rank]
         log.critical(
-            "a rank ended, and the engine with it: rank=%d pid=%d code=%d", rank, process.pid, process.returncode
+            "a rank ended, and the engine with it rank=%d pid=%d code=%d", rank, process.pid, process.returncode
         )
 
 

@@ -141,7 +141,7 @@ def _agree_on_sizes(followers: Followers, config: EngineConfig, loaded: LoadedRa
 def _log_built(config: EngineConfig, loaded: LoadedRank, engine: Engine) -> None:
     dtype, stats = loaded.model.embedding.dtype, engine.stats()
     log.info(
-        "engine built: device=%s ranks=%d dtype=%s weights=%s kv_cache=%s pages=%d max_model_len=%d capacity=%s",
+        "engine built device=%s ranks=%d dtype=%s weights=%s kv_cache=%s pages=%d max_model_len=%d capacity=%s",
         loaded.model.embedding.device,
         config.tensor_parallel,
         dtype,

@@ -78,7 +78,7 @@ def compile_common(tasks: Sequence[Task], folder: Path, jobs: int) -> None:
         prepare = partial(prepare_process, folder, Path(stub))
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=prepare) as pool:
             for task, count in zip(tasks, pool.map(run_task, tasks), strict=True):
-                log.info("kernels compiled: %s sm_%d fp8=%s new=%d", task.model, task.capability, task.fp8, count)
+                log.info("kernels compiled model=%s sm=%d fp8=%s new=%d", task.model, task.capability, task.fp8, count)
 
 
 def build_stub_libcuda(folder: Path) -> None:

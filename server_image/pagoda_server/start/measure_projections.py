@@ -127,7 +127,7 @@ def choose_backends(found: Candidates, num_tokens: int, time: Timer) -> LayerBac
         fastest = choose_fastest(seconds, usual)
         micros = ", ".join(f"{backend.name} {taken * 1e6:.1f}" for backend, taken in seconds.items())
         log.info(
-            "projection measured: %s tokens=%d chosen=%s microseconds=[%s]", site, num_tokens, fastest.name, micros
+            "projection measured site=%s tokens=%d chosen=%s microseconds=[%s]", site, num_tokens, fastest.name, micros
         )
         chosen = replace(chosen, **{site: fastest})
     return chosen
@@ -158,18 +158,16 @@ class Trial:
         try:
             expected, found = (self._compute(one, x, totals.clone()) for one in (usual, backend))
         except Exception as error:
-            log.error("%s fails, and is left out: error=%s", self._describe(backend), error)
+            log.error("projection backend fails and is left out %s error=%s", self._describe(backend), error)
             return False
         is_near = bool((found - expected).norm() <= MAX_ERROR * expected.norm())
         if not is_near:
-            log.error(
-                "%s differs from %s by more than %s, and is left out", self._describe(backend), usual.name, MAX_ERROR
-            )
+            log.error("projection backend is wrong and is left out %s usual=%s", self._describe(backend), usual.name)
         return is_near
 
     def _describe(self, backend: ProjectionBackend) -> str:
         shape = list(self._projection.weight.shape)
-        return f"projection {self.site} {shape} of {self.num_tokens} tokens by {backend.name}"
+        return f"site={self.site} shape={shape} tokens={self.num_tokens} backend={backend.name}"
 
     @property
     def _projection(self) -> nn.Linear:

@@ -31,7 +31,7 @@ class Phases:
 
     def _add(self, phase: str, seconds: float) -> None:
         self.seconds[phase] = round(seconds, 3)
-        log.info("start phase: phase=%s seconds=%.3f", phase, seconds)
+        log.info("start phase ended phase=%s seconds=%.3f", phase, seconds)
 
 
 def read_process_age_seconds() -> float:

@@ -89,7 +89,7 @@ async def test_a_killed_rank_ends_the_engine_and_the_log_says_which(when: str, r
         os.kill(follower, signal.SIGKILL)
         assert await engine.process.wait() == 1
         writer.close()
-        assert f"a rank ended, and the engine with it: rank=1 pid={follower} code=-9" in engine.log
+        assert f"a rank ended, and the engine with it rank=1 pid={follower} code=-9" in engine.log
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
