@@ -23,7 +23,7 @@ RANGES: dict[str, tuple[float, float]] = {
 
 
 def find_rejection(submit: Submit, limits: Limits, pool: PagePool) -> Rejected | None:
-    """None when the request fits an otherwise empty engine."""
+    """Returns why the request can never run; None when it fits an otherwise empty engine."""
     problem = (
         _find_prompt_problem(submit.prompt_token_ids, limits)
         or _find_length_problem(submit, limits, pool)
@@ -79,7 +79,7 @@ def _find_length_problem(submit: Submit, limits: Limits, pool: PagePool) -> Prob
 
 
 def _find_sampling_problem(sampling: Sampling, limits: Limits) -> Problem | None:
-    """NB: NaN is in no range."""
+    """Returns the first field that is out of range. NB: NaN is in no range."""
     for name, (minimum, maximum) in RANGES.items():
         value: float | None = getattr(sampling, name)
         if value is not None and not minimum <= value <= maximum:

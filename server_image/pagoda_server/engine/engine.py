@@ -1,4 +1,4 @@
-"""The engine: `schedule → launch → commit`, once a step. Never blocks, never touches a socket or a tensor."""
+"""The engine: `schedule → launch → commit`, once per step. Never blocks, never touches a socket or a tensor."""
 
 import logging
 import random
@@ -46,7 +46,7 @@ class Engine:
         measured: Measured | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`measured`: of the device, at start. Without the cost of a step prompts are not paced."""
+        """Takes what was `measured` of the device at start; without the cost of a step, prompts are not paced."""
         measured = measured or Measured()
         self.runner = runner
         self.scheduler = Scheduler(limits, pool, PrefixCache(pool, enabled=prefix_caching))
@@ -64,7 +64,7 @@ class Engine:
 
     @property
     def num_in_flight(self) -> int:
-        """Steps that were launched and not committed."""
+        """Returns how many steps were launched and not committed."""
         return len(self._in_flight)
 
     @property
@@ -72,7 +72,7 @@ class Engine:
         return bool(self._in_flight) or self.scheduler.has_work
 
     def submit(self, submit: Submit) -> Rejected | None:
-        """Queue the request; a refusal says why it can never run."""
+        """Queues the request, or returns why it can never run."""
         if submit.request_id in self._requests:
             message = f"request_id {submit.request_id!r} is in use; give each request its own"
             return Rejected(request_id=submit.request_id, message=message, param="request_id")
@@ -85,7 +85,7 @@ class Engine:
         return rejection
 
     def reject_overdue(self) -> list[Rejected]:
-        """End the requests that waited for too long."""
+        """Ends the requests that waited for too long."""
         rejections: list[Rejected] = []
         for request in self._deadlines.take_overdue(self._requests, self.scheduler.waiting):
             self._finish(request, "abort")
@@ -93,17 +93,17 @@ class Engine:
         return rejections
 
     def abort(self, request_id: str) -> Delta | None:
-        """End a request between steps; None when it already ended."""
+        """Ends a request between steps; returns None when it has already ended."""
         request = self._requests.get(request_id)
         return None if request is None else self._end(request, "abort")
 
     def abort_all(self, prefix: str) -> None:
-        """End every request whose id starts with `prefix`."""
+        """Ends every request whose id starts with `prefix`."""
         for request_id in [request_id for request_id in self._requests if request_id.startswith(prefix)]:
             self.abort(request_id)
 
     def abort_running(self) -> list[Delta]:
-        """End every request that a failed step may have touched. With what was committed before it failed."""
+        """Ends every request that a failed step may have touched; returns what was committed before it failed, too."""
         self._in_flight.clear()
         for request in self.scheduler.waiting:
             request.num_in_flight = 0  # preempted while a step that is dropped now chose its next token
@@ -159,12 +159,12 @@ class Engine:
         )
 
     def _find_occupancy(self) -> float:
-        """Of this step, 0 to 1: full when requests wait although the step was scheduled."""
+        """Returns the occupancy of this step, 0 to 1: full when requests wait although the step was scheduled."""
         scheduler = self.scheduler
         return 1.0 if scheduler.waiting else len(scheduler.running) / self._limits.max_num_seqs
 
     def _launch(self, chunks: Sequence[Chunk]) -> int:
-        """Returns how many steps may stay in flight."""
+        """Launches a step of these chunks; returns how many steps may stay in flight."""
         pending = self.runner.launch(chunks)
         self._in_flight.append(InFlightStep(chunks, pending, self._find_occupancy()))
         for chunk in chunks:
@@ -199,7 +199,10 @@ class Engine:
         return deltas
 
     def _commit_computed(self, chunk: Chunk) -> int:
-        """Prompt tokens that this chunk served for the first time. NB: a preempted request holds no pages any more."""
+        """Returns how many prompt tokens this chunk served for the first time.
+
+        NB: a preempted request no longer holds pages.
+        """
         request = chunk.request
         if request.state is RequestState.FINISHED:
             return 0
@@ -214,7 +217,10 @@ class Engine:
         return served
 
     def _commit_token(self, request: Request, token_id: int, logprobs: TokenLogprobs | None) -> Delta | None:
-        """None for a request that ended while this step was in flight. A token below 0 says that there is no best."""
+        """Adds the token to its request; returns None for one that ended while this step was in flight.
+
+        A token below 0 says that the logits have no best.
+        """
         if request.state is RequestState.FINISHED:
             return None
         request.num_in_flight -= 1
@@ -234,12 +240,12 @@ class Engine:
         )
 
     def _fail(self, request: Request) -> Delta:
-        """Its keys and values cannot be trusted, those of others that the cache shares with it neither."""
+        """Ends a request whose keys and values cannot be trusted, nor those that the cache shares with it."""
         self.scheduler.prefix.forget(request)
         return self._end(request, "error")
 
     def _end(self, request: Request, reason: FinishReason) -> Delta:
-        """Without another token."""
+        """Ends a request without another token."""
         self._finish(request, reason)
         return Delta(request.request_id, [], finish_reason=reason, cached_tokens=request.num_cached_tokens)
 

@@ -58,9 +58,10 @@ def find_prompt_limit(cost: StepCost | None, scheduler: Scheduler) -> int | None
 def limit_prompt_tokens(
     cost: StepCost, num_context_tokens: int, num_decodes: int, num_prompts: int, num_done_tokens: int = 0
 ) -> int:
-    """For a step in which `num_decodes` requests decode, one at least, with so many tokens in their contexts together.
+    """Returns how many prompt tokens a step may take beside `num_decodes` requests that decode, at least one.
 
-    `num_prompts` requests want a first token and could have one; of the first of them so many tokens are done.
+    Their contexts hold `num_context_tokens` together. `num_prompts` requests want a first token and could have one; of
+    the first of them `num_done_tokens` are computed.
     """
     share = max(PROMPT_SHARE, PROMPT_WEIGHT * (num_prompts - 1) / min(num_decodes, MAX_COUNTED_DECODES))
     decode_seconds = cost.base_seconds + cost.context_token_seconds * num_context_tokens

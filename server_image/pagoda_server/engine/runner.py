@@ -29,7 +29,7 @@ class Runner(Protocol):
     """What the engine needs of a device: `pagoda_server.runtime` has one for each kind."""
 
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
-        """Write keys and values of every chunk to its pages and choose a token for each sampling chunk.
+        """Writes keys and values of every chunk to its pages and chooses a token for each sampling chunk.
 
         Steps are worked on in the order in which they are launched. A chunk may begin at a token that the step before
         it chooses (`num_in_flight` of its request is 1 then): the device knows it. Raises `RunnerBroken`, as the wait
@@ -37,8 +37,8 @@ class Runner(Protocol):
         """
 
     def prepare_next(self, *, idle: bool = True) -> bool:
-        """Does a part, a fraction of a second long, of the preparation that was left for after the start.
+        """Does one part, a fraction of a second long, of the preparation that was left for after the start.
 
-        Not `idle`, requests wait for it: then only what steps have asked for. False when none is left. No step may be
-        in flight. What it raises costs speed, not answers, unless it is `RunnerBroken`.
+        Not `idle`, requests wait for it: then only what steps have asked for. Returns False when none is left. No step
+        may be in flight. What it raises costs speed, not answers, unless it is `RunnerBroken`.
         """

@@ -14,13 +14,13 @@ ROUNDS: tl.constexpr = tl.constexpr(7)
 
 @triton.jit
 def draw_words(seed, position, counter):
-    """Four uint32 tensors of counter's shape."""
+    """Draws four uint32 tensors of counter's shape."""
     return tl.philox(seed, counter, position, 0, 0, ROUNDS)
 
 
 @triton.jit
 def to_gumbel(word):
-    """-log(E) with E = -log(1 - v) exponential and v uniform on (0, 1), 32 bits of it.
+    """Returns -log(E) with E = -log(1 - v) exponential and v uniform on (0, 1), 32 bits of it.
 
     Near 0, where the noise is large and decides, 1 - v would lose v's bits: there the logarithm is its series.
     """
@@ -31,7 +31,7 @@ def to_gumbel(word):
 
 @triton.jit
 def draw_gumbel(seed, position, token):
-    """Noise of any tokens, for few of them: it draws four words for each and keeps one."""
+    """Draws noise of any tokens, for few of them: it draws four words for each and keeps one."""
     w0, w1, w2, w3 = draw_words(seed, position, token // (4 * LANE) * LANE + token % LANE)
     lane = token // LANE % 4
     return to_gumbel(tl.where(lane == 0, w0, tl.where(lane == 1, w1, tl.where(lane == 2, w2, w3))))

@@ -56,7 +56,7 @@ class StoredTensor:
 
 
 def read_header(path: Path) -> list[StoredTensor]:
-    """The tensors in the order of their bytes, which cover the file without gap or overlap.
+    """Reads the tensors in the order of their bytes, which cover the file without gap or overlap.
 
     Raises `BadCheckpoint` that names the file, and the tensor where there is one.
     """
@@ -72,7 +72,7 @@ def read_header(path: Path) -> list[StoredTensor]:
 
 
 def _read_json(path: Path, file: BinaryIO) -> tuple[list[tuple[str, Any]], int]:
-    """What the header says of each tensor, and where the data begin."""
+    """Returns what the header says of each tensor, and where the data begin."""
     size = path.stat().st_size
     header_bytes = int.from_bytes(file.read(PREFIX_BYTES), "little")
     if size < PREFIX_BYTES or header_bytes > size - PREFIX_BYTES:

@@ -52,19 +52,19 @@ class Followers:
         return min(counts)
 
     def begin(self, num_pages: int, max_model_len: int) -> None:
-        """They build their runners, which waits for the leader to build its own."""
+        """Has the followers build their runners, which waits for the leader to build its own."""
         for channel in self._channels.values():
             channel.send(Begin(num_pages, max_model_len))
 
     def wrap_runner(self, runner: Runner, num_rows: int) -> Runner:
-        """The runner of all ranks, `runner` being the leader's own."""
+        """Returns the runner of all ranks, `runner` being the leader's own."""
         if not self._channels:
             return runner
         self._runner = ParallelRunner(runner, list(self._channels.values()), num_rows)
         return self._runner
 
     def close(self) -> bool:
-        """Ends them, and lets go of the leader's own runner. Whether the ranks were all alive and at the same step."""
+        """Ends them, lets go of the leader's own runner, and returns whether all were alive and at the same step."""
         self._closing = True
         lost = [rank for rank, process in self._processes.items() if process.poll() is not None]
         for channel in self._channels.values():
@@ -98,7 +98,7 @@ def start_follower() -> tuple[subprocess.Popen[bytes], Channel]:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Its channel is closed, so it ends by itself; by force after a while."""
+    """Waits for a process whose channel is closed, so that it ends by itself; ends it by force after a while."""
     try:
         process.wait(END_SECONDS)
     except subprocess.TimeoutExpired:
@@ -141,13 +141,13 @@ class ParallelRunner:
             follower.send_frame(frame)
 
     def close(self) -> bool:
-        """No step comes after it. False when one had failed, or may still be under way on a rank."""
+        """Lets go of the runner: no step comes after it. False when one failed, or may still be under way on a rank."""
         del self._runner
         return not self._is_broken and self._num_unread == 0
 
     @contextmanager
     def _all_or_none(self) -> Iterator[None]:
-        """A step that failed here may have been done elsewhere."""
+        """Raises `RunnerBroken` for any failure: what failed here may have been done elsewhere."""
         try:
             yield
         except Exception as error:

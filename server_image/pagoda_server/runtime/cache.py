@@ -19,7 +19,7 @@ class LayerCache(NamedTuple):
 
 
 def build_caches(model: Llama, num_pages: int, page_size: int, dtype: torch.dtype) -> list[LayerCache]:
-    """Zeros, on the model's device; the scales are the checkpoint's."""
+    """Returns a cache of zeros for each layer, on the model's device; in fp8 with the checkpoint's scales."""
     config = model.config
     shape = (num_pages, page_size, config.num_kv_heads, config.head_dim)
     caches = []
@@ -31,5 +31,5 @@ def build_caches(model: Llama, num_pages: int, page_size: int, dtype: torch.dtyp
 
 
 def count_page_bytes(config: ModelConfig, page_size: int, dtype: torch.dtype) -> int:
-    """Bytes of one page over all layers, keys and values, in a cache of `dtype`."""
+    """Returns the bytes of one page over all layers, keys and values, in a cache of `dtype`."""
     return 2 * config.num_layers * page_size * config.num_kv_heads * config.head_dim * dtype.itemsize

@@ -49,7 +49,7 @@ class LoadedRank:
     num_pages: int
 
     def build_runner(self, config: EngineConfig, limits: Limits, num_pages: int, phases: Phases) -> Runner:
-        """NB: on a GPU it captures graphs, which takes all ranks."""
+        """Builds this rank's runner. NB: on a GPU it captures graphs, which takes all ranks."""
         options = RunnerOptions(
             limits=limits,
             num_pages=num_pages,
@@ -62,7 +62,7 @@ class LoadedRank:
 
 
 def build_engine(config: EngineConfig, phases: Phases | None = None) -> BuiltEngine:
-    """With the ranks that `config.tensor_parallel` asks for: this process is the first of them.
+    """Builds it with the ranks that `config.tensor_parallel` asks for, of which this process is the first.
 
     Raises `UnsupportedModel` or ValueError with the field to change. `phases` are timed, and ended here.
     """
@@ -72,7 +72,7 @@ def build_engine(config: EngineConfig, phases: Phases | None = None) -> BuiltEng
 
     def close() -> None:
         leave_group(orderly=followers.close())
-        # NB: not before, for NCCL's monitor reads it once a second and waits for minutes for a file that is gone
+        # NB: not before, for NCCL's monitor reads it once per second and waits for minutes for a file that is gone
         followers.store.unlink(missing_ok=True)
 
     try:
@@ -84,7 +84,7 @@ def build_engine(config: EngineConfig, phases: Phases | None = None) -> BuiltEng
 
 
 def check_ranks(config: EngineConfig) -> None:
-    """Before any process is started."""
+    """Raises, before any process is started, for a model or a machine that cannot be divided so."""
     divide(read_model_config(config.model), Shard(0, config.tensor_parallel))
     present = torch.cuda.device_count()
     if choose_device(config).type == "cuda" and config.tensor_parallel > present:
@@ -92,7 +92,7 @@ def check_ranks(config: EngineConfig) -> None:
 
 
 def load_rank(config: EngineConfig, shard: Shard, store: Path, phases: Phases) -> LoadedRank:
-    """Waits for the other ranks, if there are any: they meet at the file `store`."""
+    """Loads this rank's part. It waits for the other ranks, if there are any: they meet at the file `store`."""
     with phases.time("read_config"):
         model_config = divide(read_model_config(config.model), shard)
     with phases.time("open_device"):
@@ -130,7 +130,7 @@ def _build_with(followers: Followers, config: EngineConfig, phases: Phases) -> t
 
 
 def _agree_on_sizes(followers: Followers, config: EngineConfig, loaded: LoadedRank) -> tuple[Limits, PagePool]:
-    """Of all ranks: afterwards the followers build their runners, which waits for the leader to build its own."""
+    """Agrees with all ranks; then the followers build their runners, which waits for the leader to build its own."""
     num_pages = followers.agree_on_pages(loaded.num_pages)
     max_model_len = fit_model_len(config, loaded.model.config, num_pages)
     limits = build_limits(config, loaded.model.config, max_model_len)

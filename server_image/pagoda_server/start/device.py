@@ -18,7 +18,7 @@ def choose_device(config: EngineConfig, rank: int = 0) -> torch.device:
 
 
 def refuse_deterministic_fp8(config: EngineConfig, model: ModelConfig) -> None:
-    """The fp8 product depends on the batch."""
+    """Raises ValueError for deterministic fp8 weights: their product depends on the batch."""
     if config.deterministic and (config.quantization == "fp8" or model.quantization is not None):
         raise ValueError(
             "deterministic is set but the weights are fp8, whose product depends on the batch; "
@@ -27,7 +27,7 @@ def refuse_deterministic_fp8(config: EngineConfig, model: ModelConfig) -> None:
 
 
 def refuse_fp8_before_ada(config: EngineConfig, model: ModelConfig, device: torch.device) -> None:
-    """The kernels convert to and from e4m3 in hardware, which came with compute capability 8.9."""
+    """Raises ValueError for fp8 on a GPU of less than compute capability 8.9, which cannot convert e4m3 in hardware."""
     wanted = {
         f"quantization is {config.quantization!r}": config.quantization == "fp8",
         "the model's weights are fp8": model.quantization is not None,

@@ -29,16 +29,16 @@ def measure_capacity(
     budget_seconds: float = 1.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Measured | None:
-    """Tokens a second over a mix of half prompt and half decoded tokens, on scratch pages that are given back.
+    """Measures tokens per second, half of them prompts and half decoded, on scratch pages that are given back.
 
-    It is the harmonic mean of two rates: decode by as many sequences as the engine runs at once, each in the middle of
+    The rate is the harmonic mean of two: decode by as many sequences as the engine runs at once, each in the middle of
     its share of the context (`choose_context`), and prefill of short prompts. It is not a promise for any other mix:
     long answers are slower, long prompts and cached prefixes faster, and nothing here waits for a client. A device too
     slow for a full batch within the budget is measured with a smaller one, which is less than it can do.
     `engine.capacity` corrects the figure by what is really served. What a step costs is the line through the smallest
-    and the largest batch. None when the pool has no free page. Call it before the engine serves: it writes to free
-    pages. It takes at most the budget, the first use of what it runs and one step more; where a full batch is fast, a
-    fraction of that.
+    and the largest batch. Returns None when the pool has no free page. Call it before the engine serves: it writes to
+    free pages. It takes at most the budget, the first use of what it runs and one step more; where a full batch is
+    fast, a fraction of that.
     """
     requests = _build_scratch(limits, pool)
     if not requests:
@@ -62,9 +62,9 @@ def measure_capacity(
 def _measure_pair(
     runner: Runner, limits: Limits, pool: PagePool, requests: Sequence[Request], clock: Callable[[], float]
 ) -> float:
-    """Seconds of attention for a pair of tokens: of a chunk at the end of a long prompt, more than at its beginning.
+    """Returns the seconds of attention for a pair of tokens, from a long prompt's last chunk and its first.
 
-    The prompt lies on the pages of all `requests`. 0 when they hold no long one.
+    The prompt lies on the pages of all `requests`. Returns 0 when they hold no long one.
     """
     page_ids = [page_id for request in requests for page_id in request.page_ids]
     num_tokens = min(LONG_PROMPT_TOKENS, limits.max_model_len - 1, len(page_ids) * pool.page_size)
@@ -83,7 +83,7 @@ def _measure_pair(
 def _evaluate(
     decode_times: dict[int, float], prefill_times: dict[int, float], context: int, prompt: int, pair_seconds: float
 ) -> Measured:
-    """Of batches of 1-token chunks after `context` tokens, and of chunks of `prompt` tokens."""
+    """Evaluates batches of 1-token chunks after `context` tokens, and batches of chunks of `prompt` tokens."""
     sequences, prompts = max(decode_times), max(prefill_times)
     decode_rate = sequences / decode_times[sequences]
     prefill_rate = prompts * prompt / prefill_times[prompts]
@@ -94,7 +94,7 @@ def _evaluate(
 
 
 def _fit_line(times: dict[int, float]) -> tuple[float, float]:
-    """Seconds of any batch, and more for each chunk: through the smallest and the largest that were timed."""
+    """Returns the seconds of any batch and those of each chunk, by the smallest and the largest that were timed."""
     first, last = min(times), max(times)
     if first == last:
         return 0.0, times[first] / first
@@ -103,7 +103,7 @@ def _fit_line(times: dict[int, float]) -> tuple[float, float]:
 
 
 def choose_context(limits: Limits, pool: PagePool, num_seqs: int) -> int:
-    """Tokens of each sequence: half of what the model and a fair share of the pages allow, at most 1,024."""
+    """Returns the tokens of each sequence: half of what the model and a fair share of pages allow, at most 1,024."""
     share_tokens = pool.num_free // num_seqs * pool.page_size
     return max(1, min(MAX_CONTEXT_TOKENS, limits.max_model_len // 2, share_tokens // 2))
 
@@ -129,7 +129,7 @@ def _build_scratch(limits: Limits, pool: PagePool) -> list[Request]:
 
 
 def _build_prefill(requests: Sequence[Request], budget_tokens: int) -> list[Chunk]:
-    """The prompts' beginnings, as many as one step takes."""
+    """Returns the prompts' beginnings, as many as one step takes."""
     num_tokens = min(PREFILL_TOKENS, budget_tokens, requests[0].num_prompt_tokens)
     count = budget_tokens // num_tokens
     return [Chunk(request, 0, num_tokens, is_sampled=False) for request in requests[:count]]
@@ -138,7 +138,7 @@ def _build_prefill(requests: Sequence[Request], budget_tokens: int) -> list[Chun
 def _time_batches(
     runner: Runner, chunks: Sequence[Chunk], budget_seconds: float, clock: Callable[[], float]
 ) -> dict[int, float]:
-    """Seconds by batch size, doubled from one chunk to the largest that the budget allows: of each the fastest run."""
+    """Returns the fastest run's seconds by batch size, doubled from one chunk to the largest within the budget."""
     end = clock() + budget_seconds
     times: dict[int, float] = {}
     size, runs = 1, 0

@@ -52,7 +52,7 @@ REPLAYS = 3
 
 
 def measure_projections(model: Llama, max_batch: int) -> ProjectionPlan | None:
-    """For the batch sizes that our kernels know. None where there are none: all is cuBLAS's."""
+    """Chooses for the batch sizes that our kernels know. None where there are none: then all is cuBLAS's."""
     found = find_candidates(model)
     if found is None or model.embedding.device.type != "cuda":
         return None
@@ -62,7 +62,7 @@ def measure_projections(model: Llama, max_batch: int) -> ProjectionPlan | None:
 
 
 def launch_candidates(model: Llama, max_batch: int) -> None:
-    """All that a measurement would time, once, for `compile_ahead`."""
+    """Launches once, for `compile_ahead`, all that a measurement would time."""
     found = find_candidates(model)
     if found is None:
         return
@@ -72,7 +72,7 @@ def launch_candidates(model: Llama, max_batch: int) -> None:
 
 
 def choose_sizes(max_batch: int) -> list[int]:
-    """One token, and what fills either tile; a batch between two goes by the larger."""
+    """Returns one token, and what fills either tile; a batch between two goes by the larger."""
     return sorted({min(size, max_batch) for size in (1, linear.MIN_ROWS, linear.MAX_ROWS)})
 
 
@@ -86,7 +86,7 @@ class Candidates:
 
 
 def find_candidates(model: Llama) -> Candidates | None:
-    """For projections that are all plain or all fp8."""
+    """Finds them for projections that are all plain or all fp8; None for others."""
     layers = [layer for layer in model.layers if isinstance(layer, Layer)]
     like = layers[0].attention_norm
     projections = [getattr(layer, site) for layer in layers for site in SITES]
@@ -103,7 +103,7 @@ def find_candidates(model: Llama) -> Candidates | None:
 def list_backends(
     num_tokens: int, dtype: torch.dtype, scratch: linear.LinearScratch, group: Group = ALONE
 ) -> list[ProjectionBackend]:
-    """For weights of this dtype. A shard's cannot add to the stream, as gemv does."""
+    """Lists our own for weights of this dtype. A shard's cannot add to the stream, as gemv does."""
     tiles = linear.list_tiles(num_tokens, scratch.partial.device, dtype)
     if dtype == E4M3:
         return [
@@ -116,7 +116,7 @@ def list_backends(
 
 
 def choose_backends(found: Candidates, num_tokens: int, time: Timer) -> LayerBackends:
-    """What fails or is wrong is never chosen."""
+    """Chooses each site's fastest backend; one that fails or is wrong is never chosen."""
     chosen = found.usual
     for site in SITES:
         usual: ProjectionBackend = getattr(found.usual, site)
@@ -134,7 +134,7 @@ def choose_backends(found: Candidates, num_tokens: int, time: Timer) -> LayerBac
 
 
 def choose_fastest(seconds: Mapping[ProjectionBackend, float], usual: ProjectionBackend) -> ProjectionBackend:
-    """The usual one, unless another is clearly faster."""
+    """Returns the usual one, unless another is clearly faster."""
     fastest = min(seconds, key=lambda backend: seconds[backend])
     return fastest if seconds[fastest] < seconds[usual] * (1.0 - MIN_GAIN) else usual
 
@@ -175,7 +175,7 @@ class Trial:
         return projection
 
     def _draw(self) -> tuple[Tensor, Tensor]:
-        """What a writer multiplies, [T, size]; the stream's total and what is pending, [2, T, hidden]."""
+        """Draws what a writer multiplies, [T, size], and the stream's total with what is pending, [2, T, hidden]."""
         like = self.layers[0].attention_norm
         x = like.new_empty((self.num_tokens, self._projection.weight.shape[1])).normal_()
         totals = like.new_empty((2, self.num_tokens, like.shape[0])).normal_()
@@ -205,7 +205,10 @@ class Trial:
 
 
 def time_in_graph(calls: Sequence[Callable[[], object]]) -> float:
-    """Median of a few replays. All has run once before: a capture must see no compilation."""
+    """Returns the seconds per call, as the median of a few replays.
+
+    All calls have run before: a capture must see no compilation.
+    """
     times = -(-MIN_CALLS // len(calls))
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()

@@ -25,7 +25,7 @@ class RunnerOptions:
 
 
 def build_runner(model: Llama, options: RunnerOptions, phases: Phases) -> Runner:
-    """Our kernels on a GPU in 16 bits; the reference elsewhere and for shapes that the kernels do not know.
+    """Builds our kernels' runner on a GPU in 16 bits; the reference elsewhere, and for shapes the kernels do not know.
 
     Raises ValueError when it cannot be `deterministic`.
     """

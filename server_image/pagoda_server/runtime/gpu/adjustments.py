@@ -54,7 +54,7 @@ def build_entries(chunk: Chunk) -> Entries:
 
 
 def adjust(logits: Tensor, chunks: Sequence[Chunk]) -> None:
-    """logits [S, vocab], in place: row i is that of `chunks[i]`, all of whose tokens are known."""
+    """Adjusts logits [S, vocab] in place: row i is that of `chunks[i]`, all of whose tokens are known."""
     entries = [build_entries(chunk) for chunk in chunks]
     samplings = [chunk.request.sampling for chunk in chunks]
     lists = (

@@ -1,4 +1,4 @@
-"""Attention over the pages of the device's rows: of decodes, cut into equal pieces once a step, and of prompts."""
+"""Attention over the pages of the device's rows: of decodes, cut into equal pieces once per step, and of prompts."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from pagoda_server.runtime.gpu.device_state import DeviceState
 
 class AttendInto(Protocol):
     def __call__(self, q: Tensor, cache: LayerCache, out: Tensor | None = None) -> Tensor:
-        """q [T, heads, head_dim] → the same shape, in a new tensor if none is given, written at some of its tokens."""
+        """Attends q [T, heads, head_dim] → the same shape, written at some of its tokens; `out` holds it if given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class PagedAttention:
     """[rows + 1] int32: 0, 1, 2, ... where decodes begin as prompts of one token. None unless deterministic."""
 
     def plan_decodes(self, rows: Tensor, lengths: Tensor, first: Tensor) -> AttendInto:
-        """The attention of decodes that begin at `first` in q, until others are planned."""
+        """Returns the attention of decodes that begin at `first` in q; it holds until others are planned."""
         if self.unit_cu_seqlens is not None:
             starts = self.unit_cu_seqlens[: rows.shape[0] + 1] + first
             return partial(self.attend_prompts, rows=rows, cu_seqlens=starts, lengths=lengths)
@@ -42,7 +42,7 @@ class PagedAttention:
     def attend_decodes(
         self, q: Tensor, cache: LayerCache, out: Tensor | None = None, *, batch: int, first: Tensor
     ) -> Tensor:
-        """Of the `batch` tokens that begin at `first` in q."""
+        """Attends the `batch` tokens that begin at `first` in q."""
         k, v, k_scale, v_scale = cache
         paged = (q, k, v, self.page_table, self.decode_plan, self.scale, out, k_scale, v_scale)
         return decode_attention(*paged, batch=batch, first=first)

@@ -34,7 +34,7 @@ class FusedDecoder:
     def __init__(
         self, model: Llama, caches: list[LayerCache], max_position: int, projections: ProjectionPlan | None = None
     ) -> None:
-        """`projections` default to cuBLAS's, whatever the number of tokens."""
+        """Takes the `projections`, which default to cuBLAS's for any number of tokens."""
         config = model.config
         self.model, self.caches = model, caches
         has_fp8 = any(isinstance(module, Fp8Linear) for module in model.modules())
@@ -45,7 +45,7 @@ class FusedDecoder:
     def forward(
         self, input_ids: Tensor, positions: Tensor, slots: Tensor, attend: Attend, wanted: Wanted | None = None
     ) -> Tensor:
-        """input_ids, positions and slots [T] → hidden states [T, hidden] after the last norm, or of those wanted.
+        """Takes input_ids, positions and slots [T] → hidden states [T, hidden] after the last norm, or of those wanted.
 
         In the last layer others have only keys and values: no layer reads what they would have become.
         """
@@ -83,7 +83,7 @@ class FusedDecoder:
         )
 
     def compute_logits(self, hidden: Tensor, out: Tensor | None = None) -> Tensor:
-        """[S, hidden] → [S, vocab] of the activations' dtype."""
+        """Computes [S, hidden] → [S, vocab] of the activations' dtype."""
         if self.projections.otherwise is ALL_INVARIANT:
             return invariant_linear(hidden, self.model.head, out=out)
         return self.model.compute_logits(hidden, out)

@@ -51,7 +51,7 @@ class RowUpdate:
     pushed_tokens: list[int]
 
     def arrays(self) -> list[Ints]:
-        """In the order of the fields."""
+        """Returns the update as arrays, in the order of the fields."""
         return [np.asarray(getattr(self, field.name), np.int32) for field in fields(self)]
 
 
@@ -72,7 +72,7 @@ class DeviceState:
     rows: list[DeviceRow] = field(default_factory=list)
 
     def plan_update(self, chunks: Sequence[Chunk]) -> RowUpdate:
-        """Marks what it tells as sent, and what the step chooses as known."""
+        """Returns what the step must tell the device; marks it as sent, and what the step chooses as known."""
         update = RowUpdate([], [], [], [], [], [], [])
         for chunk in chunks:
             row = self.rows[chunk.request.row]
@@ -106,7 +106,7 @@ class DeviceState:
         return SamplingTable(temperature, self.top_k, top_p, min_p, self.seeds)
 
     def apply(self, update: Sequence[Tensor]) -> None:
-        """The update's arrays, flat, on the device."""
+        """Writes an update, its arrays flat on the device, to the state."""
         page_index, page_ids, new_rows, sampling, pushed_rows, positions, tokens = update
         if page_index.numel():
             self.page_table.view(-1).index_copy_(0, page_index.long(), page_ids)
@@ -141,7 +141,7 @@ def build_device_state(num_rows: int, max_len: int, page_size: int, device: torc
 
 
 def pack_sampling(request: Request) -> Ints:
-    """[6] int32, the bits of each value."""
+    """Returns [6] int32: the bits of temperature, top_p and min_p, then top_k, then the two halves of the seed."""
     sampling = request.sampling
     floats = np.asarray([getattr(sampling, name) for name in FLOAT_FIELDS], np.float32).view(np.int32)
     seed = np.asarray([request.seed], np.int64).view(np.int32)

@@ -25,7 +25,7 @@ from pagoda_server.model.shard import ALONE, Group
 from pagoda_server.quant.fp8 import Fp8Linear
 
 Quantized = tuple[Tensor, Tensor]
-"""e4m3 values [T, K] and a scale a token [T, 1]."""
+"""e4m3 values [T, K] and a scale per token [T, 1]."""
 
 
 @dataclass(slots=True)
@@ -40,14 +40,14 @@ class ResidualStream:
     """Over the ranks, in this pass."""
 
     def norm(self, weight: Tensor, eps: float) -> Tensor:
-        """Of the whole stream, which adds what is pending."""
+        """Returns the norm of the whole stream, to which it adds what is pending."""
         pending, self.pending = self.pending, None
         if isinstance(pending, Shares):
             return sum_rms_norm(pending, self.total, weight, eps)
         return rms_norm(self.total, weight, eps) if pending is None else add_rms_norm(pending, self.total, weight, eps)
 
     def norm_fp8(self, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-        """The same norm as e4m3 values and a scale a token."""
+        """Returns the same norm as e4m3 values and a scale per token."""
         pending, self.pending = self.pending, None
         if pending is None:
             return rms_norm_fp8(self.total, weight, eps)
@@ -56,11 +56,11 @@ class ResidualStream:
         return add_rms_norm_fp8(pending, self.total, weight, eps)
 
     def take(self, tokens: Tensor) -> "ResidualStream":
-        """That of `tokens` [S] int32 alone, which goes on in place of this one."""
+        """Returns the stream of `tokens` [S] int32 alone, which goes on in place of this one."""
         return replace(self, total=self.settle().index_select(0, tokens))
 
     def settle(self) -> Tensor:
-        """The total with nothing pending."""
+        """Returns the total with nothing pending."""
         assert not isinstance(self.pending, Shares), "a sum over the ranks is added by the norm after it"
         if self.pending is not None:
             self.total.add_(self.pending)
@@ -68,7 +68,7 @@ class ResidualStream:
         return self.total
 
     def add(self, project: Callable[[Tensor | None], Tensor]) -> None:
-        """What `project` gives, over all ranks, is pending. It writes to the tensor that it is given, if any."""
+        """Makes pending what `project` returns, over all ranks. It writes to the tensor that it is given, if any."""
         self.settle()
         shares = self.group.shares(self.total, self.num_sums)
         self.num_sums += 1
@@ -82,16 +82,16 @@ class ProjectionBackend(Protocol):
 
     @property
     def adds(self) -> bool:
-        """Whether `write` adds to the stream's total itself. NB: of a shard the total is not known yet."""
+        """Returns whether `write` adds to the stream's total itself. NB: of a shard the total is not known yet."""
 
     def read(self, stream: ResidualStream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
-        """The projection of the stream's norm."""
+        """Returns the projection of the stream's norm."""
 
     def read_gated(self, stream: ResidualStream, norm: Tensor, eps: float, projection: nn.Linear) -> Tensor:
-        """silu(gate) * up of that projection, which gives gates, then ups."""
+        """Returns silu(gate) * up of that projection, which gives gates, then ups."""
 
     def write(self, x: Tensor, projection: nn.Linear, stream: ResidualStream) -> None:
-        """The stream grows by the projection of x."""
+        """Adds the projection of x to the stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class SeparateBackend:
 
 
 def multiply_fp8(x: Tensor | Quantized, projection: Fp8Linear, out: Tensor | None) -> Tensor:
-    """cuBLAS's product."""
+    """Multiplies by cuBLAS, for any number of tokens."""
     product: Tensor = projection(x, out)
     return product
 
@@ -122,7 +122,7 @@ def multiply_fp8(x: Tensor | Quantized, projection: Fp8Linear, out: Tensor | Non
 def multiply_tiled_fp8(
     x: Tensor | Quantized, projection: Fp8Linear, out: Tensor | None, tile: LinearTile, scratch: LinearScratch
 ) -> Tensor:
-    """For up to 64 tokens, where cuBLAS has no tile that is narrow enough."""
+    """Multiplies up to 64 tokens, for which cuBLAS has no tile that is narrow enough."""
     values, scales = quantize_tokens(x) if isinstance(x, Tensor) else x
     scaled = (values, scales, projection.weight, projection.weight_scale, tile, scratch)
     return linear_fp8(*scaled, bias=projection.bias, dtype=projection.dtype, out=out)
@@ -141,7 +141,7 @@ class Fp8Backend:
         return self.multiply(stream.norm_fp8(norm, eps), projection, None)
 
     def read_gated(self, stream: ResidualStream, norm: Tensor, eps: float, projection: nn.Module) -> Any:
-        """Quantized, for `write`."""
+        """Returns it quantized, for `write`."""
         return silu_mul_fp8(self.read(stream, norm, eps, projection))
 
     def write(self, x: Tensor | Quantized, projection: nn.Module, stream: ResidualStream) -> None:
@@ -196,7 +196,7 @@ class TiledBackend:
 
 
 def torch_linear(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None) -> Tensor:
-    """`F.linear`, which is not made to be given where to write."""
+    """Computes `F.linear`, which itself cannot be told where to write."""
     if out is None:
         return F.linear(x, weight, bias)
     return torch.mm(x, weight.t(), out=out) if bias is None else torch.addmm(bias, x, weight.t(), out=out)

@@ -52,7 +52,7 @@ class GpuRunner:
         projections: ProjectionPlan | None = None,
         deterministic: bool = False,
     ) -> None:
-        """`kv_dtype`, of the KV tensors, defaults to the activations'; `projections` default to cuBLAS's.
+        """Takes the KV tensors' `kv_dtype`, the activations' by default, and `projections`, cuBLAS's by default.
 
         `deterministic`: a request's tokens are the same bits whatever runs beside it, however it was cut and preempted.
         """
@@ -70,7 +70,7 @@ class GpuRunner:
         self.graphs = self._build_graphs(limits)
 
     def _build_graphs(self, limits: Limits) -> StepGraphs:
-        """None is captured yet. Without CUDA none ever is: steps are run as they are."""
+        """Builds both kinds, none captured yet. Without CUDA none ever is: steps are run as they are."""
         capture = CudaCapture() if self.device.type == "cuda" else None
         rows, tokens = choose_buckets(limits.max_num_seqs), choose_token_buckets(limits.max_batched_tokens)
         return StepGraphs(
@@ -88,12 +88,12 @@ class GpuRunner:
 
     @torch.inference_mode()
     def capture_first(self) -> None:
-        """The graphs to begin with: call it before the first launch, or batches run without a graph for long."""
+        """Captures the graphs to begin with: before the first launch, or batches run without a graph for long."""
         self.graphs.capture_first()
 
     @torch.inference_mode()
     def prepare_next(self, *, idle: bool = True) -> bool:
-        """One more graph."""
+        """Captures one more graph."""
         return self.graphs.capture_next(idle=idle)
 
     @torch.inference_mode()
@@ -113,7 +113,7 @@ class GpuRunner:
         return self._collect(chunks, SampledBatch(chosen, logits, tokens))
 
     def _decode(self, bucket: int) -> None:
-        """From the rows' last tokens to their next ones, in the state. What a graph holds."""
+        """Goes from the rows' last tokens to their next ones, in the state. It is what a graph holds."""
         rows, first = self.decode_inputs.view(bucket), self.decode_inputs.first_decode
         ids, positions, slots = (torch.empty_like(rows) for _ in range(3))
         lengths, attend = self._prepare(rows, ids, positions, slots, first)
@@ -122,7 +122,7 @@ class GpuRunner:
         self.sampler.choose(rows, lengths)
 
     def _run_mixed(self, bucket: int) -> None:
-        """The same for a step with prompts, from `self.mixed_inputs`."""
+        """Does the same for a step with prompts, from `self.mixed_inputs`."""
         mixed, state = self.mixed_inputs.view(bucket), self.state
         _, attend_decodes = self._prepare(
             mixed.decode_rows, mixed.input_ids, mixed.positions, mixed.slots, mixed.first_decode
@@ -138,7 +138,7 @@ class GpuRunner:
             return attend_decodes(q, cache, attend_prompts(q, cache))
 
         def attend_sampled(q: Tensor, cache: LayerCache) -> Tensor:
-            """Each is the last of its context, as in a decode."""
+            """Attends the tokens that choose: each is the last of its context, as in a decode."""
             return self.attention.plan_decodes(rows, lengths, self.decode_inputs.first_decode)(q, cache)
 
         wanted = Wanted(mixed.sampled, attend_sampled)
@@ -156,7 +156,7 @@ class GpuRunner:
         return lengths, self.attention.plan_decodes(rows, lengths, first)
 
     def _collect(self, chunks: Sequence[Chunk], batch: SampledBatch) -> PendingStep:
-        """The copy back, and who it is for."""
+        """Begins the copy back; its end gives each chunk that samples its token."""
         run_ahead = 0 if self.sampler.choose_by_history(batch) else 1
         read_tokens, read_logprobs = copy_back(batch.tokens), batch.begin_logprobs()
 

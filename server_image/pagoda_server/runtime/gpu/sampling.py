@@ -27,13 +27,13 @@ class DeviceSampler:
     scratch: SamplerScratch
 
     def choose(self, rows: Tensor, positions: Tensor) -> None:
-        """By the logits, for each of rows [S]. `positions`: where the new tokens belong, so how many there are."""
+        """Chooses by the logits for each of rows [S]. `positions`: of the new tokens, so how many were before each."""
         logits, tokens = self.logits[: rows.shape[0]], self.tokens[: rows.shape[0]]
         sample(logits, self.state.sampling, rows, positions, self.scratch, tokens)
         append_tokens(tokens, rows, self.state.token_pool, self.state.lengths)
 
     def choose_by_history(self, batch: SampledBatch) -> bool:
-        """Chooses again for the rows whose logits depend on the tokens so far, which the host lists; if any do."""
+        """Chooses again for rows whose logits depend on the tokens so far, which the host lists; False for none."""
         members = [(index, chunk) for index, chunk in enumerate(batch.chunks) if needs_history(chunk)]
         if not members:
             return False

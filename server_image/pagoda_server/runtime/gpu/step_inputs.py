@@ -49,13 +49,13 @@ class Mixed:
 
 class StepInputs(Protocol):
     def pack(self, bucket: int, decodes: Sequence[Chunk], prompts: Sequence[Chunk]) -> Ints:
-        """The inputs of a step that is run in this bucket, flat, on the host."""
+        """Returns the inputs of a step that is run in this bucket, flat, on the host."""
 
     def load(self, packed: Tensor) -> None:
-        """What `pack` gave, on the device."""
+        """Copies what `pack` returned, on the device, to its fixed place."""
 
     def clear(self, bucket: int) -> None:
-        """A step of nobody."""
+        """Loads a step of nobody."""
 
 
 class DecodeInputs:
@@ -67,7 +67,7 @@ class DecodeInputs:
         """[1]: where the decodes begin in the flat batch, as in `Mixed`."""
 
     def view(self, bucket: int) -> Tensor:
-        """The rows [bucket] int32, -1 for none."""
+        """Returns the rows [bucket] int32, -1 for none."""
         return self._rows[:bucket]
 
     def load(self, packed: Tensor) -> None:
@@ -137,16 +137,16 @@ class MixedInputs:
         return slots
 
     def _starts(self, bucket: int) -> list[int]:
-        """Where each part of `Mixed` begins; after the last, the whole size."""
+        """Returns where each part of `Mixed` begins; after the last, the whole size."""
         return [0, *accumulate(map(align, self._sizes(bucket)))]
 
     def _sizes(self, bucket: int) -> list[int]:
-        """Of `Mixed`, in its order."""
+        """Returns the size of each part of `Mixed`, in its order."""
         requests = min(self._max_requests, bucket)
         return [bucket, bucket, bucket, requests + 1, requests, requests, requests, 1, requests, requests]
 
 
 def choose_token_buckets(max_tokens: int) -> list[int]:
-    """Steps of 64 to 1,024, of 128 to 2,048, of 256 beyond; the last is `max_tokens`."""
+    """Returns steps of 64 to 1,024, of 128 to 2,048, of 256 beyond; the last is `max_tokens`."""
     ladder = [*range(64, 1024, 64), *range(1024, 2048, 128), *range(2048, max_tokens, 256)]
     return [size for size in ladder if size < max_tokens] + [max_tokens]

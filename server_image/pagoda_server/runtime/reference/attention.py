@@ -15,7 +15,7 @@ from pagoda_server.runtime.cache import LayerCache
 
 
 def write_pages(cache: Tensor, values: Tensor, slots: Tensor, scale: float = 1.0) -> None:
-    """Values [T, kv_heads, head_dim] go to slots [T] int64 = page * page_size + offset.
+    """Writes values [T, kv_heads, head_dim] to slots [T] int64 = page * page_size + offset.
 
     cache [pages, page_size, kv_heads, head_dim] of the values' dtype, or e4m3: then it holds values / scale.
     """
@@ -31,7 +31,7 @@ def attend_pages(
     query_lengths: Sequence[int],
     context_lengths: Sequence[int],
 ) -> Tensor:
-    """Causal attention of a flat mixed batch, after its keys and values were written.
+    """Attends a flat mixed batch causally, after its keys and values were written.
 
     q [T, heads, head_dim], sequences one after another; `page_tables[i]` int64 pages of sequence i; its
     `query_lengths[i]` queries are the last of its `context_lengths[i]` tokens. Returns [T, heads, head_dim].
@@ -46,13 +46,13 @@ def attend_pages(
 
 
 def _read_pages(cache: Tensor, pages: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
-    """[tokens, kv_heads, head_dim] of `dtype`"""
+    """Returns the pages' [tokens, kv_heads, head_dim] in `dtype`."""
     held = cache[pages].flatten(0, 1)
     return held if held.dtype != E4M3 else (held.float() * scale).to(dtype)
 
 
 def _attend_one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """q [N, heads, head_dim], k and v [C, kv_heads, head_dim] with the queries at the context's end."""
+    """Attends q [N, heads, head_dim] to k and v [C, kv_heads, head_dim], the queries at the context's end."""
     num_queries, num_context = q.shape[0], k.shape[0]
     groups = q.shape[1] // k.shape[1]
     q, k, v = (x.transpose(0, 1)[None] for x in (q, k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)))

@@ -72,7 +72,7 @@ class ReferenceRunner:
     """Implements `pagoda_server.engine.runner.Runner`, one step at a time."""
 
     def __init__(self, model: Llama, num_pages: int, page_size: int, kv_dtype: torch.dtype | None = None) -> None:
-        """`kv_dtype`: of the KV tensors, None: the activations'."""
+        """Takes the KV tensors' `kv_dtype`, by default the activations'."""
         self.model = model
         self.page_size = page_size
         self.device = model.embedding.device
@@ -80,13 +80,13 @@ class ReferenceRunner:
 
     @torch.inference_mode()
     def forward(self, chunks: Sequence[Chunk]) -> Tensor:
-        """Logits [S, vocab] float32 of the chunks that sample, in their order."""
+        """Returns the logits [S, vocab] float32 of the chunks that sample, in their order."""
         batch = build_batch(chunks, self.page_size, self.device)
         return self.model.compute_logits(self.compute_hidden(batch)[batch.sample_indices]).float()
 
     @torch.inference_mode()
     def compute_hidden(self, batch: Batch) -> Tensor:
-        """[T, hidden] after the last norm."""
+        """Returns [T, hidden] after the last norm."""
         query_lengths = batch.query_lengths
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ def build_sampling_row(request: Request) -> SamplingRow:
 
 @torch.inference_mode()
 def sample_rows(logits: Tensor, rows: Sequence[SamplingRow]) -> list[Sampled]:
-    """logits [S, vocab] float32, left as they were → S tokens, with logprobs where asked.
+    """Chooses by logits [S, vocab] float32, left as they were → S tokens, with logprobs where asked.
 
     A row with NaN, or of -inf alone, has no best: its token is -1, its logprobs are None.
     """
@@ -75,7 +75,7 @@ def sample_rows(logits: Tensor, rows: Sequence[SamplingRow]) -> list[Sampled]:
 
 
 def choose_token(logits: Tensor, row: SamplingRow) -> int:
-    """logits [vocab] float32."""
+    """Returns the token that logits [vocab] float32 give this row."""
     logits = apply_penalties(logits, row)
     if is_greedy(row.sampling):
         return int(logits.argmax())
@@ -84,7 +84,7 @@ def choose_token(logits: Tensor, row: SamplingRow) -> int:
 
 
 def apply_penalties(logits: Tensor, row: SamplingRow) -> Tensor:
-    """A new [vocab]: repetition over prompt and answer, presence and frequency over the answer, stops held back."""
+    """Returns a new [vocab]: repetition over prompt and answer, presence and frequency over the answer, stops held."""
     logits, sampling = logits.clone(), row.sampling
     if has_penalties(sampling):
         output = torch.tensor(row.output_token_ids, dtype=torch.int64, device=logits.device)
@@ -100,7 +100,7 @@ def apply_penalties(logits: Tensor, row: SamplingRow) -> Tensor:
 
 
 def filter_tokens(logprobs: Tensor, sampling: Sampling) -> Tensor:
-    """[vocab] with -inf for tokens that min_p, top_k or top_p leave out; the likeliest always stays."""
+    """Returns [vocab] with -inf for tokens that min_p, top_k or top_p leave out; the likeliest always stays."""
     if sampling.min_p > 0.0:
         probabilities = logprobs.exp()
         logprobs = logprobs.masked_fill(probabilities < sampling.min_p * probabilities.max(), -torch.inf)
@@ -119,14 +119,14 @@ def filter_tokens(logprobs: Tensor, sampling: Sampling) -> Tensor:
 
 
 def draw_gumbel(seed: int, position: int, size: int) -> Tensor:
-    """[size] float32 on CPU, the same for the same (seed, position) on any device and in any batch."""
+    """Draws [size] float32 on CPU, the same for the same (seed, position) on any device and in any batch."""
     key = hashlib.blake2b(f"{seed}:{position}".encode(), digest_size=7).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(key, "big"))
     return -torch.empty(size).exponential_(generator=generator).clamp_min_(1e-30).log()
 
 
 def compute_logprobs(logits: Tensor, token_id: int, num_top: int) -> TokenLogprobs:
-    """logits [vocab] float32 → natural logarithms."""
+    """Computes logits [vocab] float32 → natural logarithms of the chosen token and the `num_top` likeliest."""
     logprobs = torch.log_softmax(logits, dim=-1)
     values, indices = logprobs.topk(min(num_top, logits.shape[0]))
     return TokenLogprobs(
