@@ -17,11 +17,11 @@ from torch import Tensor
 from pagoda_server.engine.batch import Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.model.config import read_model_config
 from pagoda_server.model.llama import Llama
 from pagoda_server.model.loader import load_model
-from pagoda_server.quant.fp8 import E4M3
-from pagoda_server.runtime.reference.runner import Batch, ModelRunner
+from pagoda_server.runtime.reference.runner import Batch, ReferenceRunner
 from pagoda_server.wire import Sampling, Submit
 from sample_model import corpus
 
@@ -85,7 +85,7 @@ def answer(model: Llama, prompts: Sequence[list[int]]) -> list[Exchange]:
     config, longest = model.config, max(map(len, prompts)) + MAX_ANSWER_TOKENS
     num_pages = len(prompts) * -(-longest // PAGE_SIZE)
     limits = Limits(longest, len(prompts), longest * len(prompts), config.vocab_size, config.eos_token_ids)
-    engine = Engine(ModelRunner(model, num_pages, PAGE_SIZE), limits, PagePool(num_pages, PAGE_SIZE))
+    engine = Engine(ReferenceRunner(model, num_pages, PAGE_SIZE), limits, PagePool(num_pages, PAGE_SIZE))
     answers: dict[str, list[int]] = {}
     for index, prompt in enumerate(prompts):
         answers[str(index)] = []
@@ -119,7 +119,7 @@ def build_batch(sequences: Sequence[list[int]]) -> Batch:
 def score(model: Llama, exchanges: Sequence[Exchange], kv_dtype: torch.dtype | None) -> Tensor:
     """Returns log-probabilities [answers' tokens, vocab], each given the exact tokens in front of it."""
     batch = build_batch([exchange.prompt + exchange.answer for exchange in exchanges])
-    runner = ModelRunner(model, sum(map(len, batch.page_tables)), PAGE_SIZE, kv_dtype)
+    runner = ReferenceRunner(model, sum(map(len, batch.page_tables)), PAGE_SIZE, kv_dtype)
     ends = batch.cu_seqlens[1:]
     before = [
         index for end, exchange in zip(ends, exchanges, strict=True) for index in range(end - len(exchange.answer), end)

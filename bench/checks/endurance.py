@@ -23,7 +23,8 @@ from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.request import Request
 from pagoda_server.model.config import read_model_config
 from pagoda_server.model.loader import load_model
-from pagoda_server.start.build import build_runner
+from pagoda_server.start.phases import Phases
+from pagoda_server.start.runner import RunnerOptions, build_runner
 from pagoda_server.wire import Sampling, Submit
 
 PAGE_SIZE, NUM_PAGES = 64, 32
@@ -34,7 +35,7 @@ NUM_SAMPLES = 100
 ABORT_SHARE = 0.05
 """Aborted for each request that ends otherwise."""
 PREFIX_SHARE, PENALTY_SHARE = 0.3, 0.1
-MOST_OBJECTS = {Request.__name__: OUTSTANDING + MAX_SEQUENCES, Chunk.__name__: 2 * MAX_SEQUENCES}
+MAX_OBJECTS = {Request.__name__: OUTSTANDING + MAX_SEQUENCES, Chunk.__name__: 2 * MAX_SEQUENCES}
 """A row of the device keeps its last request until the next one comes; two steps are in flight at most."""
 
 
@@ -56,7 +57,8 @@ def build_engine(folder: Path, device: torch.device) -> Engine:
     config = read_model_config(folder)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     limits = Limits(MAX_TOKENS, MAX_SEQUENCES, BATCHED_TOKENS, config.vocab_size, config.eos_token_ids)
-    runner = build_runner(load_model(folder, config, device, dtype), limits, NUM_PAGES, PAGE_SIZE)
+    options = RunnerOptions(limits=limits, num_pages=NUM_PAGES, page_size=PAGE_SIZE)
+    runner = build_runner(load_model(folder, config, device, dtype), options, Phases())
     return Engine(runner, limits, PagePool(NUM_PAGES, PAGE_SIZE))
 
 
@@ -171,7 +173,7 @@ def main(argv: Sequence[str]) -> int:
     totals, samples = endure(engine, args.requests, args.seed, read_model_config(args.folder).vocab_size)
     seconds = time.monotonic() - begin
     slack = Slack(int(args.rss_slack_mib * MIB), int(args.cuda_slack_mib * MIB))
-    problems = find_leftovers(engine) + find_growth(samples, slack, MOST_OBJECTS)
+    problems = find_leftovers(engine) + find_growth(samples, slack, MAX_OBJECTS)
     summary = asdict(totals) | {
         "preemptions": engine.scheduler.num_preemptions,
         "seconds": round(seconds, 1),

@@ -27,8 +27,6 @@ STRIDE = 7919
 class PacedRunner:
     """Works on one step at a time, as a device does, and lets the engine prepare the next meanwhile."""
 
-    run_ahead = 1
-
     def __init__(self, step_seconds: float, vocab_size: int) -> None:
         self._step_seconds = step_seconds
         self._vocab_size = vocab_size
@@ -47,7 +45,7 @@ class PacedRunner:
             time.sleep(max(0.0, ready_at - time.monotonic()))
             return sampled
 
-        return wait
+        return PendingStep(wait, run_ahead=1)
 
     def prepare_next(self, *, idle: bool = True) -> bool:
         return False

@@ -7,9 +7,9 @@ from itertools import product
 import torch
 
 from bench.kernels.case import BF16, DEVICE, MODELS, PAGE_SIZE, Call, Case, build_pages, find_heads, place
-from pagoda_server.kernels.arguments import E4M3
 from pagoda_server.kernels.decode_attention import Pipeline, decode_attention
 from pagoda_server.kernels.decode_plan import build_decode_plan, plan_decode
+from pagoda_server.kernels.e4m3 import E4M3
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from bench.kernels.case import BF16, DEVICE, MODELS, PAGE_SIZE, Call, Case, find
 from pagoda_server.kernels.activation import silu_mul
 from pagoda_server.kernels.norm import add_rms_norm, rms_norm
 from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
-from pagoda_server.kernels.sum_norm import MOST_TOKENS, Exchange, count_bytes, count_signal_bytes, sum_rms_norm
+from pagoda_server.kernels.sum_norm import MAX_TOKENS, Exchange, count_bytes, count_signal_bytes, sum_rms_norm
 from pagoda_server.start.common_shapes import COMMON_SHAPES
 
 
@@ -22,7 +22,7 @@ def list_layers() -> Iterator[Case]:
         yield Case(
             "add+norm", f"{tokens} x {hidden}", 8 * tokens * hidden, 0, partial(build_norm, tokens, hidden, True)
         )
-        if tokens <= MOST_TOKENS:
+        if tokens <= MAX_TOKENS:
             for ranks in (2, 8):
                 moved, build = 2 * (ranks + 3) * tokens * hidden, partial(build_sum_norm, tokens, hidden, ranks)
                 yield Case("sum+norm", f"{tokens} x {hidden}, {ranks} ranks in one memory", moved, 0, build)

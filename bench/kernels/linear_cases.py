@@ -1,6 +1,6 @@
-"""Projections for `times.py`: every way of `runtime/gpu/projections.py`, at four models' shapes, 1 to 8,192 tokens.
+"""Projections for `times.py`: each backend of `runtime/gpu/projections.py`, at four models' shapes, to 8,192 tokens.
 
-Bytes are those of the weight alone; the norm, activation or sum that a way does around the product is in its time.
+Bytes are those of the weight alone; the norm, activation or sum that a backend does around the product is in its time.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 from bench.kernels.case import BF16, DEVICE, Call, Case
-from pagoda_server.kernels.arguments import E4M3
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.kernels.linear import MAX_ROWS, LinearTile, build_linear_scratch
 from pagoda_server.quant.fp8 import Fp8Linear, quantize_rows
-from pagoda_server.runtime.gpu.projections import FP8, TORCH, Stream, Tiled, Way
+from pagoda_server.runtime.gpu.projections import FP8, TORCH, ProjectionBackend, ResidualStream, TiledBackend
 from pagoda_server.start.common_shapes import COMMON_SHAPES
-from pagoda_server.start.measure_projections import list_ways
+from pagoda_server.start.measure_projections import list_backends
 
 MODELS = {"Qwen3-0.6B": "Qwen3-0.6B", "Llama-1B": "Llama-3.2-1B", "Llama-8B": "Llama-3.1-8B", "Qwen3-8B": "Qwen3-8B"}
 """The shape, by the name in results.json."""
@@ -44,8 +44,8 @@ def list_linear_choices() -> Iterator[Case]:
     scratch = build_linear_scratch(WIDEST, DEVICE)
     for (site, shape), tokens, size in product(list_sites("Llama-8B").items(), (16, 64), sizes):
         tile = LinearTile(*size)
-        way = Tiled(tile, scratch)
-        case = describe_linear("Llama-8B", site, shape, tokens, way)
+        backend = TiledBackend(tile, scratch)
+        case = describe_linear("Llama-8B", site, shape, tokens, backend)
         yield replace(case, shape=f"{case.shape} {tile.num_warps}w {tile.num_stages}s")
 
 
@@ -59,36 +59,36 @@ def list_sites(model: str) -> dict[str, tuple[int, int]]:
     }  # fmt: skip
 
 
-def _list_cases(models: Iterable[str], dtype: torch.dtype, usual: Way) -> Iterator[Case]:
+def _list_cases(models: Iterable[str], dtype: torch.dtype, usual: ProjectionBackend) -> Iterator[Case]:
     scratch = build_linear_scratch(WIDEST, DEVICE)
     for model in models:
         for (site, shape), tokens in product(list_sites(model).items(), TOKENS):
-            own = list_ways(tokens, dtype, scratch) if tokens <= MAX_ROWS else []
-            for way in (usual, *own):
-                yield describe_linear(model, site, shape, tokens, way, dtype)
+            own = list_backends(tokens, dtype, scratch) if tokens <= MAX_ROWS else []
+            for backend in (usual, *own):
+                yield describe_linear(model, site, shape, tokens, backend, dtype)
 
 
 def describe_linear(
-    model: str, site: str, shape: tuple[int, int], tokens: int, way: Way, dtype: torch.dtype = BF16
+    model: str, site: str, shape: tuple[int, int], tokens: int, backend: ProjectionBackend, dtype: torch.dtype = BF16
 ) -> Case:
     """Takes the weight's `dtype`."""
     rows, size = shape
-    name = f"{model} {site}, {tokens}, {way.name}"
-    build = partial(build_linear, site, rows, size, tokens, way, dtype)
+    name = f"{model} {site}, {tokens}, {backend.name}"
+    build = partial(build_linear, site, rows, size, tokens, backend, dtype)
     return Case("linear", name, dtype.itemsize * rows * size, 2.0 * tokens * rows * size, build)
 
 
-def build_linear(site: str, rows: int, size: int, tokens: int, way: Way, dtype: torch.dtype) -> Call:
+def build_linear(site: str, rows: int, size: int, tokens: int, backend: ProjectionBackend, dtype: torch.dtype) -> Call:
     projection: Any = nn.Linear(size, rows, bias=False, device=DEVICE, dtype=BF16).requires_grad_(False)
     if dtype == E4M3:
         projection = quantize(projection)
     x, norm = (torch.randn(shape, device=DEVICE, dtype=BF16) for shape in ((tokens, size), (size,)))
     total = torch.randn((tokens, rows), device=DEVICE, dtype=BF16)
     if site == "qkv":
-        return lambda: way.read(Stream(x), norm, EPS, projection)
+        return lambda: backend.read(ResidualStream(x), norm, EPS, projection)
     if site == "gate_up":
-        return lambda: way.read_gated(Stream(x), norm, EPS, projection)
-    return lambda: way.write(x, projection, Stream(total))
+        return lambda: backend.read_gated(ResidualStream(x), norm, EPS, projection)
+    return lambda: backend.write(x, projection, ResidualStream(total))
 
 
 def quantize(projection: nn.Linear) -> Fp8Linear:

@@ -10,50 +10,24 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from bench.serving.http_load import Answer, Load, Report, add_load_arguments, build_report
-from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.batch import Limits
+from pagoda_server.engine.capacity import Measured
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pace import StepCost
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.runner import PendingStep, Sampled
 from pagoda_server.wire import Sampling, Submit
+from tests.doubles.simulated import LLAMA_8B_ON_H200, build_simulated_runner
 
-LLAMA_8B_ON_H200 = StepCost(base_seconds=0.0047, context_token_seconds=3.2e-8, prompt_token_seconds=2.6e-5)
 PAGE_SIZE = 64
-
-
-class SimulatedDevice:
-    """Implements `pagoda_server.engine.runner.Runner`: one step after another, each as long as `cost` says."""
-
-    def __init__(self, cost: StepCost, run_ahead: int = 1) -> None:
-        self.run_ahead, self.now = run_ahead, 0.0
-        self._cost, self._busy_until = cost, 0.0
-
-    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
-        self._busy_until = end = max(self.now, self._busy_until) + self._count_seconds(chunks)
-
-        def wait() -> list[Sampled]:
-            self.now = max(self.now, end)
-            return [(1, None) for chunk in chunks if chunk.is_sampled]
-
-        return wait
-
-    def prepare_next(self, *, idle: bool = True) -> bool:
-        return False
-
-    def _count_seconds(self, chunks: Sequence[Chunk]) -> float:
-        cost, prompts = self._cost, [chunk for chunk in chunks if chunk.num_tokens > 1]
-        context_tokens = sum(chunk.end for chunk in chunks if chunk.num_tokens == 1)
-        pairs = sum(chunk.num_tokens * (chunk.start + chunk.num_tokens / 2) for chunk in prompts)
-        seconds = cost.base_seconds + cost.context_token_seconds * context_tokens + cost.prompt_pair_seconds * pairs
-        return seconds + cost.prompt_token_seconds * sum(chunk.num_tokens for chunk in prompts)
 
 
 def simulate(load: Load, cost: StepCost, *, max_batched_tokens: int = 2048, is_streamed: bool = True) -> Report:
     """Keeps `load.streams` requests under way; `is_streamed` is what their clients ask for."""
-    device, length = SimulatedDevice(cost), load.tokens_in + load.tokens_out
+    device, length = build_simulated_runner(cost), load.tokens_in + load.tokens_out
     limits = Limits(length, load.streams, max_batched_tokens, vocab_size=10)
     pool = PagePool(load.streams * -(-length // PAGE_SIZE), PAGE_SIZE)
-    engine = Engine(device, limits, pool, prefix_caching=False, clock=lambda: device.now, step_cost=cost)
+    measured = Measured(step_cost=cost)
+    engine = Engine(device, limits, pool, prefix_caching=False, measured=measured, clock=lambda: device.now)
     sampling = Sampling(max_tokens=load.tokens_out, temperature=0.0)
     answers, last_seen = list[Answer](), list[float]()
 

@@ -2,21 +2,23 @@
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
-from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.batch import Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.runner import PendingStep, Runner
+from pagoda_server.engine.runner import Runner
 from pagoda_server.model.config import read_model_config
 from pagoda_server.model.llama import Llama
 from pagoda_server.model.loader import load_model
-from pagoda_server.runtime.reference.runner import ModelRunner
+from pagoda_server.runtime.reference.runner import ReferenceRunner
 from pagoda_server.wire import Sampling, Submit, TokenLogprobs
+from tests.doubles.runners import GuardedRunner
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")]
 FOLDER = Path(__file__).parents[2] / "server_image" / "sample_model" / "pagoda-tiny"
@@ -76,27 +78,27 @@ def test_is_as_near_to_float32_as_plain_bf16_is(model: Llama, fast: Runner, prep
     """
     prompts = prompts_of(model, [5, 100, 17, 300, 1, 65, 64, 63])
     wide = load_model(FOLDER, model.config, torch.device("cuda"), torch.float32)
-    exact = answer(build(ModelRunner(wide, PAGES, PAGE_SIZE), model), prompts, GREEDY)
+    exact = answer(build(ReferenceRunner(wide, PAGES, PAGE_SIZE), model), prompts, GREEDY)
     ours = measure_distance(answer(build(fast, model), prompts, GREEDY, prepares=prepares), exact)
-    plain = measure_distance(answer(build(ModelRunner(model, PAGES, PAGE_SIZE), model), prompts, GREEDY), exact)
+    plain = measure_distance(answer(build(ReferenceRunner(model, PAGES, PAGE_SIZE), model), prompts, GREEDY), exact)
     assert ours <= MORE_ERROR * plain
 
 
-def test_no_launch_waits_for_the_step_before(model: Llama, fast: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def refuse_to_wait() -> Iterator[None]:
+    """Raises RuntimeError where the host waits for the device."""
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_no_launch_waits_for_the_step_before(model: Llama, fast: Runner) -> None:
     """One request's log-probabilities must not keep the whole batch from running ahead."""
-    launch = fast.launch
-
-    def launch_without_waiting(chunks: Sequence[Chunk]) -> PendingStep:
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            return launch(chunks)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-
     prompts = prompts_of(model, [5, 100, 17])
     answer(build(fast, model), prompts, GREEDY)  # compiles what is compiled when it is first used
-    monkeypatch.setattr(fast, "launch", launch_without_waiting)
-    for walk in answer(build(fast, model), prompts, GREEDY):
+    for walk in answer(build(GuardedRunner(fast, refuse_to_wait), model), prompts, GREEDY):
         assert len(walk) == GREEDY.max_tokens
         assert all(logprobs is not None and len(logprobs.top) == 5 for _, logprobs in walk)
 

@@ -10,11 +10,13 @@ if not torch.cuda.is_available():  # before the kernels load: they would, withou
 from pagoda_server.kernels.activation import silu_mul, silu_mul_fp8
 from pagoda_server.kernels.decode_attention import decode_attention
 from pagoda_server.kernels.decode_plan import build_decode_plan, plan_decode
+from pagoda_server.kernels.e4m3 import E4M3, LARGEST
 from pagoda_server.kernels.fp8 import quantize_tokens
 from pagoda_server.kernels.norm import add_rms_norm, add_rms_norm_fp8, rms_norm, rms_norm_fp8
 from pagoda_server.kernels.prefill_attention import prefill_attention
 from pagoda_server.kernels.rope_write import rope_write
-from pagoda_server.quant.fp8 import E4M3, LARGEST, Fp8Linear, quantize_rows, saturate
+from pagoda_server.quant.fp8 import Fp8Linear, quantize_rows, saturate
+from pagoda_server.runtime.cache import LayerCache
 from pagoda_server.runtime.reference.attention import attend_pages
 
 pytestmark = pytest.mark.gpu
@@ -90,7 +92,8 @@ def test_attention_over_fp8_pages(heads: int, kv_heads: int, head_dim: int, atte
         found = prefill_attention(
             q, k_cache, v_cache, table, rows, starts, contexts, scale, k_scale=k_scale, v_scale=v_scale
         )
-    expected = attend_pages(q.float(), k_cache, v_cache, pages, [1] * len(lengths), lengths, k_scale, v_scale)
+    cache = LayerCache(k_cache, v_cache, k_scale, v_scale)
+    expected = attend_pages(q.float(), cache, pages, [1] * len(lengths), lengths)
     assert measure_error(found, expected) < 1e-2
 
 

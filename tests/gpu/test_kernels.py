@@ -14,12 +14,13 @@ if not torch.cuda.is_available():  # before the kernels load: they would, withou
 from pagoda_server.kernels.activation import silu_mul
 from pagoda_server.kernels.decode_attention import decode_attention
 from pagoda_server.kernels.decode_plan import DecodePlan, build_decode_plan, plan_decode
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.kernels.norm import add_rms_norm, rms_norm
 from pagoda_server.kernels.prefill_attention import Tiles, build_prefill_scratch, prefill_attention
 from pagoda_server.kernels.prepare import append_tokens, prepare_decode
 from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
 from pagoda_server.model import llama
-from pagoda_server.quant.fp8 import E4M3
+from pagoda_server.runtime.cache import LayerCache
 from pagoda_server.runtime.reference.attention import attend_pages
 
 pytestmark = pytest.mark.gpu
@@ -65,7 +66,7 @@ class Cache:
             if own.shape[0]:
                 k, v = (cache[pages].float() for cache in (self.k, self.v))
                 own_pages = torch.arange(len(pages), device=DEVICE)
-                outputs.append(attend_pages(own.float(), k, v, [own_pages], [own.shape[0]], [length]))
+                outputs.append(attend_pages(own.float(), LayerCache(k, v), [own_pages], [own.shape[0]], [length]))
         return torch.cat(outputs)
 
 
@@ -233,7 +234,9 @@ def test_a_captured_step_follows_lengths_and_rows_that_change() -> None:
                 length = int(known[row])
                 assert int(slots[entry]) == int(page_table[row, (length - 1) // 64]) * 64 + (length - 1) % 64
                 pages = [page_table[row, : -(-length // 64)].long()]
-                expected = attend_pages(q[entry : entry + 1].float(), k.float(), v.float(), pages, [1], [length])
+                expected = attend_pages(
+                    q[entry : entry + 1].float(), LayerCache(k.float(), v.float()), pages, [1], [length]
+                )
                 assert measure_error(out[entry : entry + 1], expected) < ATTENTION_ERROR
                 assert int(lengths[row]) == length + 1
                 assert int(pool[row, length]) == turn + 20

@@ -12,12 +12,13 @@ if not torch.cuda.is_available():  # before the kernels load: they would, withou
     pytest.skip("needs a CUDA GPU", allow_module_level=True)
 
 from pagoda_server.kernels import gemv, linear
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.model import llama
 from pagoda_server.model.config import read_model_config
 from pagoda_server.model.loader import load_model
-from pagoda_server.quant.fp8 import E4M3, quantize_rows
+from pagoda_server.quant.fp8 import quantize_rows
 from pagoda_server.runtime.gpu.projections import ALL_FP8, ALL_TORCH
-from pagoda_server.start.measure_projections import measure_linears
+from pagoda_server.start.measure_projections import measure_projections
 
 pytestmark = pytest.mark.gpu
 DEVICE = torch.device("cuda")
@@ -37,7 +38,7 @@ GATED = [(6144, 1024), (16384, 2048), (28672, 4096), (24576, 4096), (9728, 896)]
 MAX_ERROR = 6e-3
 """Norm of the error over the norm of the result, of each token: bfloat16 rounds at 4e-3, once or twice."""
 ROUNDS = 200
-SIZES = (linear.LEAST_ROWS, linear.MAX_ROWS)
+SIZES = (linear.MIN_ROWS, linear.MAX_ROWS)
 TILES, FP8_TILES = (
     list(dict.fromkeys(tile for size in SIZES for tile in linear.list_tiles(size, DEVICE, dtype)))
     for dtype in (torch.bfloat16, E4M3)
@@ -167,7 +168,7 @@ def test_choice_at_start_covers_small_batches_and_checks_every_kernel(
 ) -> None:
     """Each candidate is compared with cuBLAS on the way; what is left out is an error in the log."""
     model = load_model(MODEL, read_model_config(MODEL), DEVICE, torch.bfloat16, fp8=fp8)
-    plan = measure_linears(model, 256)
-    assert plan is not None and list(plan.ways) == [1, 16, 64]
-    assert plan.ways_for(65) is (ALL_FP8 if fp8 else ALL_TORCH)
+    plan = measure_projections(model, 256)
+    assert plan is not None and list(plan.backends) == [1, 16, 64]
+    assert plan.backends_for(65) is (ALL_FP8 if fp8 else ALL_TORCH)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]

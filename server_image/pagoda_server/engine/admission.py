@@ -19,11 +19,11 @@ RANGES: dict[str, tuple[float, float]] = {
     "seed": (-(2**63), 2**63 - 1),
     "logprobs": (0, MAX_LOGPROBS),
 }
-"""Least and most: what device tensors hold and logits bear. None, where a field may have it, is in range."""
+"""Minimum and maximum: what device tensors hold and logits bear. None, where a field may have it, is in range."""
 
 
 def find_rejection(submit: Submit, limits: Limits, pool: PagePool) -> Rejected | None:
-    """None when the request fits an otherwise empty engine."""
+    """Returns why the request can never run; None when it fits an otherwise empty engine."""
     problem = (
         _find_prompt_problem(submit.prompt_token_ids, limits)
         or _find_length_problem(submit, limits, pool)
@@ -52,10 +52,10 @@ def _find_prompt_problem(prompt: Sequence[int], limits: Limits) -> Problem | Non
 
 
 def _find_token_problem(name: str, token_ids: Sequence[int], limits: Limits) -> Problem | None:
-    least, most = min(token_ids, default=0), max(token_ids, default=0)
-    if least >= 0 and most < limits.vocab_size:
+    lowest, highest = min(token_ids, default=0), max(token_ids, default=0)
+    if lowest >= 0 and highest < limits.vocab_size:
         return None
-    wrong = least if least < 0 else most
+    wrong = lowest if lowest < 0 else highest
     return name, f"{name} holds token id {wrong}; the model knows 0 to {limits.vocab_size - 1}"
 
 
@@ -79,11 +79,11 @@ def _find_length_problem(submit: Submit, limits: Limits, pool: PagePool) -> Prob
 
 
 def _find_sampling_problem(sampling: Sampling, limits: Limits) -> Problem | None:
-    """NB: NaN is in no range."""
-    for name, (least, most) in RANGES.items():
+    """Returns the first field that is out of range. NB: NaN is in no range."""
+    for name, (minimum, maximum) in RANGES.items():
         value: float | None = getattr(sampling, name)
-        if value is not None and not least <= value <= most:
-            return name, f"{name} is {value}; give a number from {least} to {most}"
+        if value is not None and not minimum <= value <= maximum:
+            return name, f"{name} is {value}; give a number from {minimum} to {maximum}"
     if not 0 <= sampling.min_tokens <= sampling.max_tokens:
         return "min_tokens", f"min_tokens is {sampling.min_tokens}; give a number from 0 to max_tokens"
     return _find_token_problem("stop_token_ids", sampling.stop_token_ids, limits)

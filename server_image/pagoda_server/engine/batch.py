@@ -25,5 +25,5 @@ class Chunk:
 
     @property
     def end(self) -> int:
-        """Also the position of the token that is chosen, when it is sampled."""
+        """Returns the position after the last token, which is that of the token chosen when the chunk is sampled."""
         return self.start + self.num_tokens

@@ -1,4 +1,4 @@
-"""How many tokens a second this engine can serve, learnt from what it serves.
+"""How many tokens per second this engine can serve, learnt from what it serves.
 
 The measurement at start is of a made-up load. While the engine is full, the rate it serves *is* its capacity for the
 load that really comes, so the estimate follows that rate, and downwards too: where answers are long or contexts large
@@ -8,7 +8,9 @@ help. While the engine is not full its rate is only a lower bound: it can raise 
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from pagoda_server.engine.pace import StepCost
 from pagoda_server.wire import CapacitySource
 
 WINDOW_SECONDS = 5.0
@@ -16,6 +18,14 @@ FOLLOW_SECONDS = 10.0
 """Time constant: after t seconds of a steady rate, e^(-t/10) of the old error is left (5 % after 30 s)."""
 FULL = 0.9
 """Mean occupancy from which a window counts as full: an ended request's place stands empty until the next arrives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What was measured of the device at start (`start.measure_capacity`)."""
+
+    tokens_per_second: float | None = None
+    step_cost: StepCost | None = None
 
 
 class Capacity:
@@ -36,7 +46,7 @@ class Capacity:
         self._full_seconds = 0.0
 
     def rest(self) -> None:
-        """Nothing is left to do; the time until the next step begins counts as empty."""
+        """Notes that nothing is left to do: the time until the next step begins counts as empty."""
         self._resting = True
 
     def begin_step(self) -> None:
@@ -44,7 +54,7 @@ class Capacity:
             self._since, self._resting = self._clock(), False
 
     def end_step(self, num_tokens: int, occupancy: float) -> None:
-        """`occupancy` of the step, 0 to 1; 1 when requests wait."""
+        """Counts a step of `num_tokens` and of `occupancy`, 0 to 1; 1 when requests wait."""
         now = self._clock()
         self._tokens += num_tokens
         self._full_seconds += occupancy * (now - self._since)

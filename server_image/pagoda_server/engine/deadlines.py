@@ -22,7 +22,7 @@ class Deadlines:
             self._order.append((request.wait_until, request.request_id))
 
     def take_overdue(self, requests: Mapping[str, Request], waiting: Waiting) -> Iterator[Request]:
-        """Those of whose groups none was ever admitted; afterwards a group's sequences wait for each other only.
+        """Yields the overdue requests of groups that were never admitted; an admitted group's wait for each other only.
 
         NB: an id may be in use anew, with a later deadline.
         """

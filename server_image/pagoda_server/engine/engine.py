@@ -1,4 +1,4 @@
-"""The engine: `schedule → forward → sample → commit`, once a step. Never blocks, never touches a socket or a tensor."""
+"""The engine: `schedule → launch → commit`, once per step. Never blocks, never touches a socket or a tensor."""
 
 import logging
 import random
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from pagoda_server.engine.admission import build_overdue, find_rejection
 from pagoda_server.engine.batch import Chunk, Limits
-from pagoda_server.engine.capacity import Capacity
+from pagoda_server.engine.capacity import Capacity, Measured
 from pagoda_server.engine.deadlines import Deadlines
-from pagoda_server.engine.pace import StepCost, limit_prompt_tokens
+from pagoda_server.engine.pace import find_prompt_limit
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.prefix import PrefixCache
 from pagoda_server.engine.request import Request, RequestState, find_finish_reason
@@ -21,6 +21,8 @@ from pagoda_server.engine.served import AnswerLength, ServedWindow, count_backlo
 from pagoda_server.wire import Delta, FinishReason, Rejected, Stats, Submit, TokenLogprobs
 
 log = logging.getLogger(__name__)
+SEED_BITS = 62
+"""Of the seed that a request without its own is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class InFlightStep:
     """A step that was launched and not committed."""
 
     chunks: Sequence[Chunk]
-    wait: PendingStep
+    pending: PendingStep
     occupancy: float
 
 
@@ -40,31 +42,29 @@ class Engine:
         pool: PagePool,
         *,
         prefix_caching: bool = True,
-        clock: Callable[[], float] = time.monotonic,
-        draw_seed: Callable[[], int] = lambda: random.getrandbits(62),
-        capacity_tokens_per_second: float | None = None,
-        step_cost: StepCost | None = None,
         max_wait_seconds: float | None = None,
+        measured: Measured | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`capacity_tokens_per_second` and `step_cost`: as measured at start. Without a cost prompts are not paced."""
+        """Takes what was `measured` of the device at start; without the cost of a step, prompts are not paced."""
+        measured = measured or Measured()
         self.runner = runner
         self.scheduler = Scheduler(limits, pool, PrefixCache(pool, enabled=prefix_caching))
         self._limits = limits
-        self._draw_seed = draw_seed
         self._deadlines = Deadlines(clock, max_wait_seconds)
         self._requests: dict[str, Request] = {}
         self._in_flight: deque[InFlightStep] = deque()
         self._committed: list[Delta] = []
         """Of committed steps, kept should the next one fail before they are returned."""
-        self._step_cost = step_cost
+        self._step_cost = measured.step_cost
         self._served = ServedWindow(clock)
-        self._capacity = Capacity(clock, measured=capacity_tokens_per_second)
+        self._capacity = Capacity(clock, measured=measured.tokens_per_second)
         self._answers = AnswerLength()
         self._prompt_tokens = self._cached_prompt_tokens = self._generation_tokens = self._steps = 0
 
     @property
     def num_in_flight(self) -> int:
-        """Steps that were launched and not committed."""
+        """Returns how many steps were launched and not committed."""
         return len(self._in_flight)
 
     @property
@@ -72,7 +72,7 @@ class Engine:
         return bool(self._in_flight) or self.scheduler.has_work
 
     def submit(self, submit: Submit) -> Rejected | None:
-        """Queue the request; a refusal says why it can never run."""
+        """Queues the request, or returns why it can never run."""
         if submit.request_id in self._requests:
             message = f"request_id {submit.request_id!r} is in use; give each request its own"
             return Rejected(request_id=submit.request_id, message=message, param="request_id")
@@ -85,7 +85,7 @@ class Engine:
         return rejection
 
     def reject_overdue(self) -> list[Rejected]:
-        """End the requests that waited for too long."""
+        """Ends the requests that waited for too long."""
         rejections: list[Rejected] = []
         for request in self._deadlines.take_overdue(self._requests, self.scheduler.waiting):
             self._finish(request, "abort")
@@ -93,33 +93,35 @@ class Engine:
         return rejections
 
     def abort(self, request_id: str) -> Delta | None:
-        """End a request between steps; None when it already ended."""
+        """Ends a request between steps; returns None when it has already ended."""
         request = self._requests.get(request_id)
         return None if request is None else self._end(request, "abort")
 
     def abort_all(self, prefix: str) -> None:
-        """End every request whose id starts with `prefix`."""
+        """Ends every request whose id starts with `prefix`."""
         for request_id in [request_id for request_id in self._requests if request_id.startswith(prefix)]:
             self.abort(request_id)
 
     def abort_running(self) -> list[Delta]:
-        """End every request that a failed step may have touched. With what was committed before it failed."""
+        """Ends every request that a failed step may have touched; returns what was committed before it failed, too."""
         self._in_flight.clear()
         for request in self.scheduler.waiting:
             request.num_in_flight = 0  # preempted while a step that is dropped now chose its next token
         return [*self._take_committed(), *(self._fail(request) for request in list(self.scheduler.running))]
 
     def step(self) -> list[Delta]:
-        """Launch one batch, and commit the oldest in flight: at most one new token for each of its requests."""
+        """Schedules and launches one batch, and commits all but what may stay in flight.
+
+        A step that is committed gives at most one new token to each of its requests.
+        """
         self._capacity.begin_step()
-        if chunks := self._schedule():
-            self._launch(chunks)
-        keep = self.runner.run_ahead if chunks else max(0, len(self._in_flight) - 1)
-        return self._commit_until(keep)
+        chunks = self.scheduler.schedule(find_prompt_limit(self._step_cost, self.scheduler))
+        keep = self._launch(chunks) if chunks else max(0, self.num_in_flight - 1)
+        return self._commit_all_but(keep)
 
     def drain(self) -> list[Delta]:
-        """Commit all that is in flight: then the device rests."""
-        return self._commit_until(0)
+        """Commits all that is in flight: then the device rests."""
+        return self._commit_all_but(0)
 
     def stats(self, *, ready: bool = True) -> Stats:
         scheduler = self.scheduler
@@ -149,7 +151,7 @@ class Engine:
             token_ids=list(submit.prompt_token_ids),
             num_prompt_tokens=len(submit.prompt_token_ids),
             sampling=sampling,
-            seed=self._draw_seed() if sampling.seed is None else sampling.seed,
+            seed=random.getrandbits(SEED_BITS) if sampling.seed is None else sampling.seed,
             stop_token_ids=frozenset(sampling.stop_token_ids) | frozenset(eos_token_ids),
             tenant=submit.cache_salt,
             group=submit.group or submit.request_id,
@@ -157,34 +159,21 @@ class Engine:
         )
 
     def _find_occupancy(self) -> float:
-        """Of this step, 0 to 1: full when requests wait although the step was scheduled."""
+        """Returns the occupancy of this step, 0 to 1: full when requests wait although the step was scheduled."""
         scheduler = self.scheduler
         return 1.0 if scheduler.waiting else len(scheduler.running) / self._limits.max_num_seqs
 
-    def _schedule(self) -> list[Chunk]:
-        """Limited where prompts and streams meet."""
-        scheduler, cost = self.scheduler, self._step_cost
-        begun = [request.num_computed_tokens for request in scheduler.running if request.num_pending_tokens > 1]
-        if cost is None or not (begun or scheduler.waiting):
-            return scheduler.schedule()
-        decodes = [request for request in scheduler.running if request.is_decoding]
-        if not any(request.is_streamed for request in decodes):
-            return scheduler.schedule()
-        num_context_tokens = sum(request.num_tokens for request in decodes)
-        num_prompts = len(begun) + scheduler.count_startable()
-        num_done_tokens = begun[0] if begun else 0
-        return scheduler.schedule(
-            limit_prompt_tokens(cost, num_context_tokens, len(decodes), num_prompts, num_done_tokens)
-        )
-
-    def _launch(self, chunks: Sequence[Chunk]) -> None:
-        self._in_flight.append(InFlightStep(chunks, self.runner.launch(chunks), self._find_occupancy()))
+    def _launch(self, chunks: Sequence[Chunk]) -> int:
+        """Launches a step of these chunks; returns how many steps may stay in flight."""
+        pending = self.runner.launch(chunks)
+        self._in_flight.append(InFlightStep(chunks, pending, self._find_occupancy()))
         for chunk in chunks:
             chunk.request.num_computed_tokens = chunk.end
             chunk.request.num_in_flight += chunk.is_sampled
+        return pending.run_ahead
 
-    def _commit_until(self, keep: int) -> list[Delta]:
-        """The oldest in flight, until so many are left."""
+    def _commit_all_but(self, keep: int) -> list[Delta]:
+        """Commits the oldest in flight until `keep` are left."""
         while len(self._in_flight) > keep:
             self._committed += self._commit(self._in_flight.popleft())
         return self._take_committed()
@@ -194,23 +183,26 @@ class Engine:
         return committed
 
     def _commit(self, step: InFlightStep) -> list[Delta]:
-        results = iter(step.wait())
+        results = iter(step.pending.wait())
         deltas: list[Delta] = []
         served_tokens = 0
         for chunk in step.chunks:
             served_tokens += self._commit_computed(chunk)
             if chunk.is_sampled and (delta := self._commit_token(chunk.request, *next(results))):
                 deltas.append(delta)
-        made_tokens = sum(len(delta.token_ids) for delta in deltas)
-        self._generation_tokens += made_tokens
+        committed_tokens = sum(len(delta.token_ids) for delta in deltas)
+        self._generation_tokens += committed_tokens
         self._steps += 1
-        self._served.add(served_tokens + made_tokens)
-        self._capacity.end_step(served_tokens + made_tokens, step.occupancy)
+        self._served.add(served_tokens + committed_tokens)
+        self._capacity.end_step(served_tokens + committed_tokens, step.occupancy)
         self._rest_when_idle()
         return deltas
 
     def _commit_computed(self, chunk: Chunk) -> int:
-        """Prompt tokens that this chunk served for the first time. NB: a preempted request holds no pages any more."""
+        """Returns how many prompt tokens this chunk served for the first time.
+
+        NB: a preempted request no longer holds pages.
+        """
         request = chunk.request
         if request.state is RequestState.FINISHED:
             return 0
@@ -225,7 +217,10 @@ class Engine:
         return served
 
     def _commit_token(self, request: Request, token_id: int, logprobs: TokenLogprobs | None) -> Delta | None:
-        """None for a request that ended while this step was in flight. A token below 0 says that there is no best."""
+        """Adds the token to its request; returns None for one that ended while this step was in flight.
+
+        A token below 0 says that the logits have no best.
+        """
         if request.state is RequestState.FINISHED:
             return None
         request.num_in_flight -= 1
@@ -245,12 +240,12 @@ class Engine:
         )
 
     def _fail(self, request: Request) -> Delta:
-        """Its keys and values cannot be trusted, those of others that the cache shares with it neither."""
+        """Ends a request whose keys and values cannot be trusted, nor those that the cache shares with it."""
         self.scheduler.prefix.forget(request)
         return self._end(request, "error")
 
     def _end(self, request: Request, reason: FinishReason) -> Delta:
-        """Without another token."""
+        """Ends a request without another token."""
         self._finish(request, reason)
         return Delta(request.request_id, [], finish_reason=reason, cached_tokens=request.num_cached_tokens)
 

@@ -23,7 +23,7 @@ BUSY_PREPARE_SECONDS = 2.0
 MAX_FAILED_STEPS = 3
 STATS_SECONDS = 0.1
 """Between two snapshots while requests run: each looks at all that wait."""
-MOST_TAKEN_TOKENS = 65_536
+MAX_TAKEN_TOKENS = 65_536
 """Of prompts taken up between two steps, a few milliseconds' work: streams wait for it."""
 
 
@@ -93,7 +93,7 @@ class EngineLoop:
             self._on_end()
 
     def _take_commands(self) -> bool:
-        """Those that wait, as many as a step may wait for; an idle engine waits a moment for one. False at Stop."""
+        """Takes up waiting commands, as many as a step may wait for; an idle engine waits a moment. False at Stop."""
         num_tokens = 0
         try:
             rests = self._is_prepared and not self._engine.has_work
@@ -101,7 +101,7 @@ class EngineLoop:
             while not isinstance(command, Stop):
                 self._apply(command)
                 num_tokens += len(command.prompt_token_ids) if isinstance(command, Submit) else 0
-                if num_tokens >= MOST_TAKEN_TOKENS:
+                if num_tokens >= MAX_TAKEN_TOKENS:
                     return True
                 command = self._commands.get_nowait()
         except queue.Empty:
@@ -119,7 +119,7 @@ class EngineLoop:
                 self._engine.abort_all(command.prefix)
 
     def _submit(self, submit: Submit) -> list[Delta | Rejected]:
-        """A request that cannot be taken up ends by itself, not the engine."""
+        """Submits a request; if that raises, ends this request and not the engine."""
         try:
             rejection = self._engine.submit(submit)
         except Exception:
@@ -128,7 +128,7 @@ class EngineLoop:
         return [rejection] if rejection else []
 
     def _guard(self, step: Callable[[], list[Delta]]) -> list[Delta]:
-        """The boundary of steps: one that fails ends the requests it may have touched, several in a row the engine."""
+        """Runs a step; one that fails ends the requests it may have touched, several in a row the engine."""
         try:
             deltas = step()
         except RunnerBroken:
@@ -154,7 +154,7 @@ class EngineLoop:
             self._stats_at = self._clock() + STATS_SECONDS
 
     def _prepare(self) -> None:
-        """A part of what the runner left for later. It goes on without the rest when one fails."""
+        """Does one part of what the runner left for later. When one fails the engine serves on without the rest."""
         self._drain()
         try:
             self._is_prepared = not self._engine.runner.prepare_next(idle=not self._engine.has_work)

@@ -49,20 +49,20 @@ class PagePool:
         return num_pages <= len(self._free) + len(self._cached)
 
     def allocate(self, num_pages: int) -> list[int]:
-        """Free pages first, then the cached page unused for longest."""
+        """Returns free pages first, then the cached pages that were unused for longest. Raises `OutOfPages`."""
         if not self.can_allocate(num_pages):
             raise OutOfPages(f"{num_pages} pages wanted, {self.num_free} free and {self.num_cached} cached")
         return [self._take() for _ in range(num_pages)]
 
     def share(self, page_ids: Iterable[int]) -> None:
-        """One more owner of pages that are owned or cached."""
+        """Adds an owner to pages that are owned or cached."""
         for page_id in page_ids:
             if self._references[page_id] == 0:
                 del self._cached[page_id]
             self._references[page_id] += 1
 
     def release(self, page_ids: Iterable[int]) -> None:
-        """One owner fewer. Last page first, so that a chain is evicted from its end."""
+        """Takes an owner from each page, the last page first, so that a chain is evicted from its end."""
         for page_id in reversed(list(page_ids)):
             if self._references[page_id] < 1:
                 raise ValueError(f"page {page_id} is released but nobody owns it")
@@ -71,11 +71,11 @@ class PagePool:
                 self._park(page_id)
 
     def retain(self, page_id: int) -> None:
-        """Keep the page's content after its last owner leaves."""
+        """Keeps the page's content after its last owner leaves."""
         self._retained.add(page_id)
 
     def forget(self, page_id: int) -> None:
-        """Free the page now, or when its last owner leaves: its content is not worth keeping."""
+        """Frees the page now, or when its last owner leaves: its content is not worth keeping."""
         self._retained.discard(page_id)
         if page_id in self._cached:
             del self._cached[page_id]

@@ -43,7 +43,7 @@ class PrefixCache:
         pool.on_evict = self._forget
 
     def match(self, request: Request) -> PrefixHit:
-        """The longest run of known pages from the start of `request.token_ids`, short of its last token."""
+        """Finds the longest run of known pages from the start of `request.token_ids`, short of its last token."""
         hit = PrefixHit([], [])
         if not self._enabled:
             return hit
@@ -60,9 +60,9 @@ class PrefixCache:
         return hit
 
     def register(self, request: Request, num_tokens: int) -> None:
-        """Remember the pages that the request's first `num_tokens` fill, all of them computed and known.
+        """Remembers the pages that the request's first `num_tokens` fill, all of them computed and known.
 
-        The first page of equal content stays.
+        Of pages with equal content the first stays.
         """
         if not self._enabled:
             return
@@ -79,7 +79,7 @@ class PrefixCache:
                 self._pool.retain(page_id)
 
     def forget(self, request: Request) -> None:
-        """Never again match a page of this running request, nor one that was computed from it."""
+        """Forgets the pages of this running request and all that were computed from them, for good."""
         lost = {self._digests[page_id] for page_id in request.page_ids if page_id in self._digests}
         while more := {digest for digest, page in self._pages.items() if page.parent in lost} - lost:
             lost |= more

@@ -53,7 +53,7 @@ class Request:
     """Its prompt is in the totals of `Stats`."""
     page_ids: list[int] = field(default_factory=list)
     page_digests: list[bytes] = field(default_factory=list)
-    """The prefix cache's chain: one digest a full, computed page."""
+    """The prefix cache's chain: one digest per full, computed page."""
 
     @property
     def num_tokens(self) -> int:
@@ -65,17 +65,17 @@ class Request:
 
     @property
     def num_output_tokens(self) -> int:
-        """Known ones."""
+        """Returns how many tokens of the answer the host knows."""
         return len(self.token_ids) - self.num_prompt_tokens
 
     @property
     def wants_tokens(self) -> bool:
-        """False when those in flight are the last it may have."""
+        """Returns False when the tokens in flight are the last it may have."""
         return self.num_tokens - self.num_prompt_tokens < self.sampling.max_tokens
 
     @property
     def is_decoding(self) -> bool:
-        """While it runs: the next token needs no more computed than the last."""
+        """Returns whether, while it runs, its next token needs nothing computed but the last one."""
         return self.num_pending_tokens <= 1 and self.wants_tokens
 
     @property
@@ -84,7 +84,10 @@ class Request:
 
 
 def find_finish_reason(request: Request) -> FinishReason | None:
-    """After a new token. `min_tokens` holds stop tokens back here too, should every other token be masked."""
+    """Returns why the newest token ends the request, if it does.
+
+    `min_tokens` holds stop tokens back here too, in case every other token is masked.
+    """
     if request.token_ids[-1] in request.stop_token_ids and request.num_output_tokens > request.sampling.min_tokens:
         return "stop"
     if request.num_output_tokens >= request.sampling.max_tokens:

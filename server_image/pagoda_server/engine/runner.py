@@ -1,6 +1,7 @@
 """What the engine needs of a device. `pagoda_server.runtime` has a runner for each kind, and one for several GPUs."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from pagoda_server.engine.batch import Chunk
@@ -8,8 +9,16 @@ from pagoda_server.wire import TokenLogprobs
 
 Sampled = tuple[int, TokenLogprobs | None]
 """A token, or one below 0 when the logits have no best; with its log-probabilities if it was asked for."""
-PendingStep = Callable[[], list[Sampled]]
-"""Waits for a step: the next token of each of its sampling chunks, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingStep:
+    """A step that was launched, and what the engine has to know of it until it is committed."""
+
+    wait: Callable[[], list[Sampled]]
+    """Waits for the step's end: the next token of each of its sampling chunks, in their order."""
+    run_ahead: int = 0
+    """How many steps may be in flight once this one is: 1, or 0 where the next needs this one's tokens on the host."""
 
 
 class RunnerBroken(Exception):
@@ -19,21 +28,17 @@ class RunnerBroken(Exception):
 class Runner(Protocol):
     """What the engine needs of a device: `pagoda_server.runtime` has one for each kind."""
 
-    @property
-    def run_ahead(self) -> int:
-        """How many steps may be in flight when the one launched last has been: 0 or 1."""
-
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
-        """Write keys and values of every chunk to its pages and choose a token for each sampling chunk.
+        """Writes keys and values of every chunk to its pages and chooses a token for each sampling chunk.
 
         Steps are worked on in the order in which they are launched. A chunk may begin at a token that the step before
-        it chooses (`num_in_flight` of its request is 1 then): the device knows it. Raises `RunnerBroken`, as the result
+        it chooses (`num_in_flight` of its request is 1 then): the device knows it. Raises `RunnerBroken`, as the wait
         may, when no later step can succeed either.
         """
 
     def prepare_next(self, *, idle: bool = True) -> bool:
-        """Does a part, a fraction of a second long, of the preparation that was left for after the start.
+        """Does one part, a fraction of a second long, of the preparation that was left for after the start.
 
-        Not `idle`, requests wait for it: then only what steps have asked for. False when none is left. No step may be
-        in flight. What it raises costs speed, not answers, unless it is `RunnerBroken`.
+        Not `idle`, requests wait for it: then only what steps have asked for. Returns False when none is left. No step
+        may be in flight. What it raises costs speed, not answers, unless it is `RunnerBroken`.
         """

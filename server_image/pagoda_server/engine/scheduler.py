@@ -21,7 +21,7 @@ STEPS_A_TURN = 4
 """Requests give way to others at most once in so many times the steps that it takes to compute them anew."""
 STEPS_OF_TURNOVER = 16
 """After so many steps in which nobody could start: while places come free by themselves turns are taken by those."""
-MOST_PASSED = 512
+MAX_PASSED = 512
 """Waiting requests that are looked at while a long prompt is under way, for one that is none."""
 
 
@@ -48,7 +48,7 @@ class Scheduler:
         self.waiting.add(request)
 
     def count_startable(self) -> int:
-        """Waiting requests, by turns, that have a row and pages for all their tokens now, beside what runs."""
+        """Counts the waiting requests, by turns, that have a row and pages for all their tokens beside what runs."""
         pool = self.pool
         owed = sum(pool.pages_for(request.num_tokens) - len(request.page_ids) for request in self.running)
         pages = pool.num_free + pool.num_cached - owed
@@ -61,10 +61,10 @@ class Scheduler:
         return count
 
     def schedule(self, max_prompt_tokens: int | None = None) -> list[Chunk]:
-        """Chunks of at most `max_batched_tokens` tokens in all, with pages for each. Empty only without work.
+        """Returns chunks of at most `max_batched_tokens` tokens in all, with pages for each. Empty only without work.
 
-        At most `max_prompt_tokens` of them in chunks of more than one token; None: as many as there is room for beside
-        the running requests that decode, whose places are never taken.
+        At most `max_prompt_tokens` of them are in chunks of more than one token; by default, as many as there is room
+        for beside the running requests that decode, whose places are never taken.
         """
         self._give_turn()
         preemptions_before = self.num_preemptions
@@ -84,7 +84,7 @@ class Scheduler:
         return chunks
 
     def finish(self, request: Request, reason: FinishReason) -> None:
-        """End a request at any point; its pages go back at once."""
+        """Ends a request at any point; its pages go back at once."""
         if request.state is RequestState.RUNNING:
             self.running.remove(request)
             self.waiting.release(request)
@@ -132,7 +132,7 @@ class Scheduler:
             self._admit(newcomer)
 
     def _count_missing_pages(self, request: Request) -> int:
-        """To hold all its tokens."""
+        """Counts the pages that the pool lacks to hold all tokens of the request."""
         pool, pages = self.pool, self.pool.pages_for(request.num_tokens)
         if pool.can_allocate(pages):
             return 0
@@ -140,18 +140,18 @@ class Scheduler:
         return pages - owned - pool.num_free - pool.num_cached
 
     def _count_freed_pages(self, victims: Sequence[Request]) -> int:
-        """At least."""
+        """Counts the pages that come free for certain when these give way."""
         return sum(self.pool.references(page_id) == 1 for victim in victims for page_id in victim.page_ids)
 
     def _is_long(self, request: Request) -> bool:
         return request.num_pending_tokens > self.limits.max_batched_tokens
 
     def _share(self, pending: int, budget: int) -> int:
-        """Tokens of a prompt in this step: a long one leaves half of what it might take to those behind it."""
+        """Returns a prompt's tokens in this step: a long one leaves half of what it could take to those behind it."""
         return min(pending, -(-budget // 2) if pending > self.limits.max_batched_tokens else budget)
 
     def _schedule_prompts(self, chunks: list[Chunk], budget: int) -> None:
-        """Of requests that wait; what they leave goes to the long prompt under way."""
+        """Adds chunks of waiting requests; what these leave goes to the long prompt under way."""
         has_long = any(chunk.num_tokens > 1 and self._is_long(chunk.request) for chunk in chunks)
         while budget and (request := self._find_next(has_long)) and self._admit(request):
             num_tokens = self._share(request.num_pending_tokens, budget)
@@ -165,11 +165,11 @@ class Scheduler:
             self._extend_long_prompt(chunks, budget)
 
     def _find_next(self, has_long: bool) -> Request | None:
-        """By turns; but one long prompt at a time, so that it is shorter ones that have what it leaves."""
+        """Finds the next by turns, with one long prompt at a time: shorter ones have what it leaves."""
         if not has_long:
             return self.waiting.peek()
         passed: set[tuple[str, str]] = set()
-        for request in islice(self.waiting, MOST_PASSED):
+        for request in islice(self.waiting, MAX_PASSED):
             key = request.tenant, request.group
             if key not in passed and not self._is_long(request):
                 return request
@@ -177,7 +177,7 @@ class Scheduler:
         return None
 
     def _extend_long_prompt(self, chunks: list[Chunk], budget: int) -> None:
-        """By what nobody behind it took."""
+        """Extends the long prompt's chunk by what nobody behind it took."""
         for index, chunk in enumerate(chunks):
             if chunk.num_tokens > 1 and self._is_long(chunk.request):
                 request, num_tokens = chunk.request, min(chunk.request.num_pending_tokens, chunk.num_tokens + budget)
@@ -187,7 +187,7 @@ class Scheduler:
                 return
 
     def _admit(self, request: Request) -> bool:
-        """Start it, if it has a row, and the pool has pages for all its tokens now."""
+        """Starts the request if it has a row and the pool has pages for all its tokens now."""
         if not self._free_rows or request.num_in_flight:  # its next token is not known yet
             return False
         hit = self.prefix.match(request)
@@ -206,7 +206,7 @@ class Scheduler:
         return True
 
     def _grow(self, request: Request, num_tokens: int) -> bool:
-        """Pages for `num_tokens` more tokens, preempting others if need be; False when preempted itself."""
+        """Gets pages for `num_tokens` more tokens, preempting others if need be; False when it is preempted itself."""
         wanted = self.pool.pages_for(request.num_computed_tokens + num_tokens) - len(request.page_ids)
         while request.state is RequestState.RUNNING:
             if self.pool.can_allocate(wanted):

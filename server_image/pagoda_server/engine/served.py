@@ -45,6 +45,6 @@ class AnswerLength:
 
 
 def count_backlog_tokens(waiting: Iterable[Request], running: Iterable[Request], answers: AnswerLength) -> int:
-    """Prompt tokens nobody computed yet, and the answers that waiting requests are expected to get."""
+    """Counts the prompt tokens that nobody computed yet, and the answers that waiting requests are expected to get."""
     prompts = sum(request.num_unserved_prompt_tokens for group in (waiting, running) for request in group)
     return prompts + sum(answers.expected_tokens(request) for request in waiting)

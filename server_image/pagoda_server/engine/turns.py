@@ -24,12 +24,12 @@ is a stream that halts. The rest it gets as they end; and of a request with more
 
 
 def find_cost(request: Request) -> int:
-    """What it costs a step now, or would."""
+    """Returns what the request costs a step now, or would."""
     return 1 + request.num_tokens // TOKENS_A_ROW
 
 
 def take_turns(members: Iterable[tuple[int, Iterator[Request]]]) -> Iterator[Request]:
-    """The requests of members that cost so much now, least first, as they would be admitted: each adds its own cost."""
+    """Yields requests of members that cost so much now, the minimum first: each that is yielded adds its own cost."""
     later: list[tuple[int, int, Iterator[Request]]] = []
     numbers = count()
     fresh = iter(members)
@@ -61,7 +61,10 @@ class Lines:
                 yield cost, name
 
     def place(self, name: str, cost: int | None, *, first: bool) -> None:
-        """Where it stays if it stands there, else at its line's end, or at its head if `first`. None: in no line."""
+        """Puts the name into the line of `cost`, at its end, or at its head if `first`; None takes it out of all lines.
+
+        A name that already stands in that line keeps its place.
+        """
         before = self._costs.get(name)
         if before == cost:
             return
@@ -111,14 +114,14 @@ class Waiting:
         return self._count
 
     def __iter__(self) -> Iterator[Request]:
-        """As they would be admitted if nothing else came or ended."""
+        """Yields the requests as they would be admitted if nothing else came or ended."""
         return take_turns((cost, iter(self._tenants[name])) for cost, name in self._lines)
 
     def peek(self) -> Request | None:
         return next(iter(self), None)
 
     def has_begun(self, request: Request) -> bool:
-        """One of its group was admitted: what it waits for are its own."""
+        """Returns whether one of its group was admitted: then it waits for its own kind."""
         return self._tenants[request.tenant].groups[request.group].has_begun
 
     def add(self, request: Request) -> None:
@@ -126,12 +129,12 @@ class Waiting:
         self._change(request, waiting=1)
 
     def remove(self, request: Request) -> None:
-        """It waits no longer, and was not admitted."""
+        """Removes a request that waits no longer and was not admitted."""
         self._find_group(request).waiting.remove(request)
         self._change(request, waiting=-1)
 
     def admit(self, request: Request) -> None:
-        """It holds a row from now on."""
+        """Counts the request among those that hold a row from now on."""
         group = self._find_group(request)
         group.waiting.remove(request)
         group.has_begun = True
@@ -139,23 +142,23 @@ class Waiting:
         self._change(request, waiting=-1, cost=request.cost)
 
     def grow(self, request: Request) -> None:
-        """It holds a row, and its context has become longer."""
+        """Counts the cost anew of a request that holds a row and whose context has become longer."""
         more = find_cost(request) - request.cost
         if more:
             request.cost += more
             self._change(request, cost=more)
 
     def put_back(self, request: Request) -> None:
-        """It was preempted, and is the first of its group again, the group and the tenant the first of their lines."""
+        """Makes a preempted request the first of its group again, its group and its tenant the first of their lines."""
         self._find_group(request).waiting.appendleft(request)
         self._change(request, waiting=1, cost=-request.cost, first=True)
 
     def release(self, request: Request) -> None:
-        """It ended while it held a row."""
+        """Takes the cost of a request that ended while it held a row."""
         self._change(request, cost=-request.cost)
 
     def costs(self) -> Counter[tuple[str, str]]:
-        """By tenant and group, of those that hold rows."""
+        """Returns the cost of those that hold rows, by tenant and group."""
         return Counter(
             {
                 (tenant_name, name): group.cost
@@ -183,9 +186,9 @@ class Waiting:
 
 
 def choose_victim(running: Sequence[Request]) -> Request:
-    """Of at least one: the latest of the group that holds most rows, of the tenant that does.
+    """Chooses the latest of the group that holds the most rows, of the tenant that does. `running` is not empty.
 
-    Never the oldest while there is another, so that one always advances.
+    It is never the oldest while there is another, so that one always advances.
     """
     tenants = Counter(request.tenant for request in running)
     groups = Counter((request.tenant, request.group) for request in running)
@@ -197,7 +200,7 @@ def choose_victim(running: Sequence[Request]) -> Request:
 def choose_for_turn(
     running: Iterable[Request], newcomer: Request, is_room: Callable[[Sequence[Request]], bool]
 ) -> list[Request]:
-    """Those that give way to a waiting request whose turn it is, until `is_room`; none where their shares forbid it.
+    """Chooses who gives way to a waiting request whose turn it is, until `is_room`; nobody where shares forbid it.
 
     Each is of another tenant that holds more rows without it than the newcomer's will have, or of such a group of the
     newcomer's own: whoever gives way does not get back by the same rule what it gave.
@@ -233,5 +236,5 @@ def _count_rows(groups: dict[str, list[Request]]) -> int:
 
 
 def _find_largest(groups: dict[str, list[Request]]) -> list[Request]:
-    """Of equals that whose latest came last."""
+    """Returns the group with the most requests; of equals, the one whose latest came last."""
     return max(filter(None, groups.values()), key=lambda group: (len(group), group[-1].arrival))

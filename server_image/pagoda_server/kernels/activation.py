@@ -11,7 +11,7 @@ BLOCK = 1024
 
 
 def silu_mul(gate_up: Tensor, out: Tensor | None = None) -> Tensor:
-    """gate_up [T, 2 * intermediate], gates first → [T, intermediate]."""
+    """Computes gate_up [T, 2 * intermediate], gates first → [T, intermediate]."""
     num_tokens, size = _check(gate_up)
     out = gate_up.new_empty((num_tokens, size)) if out is None else out
     check_tensor("out", out, (num_tokens, size), (gate_up.dtype,))
@@ -21,19 +21,19 @@ def silu_mul(gate_up: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 def silu_mul_fp8(gate_up: Tensor) -> tuple[Tensor, Tensor]:
-    """`silu_mul` and `fp8.quantize_tokens` in one pass: one program a token, its values in registers."""
+    """Does `silu_mul` and `fp8.quantize_tokens` in one pass: one program per token, its values in registers."""
     num_tokens, size = _check(gate_up)
     out, scales = build_quantized(num_tokens, size, gate_up.device)
     block = triton.next_power_of_2(size)
     if num_tokens:
         _silu_mul_fp8_kernel[(num_tokens,)](
-            gate_up, out, scales, SIZE=size, BLOCK=block, num_warps=choose_num_warps(block, most=32)
+            gate_up, out, scales, SIZE=size, BLOCK=block, num_warps=choose_num_warps(block, maximum=32)
         )
     return out, scales
 
 
 def _check(gate_up: Tensor) -> tuple[int, int]:
-    """Tokens and columns of the product."""
+    """Returns tokens and columns of the product."""
     check_tensor("gate_up", gate_up, (None, None), FLOATS)
     if gate_up.shape[1] % 2:
         raise ValueError(f"gate_up has {gate_up.shape[1]} columns; give an even number, gates then ups")
@@ -42,7 +42,7 @@ def _check(gate_up: Tensor) -> tuple[int, int]:
 
 @triton.jit
 def round_silu_mul(gate, up):
-    """silu(gate) to the dtype, then its product with up, in float32."""
+    """Returns silu(gate) rounded to the dtype, times up, in float32."""
     wide = gate.to(tl.float32)
     silu = (wide / (1.0 + tl.exp(-wide))).to(gate.dtype)
     return silu.to(tl.float32) * up.to(tl.float32)
@@ -50,7 +50,7 @@ def round_silu_mul(gate, up):
 
 @triton.jit
 def _multiply(gate_up_ptr, columns, valid, SIZE: tl.constexpr):
-    """`round_silu_mul` of a token's columns."""
+    """Does `round_silu_mul` for a token's columns."""
     gate = tl.load(gate_up_ptr + columns, mask=valid, other=0.0)
     up = tl.load(gate_up_ptr + SIZE + columns, mask=valid, other=0.0)
     return round_silu_mul(gate, up)

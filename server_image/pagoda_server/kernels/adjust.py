@@ -24,7 +24,7 @@ def adjust_logits(
     frequency: Tensor,
     repetition: Tensor,
 ) -> None:
-    """logits [S, vocab], in place, at N entries; no (row, token) twice.
+    """Adjusts logits [S, vocab] in place, at N entries; no (row, token) twice.
 
     rows [N] int32 (-1: padding), tokens [N] int32, counts [N] int32 how often the answer has the token (0: only the
     prompt has it; -1: neither, a bias alone), biases [N] float32 (-inf holds a token back). presence, frequency and

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pagoda_server.kernels.e4m3 import E4M3
+
 FLOATS = (torch.bfloat16, torch.float16, torch.float32)
-E4M3 = torch.float8_e4m3fn
 INDICES = (torch.int32, torch.int64)
 
 
 def check_tensor(name: str, tensor: Tensor, shape: Sequence[int | None], dtypes: Sequence[torch.dtype]) -> None:
-    """A contiguous tensor of this shape (None: any size) and one of these dtypes; raises ValueError otherwise."""
+    """Raises ValueError unless the tensor is contiguous, of this shape (None: any size) and of one of these dtypes."""
     if tensor.dim() != len(shape) or any(
         want not in (None, size) for want, size in zip(shape, tensor.shape, strict=True)
     ):
@@ -24,7 +25,7 @@ def check_tensor(name: str, tensor: Tensor, shape: Sequence[int | None], dtypes:
 
 
 def check_caches(k_cache: Tensor, v_cache: Tensor, dtype: torch.dtype) -> tuple[int, int, int]:
-    """Both [pages, page_size, kv_heads, head_dim], of `dtype` or e4m3; returns (page_size, kv_heads, head_dim)."""
+    """Checks both [pages, page_size, kv_heads, head_dim] of `dtype` or e4m3; returns the last three sizes."""
     check_tensor("k_cache", k_cache, (None, None, None, None), (dtype, E4M3))
     check_tensor("v_cache", v_cache, k_cache.shape, (k_cache.dtype,))
     page_size, kv_heads, head_dim = (int(size) for size in k_cache.shape[1:])
@@ -34,7 +35,7 @@ def check_caches(k_cache: Tensor, v_cache: Tensor, dtype: torch.dtype) -> tuple[
 
 
 def count_group(num_heads: int, kv_heads: int, limit: int) -> int:
-    """Query heads of each key-value head."""
+    """Returns the query heads of each key-value head."""
     group = num_heads // kv_heads
     if group * kv_heads != num_heads or not 0 < group <= limit:
         raise ValueError(
@@ -43,6 +44,6 @@ def count_group(num_heads: int, kv_heads: int, limit: int) -> int:
     return group
 
 
-def choose_num_warps(block: int, most: int = 16) -> int:
-    """Of a program that holds a row of so many values."""
-    return min(most, max(4, block // 512))
+def choose_num_warps(block: int, maximum: int = 16) -> int:
+    """Returns the warps of a program that holds a row of so many values."""
+    return min(maximum, max(4, block // 512))

@@ -10,7 +10,7 @@ import triton.language as tl
 
 @triton.jit
 def arrive(arrived_ptr, count):
-    """Whether the others of `count` programs have stored their parts. Leaves the counter at 0 for the next launch."""
+    """Returns whether the others of `count` programs have stored their parts; leaves the counter at 0."""
     tl.debug_barrier()  # all threads have stored, before the one that counts the program in
     is_last = tl.atomic_add(arrived_ptr, 1, sem="acq_rel") == count - 1
     tl.debug_barrier()

@@ -19,9 +19,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from pagoda_server.kernels.arguments import E4M3, FLOATS, check_caches, check_tensor, count_group
+from pagoda_server.kernels.arguments import FLOATS, check_caches, check_tensor, count_group
 from pagoda_server.kernels.arrival import arrive
 from pagoda_server.kernels.decode_plan import PIECE_FIELDS, DecodePlan
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.kernels.fp8 import to_fp16
 
 LOG2E = 1.4426950408889634
@@ -37,7 +38,7 @@ class Pipeline:
 
 
 def choose_pipeline(head_dim: int, dtype: torch.dtype, cache_dtype: torch.dtype) -> Pipeline:
-    """For sm_90: three programs an SM at head_dim 128, each with two pages of keys and values on the way.
+    """Chooses for sm_90: three programs per SM at head_dim 128, each with two pages of keys and values on the way.
 
     A part of 64 dimensions of 8 bits is two tiles of a tensor core: more warps would do the same work twice.
     """
@@ -61,7 +62,7 @@ def decode_attention(
     batch: int | None = None,
     first: Tensor | None = None,
 ) -> Tensor:
-    """q [N, heads, head_dim] → [N, heads, head_dim], for the batch that `plan_decode(rows, lengths, plan)` planned.
+    """Attends q [N, heads, head_dim] → the same shape, for the batch that `plan_decode(rows, lengths, plan)` planned.
 
     Its entries are the rows of q, or `batch` of them from `first` [1] int32 on; others are neither read nor written.
     Caches [pages, page_size, kv_heads, head_dim] of q's dtype (bf16, fp16, fp32) or e4m3, page_table [rows, max_pages]
@@ -104,7 +105,7 @@ def _load_page(
     ptr, page, num_tokens, STRIDE: tl.constexpr, SIZE: tl.constexpr, PAGE_SIZE: tl.constexpr, BLOCK: tl.constexpr,
     WHOLE: tl.constexpr,
 ):  # fmt: skip
-    """[PAGE_SIZE, BLOCK]: SIZE elements of each token, of all tokens if WHOLE, else of the first `num_tokens`."""
+    """Loads [PAGE_SIZE, BLOCK]: SIZE elements of each token, of all if WHOLE, else of the first `num_tokens`."""
     tokens, columns = tl.arange(0, PAGE_SIZE)[:, None], tl.arange(0, BLOCK)[None, :]
     ptr += page.to(tl.int64) * (PAGE_SIZE * STRIDE) + (tokens * STRIDE + columns)
     if WHOLE and BLOCK == SIZE:
@@ -117,7 +118,7 @@ def _load_page(
 
 @triton.jit
 def _take_byte(words, INDEX: tl.constexpr):
-    """Of each int32, an e4m3 number as fp16."""
+    """Returns an e4m3 number of each int32 as fp16."""
     return (words >> (8 * INDEX)).to(tl.int8).to(tl.float8e4nv, bitcast=True).to(tl.float16)
 
 
@@ -129,7 +130,7 @@ def _begin_sums(BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr, PARTS: tl.constexp
 
 @triton.jit
 def _join_sums(sums, BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr):
-    """[BLOCK_H, BLOCK_D]."""
+    """Joins the parts into [BLOCK_H, BLOCK_D]."""
     if len(sums) == 1:
         joined = sums[0]
     else:
@@ -142,7 +143,7 @@ def _attend_page(
     q, k_ptr, v_ptr, page, num_tokens, scale_log2, m, denom, sums,
     STRIDE: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE_SIZE: tl.constexpr, BLOCK_D: tl.constexpr, WHOLE: tl.constexpr,
 ):  # fmt: skip
-    """The page's keys and values join the running softmax: all if WHOLE, else the first `num_tokens`."""
+    """Adds the page's keys and values to the running softmax: all if WHOLE, else the first `num_tokens`."""
     PARTS: tl.constexpr = len(sums)
     k = _load_page(k_ptr, page, num_tokens, STRIDE, HEAD_DIM, PAGE_SIZE, BLOCK_D, WHOLE).to(q.dtype)
     v = _load_page(
@@ -175,7 +176,7 @@ def _decode_kernel(
     GROUP: tl.constexpr, KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE_SIZE: tl.constexpr,
     BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr, V_PARTS: tl.constexpr, FIRST: tl.constexpr,
 ):  # fmt: skip
-    """Grid (kv_heads, pieces): heads of a page lie side by side in memory, so they run side by side."""
+    """Runs on a grid (kv_heads, pieces): heads of a page lie side by side in memory, so they run side by side."""
     head, piece = tl.program_id(0), tl.program_id(1)
     pieces_ptr += piece * PIECE_FIELDS
     entry = tl.load(pieces_ptr)
@@ -238,7 +239,7 @@ def _merge_pieces(
     partial_ptr, lse_ptr, out_ptr, first, count,
     GROUP: tl.constexpr, KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
-    """Of an entry's heads of one KV head, in the order of the pieces; the loads of MERGED are under way at once."""
+    """Merges an entry's heads of one KV head, in the order of the pieces; the loads of MERGED are under way at once."""
     BLOCK_G: tl.constexpr = triton.next_power_of_2(GROUP)
     heads, dims = tl.arange(0, BLOCK_G), tl.arange(0, BLOCK_D)
     inside = (heads < GROUP)[:, None] & (dims < HEAD_DIM)[None, :]

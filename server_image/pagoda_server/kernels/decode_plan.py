@@ -1,9 +1,9 @@
-"""Cuts a decode batch into pieces of equal work, on the GPU, once a step for all layers.
+"""Cuts a decode batch into pieces of equal work, on the GPU, once per step for all layers.
 
 A piece is a run of pages of one entry, so a lone long context fills the GPU as well as a large batch does, and there is
 no batch size at which splitting stops. Programs run in waves, of as many as the GPU holds at once, and a last wave that
 is nearly empty costs as much as a full one: 32 contexts of 16 pages over 8 heads are 512 programs in halves, a full
-wave of 396 (at three programs an SM) and one a third full, and 768 in thirds, two nearly full ones. So a few lengths
+wave of 396 (at three programs per SM) and one a third full, and 768 in thirds, two nearly full ones. So a few lengths
 are tried, and the one is taken whose waves end first: equal parts of the longest context, and equal parts of all pages
 for one to MAX_WAVES waves. No piece is so short that there were more than the list holds: sum(ceil(pages_b / piece)) <=
 batch + total / piece, which is at most `count_pieces(batch)`, the grid of the attention kernel.
@@ -49,7 +49,7 @@ class DecodePlan:
     page_size: int
 
     def count_pieces(self, batch: int) -> int:
-        """The most pieces a batch of this size can have."""
+        """Returns the maximum number of pieces of a batch of this size."""
         return batch + MAX_WAVES * self.wave_pieces
 
 
@@ -60,7 +60,7 @@ def count_sms(device: torch.device) -> int:
 
 
 def choose_programs_per_sm(head_dim: int) -> int:
-    """Of `decode_attention` that run at once, by the registers and the shared memory that they take on sm_90."""
+    """Returns how many of `decode_attention` run at once, by the registers and shared memory they take on sm_90."""
     if head_dim <= 64:
         return 5
     return 3 if head_dim <= 128 else 2
@@ -124,7 +124,7 @@ def plan_decode(rows: Tensor, lengths: Tensor, plan: DecodePlan) -> None:
 
 @triton.jit
 def _choose_length(pages, wave_pieces, MIN_PAGES: tl.constexpr, MAX_WAVES: tl.constexpr):
-    """Pages of the longest piece, for entries of `pages` [B]."""
+    """Returns the pages of the longest piece, for entries of `pages` [B]."""
     candidate = tl.arange(0, PARTS + MAX_WAVES)
     longest, total = tl.max(pages, 0), tl.sum(pages, 0)
     of_longest = tl.cdiv(longest, tl.minimum(candidate + 1, PARTS))
@@ -153,7 +153,7 @@ def _plan_kernel(
     BLOCK: tl.constexpr,
     BLOCK_PIECES: tl.constexpr,
 ):
-    """Each program plans the whole batch, which is cheap, and writes its own part of the list."""
+    """Plans the whole batch in each program, which is cheap; each writes its own part of the list."""
     entries = tl.arange(0, BLOCK)
     pages = tl.cdiv(tl.load(lengths_ptr + entries, mask=entries < batch, other=0), PAGE_SIZE)
     longest = _choose_length(pages, wave_pieces, MIN_PAGES, MAX_WAVES)

@@ -1,6 +1,6 @@
 """Activations to fp8 with a scale for each token, as they go into a product of fp8 tensor cores. Memory-bound.
 
-One program a token: its values stay in registers between the largest and the division. Rounds as
+One program per token: its values stay in registers between the largest and the division. Rounds as
 `pagoda_server.quant.fp8.quantize_rows` does: to the nearest, and never above 448, which e4m3 would make NaN.
 """
 
@@ -9,15 +9,16 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from pagoda_server.kernels.arguments import E4M3, FLOATS, check_tensor, choose_num_warps
+from pagoda_server.kernels import e4m3
+from pagoda_server.kernels.arguments import FLOATS, check_tensor, choose_num_warps
 
-LARGEST: tl.constexpr = tl.constexpr(448.0)
+LARGEST: tl.constexpr = tl.constexpr(e4m3.LARGEST)
 LARGEST_FP16: tl.constexpr = tl.constexpr(65504.0)
-SMALLEST_SCALE: tl.constexpr = tl.constexpr(2.0**-100)
+SMALLEST_SCALE: tl.constexpr = tl.constexpr(e4m3.SMALLEST_SCALE)
 
 
 def quantize_tokens(x: Tensor, out: Tensor | None = None, scales: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """x [T, hidden] → values [T, hidden] e4m3 and scales [T, 1] float32, x ≈ values * scales."""
+    """Quantizes x [T, hidden] → values [T, hidden] e4m3 and scales [T, 1] float32, x ≈ values * scales."""
     check_tensor("x", x, (None, None), FLOATS)
     num_tokens, hidden = x.shape
     out, scales = build_quantized(num_tokens, hidden, x.device, out, scales)
@@ -30,29 +31,32 @@ def quantize_tokens(x: Tensor, out: Tensor | None = None, scales: Tensor | None 
 def build_quantized(
     num_tokens: int, hidden: int, device: torch.device, out: Tensor | None = None, scales: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """What is given, or new: values [T, hidden] e4m3 and scales [T, 1] float32."""
-    out = torch.empty((num_tokens, hidden), dtype=E4M3, device=device) if out is None else out
+    """Returns what is given, or new: values [T, hidden] e4m3 and scales [T, 1] float32."""
+    out = torch.empty((num_tokens, hidden), dtype=e4m3.E4M3, device=device) if out is None else out
     scales = torch.empty((num_tokens, 1), dtype=torch.float32, device=device) if scales is None else scales
-    check_tensor("out", out, (num_tokens, hidden), (E4M3,))
+    check_tensor("out", out, (num_tokens, hidden), (e4m3.E4M3,))
     check_tensor("scales", scales, (num_tokens, 1), (torch.float32,))
     return out, scales
 
 
 @triton.jit
 def saturate(wide):
-    """Float32 to e4m3."""
+    """Converts float32 to e4m3."""
     return tl.minimum(tl.maximum(wide, -LARGEST), LARGEST).to(tl.float8e4nv)
 
 
 @triton.jit
 def to_fp16(x):
-    """What is too large becomes the largest. fp16 holds all e4m3 numbers, and one instruction makes two of them."""
+    """Converts to fp16, what is too large to its largest.
+
+    It holds all e4m3 numbers, and one instruction makes two of them.
+    """
     return tl.minimum(tl.maximum(x, -LARGEST_FP16), LARGEST_FP16).to(tl.float16)
 
 
 @triton.jit
 def store_quantized(wide, out_ptr, scale_ptr, columns, valid):
-    """A token's values, float32 and 0 where not valid, with its scale."""
+    """Stores a token's values, float32 and 0 where not valid, with its scale."""
     scale = tl.maximum(tl.max(tl.abs(wide), 0) / LARGEST, SMALLEST_SCALE)
     tl.store(scale_ptr, scale)
     tl.store(out_ptr + columns, saturate(wide / scale), mask=valid)

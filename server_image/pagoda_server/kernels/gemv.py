@@ -41,7 +41,7 @@ def gemv(
     residual: Tensor | None = None,
     gated: bool = False,
 ) -> Tensor:
-    """x [1, K], weight [N, K] → [1, N]. In bf16, fp16 or fp32, all of one dtype.
+    """Multiplies x [1, K] by weight [N, K] → [1, N]. In bf16, fp16 or fp32, all of one dtype.
 
     `norm` [K]: x is first normed (RMS, `eps`) and multiplied by it. `residual` [1, N]: y is added to it in place and it
     is returned. `gated`: the weight holds gates, then ups; [1, N / 2] comes back, silu(gate) * up.

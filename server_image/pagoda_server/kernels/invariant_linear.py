@@ -15,7 +15,7 @@ TOKENS, COLUMNS = 64, 64
 
 
 def invariant_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
-    """x [T, K], weight [N, K], bias [N] → [T, N]; bf16, fp16 or fp32, all of one dtype."""
+    """Multiplies x [T, K] by weight [N, K], bias [N] → [T, N]; bf16, fp16 or fp32, all of one dtype."""
     (num_tokens, size), columns = x.shape, weight.shape[0]
     check_tensor("x", x, (None, None), FLOATS)
     check_tensor("weight", weight, (None, size), (x.dtype,))
@@ -36,7 +36,7 @@ def _invariant_kernel(
     x_ptr, weight_ptr, bias_ptr, out_ptr, num_tokens, COLUMNS: tl.constexpr, SIZE: tl.constexpr, BIAS: tl.constexpr,
     BLOCK_T: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    """Grid (token tiles, column tiles): programs that run side by side share a tile of the weight, read once."""
+    """Runs on a grid (token tiles, column tiles): programs side by side share a tile of the weight, read once."""
     tokens = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)
     columns = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
     values = tl.arange(0, BLOCK_K)

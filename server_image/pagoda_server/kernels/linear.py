@@ -2,7 +2,7 @@
 
 Memory-bound: the weight streams once. It is the left operand (its rows fill the tile's many rows), x padded to 16 or
 64 the right one. In fp8 both stay so up to the tensor cores, and the sum is scaled. A weight of few rows does not fill
-the GPU, so each row is cut into `splits` parts, one a program; each leaves its sum in scratch, and the program that
+the GPU, so each row is cut into `splits` parts, one per program; each leaves its sum in scratch, and the program that
 arrives last adds the parts in their order. So the result is the same whoever is last, and no second launch is needed.
 """
 
@@ -14,12 +14,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from pagoda_server.kernels.arguments import E4M3, check_tensor
+from pagoda_server.kernels.arguments import check_tensor
 from pagoda_server.kernels.arrival import arrive
 from pagoda_server.kernels.decode_plan import count_sms
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.kernels.projection import check_projection, round_output, store_output
 
-LEAST_ROWS, MAX_ROWS = 16, 64
+MIN_ROWS, MAX_ROWS = 16, 64
 """Of x: what the tile is padded to."""
 MAX_SPLITS = 16
 
@@ -35,16 +36,16 @@ class LinearTile:
     programs: int = 2
 
     def count_shared_bytes(self, tokens: int, itemsize: int, *, gated: bool) -> int:
-        """Of a program: a tile of the weight, two if it is gated, and one of x, for each stage."""
+        """Counts a program's: a tile of the weight, two if it is gated, and one of x, for each stage."""
         return self.num_stages * ((2 if gated else 1) * self.rows + tokens) * self.values * itemsize
 
 
 TILES = {
-    LEAST_ROWS: (LinearTile(64, 128, num_stages=4), LinearTile(32, 256, num_stages=3, programs=3)),
+    MIN_ROWS: (LinearTile(64, 128, num_stages=4), LinearTile(32, 256, num_stages=3, programs=3)),
     MAX_ROWS: (LinearTile(64, 128, num_stages=3), LinearTile(64, 64, num_stages=4)),
 }
 FP8_TILES = {
-    LEAST_ROWS: (LinearTile(64, 256, num_stages=4), LinearTile(64, 128, num_stages=6)),
+    MIN_ROWS: (LinearTile(64, 256, num_stages=4), LinearTile(64, 128, num_stages=6)),
     MAX_ROWS: (LinearTile(64, 256, num_stages=3), LinearTile(64, 128, num_stages=6)),
 }
 """To choose from by measuring, by what x is padded to. Of those that are not gated, `programs` fit a Hopper's SM."""
@@ -62,11 +63,11 @@ class LinearScratch:
 
 
 def pad_tokens(num_tokens: int) -> int:
-    return LEAST_ROWS if num_tokens <= LEAST_ROWS else MAX_ROWS
+    return MIN_ROWS if num_tokens <= MIN_ROWS else MAX_ROWS
 
 
 def list_tiles(num_tokens: int, device: torch.device, dtype: torch.dtype) -> list[LinearTile]:
-    """Those for so many rows of x that this GPU's shared memory holds, gated too; the driver keeps 1 KiB of it."""
+    """Lists those for so many rows of x that this GPU's shared memory holds, gated too; the driver keeps 1 KiB."""
     tokens = pad_tokens(num_tokens)
     tiles = (FP8_TILES if dtype == E4M3 else TILES)[tokens]
     if device.type != "cuda":
@@ -76,7 +77,7 @@ def list_tiles(num_tokens: int, device: torch.device, dtype: torch.dtype) -> lis
 
 
 def build_linear_scratch(widest: int, device: torch.device) -> LinearScratch:
-    """For all tiles and weights of at most `widest` rows: 256 bytes for each, or for 256 an SM if they are fewer."""
+    """Allocates for all tiles and weights of at most `widest` rows: 256 bytes for each, or for 256 per SM if fewer."""
     num_sms, tiles = count_sms(device), chain(*TILES.values(), *FP8_TILES.values())
     rows = max(widest, num_sms * max(tile.programs * tile.rows for tile in tiles))
     return LinearScratch(
@@ -87,7 +88,7 @@ def build_linear_scratch(widest: int, device: torch.device) -> LinearScratch:
 
 
 def choose_splits(width: int, size: int, tile: LinearTile, num_sms: int) -> tuple[int, int]:
-    """(parts of a row, values of each) for a weight [width, size].
+    """Returns (parts of a row, values of each) for a weight [width, size].
 
     As many parts as fill the GPU once, since a second round of few programs would take as long as the first; of whole
     tiles and at least two, and none empty. A gated program takes the rows of two.
@@ -108,7 +109,7 @@ def linear(
     gated: bool = False,
     out: Tensor | None = None,
 ) -> Tensor:
-    """x [M, K] of at most 64 rows, weight [N, K] → [M, N]. In bf16, fp16 or fp32, all of one dtype.
+    """Multiplies x [M, K] of at most 64 rows by weight [N, K] → [M, N]. In bf16, fp16 or fp32, all of one dtype.
 
     `gated`: the weight holds gates, then ups; [M, N / 2] comes back, silu(gate) * up. `out`: where y goes if given.
     """
@@ -128,9 +129,9 @@ def linear_fp8(
     dtype: torch.dtype,
     out: Tensor | None = None,
 ) -> Tensor:
-    """values [M, K] e4m3 of at most 64 rows with scales [M, 1], weight [N, K] e4m3 with weight_scale [N] → [M, N].
+    """Multiplies values [M, K] of at most 64 rows by weight [N, K], both e4m3 → [M, N].
 
-    `dtype`: of y, of the bias and of `out`, where y goes if it is given.
+    Their scales are [M, 1] and weight_scale [N]. `dtype`: of y, of the bias and of `out`, where y goes if it is given.
     """
     check_tensor("values", values, (None, None), (E4M3,))
     rows, width = values.shape[0], weight.shape[0]
@@ -155,7 +156,7 @@ def _launch(
     dtype: torch.dtype,
     out: Tensor | None,
 ) -> Tensor:
-    """`columns`: those that come out, half of the weight's rows if it is gated."""
+    """Launches for `columns` that come out, half of the weight's rows if it is gated."""
     width, size = weight.shape
     out = torch.empty((x.shape[0], columns), dtype=dtype, device=x.device) if out is None else out
     check_tensor("out", out, (x.shape[0], columns), (dtype,))
@@ -176,7 +177,7 @@ def _launch(
 
 @triton.jit
 def _sum_parts(partial_ptr, offsets, mask, count, stride, ROWS: tl.constexpr, TOKENS: tl.constexpr):
-    """In the order of the parts."""
+    """Sums the parts in their order."""
     total = tl.zeros([ROWS, TOKENS], tl.float32)
     for index in range(count):
         total += tl.load(partial_ptr + index * stride + offsets, mask=mask, other=0.0, cache_modifier=".cg")
@@ -190,7 +191,7 @@ def _linear_kernel(
     BIAS: tl.constexpr, GATED: tl.constexpr, SPLIT: tl.constexpr, SCALED: tl.constexpr,
     ROWS: tl.constexpr, VALUES: tl.constexpr, TOKENS: tl.constexpr,
 ):  # fmt: skip
-    """Grid (blocks of columns, parts of K)."""
+    """Runs on a grid (blocks of columns, parts of K)."""
     columns = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     tokens, values = tl.arange(0, TOKENS), tl.arange(0, VALUES)
     valid, present = columns < num_columns, tokens < num_tokens

@@ -1,6 +1,6 @@
 """Gumbel noise without state: a function of (seed, position, token), the same in any batch, block or launch.
 
-Philox4x32 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) with 7 rounds, the fewest that pass
+Philox4x32 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) with 7 rounds, the minimum that passes
 BigCrush. One call makes four words: the counter is a token's place in its span of 4 * LANE tokens, its lane picks the
 word.
 """
@@ -14,13 +14,13 @@ ROUNDS: tl.constexpr = tl.constexpr(7)
 
 @triton.jit
 def draw_words(seed, position, counter):
-    """Four uint32 tensors of counter's shape."""
+    """Draws four uint32 tensors of counter's shape."""
     return tl.philox(seed, counter, position, 0, 0, ROUNDS)
 
 
 @triton.jit
 def to_gumbel(word):
-    """-log(E) with E = -log(1 - v) exponential and v uniform on (0, 1), 32 bits of it.
+    """Returns -log(E) with E = -log(1 - v) exponential and v uniform on (0, 1), 32 bits of it.
 
     Near 0, where the noise is large and decides, 1 - v would lose v's bits: there the logarithm is its series.
     """
@@ -31,7 +31,7 @@ def to_gumbel(word):
 
 @triton.jit
 def draw_gumbel(seed, position, token):
-    """Noise of any tokens, for few of them: it draws four words for each and keeps one."""
+    """Draws noise of any tokens, for few of them: it draws four words for each and keeps one."""
     w0, w1, w2, w3 = draw_words(seed, position, token // (4 * LANE) * LANE + token % LANE)
     lane = token // LANE % 4
     return to_gumbel(tl.where(lane == 0, w0, tl.where(lane == 1, w1, tl.where(lane == 2, w2, w3))))

@@ -1,4 +1,4 @@
-"""RMS norm, alone and fused with the residual sum before it. Memory-bound: one program a row, one pass.
+"""RMS norm, alone and fused with the residual sum before it. Memory-bound: one program per row, one pass.
 
 Rounds as `pagoda_server.model.llama.rms_norm` does: float32 inside, the normed value to the activations' dtype, then
 its product with the weight to that dtype again (Zhang and Sennrich, "Root mean square layer normalization", 2019).
@@ -14,14 +14,14 @@ from pagoda_server.kernels.fp8 import build_quantized, store_quantized
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float, out: Tensor | None = None) -> Tensor:
-    """x [T, hidden], weight [hidden] of x's dtype → [T, hidden]. `out` may be x."""
+    """Norms x [T, hidden] with weight [hidden] of x's dtype → [T, hidden]. `out` may be x."""
     out = _check(x, weight, out)
     _launch(x, x, weight, eps, out, add=False)
     return out
 
 
 def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float, out: Tensor | None = None) -> Tensor:
-    """residual += x in place; returns the norm of the sum. x and residual [T, hidden]; `out` may be x."""
+    """Adds x to residual in place and returns the norm of the sum. x and residual [T, hidden]; `out` may be x."""
     out = _check(x, weight, out)
     check_tensor("residual", residual, x.shape, (x.dtype,))
     _launch(x, residual, weight, eps, out, add=True)
@@ -29,7 +29,7 @@ def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float, out: T
 
 
 def rms_norm_fp8(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """`rms_norm` and `fp8.quantize_tokens` in one pass."""
+    """Does `rms_norm` and `fp8.quantize_tokens` in one pass."""
     _check(x, weight, x)
     out, scales = build_quantized(x.shape[0], x.shape[1], x.device)
     _launch(x, x, weight, eps, out, scales, add=False)
@@ -37,7 +37,7 @@ def rms_norm_fp8(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]
 
 
 def add_rms_norm_fp8(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """`add_rms_norm` and `fp8.quantize_tokens` in one pass."""
+    """Does `add_rms_norm` and `fp8.quantize_tokens` in one pass."""
     _check(x, weight, x)
     check_tensor("residual", residual, x.shape, (x.dtype,))
     out, scales = build_quantized(x.shape[0], x.shape[1], x.device)
@@ -69,7 +69,7 @@ def _launch(
 
 @triton.jit
 def round_norm(wide, scale, weight, dtype: tl.constexpr):
-    """`weight * (wide * scale)` with the reference's two roundings; the product of two narrow floats is exact."""
+    """Returns `weight * (wide * scale)` with the reference's two roundings; two narrow floats' product is exact."""
     return (weight.to(tl.float32) * (wide * scale).to(dtype).to(tl.float32)).to(dtype)
 
 

@@ -33,7 +33,7 @@ LOG2E = 1.4426950408889634
 MAX_GROUP = 32
 MAX_BLOCK_M = 128
 FIRST_TMA = 90
-"""The least compute capability, times ten."""
+"""The minimum compute capability, times ten."""
 SEARCH_BLOCK: tl.constexpr = tl.constexpr(256)
 PROGRAMS_PER_SM = 2
 """That are wanted; below that, tiles are split."""
@@ -66,7 +66,7 @@ class PrefillScratch:
 
 
 def has_tma() -> bool:
-    """Of the GPU that kernels are compiled for, which need not be here."""
+    """Returns whether the GPU that kernels are compiled for, which need not be here, has TMA."""
     if knobs.runtime.interpret:
         return False
     target = driver.active.get_current_target()
@@ -74,7 +74,7 @@ def has_tma() -> bool:
 
 
 def choose_tiles(k_cache: Tensor, dtype: torch.dtype) -> Tiles:
-    """For sm_90: 228 KiB of shared memory hold the queries and `num_stages` tiles of keys and values.
+    """Chooses for sm_90: 228 KiB of shared memory hold the queries and `num_stages` tiles of keys and values.
 
     With TMA two programs of half the rows are faster than one, without it slower.
     """
@@ -89,7 +89,10 @@ def choose_tiles(k_cache: Tensor, dtype: torch.dtype) -> Tiles:
 
 
 def build_prefill_scratch(head_dim: int, device: torch.device) -> PrefillScratch:
-    """For tiles of at most MAX_BLOCK_M rows: on a GPU of 132 SMs 35 MB for head_dim 128, twice that for 256."""
+    """Allocates for tiles of at most MAX_BLOCK_M rows.
+
+    On a GPU of 132 SMs that is 35 MB for head_dim 128, twice that for 256.
+    """
     num_programs = PROGRAMS_PER_SM * count_sms(device)
     floats = 2 * num_programs * count_part_floats(MAX_BLOCK_M, head_dim)
     return PrefillScratch(
@@ -104,10 +107,10 @@ def count_part_floats(block_m: int, head_dim: int) -> int:
 
 
 def choose_splits(num_tiles: int, kv_heads: int, num_programs: int) -> tuple[int, int]:
-    """(parts of a tile at most, tiles that may have parts) for tokens that fill `num_tiles`, if they are one sequence.
+    """Returns (parts of a tile at most, tiles that may have parts) for a sequence whose tokens fill `num_tiles`.
 
-    As many parts as then fill the GPU once. More sequences have more tiles, the last of them partly filled: of those
-    as many may have parts as double the programs, so that no grid is large for the sake of programs without work.
+    As many parts as then fill the GPU once. More sequences have more tiles, the last of them partly filled: of those as
+    many may have parts as double the programs, so that no grid is large for the sake of programs without work.
     """
     splits = min(MAX_SPLITS, num_programs // (kv_heads * max(1, num_tiles)))
     return (splits, 2 * num_programs // (kv_heads * splits)) if splits > 1 else (1, 0)
@@ -128,12 +131,12 @@ def prefill_attention(
     tiles: Tiles | None = None,
     scratch: PrefillScratch | None = None,
 ) -> Tensor:
-    """q [T, heads, head_dim], sequences one after another → [T, heads, head_dim].
+    """Attends q [T, heads, head_dim], sequences one after another → [T, heads, head_dim].
 
     Caches [pages, page_size, kv_heads, head_dim] of q's dtype (bf16, fp16, fp32) or e4m3 already hold the new tokens;
-    `k_scale` and `v_scale` multiply what they hold. page_table [rows, max_pages] int32, rows [B] int32, cu_seqlens
-    [B + 1] int32 where each sequence's queries start, lengths [B] int32 tokens of the context, its new ones last.
-    Tokens before cu_seqlens[0] and past cu_seqlens[B], and sequences without new tokens or of length 0, read and write
+    `k_scale` and `v_scale` multiply what they hold. page_table [rows, max_pages] int32, rows [B] int32, cu_seqlens [B +
+    1] int32 where each sequence's queries start, lengths [B] int32 tokens of the context, its new ones last. Tokens
+    before cu_seqlens[0] and past cu_seqlens[B], and sequences without new tokens or of length 0, read and write
     nothing. NB: only the first T sequences have programs, so where B > T those without new tokens come last. Without
     `scratch` no tile is split, and what a token gets does not depend on T.
     """
@@ -177,14 +180,14 @@ def prefill_attention(
 
 
 def view_as_tiles(cache: Tensor, tiles: Tiles) -> TensorDescriptor:
-    """[pages * page_size, kv_heads * head_dim], by tiles of keys of one head. Two microseconds of the host."""
+    """Views [pages * page_size, kv_heads * head_dim] by tiles of one head's keys; takes 2 microseconds of the host."""
     head_dim = cache.shape[3]
     return TensorDescriptor.from_tensor(cache.view(-1, cache.shape[2] * head_dim), [tiles.block_n, head_dim])
 
 
 @triton.jit
 def _place_program(splits, split_tiles):
-    """(tile, part) of this program: those that share tiles come first, then last tiles, which are the longest."""
+    """Returns this program's (tile, part): those that share tiles come first, then last tiles, the longest."""
     program, num_parts = tl.program_id(1), split_tiles * splits
     num_tiles = tl.num_programs(1) - num_parts + split_tiles
     shares = program < num_parts
@@ -194,7 +197,7 @@ def _place_program(splits, split_tiles):
 
 @triton.jit
 def _find_sequence(cu_ptr, tile, batch, BLOCK_Q: tl.constexpr):
-    """Whose tile this is; -1: nobody's."""
+    """Returns whose tile this is; -1: nobody's."""
     found = -1
     for start in range(0, batch, SEARCH_BLOCK):
         index = start + tl.arange(0, SEARCH_BLOCK)
@@ -208,7 +211,7 @@ def _find_sequence(cu_ptr, tile, batch, BLOCK_Q: tl.constexpr):
 
 @triton.jit
 def _find_pages(table_ptr, tile, length, PAGE_SIZE: tl.constexpr, BLOCK_N: tl.constexpr):
-    """The pages of a tile of keys: twice the same, or two. Past the length none is looked up."""
+    """Returns the pages of a tile of keys: twice the same, or two. Past the length none is looked up."""
     index = tile * BLOCK_N // PAGE_SIZE
     first = tl.load(table_ptr + index, mask=index * PAGE_SIZE < length, other=0)
     if BLOCK_N <= PAGE_SIZE:
@@ -220,7 +223,7 @@ def _find_pages(table_ptr, tile, length, PAGE_SIZE: tl.constexpr, BLOCK_N: tl.co
 
 @triton.jit
 def _locate_keys(first, second, tile, STRIDE: tl.constexpr, PAGE_SIZE: tl.constexpr, BLOCK_N: tl.constexpr):
-    """[BLOCK_N] int64 offsets into a cache of the tile's keys: a part of a page, a page, or two."""
+    """Returns [BLOCK_N] int64 offsets into a cache of the tile's keys: a part of a page, a page, or two."""
     tokens = tl.arange(0, BLOCK_N)
     if BLOCK_N <= PAGE_SIZE:
         offsets = (first.to(tl.int64) * PAGE_SIZE + tile * BLOCK_N % PAGE_SIZE) * STRIDE + tokens * STRIDE
@@ -236,7 +239,7 @@ def _attend_tiles(
     STRIDE: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE_SIZE: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, DIAGONAL: tl.constexpr, TMA: tl.constexpr,
 ):  # fmt: skip
-    """Key tiles first..last join the running softmax; on the DIAGONAL each row sees keys up to its own position."""
+    """Adds key tiles first..last to the running softmax; on the DIAGONAL each row sees keys up to its own position."""
     tokens, dims = tl.arange(0, BLOCK_N), tl.arange(0, BLOCK_D)
     # Pages are looked up a turn ahead: loads of keys wait for no load of the same turn, so the compiler can start them
     # `num_stages` ahead.
@@ -279,7 +282,10 @@ def _store_part(part_ptr, m, denom, acc, BLOCK_M: tl.constexpr, BLOCK_D: tl.cons
 
 @triton.jit
 def _merge_parts(parts_ptr, count, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr):
-    """The denominator and the sum of all, in the order of the parts. One in which a row saw no key weighs 0 there."""
+    """Returns the denominator and the sum of all, in the order of the parts.
+
+    A part in which a row saw no key weighs 0 there.
+    """
     rows, dims = tl.arange(0, BLOCK_M), tl.arange(0, BLOCK_D)
     m = tl.full([BLOCK_M], NO_SCORE, tl.float32)
     denom = tl.zeros([BLOCK_M], tl.float32)
@@ -305,7 +311,7 @@ def _prefill_kernel(
     BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
     SPLIT: tl.constexpr, TMA: tl.constexpr,
 ):  # fmt: skip
-    """Grid (kv_heads, tiles, the first `split_tiles` of them `splits` times)."""
+    """Runs on a grid (kv_heads, tiles, the first `split_tiles` of them `splits` times)."""
     head = tl.program_id(0)
     tile, part = _place_program(splits, split_tiles)
     sequence = _find_sequence(cu_ptr, tile, batch, BLOCK_Q)

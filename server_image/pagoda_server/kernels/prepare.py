@@ -26,7 +26,7 @@ def prepare_decode(
     context_lengths: Tensor,
     first: Tensor,
 ) -> None:
-    """For each of rows [B] int32: its last token, that token's position and slot, and the length of its context.
+    """Finds for each of rows [B] int32 its last token, that token's position and slot, and its context's length.
 
     Writes input_ids, positions and slots [N] (int32 or int64) from `first` [1] int32 on, as far as they reach, and
     context_lengths [B] int32. Padding, and a row of length 0, gets token 0, position 0, slot -1 and length 0.
@@ -47,7 +47,7 @@ def prepare_decode(
 
 
 def set_lengths(rows: Tensor, context_lengths: Tensor, lengths: Tensor) -> None:
-    """Rows [B] int32 have context_lengths [B] int32 tokens now; -1 is padding. A row may be named once."""
+    """Sets the lengths of rows [B] int32 to context_lengths [B] int32; -1 is padding. A row may be named once."""
     batch = rows.shape[0]
     check_tensor("rows", rows, (None,), (torch.int32,))
     check_tensor("context_lengths", context_lengths, (batch,), (torch.int32,))
@@ -57,7 +57,7 @@ def set_lengths(rows: Tensor, context_lengths: Tensor, lengths: Tensor) -> None:
 
 
 def append_tokens(tokens: Tensor, rows: Tensor, token_pool: Tensor, lengths: Tensor) -> None:
-    """tokens [B] (int32 or int64) become the last of their rows, whose lengths grow by 1; a full row stays as it is.
+    """Appends tokens [B] (int32 or int64) to their rows, whose lengths grow by 1; a full row stays as it is.
 
     A token below 0, which is none, becomes 0: the step after it must read some embedding.
 

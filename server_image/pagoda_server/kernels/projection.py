@@ -13,7 +13,7 @@ from pagoda_server.kernels.arguments import FLOATS, check_tensor
 
 
 def check_projection(x: Tensor, weight: Tensor, bias: Tensor | None, gated: bool, max_rows: int) -> int:
-    """x [M, K], weight [N, K], bias [N]; returns the columns that come out, half of N if gated."""
+    """Checks x [M, K], weight [N, K], bias [N]; returns the columns that come out, half of N if gated."""
     check_tensor("x", x, (None, None), FLOATS)
     check_tensor("weight", weight, (None, x.shape[1]), (x.dtype,))
     if not 0 < x.shape[0] <= max_rows:
@@ -28,7 +28,7 @@ def check_projection(x: Tensor, weight: Tensor, bias: Tensor | None, gated: bool
 
 @triton.jit
 def round_output(y, bias_ptr, columns, valid, dtype: tl.constexpr, BIAS: tl.constexpr):
-    """y, its first axis the columns, with their bias, to the dtype. `bias_ptr` is not read without BIAS."""
+    """Rounds y, its first axis the columns, with their bias, to the dtype. `bias_ptr` is not read without BIAS."""
     if BIAS:
         bias = tl.load(bias_ptr + columns, mask=valid, other=0.0).to(tl.float32)
         y += bias if len(y.shape) == 1 else bias[:, None]
@@ -37,7 +37,7 @@ def round_output(y, bias_ptr, columns, valid, dtype: tl.constexpr, BIAS: tl.cons
 
 @triton.jit
 def store_output(y, up, out_ptr, offsets, valid, GATED: tl.constexpr, ADD: tl.constexpr):
-    """`up` is read if GATED, and what lies at `out_ptr` if ADD. Each place belongs to one program."""
+    """Stores a result; `up` is read if GATED, what lies at `out_ptr` if ADD. Each place belongs to one program."""
     if GATED:
         tl.store(out_ptr + offsets, round_silu_mul(y, up), mask=valid)
     elif ADD:

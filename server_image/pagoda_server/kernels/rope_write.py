@@ -17,7 +17,7 @@ BLOCK_HEADS = 8
 
 
 def build_rotary_table(inverse_frequencies: Tensor, max_position: int) -> tuple[Tensor, Tensor]:
-    """inverse_frequencies [head_dim / 2] float32 → cos and sin, both [max_position, head_dim / 2] float32."""
+    """Computes inverse_frequencies [head_dim / 2] float32 → cos and sin, both [max_position, head_dim / 2] float32."""
     positions = torch.arange(max_position, dtype=torch.float32, device=inverse_frequencies.device)
     angles = positions[:, None] * inverse_frequencies[None, :]
     return angles.cos(), angles.sin()
@@ -39,11 +39,11 @@ def rope_write(
     k_scale: float = 1.0,
     v_scale: float = 1.0,
 ) -> Tensor:
-    """qkv [T, (heads + 2 * kv_heads) * head_dim] → q [T, heads, head_dim]; keys and values go to their slots.
+    """Turns qkv [T, (heads + 2 * kv_heads) * head_dim] into q [T, heads, head_dim]; keys and values go to their slots.
 
     positions and slots [T] int32 or int64, slot = page * page_size + offset; a token of slot -1 writes nothing, its q
-    neither. cos and sin [max_position, head_dim / 2] float32. q_norm and k_norm [head_dim], both or none.
-    Caches of qkv's dtype or e4m3: these hold keys / k_scale and values / v_scale.
+    neither. cos and sin [max_position, head_dim / 2] float32. q_norm and k_norm [head_dim], both or none. Caches of
+    qkv's dtype or e4m3: these hold keys / k_scale and values / v_scale.
     """
     num_tokens = qkv.shape[0]
     _, kv_heads, head_dim = check_caches(k_cache, v_cache, qkv.dtype)
@@ -88,7 +88,7 @@ def _rotate(
     HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, NORM: tl.constexpr,
     BLOCK_HEADS: tl.constexpr, BLOCK_HALF: tl.constexpr,
 ):  # fmt: skip
-    """BLOCK_HEADS heads of one token, [heads, head_dim] at `in_ptr`, go to `out_ptr` normed and rotated."""
+    """Norms and rotates BLOCK_HEADS heads of one token, [heads, head_dim] at `in_ptr`, to `out_ptr`."""
     HALF: tl.constexpr = HEAD_DIM // 2
     heads, dims = first_head + tl.arange(0, BLOCK_HEADS), tl.arange(0, BLOCK_HALF)
     valid = (heads < HEADS)[:, None] & (dims < HALF)[None, :]
@@ -127,7 +127,7 @@ def _rope_kernel(
     NUM_HEADS: tl.constexpr, KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, NORM: tl.constexpr,
     Q_CHUNKS: tl.constexpr, KV_CHUNKS: tl.constexpr, BLOCK_HEADS: tl.constexpr, BLOCK_HALF: tl.constexpr,
 ):  # fmt: skip
-    """Grid (tokens * chunks): of each token the chunks of q's heads, then k's, then v's."""
+    """Runs on a grid (tokens * chunks): of each token the chunks of q's heads, then k's, then v's."""
     chunks: tl.constexpr = Q_CHUNKS + 2 * KV_CHUNKS
     chunk, token = tl.program_id(0) % chunks, (tl.program_id(0) // chunks).to(tl.int64)
     slot = tl.load(slots_ptr + token).to(tl.int64)

@@ -2,7 +2,7 @@
 
 `scan` reads the logits once, a vocabulary block a program, so that one row uses many SMs: Gumbel-max (argmax of
 logits / temperature plus Gumbel noise draws from the softmax) or argmax, and what the second launch needs. `choose`
-(`sampler_choose.py`), one program a row, takes the best of the blocks and, for rows with top_k, top_p or min_p, finds
+(`sampler_choose.py`), one program per row, takes the best of the blocks and, for rows with top_k, top_p or min_p, finds
 the threshold of what they keep; only if the drawn token is not kept does it draw again among those that are, with the
 same noise: the outcome is Gumbel-max over the kept tokens.
 """
@@ -72,7 +72,7 @@ DTYPES = {
 
 
 def build_sampler_scratch(max_rows: int, vocab_size: int, device: torch.device) -> SamplerScratch:
-    """About 75 kB a row."""
+    """Allocates about 75 kB per row."""
     blocks = triton.cdiv(vocab_size, BLOCK)
 
     def make(columns: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -93,7 +93,7 @@ def build_sampler_scratch(max_rows: int, vocab_size: int, device: torch.device) 
 def sample(
     logits: Tensor, table: SamplingTable, rows: Tensor, positions: Tensor, scratch: SamplerScratch, tokens: Tensor
 ) -> None:
-    """logits [S, vocab] (bf16, fp16, fp32), left as they were → tokens [S] int32 or int64, or `NO_TOKEN`.
+    """Chooses by logits [S, vocab] (bf16, fp16, fp32), left as they were → tokens [S] int32 or int64, or `NO_TOKEN`.
 
     rows [S] int32: how each chooses, by its place in the table; -1 is padding and chooses as row 0, for nobody.
     positions [S] int32: of the tokens to choose, in their sequences. Tokens whose logits are equal are kept or dropped
@@ -141,7 +141,7 @@ def _better(value, token, other_value, other_token):
 
 @triton.jit
 def _sum_exp(x0, x1, x2, x3, peak, factor):
-    """Sum of exp2((x - peak) * factor) over four lanes; `peak` is finite."""
+    """Sums exp2((x - peak) * factor) over four lanes; `peak` is finite."""
     near = tl.exp2((x0 - peak) * factor) + tl.exp2((x1 - peak) * factor)
     return tl.sum(near + tl.exp2((x2 - peak) * factor) + tl.exp2((x3 - peak) * factor), 0)
 
@@ -159,7 +159,7 @@ def _scan_kernel(
     value_ptr, token_ptr, peak_ptr, mass_ptr, peaks_ptr,
     VOCAB: tl.constexpr, BLOCKS: tl.constexpr, PEAK_SPAN: tl.constexpr,
 ):  # fmt: skip
-    """Grid (blocks, rows)."""
+    """Runs on a grid (blocks, rows)."""
     block, row = tl.program_id(0), tl.program_id(1)
     place = tl.maximum(tl.load(rows_ptr + row), 0)
     lanes = tl.arange(0, LANE)

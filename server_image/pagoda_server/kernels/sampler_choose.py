@@ -20,14 +20,14 @@ GREEDY_TEMPERATURE: tl.constexpr = tl.constexpr(1e-5)
 
 @triton.jit
 def _order(x, SHIFT: tl.constexpr):
-    """int32 in the order of float32 x. What was bfloat16 has 16 idle bits: SHIFT drops them."""
+    """Returns int32 in the order of float32 x. What was bfloat16 has 16 idle bits: SHIFT drops them."""
     bits = x.to(tl.int32, bitcast=True)
     return (bits ^ ((bits >> 31) & 0x7FFFFFFF)) >> SHIFT
 
 
 @triton.jit
 def _read(listed, size, start, floor, logits_ptr, kept_value_ptr, kept_token_ptr, BLOCK: tl.constexpr):
-    """A block of the list, or of the row: logits (-inf where under `floor` or past the end) and tokens."""
+    """Reads a block of the list, or of the row: logits (-inf where under `floor` or past the end) and tokens."""
     index = start + tl.arange(0, BLOCK)
     inside = index < size
     from_row = tl.load(logits_ptr + index, mask=inside & (listed == 0), other=float("-inf")).to(tl.float32)
@@ -42,7 +42,7 @@ def _measure(
     key, listed, size, floor, peak, factor, logits_ptr, kept_value_ptr, kept_token_ptr,
     WEIGHTED: tl.constexpr, SHIFT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """How many tokens, or how much probability relative to the peak's, lie at or above the key."""
+    """Measures how many tokens, or how much probability relative to the peak's, lie at or above the key."""
     total = 0.0
     for start in range(0, size, BLOCK):
         x, _ = _read(listed, size, start, floor, logits_ptr, kept_value_ptr, kept_token_ptr, BLOCK)
@@ -59,7 +59,7 @@ def _bisect(
     target, low, listed, size, floor, peak, factor, logits_ptr, kept_value_ptr, kept_token_ptr,
     WEIGHTED: tl.constexpr, SHIFT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The largest key above `low` whose measure reaches the target, else `low`."""
+    """Finds the largest key above `low` whose measure reaches the target, else `low`."""
     high = _order(peak, SHIFT) + 1
     while low + 1 < high:
         middle = (low & high) + ((low ^ high) >> 1)
@@ -77,7 +77,7 @@ def _bisect(
 
 @triton.jit
 def _bound_top_k(peaks_ptr, top_k, peak, PEAKS: tl.constexpr, PEAKS_POW2: tl.constexpr, SHIFT: tl.constexpr):
-    """The k-th largest of the spans' peaks: at least k tokens are at or above it. -inf if there are fewer spans."""
+    """Returns the k-th largest of the spans' peaks: at least k tokens reach it. -inf if there are fewer spans."""
     index = tl.arange(0, PEAKS_POW2)
     keys = _order(tl.load(peaks_ptr + index, mask=index < PEAKS, other=float("-inf")), SHIFT)
     least = _order(tl.full([], float("-inf"), tl.float32), SHIFT)
@@ -130,7 +130,7 @@ def _draw_kept(
     key, listed, size, floor, inverse, seed, position, logits_ptr, kept_value_ptr, kept_token_ptr,
     SHIFT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Gumbel-max among the tokens at or above the key."""
+    """Draws by Gumbel-max among the tokens at or above the key."""
     best, chosen = float("-inf"), PAST_ALL
     for start in range(0, size, BLOCK):
         x, token = _read(listed, size, start, floor, logits_ptr, kept_value_ptr, kept_token_ptr, BLOCK)
@@ -150,7 +150,7 @@ def _filter(
     VOCAB: tl.constexpr, PEAKS: tl.constexpr, PEAKS_POW2: tl.constexpr, PEAK_SPAN: tl.constexpr,
     CAPACITY: tl.constexpr, SHIFT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """`token` if the filters keep it, else the draw among those they keep. Order: min_p, top_k, top_p of the rest.
+    """Returns `token` if the filters keep it, else the draw among those kept. Order: min_p, top_k, top_p of the rest.
 
     `mass`: the whole row's probability relative to the peak's.
     """
@@ -204,7 +204,7 @@ def choose_kernel(
     PEAKS_POW2: tl.constexpr, PEAK_SPAN: tl.constexpr, CAPACITY: tl.constexpr, NO_TOKEN: tl.constexpr,
     SHIFT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Grid (rows)."""
+    """Runs on a grid (rows)."""
     row = tl.program_id(0)
     place = tl.maximum(tl.load(rows_ptr + row), 0)
     logits_ptr += row.to(tl.int64) * VOCAB

@@ -28,7 +28,7 @@ class ShippedCache(FileCacheManager):  # type: ignore[misc]
         return str(shipped) if own is None and shipped.exists() else own
 
     def get_group(self, filename: str) -> dict[str, str] | None:
-        """By the names of its files: their paths are those of the machine that compiled them."""
+        """Finds a group by the names of its files: their paths are those of the machine that compiled them."""
         listing = self.get_file(f"__grp__{filename}")
         if listing is None:
             return None
@@ -37,7 +37,7 @@ class ShippedCache(FileCacheManager):  # type: ignore[misc]
 
 
 def use_shipped_kernels() -> None:
-    """For this process, from now on."""
+    """Lets this process use them from now on."""
     knobs.cache.manager_class = ShippedCache
     knobs.compilation.listener = _log_compilation
 

@@ -2,8 +2,8 @@
 
 One-shot: each rank writes its share into memory that all have mapped, and reads everyone's for itself, in the order of
 the ranks, so that all have the same bits. Latency is all there is to win: a sum of a decode step is a few hundred KiB.
-One program a row; it waits for the same program of the other ranks, and for no more than that. Rounds as a sum over the
-ranks and `norm.add_rms_norm` after it would: the sum, the residual and the normed value each to the activations' dtype.
+One program per row; it waits for the same program of the other ranks, and for no more. Rounds as a sum over the ranks
+and `norm.add_rms_norm` after it would: the sum, the residual and the normed value each to the activations' dtype.
 """
 
 from collections.abc import Sequence
@@ -18,23 +18,23 @@ from pagoda_server.kernels.arguments import FLOATS, check_tensor, choose_num_war
 from pagoda_server.kernels.fp8 import build_quantized, store_quantized
 from pagoda_server.kernels.norm import round_norm
 
-MOST_TOKENS = 512
+MAX_TOKENS = 512
 """Of one sum. Programs start in their order and wait for their like alone, so that no rank need hold all at once."""
 SIGNAL_BYTES = 8
 ALIGNMENT = 128
-MOST_COUNTED: tl.constexpr = tl.constexpr(1 << 62)
+MAX_COUNTED: tl.constexpr = tl.constexpr(1 << 62)
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Of one sum. Each rank writes its own; `sum_rms_norm` reads all."""
+    """The shares of one sum: each rank writes its own, and `sum_rms_norm` reads all."""
 
     own: Tensor
     """[T, hidden], in the memory of this rank."""
     addresses: tuple[int, ...]
     """Of each rank's share, in their order."""
     signals: tuple[int, ...]
-    """Of each rank's signals [MOST_TOKENS, ranks] int64: how often a rank came to a program. A rank's own is its count,
+    """Of each rank's signals [MAX_TOKENS, ranks] int64: how often a rank came to a program. A rank's own is its count,
     the others' are theirs; so a CUDA graph holds no number that would change from one replay to the next."""
     rank: int
 
@@ -48,7 +48,7 @@ class Exchange:
     """
 
     def __init__(self, memory: Tensor, addresses: Sequence[int], rank: int) -> None:
-        """memory [N] uint8: this rank's. Its signals are zero on every rank before any rank sums.
+        """Takes this rank's memory [N] uint8. Its signals are zero on every rank before any rank sums.
 
         `addresses`: where this process has mapped each rank's memory, in the order of the ranks.
         """
@@ -62,8 +62,11 @@ class Exchange:
         self._memory, self._addresses, self._rank = memory, tuple(addresses), rank
 
     def shares(self, like: Tensor, index: int) -> Shares | None:
-        """For one more tensor like this, [T, hidden]; None if it is too large. `index`: odd and even in turn."""
-        if like.nbytes > self._buffer_bytes or like.shape[0] > MOST_TOKENS:
+        """Returns the shares of one more tensor like this, [T, hidden]; None if it is too large.
+
+        `index`: odd and even in turn.
+        """
+        if like.nbytes > self._buffer_bytes or like.shape[0] > MAX_TOKENS:
             return None
         begin = self._signal_bytes + index % 2 * self._buffer_bytes
         return Shares(
@@ -75,16 +78,16 @@ class Exchange:
 
 
 def count_bytes(ranks: int, share_bytes: int) -> int:
-    """Of the memory of an `Exchange` whose shares are of so many bytes at most."""
+    """Counts the memory of an `Exchange` whose shares are of so many bytes at most."""
     return count_signal_bytes(ranks) + 2 * -(-share_bytes // ALIGNMENT) * ALIGNMENT
 
 
 def count_signal_bytes(ranks: int) -> int:
-    return MOST_TOKENS * ranks * SIGNAL_BYTES
+    return MAX_TOKENS * ranks * SIGNAL_BYTES
 
 
 def sum_rms_norm(shares: Shares, residual: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """residual [T, hidden] += the sum of all shares, in place; returns the norm of that.
+    """Adds the sum of all shares to residual [T, hidden] in place, and returns the norm of that.
 
     bf16, fp16 or fp32, all of one dtype. All ranks launch it in the same order, for the same T; it waits for them.
     """
@@ -94,7 +97,7 @@ def sum_rms_norm(shares: Shares, residual: Tensor, weight: Tensor, eps: float) -
 
 
 def sum_rms_norm_fp8(shares: Shares, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """`sum_rms_norm` and `fp8.quantize_tokens` in one pass."""
+    """Does `sum_rms_norm` and `fp8.quantize_tokens` in one pass."""
     out, scales = build_quantized(residual.shape[0], residual.shape[1], residual.device)
     _launch(shares, residual, weight, eps, out, scales)
     return out, scales
@@ -119,7 +122,7 @@ def _launch(
 
 @triton.jit
 def _announce(signals, RANK: tl.constexpr, RANKS: tl.constexpr, RANK_BLOCK: tl.constexpr):
-    """To the same program of each other rank, that this one is here: what ran before it has written its share.
+    """Tells the same program of each other rank that this one is here: what ran before it has written its share.
 
     Relaxed: the end of the kernel that wrote it has made it visible, and a fence would wait for nothing else.
     """
@@ -132,27 +135,30 @@ def _announce(signals, RANK: tl.constexpr, RANKS: tl.constexpr, RANK_BLOCK: tl.c
 
 
 @triton.jit
-def _count_least(own, RANK: tl.constexpr, RANKS: tl.constexpr, RANK_BLOCK: tl.constexpr):
-    """How often the other rank that is last has come to this program."""
+def _count_slowest(own, RANK: tl.constexpr, RANKS: tl.constexpr, RANK_BLOCK: tl.constexpr):
+    """Returns how often the other rank that is last has come to this program."""
     ranks = tl.arange(0, RANK_BLOCK)
     others = (ranks < RANKS) & (ranks != RANK)
     arrived = tl.atomic_add(own + ranks, 0, mask=others, sem="acquire", scope="sys")
-    return tl.min(tl.where(others, arrived, MOST_COUNTED), 0)
+    return tl.min(tl.where(others, arrived, MAX_COUNTED), 0)
 
 
 @triton.jit
 def _await(signals, RANK: tl.constexpr, RANKS: tl.constexpr, RANK_BLOCK: tl.constexpr):
-    """That the other ranks have come here as often as this one. One may have come once more: it needs no more of us."""
+    """Waits until the other ranks have come here as often as this one.
+
+    One may have come once more: it needs no more of us.
+    """
     own = signals[RANK].to(tl.pointer_type(tl.int64)) + tl.program_id(0) * RANKS
     count = tl.atomic_add(own + RANK, 1, sem="relaxed") + 1
-    least = _count_least(own, RANK, RANKS, RANK_BLOCK)
-    while least < count:
-        least = _count_least(own, RANK, RANKS, RANK_BLOCK)
+    slowest = _count_slowest(own, RANK, RANKS, RANK_BLOCK)
+    while slowest < count:
+        slowest = _count_slowest(own, RANK, RANKS, RANK_BLOCK)
 
 
 @triton.jit
 def _load_share(address, offset, columns, valid, dtype: tl.constexpr):
-    """Past the first-level cache, which does not see what other GPUs write."""
+    """Loads past the first-level cache, which does not see what other GPUs write."""
     row = tl.multiple_of(address.to(tl.pointer_type(dtype)), 16) + offset
     return tl.load(row + columns, mask=valid, other=0.0, cache_modifier=".cg").to(tl.float32)
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pagoda_guard.showing import show
-from pagoda_server.model.config_file import MOST_WIDTH, ConfigFile, GenerationFile, RopeFile, convert
+from pagoda_server.model.config_file import MAX_WIDTH, ConfigFile, GenerationFile, RopeFile, convert
 from pagoda_server.model.files import UnsupportedModel, has_file, read_json
 from pagoda_server.model.shard import Shard
 from pagoda_server.quant.checkpoint import Fp8Checkpoint, parse_fp8_checkpoint
 
 __all__ = ["ModelConfig", "UnsupportedModel", "divide", "parse_model_config", "read_model_config"]
 SUPPORTED = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
-MOST_CONFIG_BYTES = 1024 * 1024
+MAX_CONFIG_BYTES = 1024 * 1024
 QWEN3_HEAD_DIM = 128
 """Where its config does not say."""
 
@@ -58,15 +58,15 @@ class ModelConfig:
 
 
 def read_model_config(folder: Path) -> ModelConfig:
-    """Raises `UnsupportedModel`."""
-    raw = read_json(folder / "config.json", dict[str, Any], limit_bytes=MOST_CONFIG_BYTES)
+    """Reads the decoder's config from a model's folder. Raises `UnsupportedModel`."""
+    raw = read_json(folder / "config.json", dict[str, Any], limit_bytes=MAX_CONFIG_BYTES)
     path = folder / "generation_config.json"
-    generation = read_json(path, dict[str, Any], limit_bytes=MOST_CONFIG_BYTES) if has_file(path) else {}
+    generation = read_json(path, dict[str, Any], limit_bytes=MAX_CONFIG_BYTES) if has_file(path) else {}
     return parse_model_config(raw, generation)
 
 
 def divide(config: ModelConfig, shard: Shard) -> ModelConfig:
-    """What one rank holds of the decoder.
+    """Returns what one rank holds of the decoder.
 
     Raises `UnsupportedModel` for a model that cannot be divided so.
     """
@@ -92,7 +92,7 @@ def divide(config: ModelConfig, shard: Shard) -> ModelConfig:
 
 
 def parse_model_config(raw: Mapping[str, Any], generation: Mapping[str, Any]) -> ModelConfig:
-    """Raises `UnsupportedModel`."""
+    """Parses config.json and generation_config.json. Raises `UnsupportedModel`."""
     architecture = _parse_architecture(raw)
     file = convert(raw, ConfigFile, where="config.json")
     generation_file = convert(generation, GenerationFile, where="generation_config.json")
@@ -127,7 +127,7 @@ def parse_model_config(raw: Mapping[str, Any], generation: Mapping[str, Any]) ->
 
 
 def _parse_architecture(raw: Mapping[str, Any]) -> str:
-    """NB: before all else, for a field of another architecture may have another type."""
+    """Parses it before all else, for a field of another architecture may have another type."""
     architectures = raw.get("architectures")
     if not isinstance(architectures, list) or len(architectures) != 1 or architectures[0] not in SUPPORTED:
         raise UnsupportedModel(
@@ -158,7 +158,7 @@ def _uses_sliding_window(file: ConfigFile, architecture: str) -> bool:
 
 
 def _parse_rope(file: ConfigFile) -> tuple[float, Llama3Rope | None]:
-    """transformers 5 writes one `rope_parameters`, earlier ones `rope_theta` and `rope_scaling`."""
+    """Parses the `rope_parameters` of transformers 5, or the `rope_theta` and `rope_scaling` of those before it."""
     raw = {**(file.rope_scaling or {}), **(file.rope_parameters or {})}
     rope = convert(raw, RopeFile, where="config.json: rope_parameters")
     theta, rope_type = rope.rope_theta or file.rope_theta or 10000.0, rope.rope_type or rope.type or "default"
@@ -190,10 +190,10 @@ def _check_heads(config: ModelConfig) -> None:
             f"config.json: num_attention_heads is {config.num_heads}; "
             f"give a multiple of num_key_value_heads, {config.num_kv_heads}"
         )
-    if config.num_heads * config.head_dim > MOST_WIDTH:
+    if config.num_heads * config.head_dim > MAX_WIDTH:
         raise UnsupportedModel(
             f"config.json: num_attention_heads is {config.num_heads} and head_dim {config.head_dim}; "
-            f"give at most {MOST_WIDTH} of all heads together"
+            f"give at most {MAX_WIDTH} of all heads together"
         )
     if config.head_dim < 2 or config.head_dim % 2:
         raise UnsupportedModel(
@@ -213,7 +213,7 @@ def _parse_quantization(file: ConfigFile) -> Fp8Checkpoint | None:
 
 
 def _parse_eos(file: ConfigFile, generation: GenerationFile) -> tuple[int, ...]:
-    """generation_config.json wins: it lists every end-of-turn token. An id outside the vocabulary never comes."""
+    """Prefers generation_config.json, which lists every end-of-turn token. An id outside the vocabulary never comes."""
     value = file.eos_token_id if generation.eos_token_id is None else generation.eos_token_id
     tokens = value if isinstance(value, list) else [] if value is None else [value]
     return tuple(token for token in tokens if token < file.vocab_size)

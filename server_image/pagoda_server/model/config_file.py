@@ -14,17 +14,17 @@ from pagoda_guard.showing import show
 from pagoda_server.model.files import UnsupportedModel
 
 T = TypeVar("T", bound=msgspec.Struct)
-MOST_LAYERS = 1024
-MOST_WIDTH = 2**20
+MAX_LAYERS = 1024
+MAX_WIDTH = 2**20
 """Of hidden states, heads and all heads together."""
-MOST_TOKENS = 2**24
+MAX_TOKENS = 2**24
 """Of a vocabulary."""
-MOST_POSITIONS = 2**31
+MAX_POSITIONS = 2**31
 
-Width = Annotated[int, msgspec.Meta(ge=1, le=MOST_WIDTH)]
-Positions = Annotated[int, msgspec.Meta(ge=1, le=MOST_POSITIONS)]
+Width = Annotated[int, msgspec.Meta(ge=1, le=MAX_WIDTH)]
+Positions = Annotated[int, msgspec.Meta(ge=1, le=MAX_POSITIONS)]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1e12)]
-TokenId = Annotated[int, msgspec.Meta(ge=0, le=MOST_POSITIONS)]
+TokenId = Annotated[int, msgspec.Meta(ge=0, le=MAX_POSITIONS)]
 EosTokens = TokenId | Annotated[list[TokenId], msgspec.Meta(max_length=1024)] | None
 
 
@@ -44,10 +44,10 @@ class ConfigFile(msgspec.Struct, frozen=True, kw_only=True):
     """What is absent or null has the default of the transformers library."""
 
     architectures: list[str] | None = None
-    vocab_size: Annotated[int, msgspec.Meta(ge=1, le=MOST_TOKENS)]
+    vocab_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKENS)]
     hidden_size: Width
     intermediate_size: Width
-    num_hidden_layers: Annotated[int, msgspec.Meta(ge=1, le=MOST_LAYERS)]
+    num_hidden_layers: Annotated[int, msgspec.Meta(ge=1, le=MAX_LAYERS)]
     num_attention_heads: Width
     num_key_value_heads: Width | None = None
     head_dim: Width | None = None

@@ -26,7 +26,7 @@ class Rotary(NamedTuple):
 
 
 def build_inverse_frequencies(head_dim: int, theta: float, scaling: Llama3Rope | None) -> Tensor:
-    """[head_dim / 2] float32, on CPU. Llama 3.1 stretches the low frequencies and blends those between."""
+    """Returns [head_dim / 2] float32, on CPU. Llama 3.1 stretches the low frequencies and blends those between."""
     exponents = torch.arange(0, head_dim, 2, dtype=torch.int64).float() / head_dim
     frequencies = 1.0 / (theta**exponents)
     if scaling is None:
@@ -40,14 +40,14 @@ def build_inverse_frequencies(head_dim: int, theta: float, scaling: Llama3Rope |
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """Over the last dimension, in float32; returns `x`'s dtype."""
+    """Norms over the last dimension, in float32; returns `x`'s dtype."""
     wide = x.float()
     normed = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
     return weight * normed.to(x.dtype)
 
 
 def rotate(x: Tensor, rotary: Rotary) -> Tensor:
-    """Rotary embedding by halves, x [T, heads, head_dim]."""
+    """Rotates x [T, heads, head_dim] by halves."""
     first, second = x.chunk(2, dim=-1)
     return x * rotary.cos + torch.cat((-second, first), dim=-1) * rotary.sin
 
@@ -72,7 +72,7 @@ class Layer(nn.Module):
             self.k_norm = nn.Parameter(torch.empty(head_dim))
 
     def forward(self, x: Tensor, rotary: Rotary, attend: Attend) -> Tensor:
-        """x [T, hidden] → the same shape."""
+        """Computes x [T, hidden] → the same shape."""
         x = x + self._attention(rms_norm(x, self.attention_norm, self.config.rms_norm_eps), rotary, attend)
         gate, up = self.gate_up(rms_norm(x, self.mlp_norm, self.config.rms_norm_eps)).chunk(2, dim=-1)
         return x + self.group.sum(self.down(F.silu(gate) * up))
@@ -104,13 +104,13 @@ class Llama(nn.Module):
 
     @property
     def head(self) -> Tensor:
-        """[rows of this shard, hidden]"""
+        """Returns [rows of this shard, hidden]."""
         if not self.config.tie_word_embeddings:
             return self.lm_head
         return self.embedding[self.head_rows.start : self.head_rows.stop]
 
     def forward(self, input_ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-        """input_ids and positions [T] int64 → hidden states [T, hidden] after the last norm."""
+        """Computes input_ids and positions [T] int64 → hidden states [T, hidden] after the last norm."""
         x = F.embedding(input_ids, self.embedding)
         rotary = self._build_rotary(positions, x.dtype)
         for layer in self.layers:
@@ -118,7 +118,7 @@ class Llama(nn.Module):
         return rms_norm(x, self.norm, self.config.rms_norm_eps)
 
     def compute_logits(self, hidden: Tensor, out: Tensor | None = None) -> Tensor:
-        """[S, hidden] → [S, vocab] of the activations' dtype, on every rank the same; `out` holds them if given."""
+        """Computes [S, hidden] → [S, vocab] of the activations' dtype, the same on all ranks; `out` holds them."""
         shard, vocab_size = self.config.shard, self.config.vocab_size
         if shard.size == 1:
             return torch.matmul(hidden, self.head.t(), out=out)

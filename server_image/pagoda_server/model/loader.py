@@ -24,7 +24,7 @@ from pagoda_server.quant.fp8 import Fp8Linear, replace_linears
 
 log = logging.getLogger(__name__)
 __all__ = ["BadCheckpoint", "load_model"]
-MOST_INDEX_BYTES = 16 * 1024 * 1024
+MAX_INDEX_BYTES = 16 * 1024 * 1024
 """A model of 100,000 tensors has 10 MB."""
 
 
@@ -37,10 +37,10 @@ def load_model(
     fp8: bool = False,
     group: Group = ALONE,
 ) -> Llama:
-    """The decoder in eval form on `device`; with `fp8` its projections become fp8 as they are read, one by one.
+    """Loads the decoder in eval form to `device`; with `fp8` its projections become fp8 as they are read, one by one.
 
-    Of `config.shard` alone: `group` is the ranks that hold the others. In fp8 its values and scales are those of the
-    whole model, as a row has one scale on all ranks.
+    It is of `config.shard` alone: `group` is the ranks that hold the others. In fp8 its values and scales are those of
+    the whole model, as a row has one scale on all ranks.
 
     Raises `BadCheckpoint`, or ValueError for shapes that fp8 cannot have.
     """
@@ -61,7 +61,7 @@ def load_model(
 
 
 def allocate(model: nn.Module, device: torch.device) -> None:
-    """Parameters on the meta device become memory on `device`, without values.
+    """Gives parameters on the meta device memory on `device`, without values.
 
     NB: as `nn.Module.to_empty` would, but that loads sympy, which takes a second or two of each start.
     """
@@ -77,7 +77,7 @@ class IndexFile(msgspec.Struct, frozen=True):
 
 
 def find_tensors(folder: Path, config: ModelConfig, slots: Mapping[str, Slot]) -> list[StoredTensor]:
-    """One for each slot. Raises `BadCheckpoint` for what is missing, unexpected, there twice or of another shape."""
+    """Finds one per slot. Raises `BadCheckpoint` for those missing, unexpected, there twice or of another shape."""
     stored = [tensor for path in find_weight_files(folder) for tensor in read_header(path)]
     _check_unique(stored)
     wanted = [tensor for tensor in stored if tensor.name in slots]
@@ -91,7 +91,7 @@ def find_tensors(folder: Path, config: ModelConfig, slots: Mapping[str, Slot]) -
 
 
 def find_weight_files(folder: Path) -> list[Path]:
-    """The single file, or the shards that the index names, all in the folder itself."""
+    """Finds the single file, or the shards that the index names, all in the folder itself."""
     index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
     if has_file(index):
         return _read_index(index)
@@ -107,7 +107,7 @@ def find_weight_files(folder: Path) -> list[Path]:
 
 
 def _read_index(index: Path) -> list[Path]:
-    names = sorted(set(read_json(index, IndexFile, limit_bytes=MOST_INDEX_BYTES).weight_map.values()))
+    names = sorted(set(read_json(index, IndexFile, limit_bytes=MAX_INDEX_BYTES).weight_map.values()))
     wrong = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
     missing = [] if wrong else [name for name in names if not has_file(index.parent / name)]
     if wrong or missing:
@@ -119,7 +119,7 @@ def _read_index(index: Path) -> list[Path]:
 
 
 def build_tensor_slots(model: Llama) -> dict[str, Slot]:
-    """Checkpoint names to the views of the parameters that they fill."""
+    """Maps checkpoint names to the views of the parameters that they fill."""
     slots: dict[str, Slot] = {"model.embed_tokens.weight": model.embedding.data, "model.norm.weight": model.norm.data}
     if not model.config.tie_word_embeddings:
         slots["lm_head.weight"] = _keep_rows_of_head(model)
@@ -136,7 +136,7 @@ def _keep_rows_of_head(model: Llama) -> Slot:
 
 
 def _build_kv_scale_slots(config: ModelConfig, scales: Tensor) -> dict[str, Slot]:
-    """scales [layers, 2]"""
+    """Maps checkpoint names to the entries of scales [layers, 2]."""
     if config.quantization is None or not config.quantization.has_kv_scales:
         return {}
     return {
@@ -168,7 +168,10 @@ def _build_layer_slots(layer: Layer) -> dict[str, Slot]:
 
 
 def _keep_part(slot: Tensor | Fp8Slot, dimension: int, shard: Shard) -> Slot:
-    """Of a projection that is divided by rows (0) or columns (1). NB: biases and scales have no columns."""
+    """Returns what a shard keeps of a projection divided by rows (0) or columns (1).
+
+    NB: biases and scales have no columns.
+    """
     kept = slot.values if isinstance(slot, Fp8Slot) else slot
     if shard.size == 1 or dimension >= kept.dim():
         return slot
@@ -179,7 +182,7 @@ def _keep_part(slot: Tensor | Fp8Slot, dimension: int, shard: Shard) -> Slot:
 def _split_parameters(
     linear: nn.Module, sizes: list[int], *, stored_fp8: bool
 ) -> dict[str, list[Tensor] | list[Fp8Slot]]:
-    """A merged projection's parameters by their names, cut into the parts that a checkpoint has."""
+    """Cuts a merged projection's parameters, by their names, into the parts that a checkpoint has."""
     parts = {name: list(torch.split(parameter.data, sizes)) for name, parameter in linear.named_parameters()}
     slots: dict[str, list[Tensor] | list[Fp8Slot]] = {**parts}
     if isinstance(linear, Fp8Linear) and not stored_fp8:
@@ -198,7 +201,7 @@ def _read_weights(tensors: Sequence[StoredTensor], slots: Mapping[str, Slot], de
 
 
 def _is_redundant(name: str, config: ModelConfig) -> bool:
-    """Tied heads are not read; `input_scale` is the scale of all tokens, where each has its own here.
+    """Returns whether the tensor is not needed: the head when tied, or `input_scale`, as each token has its own here.
 
     What is added to a sum of all ranks is the first one's.
     """

@@ -1,6 +1,6 @@
 """Tensors from files in pieces, read by several threads ahead of whoever takes them.
 
-One thread that reads, be it through mmap, moves a few GB a second from the page cache; a disk or a network volume also
+One reading thread, be it through mmap, moves a few GB per second from the page cache; a disk or network volume also
 needs several requests under way. Pieces land in a ring of buffers that are pinned for a GPU: from there the copy to the
 device runs beside the reading, and nothing but the ring takes memory beside the weights.
 """
@@ -44,12 +44,12 @@ class Piece:
 
     @property
     def begin(self) -> int:
-        """Its first byte in the file."""
+        """Returns its first byte in the file."""
         return self.tensor.begin + self.first * math.prod(self.tensor.shape[1:]) * self.tensor.dtype.itemsize
 
 
 def cut(tensor: StoredTensor, piece_bytes: int = PIECE_BYTES) -> list[Piece]:
-    """Pieces of whole rows, as many as fit into `piece_bytes`, at least one."""
+    """Cuts a tensor into pieces of whole rows, as many as fit into `piece_bytes`, at least one."""
     rows = tensor.shape[0] if tensor.shape else 1
     each = max(1, piece_bytes * rows // max(1, tensor.num_bytes))
     return [Piece(tensor, first, min(first + each, rows)) for first in range(0, rows, each)]
@@ -64,13 +64,13 @@ class Buffer:
         self._copied = torch.cuda.Event() if on_gpu else None  # type: ignore[no-untyped-call]
 
     def read(self, piece: Piece) -> Tensor:
-        """The piece, valid until the next read. Raises `BadCheckpoint` when the file ends before it does."""
+        """Reads the piece, valid until the next read. Raises `BadCheckpoint` when the file ends before it does."""
         self.wait()
         read_range(piece.tensor.path, piece.begin, self._bytes.numpy().data[: piece.num_bytes])
         return self._bytes[: piece.num_bytes].view(piece.tensor.dtype).view(piece.shape)
 
     def mark_copied(self) -> None:
-        """Copies out of it are queued; what reads into it waits for them."""
+        """Notes that copies out of it are queued: what reads into it waits for them."""
         if self._copied is not None:
             self._copied.record()
 
@@ -89,7 +89,7 @@ def read_range(path: Path, begin: int, into: memoryview) -> None:
 
 
 def read_ahead(pieces: Sequence[Piece], device: torch.device, *, ring: int = RING) -> Iterator[tuple[Piece, Tensor]]:
-    """Each piece in turn with its values on the host, which are gone when the next is asked for.
+    """Yields each piece in turn with its values on the host, which are gone when the next is asked for.
 
     Copies to `device` may be asynchronous, on the current stream. At the end all of them are over.
     """

@@ -17,10 +17,10 @@ from pagoda_guard.showing import shorten, show
 from pagoda_server.model.files import UnsupportedModel
 
 PREFIX_BYTES = 8
-MOST_HEADER_BYTES = 16 * 1024 * 1024
+MAX_HEADER_BYTES = 16 * 1024 * 1024
 """Of one file: some 100,000 tensors. The library reads six times as much, which takes gigabytes once it is parsed."""
-MOST_DIMENSIONS = 8
-MOST_ELEMENTS = 2**53
+MAX_DIMENSIONS = 8
+MAX_ELEMENTS = 2**53
 DTYPES = {
     "BOOL": torch.bool,
     "U8": torch.uint8,
@@ -56,7 +56,7 @@ class StoredTensor:
 
 
 def read_header(path: Path) -> list[StoredTensor]:
-    """The tensors in the order of their bytes, which cover the file without gap or overlap.
+    """Reads the tensors in the order of their bytes, which cover the file without gap or overlap.
 
     Raises `BadCheckpoint` that names the file, and the tensor where there is one.
     """
@@ -72,7 +72,7 @@ def read_header(path: Path) -> list[StoredTensor]:
 
 
 def _read_json(path: Path, file: BinaryIO) -> tuple[list[tuple[str, Any]], int]:
-    """What the header says of each tensor, and where the data begin."""
+    """Returns what the header says of each tensor, and where the data begin."""
     size = path.stat().st_size
     header_bytes = int.from_bytes(file.read(PREFIX_BYTES), "little")
     if size < PREFIX_BYTES or header_bytes > size - PREFIX_BYTES:
@@ -80,9 +80,9 @@ def _read_json(path: Path, file: BinaryIO) -> tuple[list[tuple[str, Any]], int]:
             f"{path} has {size} bytes, too few for its header of {header_bytes}; it is cut or no safetensors: "
             "fetch the model again"
         )
-    if header_bytes > MOST_HEADER_BYTES:
+    if header_bytes > MAX_HEADER_BYTES:
         raise BadCheckpoint(
-            f"{path} has a header of {header_bytes} bytes; at most {MOST_HEADER_BYTES} are read: "
+            f"{path} has a header of {header_bytes} bytes; at most {MAX_HEADER_BYTES} are read: "
             "store the model in several files"
         )
     try:
@@ -108,7 +108,7 @@ def _parse_tensor(path: Path, name: str, raw: Any, data_begin: int) -> StoredTen
         numbers = [*shape, begin, end]
     except (TypeError, KeyError, ValueError) as error:
         raise BadCheckpoint(f"{where} lacks dtype, shape or two data_offsets; it has {show(raw)}") from error
-    if len(numbers) > MOST_DIMENSIONS + 2 or not all(_is_size(number) for number in numbers):
+    if len(numbers) > MAX_DIMENSIONS + 2 or not all(_is_size(number) for number in numbers):
         raise BadCheckpoint(f"{where} has shape {show(shape)} and data_offsets {show([begin, end])}; not all are sizes")
     if not isinstance(code, str) or code not in DTYPES:
         raise BadCheckpoint(f"{where} is {show(code)}; supported are {', '.join(DTYPES)}")
@@ -119,7 +119,7 @@ def _parse_tensor(path: Path, name: str, raw: Any, data_begin: int) -> StoredTen
 
 
 def _is_size(number: object) -> bool:
-    return type(number) is int and 0 <= number <= MOST_ELEMENTS
+    return type(number) is int and 0 <= number <= MAX_ELEMENTS
 
 
 def _check_cover(path: Path, tensors: Sequence[StoredTensor], data_begin: int) -> None:

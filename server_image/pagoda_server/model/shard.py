@@ -20,12 +20,12 @@ class Shard:
     """How many ranks there are."""
 
     def rows_of_head(self, vocab_size: int) -> range:
-        """The token ids whose logits this rank computes: as many on each rank, fewer on the last ones if uneven."""
+        """Returns the token ids whose logits this rank computes: as many on each, fewer on the last ones if uneven."""
         width = self.width_of_head(vocab_size)
         return range(min(self.rank * width, vocab_size), min((self.rank + 1) * width, vocab_size))
 
     def width_of_head(self, vocab_size: int) -> int:
-        """The logits that each rank contributes to a gathering; the last ranks pad theirs."""
+        """Returns how many logits each rank contributes to a gathering; the last ranks pad theirs."""
         return -(-vocab_size // self.size)
 
 
@@ -33,16 +33,16 @@ class Group(Protocol):
     """The ranks of a model. All of them call the same methods in the same order, with tensors of the same shapes."""
 
     def sum(self, x: Tensor) -> Tensor:
-        """The sum of every rank's x, the same bits on each. It may be x itself, which is lost."""
+        """Returns the sum of every rank's x, the same bits on each. It may be x itself, which is lost."""
 
     def shares(self, like: Tensor, index: int) -> "Shares | None":
-        """Where the ranks write what is to be summed to a tensor like this, by `kernels.sum_norm`. None: use `sum`.
+        """Returns where the ranks write what `kernels.sum_norm` sums to a tensor like this. None: use `sum`.
 
         `index`: of the sum within a pass, which has an even number of them; no two in a row get the same place.
         """
 
     def gather(self, x: Tensor) -> Tensor:
-        """x [S, N] → [size, S, N]: every rank's, in their order."""
+        """Gathers x [S, N] → [size, S, N]: every rank's, in their order."""
 
 
 class Alone:

@@ -6,9 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.model.read_ahead import Piece
 from pagoda_server.model.safetensors_header import BadCheckpoint, StoredTensor
-from pagoda_server.quant.fp8 import E4M3, quantize_rows
+from pagoda_server.quant.fp8 import quantize_rows
 
 BLOCK_ROWS = 512
 WIDE = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
@@ -37,7 +38,7 @@ class PartSlot(NamedTuple):
         return slice(self.start, self.start + kept.shape[self.dimension])
 
     def rows_of(self, piece: Piece) -> range:
-        """Those of the tensor that are in the piece and kept."""
+        """Returns the rows of the tensor that are in the piece and kept."""
         if self.dimension == 1:
             return range(piece.first, piece.last)
         return range(max(piece.first, self.span.start), min(piece.last, self.span.stop))
@@ -47,12 +48,12 @@ Slot = Tensor | Fp8Slot | PartSlot
 
 
 def is_kept(piece: Piece, slot: Slot) -> bool:
-    """Whether any of the piece belongs into the slot."""
+    """Returns whether any of the piece belongs into the slot."""
     return not isinstance(slot, PartSlot) or _is_scale(piece.tensor) or len(slot.rows_of(piece)) > 0
 
 
 def check(tensor: StoredTensor, slot: Slot) -> None:
-    """Whether the file's tensor can fill the slot, by its shape and type. Raises `BadCheckpoint`."""
+    """Raises `BadCheckpoint` unless the file's tensor can fill the slot, by its shape and type."""
     part, slot = (slot, slot.slot) if isinstance(slot, PartSlot) else (None, slot)
     if isinstance(slot, Tensor) and _is_scale(tensor):
         count = slot.numel() if part is None else part.whole
@@ -75,7 +76,7 @@ def check(tensor: StoredTensor, slot: Slot) -> None:
 
 
 def place(piece: Piece, slot: Slot, values: Tensor) -> None:
-    """The only way of values into the model, some rows at a time, on the device's current stream.
+    """Puts some rows of values into the model, on the device's current stream: it is their only way in.
 
     Widths change, and what the model keeps in fp8 and the file does not is quantized, on the device.
     """
@@ -95,7 +96,7 @@ def _is_scale(tensor: StoredTensor) -> bool:
 
 
 def _place_rows(slot: Tensor | Fp8Slot, rows: slice, values: Tensor, columns: slice = slice(None)) -> None:
-    """Into these rows of the slot; of the values' columns only these, which are cut on the device."""
+    """Puts values into these rows of the slot; of their columns only these, which are cut on the device."""
     if isinstance(slot, Fp8Slot):
         _place_quantized(Fp8Slot(*(part[rows] for part in slot)), values, columns)
         return
@@ -104,7 +105,7 @@ def _place_rows(slot: Tensor | Fp8Slot, rows: slice, values: Tensor, columns: sl
 
 
 def _place_quantized(slot: Fp8Slot, tensor: Tensor, columns: slice) -> None:
-    """By blocks of rows, so that what is wide for a moment takes memory from no KV page.
+    """Quantizes by blocks of rows, so that what is wide for a moment takes memory from no KV page.
 
     The scale is a whole row's, also where a shard keeps some of its columns.
     """
@@ -116,7 +117,7 @@ def _place_quantized(slot: Fp8Slot, tensor: Tensor, columns: slice) -> None:
 
 
 def _place_scale(name: str, slot: Slot, tensor: Tensor) -> None:
-    """One scale for all rows, or one a row."""
+    """Puts one scale for all rows, or one per row."""
     wide = tensor.float().flatten()
     if not bool(((wide > 0) & wide.isfinite()).all()):
         raise BadCheckpoint(f"tensor {name} holds {wide.min().item()} to {wide.max().item()}; scales are above 0")

@@ -37,14 +37,14 @@ class Channel:
         self._connection.sendall(frame)
 
     def receive(self, kind: type[T], timeout_seconds: float | None = None) -> T:
-        """The next message. Raises `msgspec.MsgspecError` if it is none of that kind."""
+        """Returns the next message. Raises `msgspec.MsgspecError` if it is none of that kind."""
         self._connection.settimeout(timeout_seconds)
         body = self._read(int.from_bytes(self._read(4), "big"))
         self._connection.settimeout(None)
         return msgspec.msgpack.decode(body, type=kind, dec_hook=_decode_path)
 
     def close(self) -> None:
-        """Wakes who watches either end."""
+        """Closes this end, and wakes who watches either."""
         with contextlib.suppress(OSError):  # the other end is gone
             self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()
@@ -60,7 +60,7 @@ class Channel:
 
 
 def encode(message: msgspec.Struct) -> bytes:
-    """The frame of a message, for many to be sent."""
+    """Returns a message's frame, to be sent to many."""
     return frame(_encoder.encode(message))
 
 

@@ -1,6 +1,6 @@
 """The ranks of one model as `model.shard.Group`: torch.distributed (NCCL on GPUs, gloo on CPU), and one-shot sums.
 
-A decode step of a divided model sums twice a layer, a few hundred KiB each time, and NCCL's latency would be most of
+A decode step of a divided model sums twice per layer, a few hundred KiB each time, and NCCL's latency would be most of
 it. One-shot: every rank writes its share into memory that the others see, and `kernels.sum_norm` reads them all. All
 can be captured in a CUDA graph. NVLink multicast is never used: not every machine with NVLink lets a process have it.
 """
@@ -36,9 +36,9 @@ ONE_SHOT_BYTES = 2 * 1024 * 1024
 
 
 def join_group(shard: Shard, device: torch.device, store: Path) -> Group:
-    """All ranks call it once, with a `store` file that none had used; `device` is this rank's own.
+    """Joins the ranks: each calls it once, with its own `device` and a `store` file that none had used.
 
-    Once in a process: memory that ranks share is known by a name, which a second group would have too.
+    It may be called once per process: memory that ranks share is known by a name, which a second group would have too.
 
     It waits for the others. Raises `torch.distributed.DistError` or RuntimeError when they cannot be reached.
     """
@@ -60,7 +60,7 @@ def join_group(shard: Shard, device: torch.device, store: Path) -> Group:
 
 
 def leave_group(*, orderly: bool) -> None:
-    """Call it when nothing holds the runner any more: NCCL waits for the end of graphs that were captured with it.
+    """Leaves the ranks. Nothing may hold the runner any more: NCCL waits for the end of graphs captured with it.
 
     Not `orderly`, a kernel may wait for a rank that is gone: then NCCL's group is left to the end of the process.
     """
@@ -98,7 +98,7 @@ class OneShotGroup(TorchGroup):
 
     @classmethod
     def build(cls, otherwise: TorchGroup, rank: int, device: torch.device) -> Group:
-        """`otherwise` itself on all ranks, and a line in the log, where GPUs cannot map each other's memory."""
+        """Builds it; returns `otherwise` on all ranks, and logs it, where GPUs cannot map each other's memory."""
         group, works = None, torch.ones(1, device=device)
         try:
             group = cls(otherwise.size, build_exchange(otherwise.size, rank, device))
@@ -109,7 +109,7 @@ class OneShotGroup(TorchGroup):
         if int(otherwise.sum(works)) < otherwise.size or group is None:
             log.info("one-shot sums are off, not every rank can do them")
             return otherwise
-        log.info("one-shot sums are on: most_bytes=%d", ONE_SHOT_BYTES // otherwise.size)
+        log.info("one-shot sums are on max_bytes=%d", ONE_SHOT_BYTES // otherwise.size)
         return group
 
     def shares(self, like: Tensor, index: int) -> "Shares | None":

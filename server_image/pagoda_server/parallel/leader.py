@@ -44,7 +44,7 @@ class Followers:
             watch(self._channels, self._end_with)
 
     def agree_on_pages(self, own: int) -> int:
-        """The fewest that any rank has memory for. Raises RuntimeError with a follower's trouble."""
+        """Returns the minimum of what the ranks have memory for. Raises RuntimeError with a follower's trouble."""
         counts = [own]
         for rank, channel in self._channels.items():
             loaded = channel.receive(Loaded, LOAD_SECONDS)
@@ -54,19 +54,19 @@ class Followers:
         return min(counts)
 
     def begin(self, num_pages: int, max_model_len: int) -> None:
-        """They build their runners, which waits for the leader to build its own."""
+        """Has the followers build their runners, which waits for the leader to build its own."""
         for channel in self._channels.values():
             channel.send(Begin(num_pages, max_model_len))
 
     def wrap_runner(self, runner: Runner, num_rows: int) -> Runner:
-        """The runner of all ranks, `runner` being the leader's own."""
+        """Returns the runner of all ranks, `runner` being the leader's own."""
         if not self._channels:
             return runner
         self._runner = ParallelRunner(runner, list(self._channels.values()), num_rows)
         return self._runner
 
     def close(self) -> bool:
-        """Ends them, and lets go of the leader's own runner. Whether the ranks were all alive and at the same step."""
+        """Ends them, lets go of the leader's own runner, and returns whether all were alive and at the same step."""
         self._closing = True
         lost = [rank for rank, process in self._processes.items() if process.poll() is not None]
         for channel in self._channels.values():
@@ -101,7 +101,7 @@ def start_follower() -> tuple[subprocess.Popen[bytes], Channel]:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Its channel is closed, so it ends by itself; by force after a while."""
+    """Waits for a process whose channel is closed, so that it ends by itself; ends it by force after a while."""
     try:
         process.wait(END_SECONDS)
     except subprocess.TimeoutExpired:
@@ -119,23 +119,19 @@ class ParallelRunner:
         self._is_broken = False
         self._num_unread = 0
 
-    @property
-    def run_ahead(self) -> int:
-        return self._runner.run_ahead
-
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         with self._all_or_none():
             self._tell(self._encoder.encode(chunks))
-            wait = self._runner.launch(chunks)
+            pending = self._runner.launch(chunks)
         self._num_unread += 1
 
         def wait_or_break() -> list[Sampled]:
             with self._all_or_none():
-                sampled = wait()
+                sampled = pending.wait()
             self._num_unread -= 1
             return sampled
 
-        return wait_or_break
+        return PendingStep(wait_or_break, pending.run_ahead)
 
     def prepare_next(self, *, idle: bool = True) -> bool:
         with self._all_or_none():
@@ -148,13 +144,13 @@ class ParallelRunner:
             follower.send_frame(frame)
 
     def close(self) -> bool:
-        """No step comes after it. False when one had failed, or may still be under way on a rank."""
+        """Lets go of the runner: no step comes after it. False when one failed, or may still be under way on a rank."""
         del self._runner
         return not self._is_broken and self._num_unread == 0
 
     @contextmanager
     def _all_or_none(self) -> Iterator[None]:
-        """A step that failed here may have been done elsewhere."""
+        """Raises `RunnerBroken` for any failure: what failed here may have been done elsewhere."""
         try:
             yield
         except Exception as error:

@@ -110,7 +110,7 @@ class StepEncoder:
 
 
 def build_new_request(request: Request) -> NewRequest:
-    """Without log-probabilities: the leader alone gives them out."""
+    """Builds it without log-probabilities: the leader alone gives them out."""
     return NewRequest(
         request.num_prompt_tokens,
         msgspec.structs.replace(request.sampling, logprobs=None),

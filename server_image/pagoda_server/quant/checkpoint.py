@@ -58,7 +58,10 @@ class Fp8Checkpoint:
 
 
 def parse_fp8_checkpoint(raw: Mapping[str, Any], *, tied: bool) -> Fp8Checkpoint:
-    """`tied`: the model has no head of its own. Raises ValueError with field, value and what is supported."""
+    """Parses the config; `tied`: the model has no head of its own.
+
+    Raises ValueError with field, value and what is supported.
+    """
     if raw.get("quant_method") != "compressed-tensors":
         method = show(raw.get("quant_method"))
         raise ValueError(f"quantization_config.quant_method is {method}; supported are {SUPPORTED}")
@@ -88,7 +91,7 @@ def _check_groups(groups: Any) -> None:
 
 
 def _check(where: str, given: Any, fields: Fields) -> None:
-    """A field that is absent counts as null; one that is not known must be null."""
+    """Raises ValueError for an unsupported value. An absent field counts as null; an unknown one must be null."""
     if not isinstance(given, Mapping):
         raise ValueError(f"{where} is {show(given)}; supported are {SUPPORTED}")
     for name in sorted(fields.keys() | given.keys()):

@@ -1,7 +1,7 @@
 """Weights and activations in fp8 (e4m3: 3 bits of mantissa, largest 448), each row with a float32 scale of its own.
 
-A weight has one scale an output channel, made once; an activation one a token, made as it comes (Micikevicius et al.,
-"FP8 formats for deep learning", 2022; Dettmers et al., "LLM.int8()", 2022, for a scale a row and a column). On a GPU
+A weight has one scale per output channel, made once, an activation one per token, as it comes (Micikevicius et al.,
+"FP8 formats for deep learning", 2022; Dettmers et al., "LLM.int8()", 2022, for scales per row and column). On a GPU
 the product runs on fp8 tensor cores; elsewhere the same rounded numbers are multiplied in float32: slow, and the
 reference.
 """
@@ -10,21 +10,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-E4M3 = torch.float8_e4m3fn
-LARGEST = 448.0
-SMALLEST_SCALE = 2.0**-100
-"""A row of zeros needs a scale that can be divided by."""
+from pagoda_server.kernels.e4m3 import E4M3, LARGEST, SMALLEST_SCALE
+
 ALIGNMENT = 16
 """Both sizes of a weight are multiples of it, or the tensor cores' product refuses them."""
 
 
 def saturate(x: Tensor) -> Tensor:
-    """To e4m3. What is too large becomes 448: torch alone would make it NaN, as this format has no infinity."""
+    """Converts to e4m3. What is too large becomes 448: torch alone would make it NaN, as the format has no infinity."""
     return x.float().clamp(-LARGEST, LARGEST).to(E4M3)
 
 
 def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
-    """x [..., K] → values [..., K] e4m3 and scales [..., 1] float32, x ≈ values * scales; a row's largest is ±448."""
+    """Quantizes x [..., K] → values [..., K] e4m3 and scales [..., 1] float32, x ≈ values * scales.
+
+    A row's largest value is ±448.
+    """
     wide = x.float()
     scales = (wide.abs().amax(-1, keepdim=True) / LARGEST).clamp(min=SMALLEST_SCALE)
     return saturate(wide / scales), scales
@@ -38,7 +39,10 @@ def multiply_scaled(
     bias: Tensor | None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """values [T, K] e4m3 with scales [T, 1], weight [N, K] e4m3 with weight_scale [N] → [T, N] bf16. CUDA, meta."""
+    """Multiplies values [T, K] and weight [N, K], both e4m3, by their scales [T, 1] and [N] → [T, N] bf16.
+
+    It runs on CUDA and on the meta device.
+    """
     product = torch._scaled_mm(
         values,
         weight.t(),
@@ -56,7 +60,7 @@ class Fp8Linear(nn.Module):
     """In the place of `nn.Linear`, which it equals but for rounding."""
 
     def __init__(self, in_features: int, out_features: int, bias: nn.Parameter | None, dtype: torch.dtype) -> None:
-        """Unset weights on the default device; `dtype` is the activations'."""
+        """Makes unset weights on the default device; `dtype` is the activations'."""
         super().__init__()
         for name, size in (("in_features", in_features), ("out_features", out_features)):
             if size % ALIGNMENT:
@@ -70,7 +74,7 @@ class Fp8Linear(nn.Module):
         self.dtype = dtype
 
     def forward(self, x: Tensor | tuple[Tensor, Tensor], out: Tensor | None = None) -> Tensor:
-        """x [T, K], or what it is quantized: values [T, K] and scales [T, 1] → [T, N] of the activations' dtype.
+        """Multiplies x [T, K], or its quantized values [T, K] and scales [T, 1] → [T, N] of the activations' dtype.
 
         `out` holds it if given.
         """
@@ -92,12 +96,12 @@ class Fp8Linear(nn.Module):
         return quantize_tokens(x)
 
     def _is_fast(self, x: Tensor) -> bool:
-        """Tensor cores give 16 bits; who asks for float32 gets float32. NB: the meta device goes the GPU's way."""
+        """Returns whether tensor cores multiply: they give 16 bits. NB: the meta device goes the GPU's way."""
         return x.device.type != "cpu" and self.dtype != torch.float32
 
 
 def replace_linears(module: nn.Module) -> None:
-    """Every `nn.Linear` below becomes an `Fp8Linear`; embedding, head and norms are none and stay as they are."""
+    """Replaces every `nn.Linear` below by an `Fp8Linear`; embedding, head and norms are none and stay as they are."""
     for name, child in module.named_children():
         if isinstance(child, nn.Linear):
             setattr(module, name, Fp8Linear(child.in_features, child.out_features, child.bias, child.weight.dtype))

@@ -28,9 +28,10 @@ from triton.runtime.driver import driver
 from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.request import Request, RequestState
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.model.config import ModelConfig
 from pagoda_server.model.llama import Llama
-from pagoda_server.quant.fp8 import E4M3, replace_linears
+from pagoda_server.quant.fp8 import replace_linears
 from pagoda_server.runtime.gpu.graphs import choose_buckets
 from pagoda_server.runtime.gpu.runner import GpuRunner
 from pagoda_server.start.common_shapes import COMMON_SHAPES, Shape
@@ -40,7 +41,7 @@ from pagoda_server.wire import Sampling
 log = logging.getLogger(__name__)
 LIBCUDA = "libcuda.so.1"
 FIRST_E4M3 = 89
-"""The least compute capability, times ten, whose kernels know fp8."""
+"""The minimum compute capability, times ten, whose kernels know fp8."""
 DEFAULTS = EngineConfig(model=Path(), socket=Path())
 MAX_BATCH, PAGE_SIZE, MAX_TOKENS = DEFAULTS.max_num_seqs, DEFAULTS.page_size, DEFAULTS.max_batched_tokens
 PROMPT_TOKENS = 20
@@ -57,7 +58,7 @@ class Task:
 
 
 def plan_tasks(capabilities: Sequence[int], models: Sequence[str] | None = None) -> list[Task]:
-    """Of all common models, or of these. Raises ValueError."""
+    """Returns the tasks of these models, by default of all common ones. Raises ValueError."""
     unknown = sorted(set(models or ()) - COMMON_SHAPES.keys())
     if unknown:
         raise ValueError(f"models {unknown} are not known; give some of {', '.join(COMMON_SHAPES)}")
@@ -70,7 +71,7 @@ def plan_tasks(capabilities: Sequence[int], models: Sequence[str] | None = None)
 
 
 def compile_common(tasks: Sequence[Task], folder: Path, jobs: int) -> None:
-    """Into `folder`, in so many processes. Raises what a compilation raises."""
+    """Compiles into `folder`, in so many processes. Raises what a compilation raises."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as stub:
         build_stub_libcuda(Path(stub))
@@ -81,7 +82,7 @@ def compile_common(tasks: Sequence[Task], folder: Path, jobs: int) -> None:
 
 
 def build_stub_libcuda(folder: Path) -> None:
-    """CUDA's library without CUDA, to link launch stubs with and to load them: it has the names and does nothing."""
+    """Builds a library with the names of CUDA's that does nothing, to link launch stubs with and to load them."""
     source, header = folder / "stub.c", Path(nvidia.include_dirs[0], "cuda.h").read_text()
     names = sorted(set(re.findall(r"\b(cu[A-Z]\w*)\s*\(", header)))
     source.write_text("".join(f"void {name}(void) {{}}\n" for name in names))
@@ -90,7 +91,7 @@ def build_stub_libcuda(folder: Path) -> None:
 
 
 def prepare_process(folder: Path, stub: Path) -> None:
-    """For `run_task`. NB: the process is good for nothing else then."""
+    """Prepares this process for `run_task`. NB: it is good for nothing else then."""
     knobs.cache.dir, knobs.compilation.store_binary_only = str(folder), True
     knobs.nvidia.libcuda_path = str(stub)
     ctypes.CDLL(str(stub / LIBCUDA), mode=ctypes.RTLD_GLOBAL)
@@ -98,7 +99,7 @@ def prepare_process(folder: Path, stub: Path) -> None:
 
 
 def run_task(task: Task) -> int:
-    """How many kernels were not there yet."""
+    """Compiles what the task launches; returns how many kernels were not there yet."""
     compiled: list[str] = []
     knobs.compilation.listener = lambda *, src, cache_hit, **_: None if cache_hit else compiled.append(src.name)
     driver.set_active(AbsentGpu(task.capability))
@@ -117,7 +118,7 @@ class AbsentGpu:
         return GPUTarget("cuda", self._capability, 32)
 
     def get_current_device(self) -> int:
-        """One for each target: Triton keeps what it knows of a device."""
+        """Returns another device for each target: Triton keeps what it knows of a device."""
         return self._capability
 
     def get_current_stream(self, device: int | None = None) -> int:
@@ -127,7 +128,7 @@ class AbsentGpu:
         return {"max_shared_mem": 1 << 30}
 
     def load_binary(self, name: str, kernel: bytes, shared: int, device: int) -> tuple[object, int, int, int, int]:
-        """A module, its function, registers, spills and the most threads."""
+        """Returns a module, its function, registers, spills and the maximum number of threads."""
         return object(), 0, 0, 0, 1024
 
     def launcher_cls(self, source: Any, metadata: Any) -> Callable[..., None]:
@@ -162,7 +163,7 @@ def build_two_layers(shape: Shape) -> ModelConfig:
 
 @torch.inference_mode()
 def launch_all(config: ModelConfig, device: torch.device, *, fp8: bool) -> None:
-    """Steps of every kind that a server launches by default, over a model of this shape."""
+    """Launches steps of every kind that a server launches by default, over a model of this shape."""
     with device:
         model = Llama(config).to(torch.bfloat16)
         if fp8:
@@ -177,7 +178,7 @@ def launch_all(config: ModelConfig, device: torch.device, *, fp8: bool) -> None:
 
 
 def build_steps() -> Iterator[list[Chunk]]:
-    """A prompt, decodes of every batch size, both together, and a choice by history."""
+    """Yields a prompt, decodes of every batch size, both together, and a choice by history."""
     requests = [build_request(row, Sampling(max_tokens=9)) for row in range(MAX_BATCH)]
     decodes = [Chunk(request, PROMPT_TOKENS - 1, 1, is_sampled=True) for request in requests]
     prompt = Chunk(requests[0], 0, PROMPT_TOKENS, is_sampled=True)

@@ -1,8 +1,9 @@
-"""Chooses the way of each projection at small batches by timing all of them, on this GPU and the model's own weights.
+"""Chooses each projection's backend at small batches by timing them all, on this GPU and the model's own weights.
 
 A table of what is fast where would be wrong on the next GPU or model, and would hide that a kernel lost. Calls go over
 the weights of all layers in turn, in a CUDA graph, so the caches are as cold as in life. It takes about a second, and
-longer where Triton compiles first. A way that fails or computes something else than cuBLAS is left out, with an error.
+longer where Triton compiles first. A backend that fails, or computes something else than cuBLAS, is left out with an
+error.
 """
 
 import logging
@@ -16,21 +17,22 @@ import torch
 from torch import Tensor, nn
 
 from pagoda_server.kernels import gemv, linear
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.model.llama import Layer, Llama
 from pagoda_server.model.shard import ALONE, Group
-from pagoda_server.quant.fp8 import E4M3, Fp8Linear
+from pagoda_server.quant.fp8 import Fp8Linear
 from pagoda_server.runtime.gpu.graphs import no_collection
 from pagoda_server.runtime.gpu.projections import (
     ALL_FP8,
     ALL_TORCH,
-    Fp8,
-    Gemv,
-    LinearPlan,
+    Fp8Backend,
+    GemvBackend,
+    LayerBackends,
+    ProjectionBackend,
+    ProjectionPlan,
     Quantized,
-    Stream,
-    Tiled,
-    Way,
-    Ways,
+    ResidualStream,
+    TiledBackend,
     multiply_tiled_fp8,
 )
 
@@ -49,42 +51,42 @@ MIN_CALLS = 16
 REPLAYS = 3
 
 
-def measure_linears(model: Llama, max_batch: int) -> LinearPlan | None:
-    """For the batch sizes that our kernels know. None where there are none: all is cuBLAS's."""
+def measure_projections(model: Llama, max_batch: int) -> ProjectionPlan | None:
+    """Chooses for the batch sizes that our kernels know. None where there are none: then all is cuBLAS's."""
     found = find_candidates(model)
     if found is None or model.embedding.device.type != "cuda":
         return None
     with torch.inference_mode(), no_collection():
-        ways = {size: choose_ways(found, size, time_in_graph) for size in choose_sizes(max_batch)}
-    return LinearPlan(ways, otherwise=found.usual)
+        backends = {size: choose_backends(found, size, time_in_graph) for size in choose_sizes(max_batch)}
+    return ProjectionPlan(backends, otherwise=found.usual)
 
 
 def launch_candidates(model: Llama, max_batch: int) -> None:
-    """All that a measurement would time, once, for `compile_ahead`."""
+    """Launches once, for `compile_ahead`, all that a measurement would time."""
     found = find_candidates(model)
     if found is None:
         return
     for size, site in product(choose_sizes(max_batch), SITES):
-        for way in found.ways_for(size):
-            Trial(site, found.layers[:1], size, pends=False).list_calls(way)[0]()
+        for backend in found.backends_for(size):
+            Trial(site, found.layers[:1], size, pends=False).list_calls(backend)[0]()
 
 
 def choose_sizes(max_batch: int) -> list[int]:
-    """One token, and what fills either tile; a batch between two goes by the larger."""
-    return sorted({min(size, max_batch) for size in (1, linear.LEAST_ROWS, linear.MAX_ROWS)})
+    """Returns one token, and what fills either tile; a batch between two goes by the larger."""
+    return sorted({min(size, max_batch) for size in (1, linear.MIN_ROWS, linear.MAX_ROWS)})
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
     layers: Sequence[Layer]
-    usual: Ways
+    usual: LayerBackends
     """By cuBLAS."""
-    ways_for: Callable[[int], Sequence[Way]]
+    backends_for: Callable[[int], Sequence[ProjectionBackend]]
     """Our own, for so many tokens."""
 
 
 def find_candidates(model: Llama) -> Candidates | None:
-    """For projections that are all plain or all fp8."""
+    """Finds them for projections that are all plain or all fp8; None for others."""
     layers = [layer for layer in model.layers if isinstance(layer, Layer)]
     like = layers[0].attention_norm
     projections = [getattr(layer, site) for layer in layers for site in SITES]
@@ -95,43 +97,45 @@ def find_candidates(model: Llama) -> Candidates | None:
     else:
         return None
     scratch = linear.build_linear_scratch(max(one.weight.shape[0] for one in projections), like.device)
-    return Candidates(layers, usual, partial(list_ways, dtype=dtype, scratch=scratch, group=model.group))
+    return Candidates(layers, usual, partial(list_backends, dtype=dtype, scratch=scratch, group=model.group))
 
 
-def list_ways(num_tokens: int, dtype: torch.dtype, scratch: linear.LinearScratch, group: Group = ALONE) -> list[Way]:
-    """For weights of this dtype. A shard's cannot add to the stream, as gemv does."""
+def list_backends(
+    num_tokens: int, dtype: torch.dtype, scratch: linear.LinearScratch, group: Group = ALONE
+) -> list[ProjectionBackend]:
+    """Lists our own for weights of this dtype. A shard's cannot add to the stream, as gemv does."""
     tiles = linear.list_tiles(num_tokens, scratch.partial.device, dtype)
     if dtype == E4M3:
         return [
-            Fp8(f"fp8 tiled {tile.rows}x{tile.values}", partial(multiply_tiled_fp8, tile=tile, scratch=scratch))
+            Fp8Backend(f"fp8 tiled {tile.rows}x{tile.values}", partial(multiply_tiled_fp8, tile=tile, scratch=scratch))
             for tile in tiles
         ]
     if num_tokens == 1 and group is ALONE:
-        return [Gemv(tile) for tile in gemv.TILES]
-    return [Tiled(tile, scratch) for tile in tiles]
+        return [GemvBackend(tile) for tile in gemv.TILES]
+    return [TiledBackend(tile, scratch) for tile in tiles]
 
 
-def choose_ways(found: Candidates, num_tokens: int, time: Timer) -> Ways:
-    """What fails or is wrong is never chosen."""
+def choose_backends(found: Candidates, num_tokens: int, time: Timer) -> LayerBackends:
+    """Chooses each site's fastest backend; one that fails or is wrong is never chosen."""
     chosen = found.usual
     for site in SITES:
-        usual: Way = getattr(found.usual, site)
+        usual: ProjectionBackend = getattr(found.usual, site)
         pends = site in WRITERS and not getattr(chosen, WRITERS[site]).adds
         trial = Trial(site, found.layers, num_tokens, pends)
-        right = [way for way in found.ways_for(num_tokens) if trial.is_right(way, usual)]
-        seconds = {way: time(trial.list_calls(way)) for way in (usual, *right)}
+        right = [backend for backend in found.backends_for(num_tokens) if trial.is_right(backend, usual)]
+        seconds = {backend: time(trial.list_calls(backend)) for backend in (usual, *right)}
         fastest = choose_fastest(seconds, usual)
-        micros = ", ".join(f"{way.name} {taken * 1e6:.1f}" for way, taken in seconds.items())
+        micros = ", ".join(f"{backend.name} {taken * 1e6:.1f}" for backend, taken in seconds.items())
         log.info(
-            "projection measured: %s tokens=%d chosen=%s microseconds=[%s]", site, num_tokens, fastest.name, micros
+            "projection measured site=%s tokens=%d chosen=%s microseconds=[%s]", site, num_tokens, fastest.name, micros
         )
         chosen = replace(chosen, **{site: fastest})
     return chosen
 
 
-def choose_fastest(seconds: Mapping[Way, float], usual: Way) -> Way:
-    """The usual one, unless another is clearly faster."""
-    fastest = min(seconds, key=lambda way: seconds[way])
+def choose_fastest(seconds: Mapping[ProjectionBackend, float], usual: ProjectionBackend) -> ProjectionBackend:
+    """Returns the usual one, unless another is clearly faster."""
+    fastest = min(seconds, key=lambda backend: seconds[backend])
     return fastest if seconds[fastest] < seconds[usual] * (1.0 - MIN_GAIN) else usual
 
 
@@ -145,24 +149,25 @@ class Trial:
     pends: bool
     """Whether a sum is pending in the stream, as the projection before leaves it."""
 
-    def list_calls(self, way: Way) -> list[Callable[[], object]]:
+    def list_calls(self, backend: ProjectionBackend) -> list[Callable[[], object]]:
         x, totals = self._draw()
-        return [partial(self._run, way, layer, x, totals) for layer in self.layers]
+        return [partial(self._run, backend, layer, x, totals) for layer in self.layers]
 
-    def is_right(self, way: Way, usual: Way) -> bool:
+    def is_right(self, backend: ProjectionBackend, usual: ProjectionBackend) -> bool:
         x, totals = self._draw()
         try:
-            expected, found = (self._compute(one, x, totals.clone()) for one in (usual, way))
+            expected, found = (self._compute(one, x, totals.clone()) for one in (usual, backend))
         except Exception as error:
-            log.error("%s fails, and is left out: error=%s", self._describe(way), error)
+            log.error("projection backend fails and is left out %s error=%s", self._describe(backend), error)
             return False
         is_near = bool((found - expected).norm() <= MAX_ERROR * expected.norm())
         if not is_near:
-            log.error("%s differs from %s by more than %s, and is left out", self._describe(way), usual.name, MAX_ERROR)
+            log.error("projection backend is wrong and is left out %s usual=%s", self._describe(backend), usual.name)
         return is_near
 
-    def _describe(self, way: Way) -> str:
-        return f"projection {self.site} {list(self._projection.weight.shape)} of {self.num_tokens} tokens by {way.name}"
+    def _describe(self, backend: ProjectionBackend) -> str:
+        shape = list(self._projection.weight.shape)
+        return f"site={self.site} shape={shape} tokens={self.num_tokens} backend={backend.name}"
 
     @property
     def _projection(self) -> nn.Linear:
@@ -170,7 +175,7 @@ class Trial:
         return projection
 
     def _draw(self) -> tuple[Tensor, Tensor]:
-        """What a writer multiplies, [T, size]; the stream's total and what is pending, [2, T, hidden]."""
+        """Draws what a writer multiplies, [T, size], and the stream's total with what is pending, [2, T, hidden]."""
         like = self.layers[0].attention_norm
         x = like.new_empty((self.num_tokens, self._projection.weight.shape[1])).normal_()
         totals = like.new_empty((2, self.num_tokens, like.shape[0])).normal_()
@@ -178,27 +183,32 @@ class Trial:
             totals *= self._projection(x).std()  # or an error would be lost in the sum
         return x, totals
 
-    def _compute(self, way: Way, x: Tensor, totals: Tensor) -> Tensor:
-        result = self._run(way, self.layers[0], x, totals)
+    def _compute(self, backend: ProjectionBackend, x: Tensor, totals: Tensor) -> Tensor:
+        result = self._run(backend, self.layers[0], x, totals)
         if isinstance(result, tuple):
             values, scales = result
             return values.float() * scales
-        return (result.settle() if isinstance(result, Stream) else result).float()
+        return (result.settle() if isinstance(result, ResidualStream) else result).float()
 
-    def _run(self, way: Way, layer: Layer, x: Tensor, totals: Tensor) -> Tensor | Quantized | Stream:
-        stream, eps = Stream(totals[0], totals[1] if self.pends else None), layer.config.rms_norm_eps
+    def _run(
+        self, backend: ProjectionBackend, layer: Layer, x: Tensor, totals: Tensor
+    ) -> Tensor | Quantized | ResidualStream:
+        stream, eps = ResidualStream(totals[0], totals[1] if self.pends else None), layer.config.rms_norm_eps
         match self.site:
             case "qkv":
-                return way.read(stream, layer.attention_norm, eps, layer.qkv)
+                return backend.read(stream, layer.attention_norm, eps, layer.qkv)
             case "gate_up":
-                return way.read_gated(stream, layer.mlp_norm, eps, layer.gate_up)
+                return backend.read_gated(stream, layer.mlp_norm, eps, layer.gate_up)
             case _:
-                way.write(x, getattr(layer, self.site), stream)
+                backend.write(x, getattr(layer, self.site), stream)
                 return stream
 
 
 def time_in_graph(calls: Sequence[Callable[[], object]]) -> float:
-    """Median of a few replays. All has run once before: a capture must see no compilation."""
+    """Returns the seconds per call, as the median of a few replays.
+
+    All calls have run before: a capture must see no compilation.
+    """
     times = -(-MIN_CALLS // len(calls))
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 class Phases:
     def __init__(self, clock: Callable[[], float] = time.perf_counter, *, begun_seconds_ago: float = 0.0) -> None:
-        """`begun_seconds_ago`: how old the process is, which it spent on loading itself."""
+        """Takes the age of the process as `begun_seconds_ago`, which it spent on loading itself."""
         self.seconds: dict[str, float] = {}
         self._clock = clock
         self._begin = clock() - begun_seconds_ago
@@ -26,7 +26,7 @@ class Phases:
         self._add(phase, self._clock() - begin)
 
     def end(self) -> None:
-        """Adds `total`: all since the beginning, what no phase has counted too."""
+        """Adds `total`: all since the beginning, including what no phase has counted."""
         self._add("total", self._clock() - self._begin)
 
     def _add(self, phase: str, seconds: float) -> None:
@@ -35,7 +35,7 @@ class Phases:
 
 
 def read_process_age_seconds() -> float:
-    """Of this process, from Linux's /proc; 0 where there is none. It is exact to a hundredth of a second."""
+    """Reads this process's age from Linux's /proc, exact to a hundredth of a second; 0 where there is none."""
     try:
         after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         uptime_seconds = float(Path("/proc/uptime").read_text().split()[0])

@@ -43,7 +43,7 @@ def fit_model_len(config: EngineConfig, model: ModelConfig, num_pages: int) -> i
 def count_pages(
     config: EngineConfig, model: ModelConfig, device: torch.device, dtype: torch.dtype, kv_dtype: torch.dtype
 ) -> int:
-    """Pages in the memory left beside weights (already loaded) and activations (estimated)."""
+    """Counts the pages in the memory left beside weights (already loaded) and activations (estimated)."""
     page_bytes = count_page_bytes(model, config.page_size, kv_dtype)
     if device.type == "cpu":
         budget_bytes = config.kv_cache_bytes // config.tensor_parallel
@@ -60,6 +60,6 @@ def count_pages(
 
 
 def estimate_activation_bytes(config: EngineConfig, model: ModelConfig, dtype: torch.dtype) -> int:
-    """A step's peak, generously: the widest activations of all its tokens, and four float32 copies of the logits."""
+    """Estimates a step's peak: the widest activations of all its tokens, and four float32 copies of the logits."""
     token_bytes = dtype.itemsize * (6 * model.hidden_size + 4 * model.intermediate_size)
     return config.max_batched_tokens * token_bytes + config.max_num_seqs * model.vocab_size * 16

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.runner import PendingStep
-from pagoda_server.runtime.gpu.device_state import build_sampling_row
+from pagoda_server.runtime.gpu.device_state import pack_sampling
 from pagoda_server.wire import (
     MAX_FRAME_BYTES,
     MAX_NAME_CHARACTERS,
@@ -38,6 +37,7 @@ from pagoda_server.wire import (
     frame,
     read_frame,
 )
+from tests.doubles.runners import ConstantRunner
 
 encode = msgspec.msgpack.encode
 integers = st.integers(-(2**63), 2**64 - 1)
@@ -117,22 +117,14 @@ def test_the_length_of_a_frame_is_bounded_and_takes_no_memory_by_itself() -> Non
     tracemalloc.stop()
 
 
-class OnesRunner:
-    """Chooses 1 always, once it has placed what the device is told of a request."""
-
-    run_ahead = 0
-
-    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
-        for chunk in chunks:
-            build_sampling_row(chunk.request)
-        return lambda: [(1, None) for chunk in chunks if chunk.is_sampled]
-
-    def prepare_next(self, *, idle: bool = True) -> bool:
-        return False
+def place(chunks: Sequence[Chunk]) -> None:
+    """What the device is told of each request."""
+    for chunk in chunks:
+        pack_sampling(chunk.request)
 
 
 def build_engine() -> Engine:
-    return Engine(OnesRunner(), Limits(64, 4, 64, vocab_size=100), PagePool(16, 4))
+    return Engine(ConstantRunner(run_ahead=0, look=place), Limits(64, 4, 64, vocab_size=100), PagePool(16, 4))
 
 
 samplings = st.builds(

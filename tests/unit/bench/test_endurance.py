@@ -3,7 +3,7 @@ from random import Random
 import torch
 
 from bench.checks.accuracy import BUNDLED
-from bench.checks.endurance import MOST_OBJECTS, Totals, build_engine, build_request, endure, find_leftovers
+from bench.checks.endurance import MAX_OBJECTS, Totals, build_engine, build_request, endure, find_leftovers
 from bench.checks.memory import MIB, Sample, Slack, count_objects, find_growth
 
 SLACK = Slack(rss_bytes=10 * MIB, cuda_bytes=MIB)
@@ -52,4 +52,4 @@ def test_a_short_run_ends_every_request_and_leaves_nothing() -> None:
     totals, samples = endure(engine, 24, 1, 1536)
     assert totals.submitted == totals.ended == 24 and totals.tokens > 24
     assert find_leftovers(engine) == []
-    assert find_growth(samples, Slack(10**12, 0), MOST_OBJECTS) == []
+    assert find_growth(samples, Slack(10**12, 0), MAX_OBJECTS) == []

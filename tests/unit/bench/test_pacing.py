@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from bench.serving.http_load import Load
-from bench.simulate.pacing import LLAMA_8B_ON_H200, main, simulate
+from bench.simulate.pacing import main, simulate
+from tests.doubles.simulated import LLAMA_8B_ON_H200
 
 LOAD = Load(url="", model="", streams=8, requests=24, tokens_in=500, tokens_out=20)
 

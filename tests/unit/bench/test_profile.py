@@ -1,5 +1,3 @@
-from collections.abc import Sequence
-
 import pytest
 
 from bench.profile.roles import KernelEvent, assign_roles, find_role, shorten
@@ -9,10 +7,10 @@ from bench.work.costs import compute_decode_costs, compute_prefill_costs
 from bench.work.limits import Rates
 from bench.work.shapes import SHAPES, count_body_parameters, count_prefill_flop, count_weight_bytes
 from bench.work.workload import DecodePoint
-from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.batch import Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.runner import PendingStep
+from tests.doubles.runners import ConstantRunner
 
 CUBLAS = "nvjet_tst_64x8_64x16_4x1_v_bz_TNT"
 COPY = "void at::native::vectorized_elementwise_kernel<4, at::native::FillFunctor<int>, std::array<char*, 1ul>>(int)"
@@ -113,37 +111,23 @@ def test_impossible_profiles_are_refused(capsys: pytest.CaptureFixture[str]) -> 
         assert "give" in capsys.readouterr().err
 
 
-class RecordingRunner:
-    """Chooses token 0, one step ahead. Remembers the tokens of each chunk of each step."""
-
-    run_ahead = 1
-
-    def __init__(self) -> None:
-        self.steps: list[list[int]] = []
-
-    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
-        self.steps.append([chunk.num_tokens for chunk in chunks])
-        return lambda: [(0, None) for chunk in chunks if chunk.is_sampled]
-
-    def prepare_next(self, *, idle: bool = True) -> bool:
-        return False
-
-
-def build_engine(batched_tokens: int) -> tuple[Engine, RecordingRunner]:
-    runner = RecordingRunner()
+def build_engine(batched_tokens: int) -> tuple[Engine, list[list[int]]]:
+    """With the tokens of each chunk of each step that it launches."""
+    steps: list[list[int]] = []
+    runner = ConstantRunner(0, look=lambda chunks: steps.append([chunk.num_tokens for chunk in chunks]))
     limits = Limits(2048, 64, batched_tokens, vocab_size=20_000)
-    return Engine(runner, limits, PagePool(256, 64), prefix_caching=False), runner
+    return Engine(runner, limits, PagePool(256, 64), prefix_caching=False), steps
 
 
 def test_each_profiled_prompt_is_a_step_of_its_own() -> None:
-    engine, runner = build_engine(512)
+    engine, steps = build_engine(512)
     prepare_prefill(engine, 512)(5)
-    assert runner.steps == [[512]] * 5
+    assert steps == [[512]] * 5
 
 
 def test_every_sequence_decodes_in_each_profiled_step() -> None:
-    engine, runner = build_engine(512)
+    engine, steps = build_engine(512)
     run = prepare_decode(engine, DecodePoint(8, 300))
-    runner.steps.clear()
+    steps.clear()
     run(128)
-    assert runner.steps == [[1] * 8] * 128
+    assert steps == [[1] * 8] * 128

@@ -13,7 +13,7 @@ from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.model.config import read_model_config
 from pagoda_server.model.loader import load_model
-from pagoda_server.runtime.reference.runner import ModelRunner
+from pagoda_server.runtime.reference.runner import ReferenceRunner
 from pagoda_server.wire import Delta, Sampling, Submit
 
 torch.set_num_threads(1)
@@ -82,7 +82,7 @@ def build_engine(models: dict[str, tuple[Path, Any]]) -> Callable[..., Engine]:
     ) -> Engine:
         folder = models[family][0]
         config = read_model_config(folder)
-        runner = ModelRunner(load_model(folder, config, torch.device("cpu"), torch.float32), pages, page_size)
+        runner = ReferenceRunner(load_model(folder, config, torch.device("cpu"), torch.float32), pages, page_size)
         limits = Limits(256, seqs, budget, config.vocab_size, config.eos_token_ids)
         return Engine(runner, limits, PagePool(pages, page_size), prefix_caching=cache)
 

@@ -13,16 +13,19 @@ from torch import Tensor
 from pagoda_server.engine.batch import Chunk
 from pagoda_server.kernels.adjust import adjust_logits
 from pagoda_server.runtime.gpu.staging import place
-from pagoda_server.runtime.reference.sampler import has_penalties
+from pagoda_server.runtime.history import has_penalties, holds_stop_back
 
 
 def needs_history(chunk: Chunk) -> bool:
-    return has_penalties(chunk.request.sampling) or holds_stop_back(chunk)
+    return has_penalties(chunk.request.sampling) or bool(list_held_back(chunk))
 
 
-def holds_stop_back(chunk: Chunk) -> bool:
+def list_held_back(chunk: Chunk) -> frozenset[int]:
+    """Returns the stop tokens that the token which `chunk` chooses must not be."""
     request = chunk.request
-    return chunk.end - request.num_prompt_tokens < request.sampling.min_tokens and bool(request.stop_token_ids)
+    num_output_tokens = chunk.end - request.num_prompt_tokens
+    is_held = holds_stop_back(request.sampling, request.stop_token_ids, num_output_tokens)
+    return request.stop_token_ids if is_held else frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ def build_entries(chunk: Chunk) -> Entries:
         counts = dict.fromkeys(request.token_ids[: request.num_prompt_tokens], 0)
         for token_id in request.token_ids[request.num_prompt_tokens :]:
             counts[token_id] = counts.get(token_id, 0) + 1
-    held = request.stop_token_ids if holds_stop_back(chunk) else frozenset()
+    held = list_held_back(chunk)
     counts |= {token_id: counts.get(token_id, -1) for token_id in held}
     return Entries(
         np.fromiter(counts.keys(), np.int32, len(counts)),
@@ -51,7 +54,7 @@ def build_entries(chunk: Chunk) -> Entries:
 
 
 def adjust(logits: Tensor, chunks: Sequence[Chunk]) -> None:
-    """logits [S, vocab], in place: row i is that of `chunks[i]`, all of whose tokens are known."""
+    """Adjusts logits [S, vocab] in place: row i is that of `chunks[i]`, all of whose tokens are known."""
     entries = [build_entries(chunk) for chunk in chunks]
     samplings = [chunk.request.sampling for chunk in chunks]
     lists = (

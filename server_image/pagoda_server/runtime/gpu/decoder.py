@@ -15,7 +15,7 @@ from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
 from pagoda_server.model.llama import Layer, Llama, build_inverse_frequencies
 from pagoda_server.quant.fp8 import Fp8Linear
 from pagoda_server.runtime.cache import LayerCache
-from pagoda_server.runtime.gpu.projections import ALL_FP8, ALL_INVARIANT, ALL_TORCH, LinearPlan, Stream
+from pagoda_server.runtime.gpu.projections import ALL_FP8, ALL_INVARIANT, ALL_TORCH, ProjectionPlan, ResidualStream
 
 Attend = Callable[[Tensor, LayerCache], Tensor]
 """q [T, heads, head_dim] → [T, heads, head_dim]."""
@@ -32,35 +32,35 @@ class Wanted(NamedTuple):
 
 class FusedDecoder:
     def __init__(
-        self, model: Llama, caches: list[LayerCache], max_position: int, linears: LinearPlan | None = None
+        self, model: Llama, caches: list[LayerCache], max_position: int, projections: ProjectionPlan | None = None
     ) -> None:
-        """`linears`: None: all projections are cuBLAS's."""
+        """Takes the `projections`, which default to cuBLAS's for any number of tokens."""
         config = model.config
         self.model, self.caches = model, caches
         has_fp8 = any(isinstance(module, Fp8Linear) for module in model.modules())
-        self.linears = linears or LinearPlan(otherwise=ALL_FP8 if has_fp8 else ALL_TORCH)
+        self.projections = projections or ProjectionPlan(otherwise=ALL_FP8 if has_fp8 else ALL_TORCH)
         frequencies = build_inverse_frequencies(config.head_dim, config.rope_theta, config.rope_scaling)
         self.cos, self.sin = build_rotary_table(frequencies.to(model.embedding.device), max_position)
 
     def forward(
         self, input_ids: Tensor, positions: Tensor, slots: Tensor, attend: Attend, wanted: Wanted | None = None
     ) -> Tensor:
-        """input_ids, positions and slots [T] → hidden states [T, hidden] after the last norm, or of those wanted.
+        """Takes input_ids, positions and slots [T] → hidden states [T, hidden] after the last norm, or of those wanted.
 
         In the last layer others have only keys and values: no layer reads what they would have become.
         """
         eps = self.model.config.rms_norm_eps
-        stream = Stream(F.embedding(input_ids, self.model.embedding), group=self.model.group)
-        ways = self.linears.ways_for(input_ids.shape[0])
+        stream = ResidualStream(F.embedding(input_ids, self.model.embedding), group=self.model.group)
+        backends = self.projections.backends_for(input_ids.shape[0])
         for layer, cache in zip(self.model.layers, self.caches, strict=True):
             assert isinstance(layer, Layer)
-            qkv = ways.qkv.read(stream, layer.attention_norm, eps, layer.qkv)
+            qkv = backends.qkv.read(stream, layer.attention_norm, eps, layer.qkv)
             q = self._write(layer, qkv, positions, slots, cache)
             if wanted is not None and layer is self.model.layers[-1]:
                 stream, q, attend = stream.take(wanted.tokens), q.index_select(0, wanted.tokens), wanted.attend
-            ways.output.write(attend(q, cache).flatten(1), layer.output, stream)
-            x = ways.gate_up.read_gated(stream, layer.mlp_norm, eps, layer.gate_up)
-            ways.down.write(x, layer.down, stream)
+            backends.output.write(attend(q, cache).flatten(1), layer.output, stream)
+            x = backends.gate_up.read_gated(stream, layer.mlp_norm, eps, layer.gate_up)
+            backends.down.write(x, layer.down, stream)
         return stream.norm(self.model.norm, eps)
 
     def _write(self, layer: Layer, qkv: Tensor, positions: Tensor, slots: Tensor, cache: LayerCache) -> Tensor:
@@ -83,7 +83,7 @@ class FusedDecoder:
         )
 
     def compute_logits(self, hidden: Tensor, out: Tensor | None = None) -> Tensor:
-        """[S, hidden] → [S, vocab] of the activations' dtype."""
-        if self.linears.otherwise is ALL_INVARIANT:
+        """Computes [S, hidden] → [S, vocab] of the activations' dtype."""
+        if self.projections.otherwise is ALL_INVARIANT:
             return invariant_linear(hidden, self.model.head, out=out)
         return self.model.compute_logits(hidden, out)

@@ -20,7 +20,7 @@ FLOAT_FIELDS = ("temperature", "top_p", "min_p")
 
 
 @dataclass(slots=True)
-class Row:
+class DeviceRow:
     """The host's view of a row: whose it is, how many of its pages were sent, which token comes next."""
 
     request: Request | None = None
@@ -51,7 +51,7 @@ class RowUpdate:
     pushed_tokens: list[int]
 
     def arrays(self) -> list[Ints]:
-        """In the order of the fields."""
+        """Returns the update as arrays, in the order of the fields."""
         return [np.asarray(getattr(self, field.name), np.int32) for field in fields(self)]
 
 
@@ -69,10 +69,10 @@ class DeviceState:
     """[rows] int32."""
     seeds: Tensor
     """[rows] int64."""
-    rows: list[Row] = field(default_factory=list)
+    rows: list[DeviceRow] = field(default_factory=list)
 
     def plan_update(self, chunks: Sequence[Chunk]) -> RowUpdate:
-        """Marks what it tells as sent, and what the step chooses as known."""
+        """Returns what the step must tell the device; marks it as sent, and what the step chooses as known."""
         update = RowUpdate([], [], [], [], [], [], [])
         for chunk in chunks:
             row = self.rows[chunk.request.row]
@@ -85,14 +85,14 @@ class DeviceState:
             row.next_position = chunk.end if chunk.is_sampled else -1
         return update
 
-    def _plan_owner(self, row: Row, request: Request, update: RowUpdate) -> None:
+    def _plan_owner(self, row: DeviceRow, request: Request, update: RowUpdate) -> None:
         if row.belongs_to(request):
             return
         row.request, row.num_admissions, row.num_pages, row.next_position = request, request.num_admissions, 0, -1
         update.new_rows.append(request.row)
-        update.sampling.append(build_sampling_row(request))
+        update.sampling.append(pack_sampling(request))
 
-    def _plan_pages(self, row: Row, request: Request, update: RowUpdate) -> None:
+    def _plan_pages(self, row: DeviceRow, request: Request, update: RowUpdate) -> None:
         fresh = request.page_ids[row.num_pages :]
         if fresh:
             first = request.row * self.page_table.shape[1] + row.num_pages
@@ -106,7 +106,7 @@ class DeviceState:
         return SamplingTable(temperature, self.top_k, top_p, min_p, self.seeds)
 
     def apply(self, update: Sequence[Tensor]) -> None:
-        """The update's arrays, flat, on the device."""
+        """Writes an update, its arrays flat on the device, to the state."""
         page_index, page_ids, new_rows, sampling, pushed_rows, positions, tokens = update
         if page_index.numel():
             self.page_table.view(-1).index_copy_(0, page_index.long(), page_ids)
@@ -136,12 +136,12 @@ def build_device_state(num_rows: int, max_len: int, page_size: int, device: torc
         floats=zeros(len(FLOAT_FIELDS), num_rows, dtype=torch.float32),
         top_k=zeros(num_rows),
         seeds=zeros(num_rows, dtype=torch.int64),
-        rows=[Row() for _ in range(num_rows)],
+        rows=[DeviceRow() for _ in range(num_rows)],
     )
 
 
-def build_sampling_row(request: Request) -> Ints:
-    """[6] int32, the bits of each value."""
+def pack_sampling(request: Request) -> Ints:
+    """Returns [6] int32: the bits of temperature, top_p and min_p, then top_k, then the two halves of the seed."""
     sampling = request.sampling
     floats = np.asarray([getattr(sampling, name) for name in FLOAT_FIELDS], np.float32).view(np.int32)
     seed = np.asarray([request.seed], np.int64).view(np.int32)

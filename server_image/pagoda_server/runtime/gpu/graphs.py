@@ -10,6 +10,7 @@ import gc
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -20,13 +21,13 @@ Capture = Callable[[Callable[[], None]], Callable[[], None]]
 
 
 def choose_buckets(max_batch: int) -> list[int]:
-    """1, 2, 4, 8, then steps of 8 to 64, of 16 to 256, of 64 beyond; the last is `max_batch`."""
+    """Returns 1, 2, 4, 8, then steps of 8 to 64, of 16 to 256, of 64 beyond; the last is `max_batch`."""
     ladder = [1, 2, 4, *range(8, 64, 8), *range(64, 256, 16), *range(256, max_batch, 64)]
     return [size for size in ladder if size < max_batch] + [max_batch]
 
 
 def choose_first(buckets: Sequence[int]) -> list[int]:
-    """The powers of 4 and the largest: decode waits for memory, so four times the rows cost little more time."""
+    """Returns the powers of 4 and the largest: decode waits for memory, so four times the rows cost little more."""
     return [size for size in buckets if size == max(buckets) or (size.bit_count() == 1 and size.bit_length() % 2)]
 
 
@@ -40,19 +41,19 @@ class Graphs:
         first: Sequence[int],
         clear: Callable[[int], object],
         stretch: float = math.inf,
-        most_captured: int | None = None,
+        max_captured: int | None = None,
     ) -> None:
-        """`run(bucket)` is what is captured, after `clear(bucket)`, which makes its inputs those of nobody.
+        """Takes `run(bucket)`, which is captured after `clear(bucket)` has made its inputs those of nobody.
 
-        Without `capture` it is called instead, always. `first`: what is captured at start. A batch runs in a graph of
-        at most `stretch` times its own bucket. Buckets above `most_captured` are never captured.
+        Without `capture` it is called instead, always. `first` is captured at start. A batch runs in a graph of at most
+        `stretch` times its own bucket. Buckets above `max_captured` are never captured.
         """
         self._run, self._clear = run, clear
         self._buckets = sorted(buckets)
         self._capture = capture
         self._stretch = stretch
         self._first = len(first) if capture else 0
-        small = [bucket for bucket in self._buckets if most_captured is None or bucket <= most_captured]
+        small = [bucket for bucket in self._buckets if max_captured is None or bucket <= max_captured]
         rest = [bucket for bucket in small if bucket not in first]
         self._waiting = [*rest, *sorted(first)] if capture else []
         """The next to capture is the last."""
@@ -62,16 +63,16 @@ class Graphs:
 
     @property
     def is_complete(self) -> bool:
-        """None is left to capture."""
+        """Returns whether none is left to capture."""
         return not self._waiting
 
     @property
-    def most_asked(self) -> int:
-        """How many batches asked for the next to be captured."""
+    def max_asked(self) -> int:
+        """Returns how many batches asked for the next one to be captured."""
         return max((self._asked[bucket] for bucket in self._waiting), default=0)
 
     def bucket_for(self, batch: int) -> int:
-        """The next larger that is captured; of all, if none is near. 0 for an empty batch."""
+        """Returns the next larger captured bucket; the next larger of all if none is near. 0 for an empty batch."""
         own = next(size for size in (0, *self._buckets) if size >= batch)
         if own and own not in self._replays:
             self._asked[own] += 1
@@ -90,9 +91,9 @@ class Graphs:
             self.capture_next()
 
     def capture_next(self) -> None:
-        """The one that most batches asked for. Nothing may be in flight on the device. A failed one is not tried again.
+        """Captures the bucket that most batches asked for, if there is `capture`; a failed one is not tried again.
 
-        Without `capture` there is none.
+        Nothing may be in flight on the device.
         """
         if self._capture is None or not self._waiting:
             return
@@ -102,6 +103,26 @@ class Graphs:
         for _ in range(WARM_UPS):
             self._run(bucket)
         self._replays[bucket] = self._capture(lambda: self._run(bucket))
+
+
+@dataclass(frozen=True, slots=True)
+class StepGraphs:
+    """Those of steps that only decode, by how many rows do, and of steps with prompts, by how many tokens they have."""
+
+    decode: Graphs
+    mixed: Graphs
+
+    def capture_first(self) -> None:
+        self.mixed.capture_first()
+        self.decode.capture_first()
+
+    def capture_next(self, *, idle: bool) -> bool:
+        """Captures the one that most batches asked for; not `idle`, only if one did. False when none is left."""
+        kinds = (self.decode, self.mixed)
+        graphs = max(kinds, key=lambda graphs: (graphs.max_asked, not graphs.is_complete))
+        if idle or graphs.max_asked:
+            graphs.capture_next()
+        return not all(graphs.is_complete for graphs in kinds)
 
 
 class CudaCapture:
@@ -122,7 +143,7 @@ class CudaCapture:
 
 @contextlib.contextmanager
 def no_collection() -> Iterator[None]:
-    """A graph that the garbage collector frees in the middle of a capture would spoil it."""
+    """Holds the garbage collector back: a graph that it frees in the middle of a capture would spoil it."""
     gc.collect()
     gc.disable()
     try:

@@ -13,7 +13,7 @@ from pagoda_server.wire import TokenLogprobs
 
 
 def copy_back(tensor: Tensor) -> Callable[[], Tensor]:
-    """Begins to copy to the host; the function waits for it."""
+    """Begins to copy to the host; returns a function that waits for the copy."""
     if tensor.device.type != "cuda":
         copied = tensor.clone()
         return lambda: copied
@@ -31,22 +31,25 @@ def copy_back(tensor: Tensor) -> Callable[[], Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class SampledBatch:
-    """Of a step's sampling chunks, in one order: the logits [S, vocab] and the tokens [S]."""
+    """A step's sampling chunks, and in their order the logits [S, vocab] and the tokens [S]."""
 
     chunks: Sequence[Chunk]
     logits: Tensor
     tokens: Tensor
 
     def begin_logprobs(self) -> Callable[[], dict[int, TokenLogprobs]]:
-        """By the id of the chunk, for those that ask: the model's own, before anything that sampling does."""
+        """Begins to copy the log-probabilities of the chunks that ask; the function returns them by the chunk's id.
+
+        They are the model's own, before anything that sampling does.
+        """
         wanted = [(i, c, c.request.sampling.logprobs) for i, c in enumerate(self.chunks)]
         asked = [(i, c, count) for i, c, count in wanted if count is not None]
         if not asked:
             return dict
         index = place(np.array([i for i, _, _ in asked]), self.logits.device)
         logprobs = torch.log_softmax(self.logits.index_select(0, index).float(), dim=-1)
-        most = min(max(1, *(count for _, _, count in asked)), logprobs.shape[-1])
-        values, ids = logprobs.topk(most, dim=-1)
+        num_top = min(max(1, *(count for _, _, count in asked)), logprobs.shape[-1])
+        values, ids = logprobs.topk(num_top, dim=-1)
         chosen = logprobs.gather(1, self.tokens.index_select(0, index).long().clamp(min=0)[:, None])
         reads = [copy_back(tensor) for tensor in (chosen[:, 0], values, ids)]
 

@@ -24,7 +24,7 @@ class Staging:
         self._turn = 0
 
     def send(self, arrays: Sequence[NDArray[np.int32]]) -> list[Tensor]:
-        """The arrays on the device, flat, valid for this step.
+        """Returns the arrays on the device, flat, valid for this step.
 
         Each begins at a multiple of 16 bytes: Triton compiles a kernel anew for a pointer that is aligned otherwise.
         """
@@ -39,17 +39,17 @@ class Staging:
         return [device[start : start + array.size] for start, array in zip(starts, arrays, strict=False)]
 
     def _build(self, capacity: int) -> tuple[Tensor, Tensor]:
-        """int32 values: pinned on the host, and on the device."""
+        """Allocates int32 values, pinned on the host and on the device."""
         host = torch.empty(capacity, dtype=torch.int32, pin_memory=self._device.type == "cuda")
         return host, torch.empty(capacity, dtype=torch.int32, device=self._device)
 
 
 def place(values: NDArray[Any], device: torch.device) -> Tensor:
-    """A few numbers on the device, in turn with its work: `torch.tensor` would wait until all before them is done."""
+    """Puts a few numbers on the device, in turn with its work, where `torch.tensor` would wait for all before them."""
     host = torch.from_numpy(values)
     return (host.pin_memory() if device.type == "cuda" else host).to(device, non_blocking=True)
 
 
 def align(size: int) -> int:
-    """Up to 16 bytes of int32: Triton compiles a kernel anew for a pointer that is aligned otherwise."""
+    """Rounds up to 16 bytes of int32: Triton compiles a kernel anew for a pointer that is aligned otherwise."""
     return -(-size // ALIGNMENT) * ALIGNMENT

@@ -1,12 +1,13 @@
-"""The inputs of a step with prompts, at fixed places of one buffer, so that a CUDA graph can hold the step.
+"""The inputs of a step, at fixed places on the device, so that a CUDA graph can hold the step.
 
-Flat over N tokens: those of the prompts' chunks one after another, then one for each request that decodes, then
-padding. N is a bucket; how many of each there are is read by the kernels from the buffer.
+A step with prompts is flat over N tokens: those of the prompts' chunks one after another, then one for each request
+that decodes, then padding. N is a bucket; how many of each there are is read by the kernels from the buffer.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from pagoda_server.engine.batch import Chunk
 from pagoda_server.runtime.gpu.device_state import Ints
 from pagoda_server.runtime.gpu.staging import align
 
-MOST_CAPTURED = 4096
+MAX_CAPTURED_TOKENS = 4096
 """Tokens of a step from which the host is faster than the device anyway."""
 
 
@@ -46,6 +47,42 @@ class Mixed:
     """[R]: -1 for none."""
 
 
+class StepInputs(Protocol):
+    def pack(self, bucket: int, decodes: Sequence[Chunk], prompts: Sequence[Chunk]) -> Ints:
+        """Returns the inputs of a step that is run in this bucket, flat, on the host."""
+
+    def load(self, packed: Tensor) -> None:
+        """Copies what `pack` returned, on the device, to its fixed place."""
+
+    def clear(self, bucket: int) -> None:
+        """Loads a step of nobody."""
+
+
+class DecodeInputs:
+    """The inputs of a step without prompts: its rows alone, as the state knows the rest."""
+
+    def __init__(self, max_requests: int, device: torch.device) -> None:
+        self._rows = torch.full((max_requests,), -1, dtype=torch.int32, device=device)
+        self.first_decode = torch.zeros(1, dtype=torch.int32, device=device)
+        """[1]: where the decodes begin in the flat batch, as in `Mixed`."""
+
+    def view(self, bucket: int) -> Tensor:
+        """Returns the rows [bucket] int32, -1 for none."""
+        return self._rows[:bucket]
+
+    def load(self, packed: Tensor) -> None:
+        self._rows[: packed.shape[0]].copy_(packed)
+
+    def clear(self, bucket: int) -> None:
+        self._rows[:bucket].fill_(-1)
+
+    def pack(self, bucket: int, decodes: Sequence[Chunk], prompts: Sequence[Chunk]) -> Ints:
+        assert not prompts, "a step without prompts has some"
+        packed = np.full(bucket, -1, np.int32)
+        packed[: len(decodes)] = [chunk.request.row for chunk in decodes]
+        return packed
+
+
 class MixedInputs:
     def __init__(self, max_tokens: int, max_requests: int, page_size: int, device: torch.device) -> None:
         self._max_requests, self._page_size = max_requests, page_size
@@ -56,11 +93,9 @@ class MixedInputs:
         return Mixed(*(self._buffer[start : start + size] for start, size in zip(starts, sizes, strict=False)))
 
     def load(self, packed: Tensor) -> None:
-        """What `pack` gave, on the device."""
         self._buffer[: packed.shape[0]].copy_(packed)
 
     def clear(self, bucket: int) -> None:
-        """A step of nobody."""
         self.load(torch.from_numpy(self.pack(bucket, (), ())).to(self._buffer.device))
 
     def pack(self, bucket: int, decodes: Sequence[Chunk], prompts: Sequence[Chunk]) -> Ints:
@@ -102,16 +137,16 @@ class MixedInputs:
         return slots
 
     def _starts(self, bucket: int) -> list[int]:
-        """Where each part of `Mixed` begins; after the last, the whole size."""
+        """Returns where each part of `Mixed` begins; after the last, the whole size."""
         return [0, *accumulate(map(align, self._sizes(bucket)))]
 
     def _sizes(self, bucket: int) -> list[int]:
-        """Of `Mixed`, in its order."""
-        most = min(self._max_requests, bucket)
-        return [bucket, bucket, bucket, most + 1, most, most, most, 1, most, most]
+        """Returns the size of each part of `Mixed`, in its order."""
+        requests = min(self._max_requests, bucket)
+        return [bucket, bucket, bucket, requests + 1, requests, requests, requests, 1, requests, requests]
 
 
 def choose_token_buckets(max_tokens: int) -> list[int]:
-    """Steps of 64 to 1,024, of 128 to 2,048, of 256 beyond; the last is `max_tokens`."""
+    """Returns steps of 64 to 1,024, of 128 to 2,048, of 256 beyond; the last is `max_tokens`."""
     ladder = [*range(64, 1024, 64), *range(1024, 2048, 128), *range(2048, max_tokens, 256)]
     return [size for size in ladder if size < max_tokens] + [max_tokens]

@@ -14,7 +14,7 @@ from pagoda_server.engine.runner import PendingStep
 from pagoda_server.model.llama import Llama
 from pagoda_server.runtime.cache import build_caches
 from pagoda_server.runtime.reference.attention import attend_pages, write_pages
-from pagoda_server.runtime.reference.sampler import build_row, sample_rows
+from pagoda_server.runtime.reference.sampler import build_sampling_row, sample_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,11 @@ def build_batch(chunks: Sequence[Chunk], page_size: int, device: torch.device) -
     )
 
 
-class ModelRunner:
+class ReferenceRunner:
     """Implements `pagoda_server.engine.runner.Runner`, one step at a time."""
 
-    run_ahead = 0
-
     def __init__(self, model: Llama, num_pages: int, page_size: int, kv_dtype: torch.dtype | None = None) -> None:
-        """`kv_dtype`: of the KV tensors, None: the activations'."""
+        """Takes the KV tensors' `kv_dtype`, by default the activations'."""
         self.model = model
         self.page_size = page_size
         self.device = model.embedding.device
@@ -82,36 +80,28 @@ class ModelRunner:
 
     @torch.inference_mode()
     def forward(self, chunks: Sequence[Chunk]) -> Tensor:
-        """Logits [S, vocab] float32 of the chunks that sample, in their order."""
+        """Returns the logits [S, vocab] float32 of the chunks that sample, in their order."""
         batch = build_batch(chunks, self.page_size, self.device)
         return self.model.compute_logits(self.compute_hidden(batch)[batch.sample_indices]).float()
 
     @torch.inference_mode()
     def compute_hidden(self, batch: Batch) -> Tensor:
-        """[T, hidden] after the last norm."""
+        """Returns [T, hidden] after the last norm."""
         query_lengths = batch.query_lengths
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             cache = self.caches[layer]
             write_pages(cache.k, k, batch.slots, cache.k_scale)
             write_pages(cache.v, v, batch.slots, cache.v_scale)
-            return attend_pages(
-                q,
-                cache.k,
-                cache.v,
-                batch.page_tables,
-                query_lengths,
-                batch.context_lengths,
-                cache.k_scale,
-                cache.v_scale,
-            )
+            return attend_pages(q, cache, batch.page_tables, query_lengths, batch.context_lengths)
 
         hidden: Tensor = self.model(batch.input_ids, batch.positions, attend)
         return hidden
 
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
-        sampled = sample_rows(self.forward(chunks), [build_row(chunk.request) for chunk in chunks if chunk.is_sampled])
-        return lambda: sampled
+        rows = [build_sampling_row(chunk.request) for chunk in chunks if chunk.is_sampled]
+        sampled = sample_rows(self.forward(chunks), rows)
+        return PendingStep(lambda: sampled)
 
     def prepare_next(self, *, idle: bool = True) -> bool:
         return False

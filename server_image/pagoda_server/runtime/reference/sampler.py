@@ -15,11 +15,12 @@ from torch import Tensor
 
 from pagoda_server.engine.request import Request
 from pagoda_server.engine.runner import Sampled
+from pagoda_server.runtime.history import has_penalties, holds_stop_back
 from pagoda_server.wire import GREEDY_TEMPERATURE, Sampling, TokenLogprobs
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SamplingRow:
     sampling: Sampling
     seed: int
     position: int
@@ -30,28 +31,20 @@ class Row:
 
     @property
     def is_plain_greedy(self) -> bool:
-        return is_greedy(self.sampling) and not self.has_penalties and not self.holds_stop_back
-
-    @property
-    def has_penalties(self) -> bool:
-        return has_penalties(self.sampling)
+        return is_greedy(self.sampling) and not has_penalties(self.sampling) and not self.holds_stop_back
 
     @property
     def holds_stop_back(self) -> bool:
-        return len(self.output_token_ids) < self.sampling.min_tokens and bool(self.stop_token_ids)
+        return holds_stop_back(self.sampling, self.stop_token_ids, len(self.output_token_ids))
 
 
 def is_greedy(sampling: Sampling) -> bool:
     return sampling.temperature < GREEDY_TEMPERATURE
 
 
-def has_penalties(sampling: Sampling) -> bool:
-    return (sampling.presence_penalty, sampling.frequency_penalty, sampling.repetition_penalty) != (0.0, 0.0, 1.0)
-
-
-def build_row(request: Request) -> Row:
+def build_sampling_row(request: Request) -> SamplingRow:
     num_prompt = request.num_prompt_tokens
-    return Row(
+    return SamplingRow(
         sampling=request.sampling,
         seed=request.seed,
         position=request.num_tokens,
@@ -62,8 +55,8 @@ def build_row(request: Request) -> Row:
 
 
 @torch.inference_mode()
-def sample_rows(logits: Tensor, rows: Sequence[Row]) -> list[Sampled]:
-    """logits [S, vocab] float32, left as they were → S tokens, with logprobs where asked.
+def sample_rows(logits: Tensor, rows: Sequence[SamplingRow]) -> list[Sampled]:
+    """Chooses by logits [S, vocab] float32, left as they were → S tokens, with logprobs where asked.
 
     A row with NaN, or of -inf alone, has no best: its token is -1, its logprobs are None.
     """
@@ -81,8 +74,8 @@ def sample_rows(logits: Tensor, rows: Sequence[Row]) -> list[Sampled]:
     return results
 
 
-def choose_token(logits: Tensor, row: Row) -> int:
-    """logits [vocab] float32."""
+def choose_token(logits: Tensor, row: SamplingRow) -> int:
+    """Returns the token that logits [vocab] float32 give this row."""
     logits = apply_penalties(logits, row)
     if is_greedy(row.sampling):
         return int(logits.argmax())
@@ -90,10 +83,10 @@ def choose_token(logits: Tensor, row: Row) -> int:
     return int((logprobs + draw_gumbel(row.seed, row.position, logits.shape[0]).to(logits.device)).argmax())
 
 
-def apply_penalties(logits: Tensor, row: Row) -> Tensor:
-    """A new [vocab]: repetition over prompt and answer, presence and frequency over the answer, stops held back."""
+def apply_penalties(logits: Tensor, row: SamplingRow) -> Tensor:
+    """Returns a new [vocab]: repetition over prompt and answer, presence and frequency over the answer, stops held."""
     logits, sampling = logits.clone(), row.sampling
-    if row.has_penalties:
+    if has_penalties(sampling):
         output = torch.tensor(row.output_token_ids, dtype=torch.int64, device=logits.device)
         counts = torch.bincount(output, minlength=logits.shape[0])
         prompt = torch.tensor(row.prompt_token_ids, dtype=torch.int64, device=logits.device)
@@ -107,7 +100,7 @@ def apply_penalties(logits: Tensor, row: Row) -> Tensor:
 
 
 def filter_tokens(logprobs: Tensor, sampling: Sampling) -> Tensor:
-    """[vocab] with -inf for tokens that min_p, top_k or top_p leave out; the likeliest always stays."""
+    """Returns [vocab] with -inf for tokens that min_p, top_k or top_p leave out; the likeliest always stays."""
     if sampling.min_p > 0.0:
         probabilities = logprobs.exp()
         logprobs = logprobs.masked_fill(probabilities < sampling.min_p * probabilities.max(), -torch.inf)
@@ -126,14 +119,14 @@ def filter_tokens(logprobs: Tensor, sampling: Sampling) -> Tensor:
 
 
 def draw_gumbel(seed: int, position: int, size: int) -> Tensor:
-    """[size] float32 on CPU, the same for the same (seed, position) on any device and in any batch."""
+    """Draws [size] float32 on CPU, the same for the same (seed, position) on any device and in any batch."""
     key = hashlib.blake2b(f"{seed}:{position}".encode(), digest_size=7).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(key, "big"))
     return -torch.empty(size).exponential_(generator=generator).clamp_min_(1e-30).log()
 
 
 def compute_logprobs(logits: Tensor, token_id: int, num_top: int) -> TokenLogprobs:
-    """logits [vocab] float32 → natural logarithms."""
+    """Computes logits [vocab] float32 → natural logarithms of the chosen token and the `num_top` likeliest."""
     logprobs = torch.log_softmax(logits, dim=-1)
     values, indices = logprobs.topk(min(num_top, logits.shape[0]))
     return TokenLogprobs(

@@ -1,18 +1,17 @@
 """What the engine says it can serve: learnt while it is full, never lost while it is idle."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagoda_server.engine.batch import Chunk, Limits
-from pagoda_server.engine.capacity import FOLLOW_SECONDS, WINDOW_SECONDS, Capacity
+from pagoda_server.engine.batch import Limits
+from pagoda_server.engine.capacity import FOLLOW_SECONDS, WINDOW_SECONDS, Capacity, Measured
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.runner import PendingStep, Sampled
 from pagoda_server.wire import Sampling, Stats, Submit
+from tests.doubles.simulated import SimulatedRunner
 
 
 @dataclass
@@ -126,32 +125,15 @@ def test_it_is_always_a_positive_number_within_what_was_seen(
             assert math.isfinite(value) and 0.0 < value <= max(measured or 0.0, 10**7 * 60 / WINDOW_SECONDS)
 
 
-class SteadyRunner:
-    """A step takes a tenth of a second, whatever the batch."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-
-    run_ahead = 0
-
-    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
-        self.clock.now += 0.1
-        sampled: list[Sampled] = [(1, None)] * sum(chunk.is_sampled for chunk in chunks)
-        return lambda: sampled
-
-    def prepare_next(self, *, idle: bool = True) -> bool:
-        return False
-
-
 def run_engine(*, requests: int, seconds: float) -> Stats:
     """As many clients as `requests`, each of which asks again as soon as it has its answer."""
-    clock = Clock()
+    device = SimulatedRunner(lambda chunks: 0.1, run_ahead=0)
     limits = Limits(max_model_len=64, max_num_seqs=4, max_batched_tokens=64, vocab_size=3)
-    engine = Engine(SteadyRunner(clock), limits, PagePool(64, 4), clock=clock, capacity_tokens_per_second=1000.0)
+    measured = Measured(tokens_per_second=1000.0)
+    engine = Engine(device, limits, PagePool(64, 4), clock=lambda: device.now, measured=measured)
     names = iter(map(str, range(10**6)))
-    until = clock.now + seconds
     open_requests = 0
-    while clock.now < until:
+    while device.now < seconds:
         while open_requests < requests:
             assert engine.submit(Submit(next(names), [1], Sampling(max_tokens=40))) is None
             open_requests += 1

@@ -6,65 +6,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.batch import Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.request import RequestState
-from pagoda_server.engine.runner import PendingStep, Sampled
 from pagoda_server.wire import Delta, Sampling, Submit
+from tests.doubles.runners import PageCheckingRunner
 
 PAGE_SIZE, PAGES, BUDGET, SEQS = 4, 9, 10, 4
-
-
-class FakeRunner:
-    """Tokens are a function of the sequence, and memory of what was written where: a page given to two owners shows.
-
-    With `run_ahead` it knows tokens that the host does not know yet, as a device does.
-    """
-
-    def __init__(self, run_ahead: int) -> None:
-        self.run_ahead = run_ahead
-        self.slots: dict[tuple[int, int], int] = {}
-        self.chosen: dict[int, tuple[int, int]] = {}
-        """By row: the position and the token that was chosen last."""
-        self.unknown = 0
-
-    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
-        assert sum(chunk.num_tokens for chunk in chunks) <= BUDGET and len(chunks) <= SEQS
-        assert len({chunk.request.row for chunk in chunks}) == len(chunks), "two requests in one row"
-        self.unknown += 1
-        assert self.unknown <= self.run_ahead + 1
-        sampled = [(self._choose(chunk), None) for chunk in chunks if self._write(chunk) and chunk.is_sampled]
-        return lambda: self._tell(sampled)
-
-    def prepare_next(self, *, idle: bool = True) -> bool:
-        assert self.unknown == 0, "a step is in flight"
-        return True
-
-    def _tell(self, sampled: list[Sampled]) -> list[Sampled]:
-        self.unknown -= 1
-        return sampled
-
-    def _write(self, chunk: Chunk) -> bool:
-        for position in range(chunk.start, chunk.end):
-            page_id = chunk.request.page_ids[position // PAGE_SIZE]
-            self.slots[page_id, position % PAGE_SIZE] = self._token(chunk, position)
-        return True
-
-    def _token(self, chunk: Chunk, position: int) -> int:
-        if position < len(chunk.request.token_ids):
-            return chunk.request.token_ids[position]
-        where, token_id = self.chosen[chunk.request.row]
-        assert where == position, "the device was asked for a token that it does not know"
-        return token_id
-
-    def _choose(self, chunk: Chunk) -> int:
-        pages = chunk.request.page_ids
-        stored = [self.slots[pages[i // PAGE_SIZE], i % PAGE_SIZE] for i in range(chunk.end)]
-        known = chunk.request.token_ids[: chunk.end]
-        assert stored[: len(known)] == known, "another request wrote to this one's pages"
-        self.chosen[chunk.request.row] = chunk.end, sum(stored) % 3
-        return sum(stored) % 3
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -82,7 +31,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             vocab_size=3,
             eos_token_ids=(2,) if eos else (),
         )
-        self.engine = Engine(FakeRunner(run_ahead), limits, PagePool(PAGES, PAGE_SIZE))
+        runner = PageCheckingRunner(run_ahead, PAGE_SIZE, max_tokens=BUDGET, max_seqs=SEQS)
+        self.engine = Engine(runner, limits, PagePool(PAGES, PAGE_SIZE))
 
     @rule(
         prompt=st.lists(st.integers(0, 2), max_size=30),

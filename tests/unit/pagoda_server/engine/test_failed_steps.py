@@ -5,45 +5,18 @@ from collections.abc import Sequence
 
 import pytest
 
-from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.batch import Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.loop import EngineLoop
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.prefix import PrefixCache
 from pagoda_server.engine.request import Request
-from pagoda_server.engine.runner import PendingStep
 from pagoda_server.engine.scheduler import Scheduler
 from pagoda_server.wire import Delta, Rejected, Sampling, Submit
+from tests.doubles.runners import FailingRunner
 
 PAGE_SIZE = 16
 LIMITS = Limits(max_model_len=1000, max_num_seqs=4, max_batched_tokens=512, vocab_size=100)
-
-
-class FailingRunner:
-    """Chooses 5 always; the wait of one step raises. A request with a penalty must not be run ahead of."""
-
-    def __init__(self, failing_step: int) -> None:
-        self.run_ahead, self.steps, self.failing_step = 1, 0, failing_step
-        self.unknown_tokens = 0
-        """Of prompts, that the host was to give and does not know."""
-
-    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
-        self.steps += 1
-        step, count = self.steps, sum(chunk.is_sampled for chunk in chunks)
-        for chunk in chunks:
-            if chunk.num_tokens > 1:
-                self.unknown_tokens += max(0, chunk.end - len(chunk.request.token_ids))
-        self.run_ahead = 0 if any(chunk.request.sampling.presence_penalty for chunk in chunks) else 1
-
-        def wait() -> list[tuple[int, None]]:
-            if step == self.failing_step:
-                raise RuntimeError("the device stumbled")
-            return [(5, None)] * count
-
-        return wait
-
-    def prepare_next(self, *, idle: bool = True) -> bool:
-        return False
 
 
 def run_loop(engine: Engine, steps: int) -> list[Delta]:

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from bench.simulate.pacing import LLAMA_8B_ON_H200, SimulatedDevice
 from pagoda_server.engine.batch import Limits
+from pagoda_server.engine.capacity import Measured
 from pagoda_server.engine.engine import Engine
-from pagoda_server.engine.pace import LEAST_PROMPT_TOKENS, StepCost, limit_prompt_tokens
+from pagoda_server.engine.pace import MIN_PROMPT_TOKENS, StepCost, limit_prompt_tokens
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.wire import Sampling, Submit
+from tests.doubles.simulated import LLAMA_8B_ON_H200, build_simulated_runner
 
 LIMITS = Limits(max_model_len=110_000, max_num_seqs=256, max_batched_tokens=8192, vocab_size=10)
 PER_PROMPT_TOKEN = LLAMA_8B_ON_H200.prompt_token_seconds
@@ -18,14 +19,14 @@ PER_PROMPT_TOKEN = LLAMA_8B_ON_H200.prompt_token_seconds
 class Streams:
     def __init__(self, run_ahead: int, pair_seconds: float = 0.0) -> None:
         self.cost = replace(LLAMA_8B_ON_H200, prompt_pair_seconds=pair_seconds)
-        self.device = SimulatedDevice(self.cost, run_ahead)
+        self.device = build_simulated_runner(self.cost, run_ahead)
         self.engine = Engine(
             self.device,
             LIMITS,
             PagePool(8000, 64),
             prefix_caching=False,
             clock=lambda: self.device.now,
-            step_cost=self.cost,
+            measured=Measured(step_cost=self.cost),
         )
         self.first_tokens: dict[str, float] = {}
         self.gaps: list[float] = []
@@ -121,4 +122,4 @@ def test_answers_that_come_whole_hold_no_prompt_back() -> None:
 
 def test_a_slow_device_still_gets_a_few_tokens_a_step() -> None:
     cost = StepCost(base_seconds=0.001, context_token_seconds=0.0, prompt_token_seconds=0.1)
-    assert limit_prompt_tokens(cost, 100, 1, 1) == LEAST_PROMPT_TOKENS
+    assert limit_prompt_tokens(cost, 100, 1, 1) == MIN_PROMPT_TOKENS

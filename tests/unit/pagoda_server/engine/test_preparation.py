@@ -3,50 +3,17 @@
 import itertools
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
-from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.batch import Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.loop import EngineLoop
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.runner import PendingStep
 from pagoda_server.wire import Delta, Rejected, Sampling, Submit
+from tests.doubles.runners import PreparingRunner
 
 LIMITS = Limits(max_model_len=64, max_num_seqs=4, max_batched_tokens=64, vocab_size=3)
-
-
-class PreparingRunner:
-    """One step ahead, as a device is; `parts` of its preparation are left, and the last may fail."""
-
-    run_ahead = 1
-
-    def __init__(self, parts: int, *, fails: bool = False) -> None:
-        self.parts, self.fails = parts, fails
-        self.in_flight = 0
-        self.idle: list[bool] = []
-        self.prepared = threading.Event()
-
-    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
-        self.in_flight += 1
-
-        def wait() -> list[Any]:
-            self.in_flight -= 1
-            return [(1, None) for chunk in chunks if chunk.is_sampled]
-
-        return wait
-
-    def prepare_next(self, *, idle: bool = True) -> bool:
-        assert self.in_flight == 0
-        self.idle.append(idle)
-        self.parts -= 1
-        if self.parts > 0:
-            return True
-        self.prepared.set()
-        if self.fails:
-            raise RuntimeError("capture failed")
-        return False
 
 
 class Served:

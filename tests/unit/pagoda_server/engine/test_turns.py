@@ -8,10 +8,10 @@ import pytest
 from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.runner import PendingStep
 from pagoda_server.engine.scheduler import STEPS_A_TURN, STEPS_OF_TURNOVER
 from pagoda_server.engine.turns import TOKENS_A_ROW
 from pagoda_server.wire import Sampling, Submit
+from tests.doubles.runners import ConstantRunner
 
 ROWS, PAGE_SIZE = 16, 16
 MANY = 8 * ROWS
@@ -26,19 +26,9 @@ class Clock:
         return self.now
 
 
-class OnesRunner:
-    """Chooses 1 always."""
-
-    def __init__(self, run_ahead: int = 1) -> None:
-        self.run_ahead = run_ahead
-
-    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
-        for chunk in chunks:
-            assert chunk.num_tokens == 1 or chunk.end <= len(chunk.request.token_ids), "a prompt is not known"
-        return lambda: [(1, None) for chunk in chunks if chunk.is_sampled]
-
-    def prepare_next(self, *, idle: bool = True) -> bool:
-        return False
+def check_prompts(chunks: Sequence[Chunk]) -> None:
+    for chunk in chunks:
+        assert chunk.num_tokens == 1 or chunk.end <= len(chunk.request.token_ids), "a prompt is not known"
 
 
 class Served:
@@ -47,7 +37,7 @@ class Served:
     def __init__(self, *, run_ahead: int = 1, pages: int = 4096, max_wait_seconds: float = 60.0) -> None:
         self.clock = Clock()
         pool = PagePool(pages, PAGE_SIZE)
-        runner = OnesRunner(run_ahead)
+        runner = ConstantRunner(run_ahead=run_ahead, look=check_prompts)
         self.engine = Engine(runner, LIMITS, pool, clock=self.clock, max_wait_seconds=max_wait_seconds)
         self.tokens: Counter[str] = Counter()
         self.finished: dict[str, str] = {}

@@ -1,7 +1,7 @@
 """Compiles every kernel for sm_90 as its launcher would ask for it, on any machine, and prints a JSON line for each.
 
-Triton brings its own assembler, and only launching needs a driver: one that names the target stands in for it, and
-launches end after the compilation. Not a test module: `test_compile.py` runs it in a process without the interpreter.
+Triton brings its own assembler, and only launching needs a driver: `AbsentGpu` stands in for it, and launches end after
+the compilation. Not a test module: `test_compile.py` runs it in a process without the interpreter.
 """
 
 import json
@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 import triton
 from torch import Tensor
-from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
@@ -34,22 +33,12 @@ from pagoda_server.kernels import (
 )
 from pagoda_server.kernels.decode_attention import decode_attention
 from pagoda_server.kernels.decode_plan import build_decode_plan, plan_decode
+from pagoda_server.start.compile_ahead import AbsentGpu
 
 CPU = torch.device("cpu")
 BATCH, TOKENS, VOCAB = 4, 6, 151_936
 SHAPES = [(32, 8, 128, torch.bfloat16), (14, 2, 64, torch.bfloat16), (12, 4, 96, torch.float16)]
 """Query heads, KV heads, head_dim: Llama-3.1-8B and Qwen3-8B; Qwen2.5-0.5B; a padded head_dim."""
-
-
-class HopperTarget:
-    def get_current_target(self) -> GPUTarget:
-        return GPUTarget("cuda", 90, 32)
-
-    def get_current_device(self) -> int:
-        return 0
-
-    def get_current_stream(self, device: int | None = None) -> int:
-        return 0
 
 
 def read_usage(cubin: bytes, what: str) -> int:
@@ -158,7 +147,7 @@ def compile_rest(dtype: torch.dtype) -> None:
 
 
 if __name__ == "__main__":
-    driver.set_active(HopperTarget())
+    driver.set_active(AbsentGpu(90))
     JITFunction.run = stop_after_compiling(JITFunction.run)
     for shape in SHAPES:
         compile_attention(*shape)

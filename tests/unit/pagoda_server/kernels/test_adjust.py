@@ -3,7 +3,7 @@
 import torch
 
 from pagoda_server.kernels.adjust import adjust_logits
-from pagoda_server.runtime.reference.sampler import Row, apply_penalties
+from pagoda_server.runtime.reference.sampler import SamplingRow, apply_penalties
 from pagoda_server.wire import Sampling
 
 VOCAB = 50
@@ -11,7 +11,7 @@ VOCAB = 50
 
 def test_entries_get_the_references_penalties(device: torch.device) -> None:
     sampling = Sampling(max_tokens=9, presence_penalty=0.5, frequency_penalty=0.25, repetition_penalty=1.3)
-    row = Row(sampling, 0, 0, prompt_token_ids=[3, 4], output_token_ids=[4, 7, 7], stop_token_ids=frozenset())
+    row = SamplingRow(sampling, 0, 0, prompt_token_ids=[3, 4], output_token_ids=[4, 7, 7], stop_token_ids=frozenset())
     logits = torch.randn((2, VOCAB), device=device)
     expected = torch.stack([logits[0], apply_penalties(logits[1], row)])
     expected[0, 11] += 2.5

@@ -16,6 +16,7 @@ from pagoda_server.kernels.prefill_attention import (
     choose_splits,
     prefill_attention,
 )
+from pagoda_server.runtime.cache import LayerCache
 from pagoda_server.runtime.reference.attention import attend_pages
 
 PAGE_SIZE = 16
@@ -55,7 +56,8 @@ def build_cache(lengths: list[int], kv_heads: int, head_dim: int, device: torch.
 
 def attend_plainly(q: Tensor, cache: Cache, counts: list[int], entries: list[int]) -> Tensor:
     pages = [cache.list_pages(entry) for entry in entries]
-    return attend_pages(q, cache.k, cache.v, pages, counts, [int(cache.lengths[entry]) for entry in entries])
+    lengths = [int(cache.lengths[entry]) for entry in entries]
+    return attend_pages(q, LayerCache(cache.k, cache.v), pages, counts, lengths)
 
 
 def build_plan(rows: Tensor, lengths: Tensor, heads: int, kv_heads: int, head_dim: int) -> DecodePlan:

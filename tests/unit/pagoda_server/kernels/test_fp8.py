@@ -7,12 +7,14 @@ from torch import Tensor
 from pagoda_server.kernels.activation import silu_mul, silu_mul_fp8
 from pagoda_server.kernels.decode_attention import decode_attention
 from pagoda_server.kernels.decode_plan import build_decode_plan, plan_decode
+from pagoda_server.kernels.e4m3 import E4M3, LARGEST
 from pagoda_server.kernels.fp8 import quantize_tokens
 from pagoda_server.kernels.norm import add_rms_norm, add_rms_norm_fp8, rms_norm, rms_norm_fp8
 from pagoda_server.kernels.prefill_attention import prefill_attention
 from pagoda_server.kernels.rope_write import build_rotary_table, rope_write
 from pagoda_server.model import llama
-from pagoda_server.quant.fp8 import E4M3, LARGEST, quantize_rows, saturate
+from pagoda_server.quant.fp8 import quantize_rows, saturate
+from pagoda_server.runtime.cache import LayerCache
 from pagoda_server.runtime.reference.attention import attend_pages
 
 HALF_STEP, HALF_SUBNORMAL_STEP = 2.0**-4, 2.0**-10
@@ -102,9 +104,9 @@ def test_attention_over_fp8_pages_multiplies_by_their_scales(attend: str, device
     else:
         starts, scales = torch.arange(4, dtype=torch.int32, device=device), {"k_scale": K_SCALE, "v_scale": V_SCALE}
         found = prefill_attention(q, k_cache, v_cache, table, rows, starts, contexts, 32**-0.5, **scales)
-    expected = attend_pages(q, k_cache, v_cache, pages, [1, 1, 1], lengths, K_SCALE, V_SCALE)
+    expected = attend_pages(q, LayerCache(k_cache, v_cache, K_SCALE, V_SCALE), pages, [1, 1, 1], lengths)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    unquantized = attend_pages(q, k, v, pages, [1, 1, 1], lengths)
+    unquantized = attend_pages(q, LayerCache(k, v), pages, [1, 1, 1], lengths)
     assert (found - unquantized).norm() / unquantized.norm() < 0.06
 
 

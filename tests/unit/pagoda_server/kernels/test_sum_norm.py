@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from pagoda_server.kernels.norm import add_rms_norm, add_rms_norm_fp8
-from pagoda_server.kernels.sum_norm import MOST_TOKENS, Exchange, Shares, count_bytes, sum_rms_norm, sum_rms_norm_fp8
+from pagoda_server.kernels.sum_norm import MAX_TOKENS, Exchange, Shares, count_bytes, sum_rms_norm, sum_rms_norm_fp8
 from pagoda_server.parallel.group import TorchGroup
 from pagoda_server.quant.fp8 import replace_linears
-from pagoda_server.runtime.gpu.projections import FP8, INVARIANT, TORCH, Stream, Way
+from pagoda_server.runtime.gpu.projections import FP8, INVARIANT, TORCH, ProjectionBackend, ResidualStream
 
 SCRIPT = Path(__file__).with_name("sum_norm_on_rank.py")
 EPS = 1e-5
@@ -26,7 +26,7 @@ def open_exchanges(ranks: int, share_bytes: int, device: torch.device) -> list[E
     memories = [torch.zeros(size + 128, dtype=torch.uint8, device=device) for _ in range(ranks)]
     memories = [memory[-memory.data_ptr() % 128 :][:size] for memory in memories]
     for rank, memory in enumerate(memories):
-        signals = memory[: MOST_TOKENS * ranks * 8].view(torch.int64).view(MOST_TOKENS, ranks)
+        signals = memory[: MAX_TOKENS * ranks * 8].view(torch.int64).view(MAX_TOKENS, ranks)
         signals.fill_(1 << 40)
         signals[:, rank] = 0
     return [Exchange(memory, [one.data_ptr() for one in memories], rank) for rank, memory in enumerate(memories)]
@@ -82,9 +82,9 @@ class ExchangeGroup(TorchGroup):
         return self.exchange.shares(like, index)
 
 
-def build_projection(way: Way, bias: bool, device: torch.device) -> nn.Module:
+def build_projection(backend: ProjectionBackend, bias: bool, device: torch.device) -> nn.Module:
     projection: nn.Module = nn.Linear(48, 64, bias=bias, device=device)
-    if way is FP8:
+    if backend is FP8:
         holder = nn.Sequential(projection)
         replace_linears(holder)
         projection = holder[0].to(device)
@@ -94,22 +94,22 @@ def build_projection(way: Way, bias: bool, device: torch.device) -> nn.Module:
 
 
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("way", [TORCH, INVARIANT, FP8], ids=lambda way: way.name)
+@pytest.mark.parametrize("backend", [TORCH, INVARIANT, FP8], ids=lambda backend: backend.name)
 @torch.inference_mode()
 def test_a_projection_writes_its_share_in_place_and_the_norm_adds_it(
-    way: Way, bias: bool, device: torch.device
+    backend: ProjectionBackend, bias: bool, device: torch.device
 ) -> None:
     group, total, weight = ExchangeGroup(4096, device), torch.randn((3, 64), device=device), torch.rand(64).to(device)
-    divided, alone = Stream(total.clone(), group=group), Stream(total.clone())
+    divided, alone = ResidualStream(total.clone(), group=group), ResidualStream(total.clone())
     places = []
     for _ in range(2):
-        x, projection = torch.randn((3, 48), device=device), build_projection(way, bias, device)
+        x, projection = torch.randn((3, 48), device=device), build_projection(backend, bias, device)
         for stream in (divided, alone):
-            way.write(x, projection, stream)  # type: ignore[arg-type]
+            backend.write(x, projection, stream)  # type: ignore[arg-type]
         assert isinstance(divided.pending, Shares) and isinstance(alone.pending, Tensor)
         assert torch.equal(divided.pending.own, alone.pending)
         places.append(divided.pending.own.data_ptr())
-        if way is FP8:
+        if backend is FP8:
             found, expected = divided.norm_fp8(weight, EPS)[0].float(), alone.norm_fp8(weight, EPS)[0].float()
         else:
             found, expected = divided.norm(weight, EPS), alone.norm(weight, EPS)
@@ -125,7 +125,7 @@ def test_two_sums_in_a_row_have_different_places_and_large_ones_none(device: tor
     assert spans[0] == spans[2] and spans[1] == spans[3]
     assert spans[0].stop <= spans[1].start
     assert exchange.shares(like.new_zeros((5, 100)), 0) is None
-    assert exchange.shares(like.new_zeros((MOST_TOKENS + 1, 1)), 0) is None
+    assert exchange.shares(like.new_zeros((MAX_TOKENS + 1, 1)), 0) is None
 
 
 def test_memory_that_is_not_this_ranks_is_refused(device: torch.device) -> None:

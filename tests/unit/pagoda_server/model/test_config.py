@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pagoda_server.model.config import MOST_CONFIG_BYTES, UnsupportedModel, parse_model_config, read_model_config
+from pagoda_server.model.config import MAX_CONFIG_BYTES, UnsupportedModel, parse_model_config, read_model_config
 from pagoda_server.model.files import read_json
 from pagoda_server.model.loader import BadCheckpoint, find_weight_files, load_model
 
@@ -120,7 +120,7 @@ def test_an_end_of_sequence_token_outside_the_vocabulary_is_left_out() -> None:
         b'{"hidden_size": NaN}',
         b'{"hidden_size": 1e999}',
         b'{"hidden_size": ' + b"9" * 100_000 + b"}",
-        bytes(MOST_CONFIG_BYTES + 1),
+        bytes(MAX_CONFIG_BYTES + 1),
     ],
 )
 def test_a_config_that_is_no_json_object_is_refused_by_its_path(raw: bytes, tmp_path: Path) -> None:

@@ -12,13 +12,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pagoda_server.engine.config import EngineConfig
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.model.config import UnsupportedModel, parse_model_config, read_model_config
 from pagoda_server.model.llama import Layer, Llama
 from pagoda_server.model.loader import BadCheckpoint, load_model
-from pagoda_server.quant.fp8 import E4M3, quantize_rows
+from pagoda_server.quant.fp8 import quantize_rows
 from pagoda_server.runtime.cache import count_page_bytes
-from pagoda_server.runtime.reference.runner import ModelRunner
-from pagoda_server.start.build import build_engine, refuse_fp8_before_ada
+from pagoda_server.runtime.reference.runner import ReferenceRunner
+from pagoda_server.start.build import build_engine
+from pagoda_server.start.device import refuse_fp8_before_ada
 from pagoda_server.wire import Sampling
 
 CPU = torch.device("cpu")
@@ -111,8 +113,8 @@ def test_scales_of_keys_and_values_reach_the_cache(write: Write) -> None:
     for layer in ("model.layers.0.self_attn", "model.layers.1.self_attn"):
         change(folder, {f"{layer}.k_scale": torch.tensor(0.5), f"{layer}.v_scale": torch.tensor([0.25])})
     model = load(folder)
-    assert [cache[2:] for cache in ModelRunner(model, 2, 16, E4M3).caches] == [(0.5, 0.25)] * 2
-    assert [cache[2:] for cache in ModelRunner(model, 2, 16).caches] == [(1.0, 1.0)] * 2
+    assert [cache[2:] for cache in ReferenceRunner(model, 2, 16, E4M3).caches] == [(0.5, 0.25)] * 2
+    assert [cache[2:] for cache in ReferenceRunner(model, 2, 16).caches] == [(1.0, 1.0)] * 2
 
 
 def test_static_scales_of_activations_are_not_needed(write: Write) -> None:

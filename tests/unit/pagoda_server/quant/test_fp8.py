@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from pagoda_server.quant.fp8 import E4M3, LARGEST, Fp8Linear, multiply_scaled, quantize_rows, replace_linears, saturate
+from pagoda_server.kernels.e4m3 import E4M3, LARGEST
+from pagoda_server.quant.fp8 import Fp8Linear, multiply_scaled, quantize_rows, replace_linears, saturate
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False, width=32)
 ROWS = st.lists(st.lists(FINITE, min_size=4, max_size=4), min_size=1, max_size=5).map(torch.tensor)

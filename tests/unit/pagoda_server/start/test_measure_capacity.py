@@ -8,8 +8,8 @@ import pytest
 
 from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.runner import PendingStep
 from pagoda_server.start.measure_capacity import choose_context, measure_capacity
+from tests.doubles.simulated import SimulatedRunner
 
 
 @dataclass
@@ -23,20 +23,21 @@ class Device:
     token_seconds: float
     first_seconds: float = 0.0
     pair_seconds: float = 0.0
-    now: float = 0.0
     batches: list[list[Chunk]] = field(default_factory=list)
 
-    run_ahead = 0
+    def __post_init__(self) -> None:
+        self.runner = SimulatedRunner(self.count_seconds, run_ahead=0)
 
-    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
-        self.now += self.step_seconds + self.token_seconds * sum(chunk.num_tokens for chunk in chunks)
-        self.now += self.pair_seconds * sum(c.start * c.num_tokens for c in chunks if c.num_tokens > 1)
-        self.now += 0.0 if self.batches else self.first_seconds
+    @property
+    def now(self) -> float:
+        return self.runner.now
+
+    def count_seconds(self, chunks: Sequence[Chunk]) -> float:
+        seconds = self.step_seconds + self.token_seconds * sum(chunk.num_tokens for chunk in chunks)
+        seconds += self.pair_seconds * sum(c.start * c.num_tokens for c in chunks if c.num_tokens > 1)
+        seconds += 0.0 if self.batches else self.first_seconds
         self.batches.append(list(chunks))
-        return list
-
-    def prepare_next(self, *, idle: bool = True) -> bool:
-        return False
+        return seconds
 
     def rate(self, num_tokens: int) -> float:
         return num_tokens / (self.step_seconds + self.token_seconds * num_tokens)
@@ -48,7 +49,7 @@ def build_limits(*, model_len: int = 4096, seqs: int = 32, budget: int = 2048) -
 
 def test_it_is_the_mean_of_full_decode_and_prefill_steps() -> None:
     device, pool = Device(step_seconds=0.004, token_seconds=1e-5, first_seconds=30.0), PagePool(2000)
-    measured = measure_capacity(device, build_limits(), pool, clock=lambda: device.now)
+    measured = measure_capacity(device.runner, build_limits(), pool, clock=lambda: device.now)
     assert measured is not None
     assert measured.tokens_per_second == pytest.approx(2 / (1 / device.rate(32) + 1 / device.rate(2048)))
     assert max(chunk.start + 1 for batch in device.batches for chunk in batch if chunk.is_sampled) == 1024
@@ -58,7 +59,7 @@ def test_it_is_the_mean_of_full_decode_and_prefill_steps() -> None:
 
 def test_what_a_step_costs_is_told_apart() -> None:
     device = Device(step_seconds=0.004, token_seconds=1e-5, first_seconds=30.0, pair_seconds=1e-9)
-    measured = measure_capacity(device, build_limits(), PagePool(2000), clock=lambda: device.now)
+    measured = measure_capacity(device.runner, build_limits(), PagePool(2000), clock=lambda: device.now)
     assert measured is not None
     assert device.now - 30.0 <= 1.1
     assert measured.step_cost.prompt_pair_seconds == pytest.approx(1e-9)
@@ -69,7 +70,7 @@ def test_what_a_step_costs_is_told_apart() -> None:
 
 def test_a_slow_device_is_measured_with_a_smaller_batch_and_keeps_the_budget() -> None:
     device = Device(step_seconds=0.1, token_seconds=0.01)
-    measured = measure_capacity(device, build_limits(model_len=32), PagePool(2000), clock=lambda: device.now)
+    measured = measure_capacity(device.runner, build_limits(model_len=32), PagePool(2000), clock=lambda: device.now)
     assert measured is not None
     assert device.now < 1.5 and max(map(len, device.batches)) < 32
     assert measured.tokens_per_second <= 2 / (1 / device.rate(32) + 1 / device.rate(2048)), "never more than it can do"

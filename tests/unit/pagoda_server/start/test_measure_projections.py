@@ -1,4 +1,4 @@
-"""A way is chosen where it is measured to be faster, and a kernel that fails or is wrong is never hidden."""
+"""A backend is chosen where it is measured to be faster, and a kernel that fails or is wrong is never hidden."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,16 +19,16 @@ from pagoda_server.runtime.gpu.projections import (
     ALL_FP8,
     ALL_TORCH,
     TORCH,
-    Gemv,
-    LinearPlan,
-    Separate,
-    Stream,
-    Tiled,
-    Way,
-    Ways,
+    GemvBackend,
+    LayerBackends,
+    ProjectionBackend,
+    ProjectionPlan,
+    ResidualStream,
+    SeparateBackend,
+    TiledBackend,
     torch_linear,
 )
-from pagoda_server.start.measure_projections import Candidates, choose_sizes, choose_ways, find_candidates
+from pagoda_server.start.measure_projections import Candidates, choose_backends, choose_sizes, find_candidates
 
 CONFIG = ModelConfig(
     architecture="Qwen2ForCausalLM", vocab_size=50, hidden_size=32, intermediate_size=48, num_layers=2, num_heads=2,
@@ -60,75 +60,81 @@ class Clock:
         return self.seconds.pop(0)
 
 
-def build_ways(num_tokens: int, device: torch.device) -> list[Way]:
+def build_backends(num_tokens: int, device: torch.device) -> list[ProjectionBackend]:
     if num_tokens == 1:
-        return [Gemv(GemvTile(2, 16)), Gemv(GemvTile(4, 32))]
+        return [GemvBackend(GemvTile(2, 16)), GemvBackend(GemvTile(4, 32))]
     scratch = build_linear_scratch(96, device)
-    return [Tiled(LinearTile(16, 16), scratch), Tiled(LinearTile(32, 32), scratch)]
+    return [TiledBackend(LinearTile(16, 16), scratch), TiledBackend(LinearTile(32, 32), scratch)]
 
 
 @pytest.mark.parametrize("num_tokens", [1, 4])
-def test_each_projection_gets_its_fastest_way(layers: list[Layer], num_tokens: int, device: torch.device) -> None:
-    first, second = candidates = build_ways(num_tokens, device)
+def test_each_projection_gets_its_fastest_backend(layers: list[Layer], num_tokens: int, device: torch.device) -> None:
+    first, second = candidates = build_backends(num_tokens, device)
     times = [(2.0, 1.0, 3.0), (2.0, 1.99, 3.0), (2.0, 3.0, 1.0), (1.0, 2.0, 2.0)]  # output, down, gate_up, qkv
     clock = Clock(*(time for site in times for time in site))
-    chosen = choose_ways(Candidates(layers, ALL_TORCH, lambda _: candidates), num_tokens, clock)
-    assert chosen == Ways(output=first, down=TORCH, gate_up=second, qkv=TORCH), "a gain of 0.5 % is noise"
+    chosen = choose_backends(Candidates(layers, ALL_TORCH, lambda _: candidates), num_tokens, clock)
+    assert chosen == LayerBackends(output=first, down=TORCH, gate_up=second, qkv=TORCH), "a gain of 0.5 % is noise"
     assert not clock.seconds
 
 
-class Wrong(Separate):
-    def write(self, x: Tensor, projection: nn.Linear, stream: Stream) -> None:
+class Wrong(SeparateBackend):
+    def write(self, x: Tensor, projection: nn.Linear, stream: ResidualStream) -> None:
         stream.pending = projection(x) * 1.05
 
 
-class Broken(Separate):
-    def write(self, x: Tensor, projection: nn.Linear, stream: Stream) -> None:
+class Broken(SeparateBackend):
+    def write(self, x: Tensor, projection: nn.Linear, stream: ResidualStream) -> None:
         raise TypeError("cannot compile")
 
 
 @pytest.mark.parametrize(
-    ("way", "complaint"),
+    ("backend", "complaint"),
     [
-        (Wrong("wrong", torch_linear), "by wrong differs from torch by more than 0.02"),
-        (Broken("broken", torch_linear), "by broken fails, and is left out: error=cannot compile"),
+        (
+            Wrong("wrong", torch_linear),
+            "is wrong and is left out site=output shape=[32, 32] tokens=2 backend=wrong usual=torch",
+        ),
+        (
+            Broken("broken", torch_linear),
+            "fails and is left out site=output shape=[32, 32] tokens=2 backend=broken error=cannot compile",
+        ),
     ],
 )
 def test_a_kernel_that_fails_or_is_wrong_is_left_out_and_said(
-    layers: list[Layer], way: Way, complaint: str, caplog: pytest.LogCaptureFixture
+    layers: list[Layer], backend: ProjectionBackend, complaint: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = Candidates(layers, ALL_TORCH, lambda _: [way])
-    assert choose_ways(found, 2, Clock(1.0, 1.0, 1.0, 0.99, 1.0, 0.99)) == Ways()
+    found = Candidates(layers, ALL_TORCH, lambda _: [backend])
+    assert choose_backends(found, 2, Clock(1.0, 1.0, 1.0, 0.99, 1.0, 0.99)) == LayerBackends()
     errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
-    assert errors[0].startswith(f"projection output [32, 32] of 2 tokens {complaint}") and len(errors) == 2
+    assert errors[0] == f"projection backend {complaint}" and len(errors) == 2
 
 
-def test_a_pass_takes_the_ways_of_the_next_size(device: torch.device) -> None:
-    one, four = (Ways(qkv=build_ways(size, device)[0]) for size in (1, 4))
-    plan = LinearPlan({1: one, 4: four})
-    assert [plan.ways_for(size) for size in (1, 2, 4, 5)] == [one, four, four, ALL_TORCH]
-    assert LinearPlan().ways_for(1) is ALL_TORCH
+def test_a_pass_takes_the_backends_of_the_next_size(device: torch.device) -> None:
+    one, four = (LayerBackends(qkv=build_backends(size, device)[0]) for size in (1, 4))
+    plan = ProjectionPlan({1: one, 4: four})
+    assert [plan.backends_for(size) for size in (1, 2, 4, 5)] == [one, four, four, ALL_TORCH]
+    assert ProjectionPlan().backends_for(1) is ALL_TORCH
 
 
 @pytest.mark.parametrize("num_tokens", [1, 3])
 @pytest.mark.parametrize("before", [False, True])
-def test_every_way_leaves_the_same_stream(
+def test_every_backend_leaves_the_same_stream(
     layers: list[Layer], num_tokens: int, before: bool, device: torch.device
 ) -> None:
     """Whether or not a sum is pending when it begins."""
     layer, tokens = layers[0], torch.randn((3, num_tokens, 32), device=device)
 
-    def run(way: Way) -> tuple[Tensor, Tensor, Tensor]:
-        stream = Stream(tokens[0].clone(), tokens[1] if before else None)
-        qkv = way.read(stream, layer.attention_norm, 1e-5, layer.qkv)
-        way.write(tokens[2], layer.output, stream)
-        gated = way.read_gated(stream, layer.mlp_norm, 1e-5, layer.gate_up)
-        way.write(gated, layer.down, stream)
+    def run(backend: ProjectionBackend) -> tuple[Tensor, Tensor, Tensor]:
+        stream = ResidualStream(tokens[0].clone(), tokens[1] if before else None)
+        qkv = backend.read(stream, layer.attention_norm, 1e-5, layer.qkv)
+        backend.write(tokens[2], layer.output, stream)
+        gated = backend.read_gated(stream, layer.mlp_norm, 1e-5, layer.gate_up)
+        backend.write(gated, layer.down, stream)
         return qkv, gated, stream.settle()
 
     expected = run(TORCH)
-    for way in build_ways(num_tokens, device):
-        torch.testing.assert_close(run(way), expected, rtol=1e-4, atol=1e-5)
+    for backend in build_backends(num_tokens, device):
+        torch.testing.assert_close(run(backend), expected, rtol=1e-4, atol=1e-5)
 
 
 def find(layers: list[Layer]) -> Candidates | None:
@@ -159,10 +165,10 @@ def test_fp8_has_tiles_of_its_own(layers: list[Layer], num_tokens: int, device: 
                 module.weight_scale.copy_(scales[:, 0])
     found = find(layers)
     assert found is not None and found.usual is ALL_FP8
-    tiles = found.ways_for(num_tokens)
+    tiles = found.backends_for(num_tokens)
     tiled, times = tiles[0], [1.0, 0.5, 2.0] * 4
-    chosen = choose_ways(replace(found, ways_for=lambda _: tiles), num_tokens, Clock(*times))
-    assert chosen == Ways(tiled, tiled, tiled, tiled)
+    chosen = choose_backends(replace(found, backends_for=lambda _: tiles), num_tokens, Clock(*times))
+    assert chosen == LayerBackends(tiled, tiled, tiled, tiled)
 
 
 def test_measured_sizes_are_no_larger_than_a_batch() -> None:

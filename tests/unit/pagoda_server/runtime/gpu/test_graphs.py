@@ -60,15 +60,15 @@ def test_what_batches_ask_for_is_captured_first() -> None:
     recorder = Recorder()
     graphs = recorder.build(BUCKETS)
     graphs.capture_first()
-    assert graphs.most_asked == 0
+    assert graphs.max_asked == 0
     for batch in (20, 70, 70, 64, 250):
         graphs.bucket_for(batch)
-    assert graphs.most_asked == 2
+    assert graphs.max_asked == 2
     begun = len(recorder.captured)
     for _ in range(4):
         graphs.capture_next()
     assert recorder.captured[begun:] == [80, 24, 240, 224]
-    assert graphs.most_asked == 0
+    assert graphs.max_asked == 0
 
 
 def test_a_batch_runs_in_the_next_larger_captured_graph() -> None:
@@ -120,7 +120,7 @@ def test_a_graph_that_is_much_larger_than_the_batch_is_not_used() -> None:
 def test_large_buckets_need_not_be_captured() -> None:
     recorder = Recorder()
     graphs = Graphs(
-        recorder.ran.append, BUCKETS, recorder.capture, first=[64], clear=recorder.cleared.append, most_captured=128
+        recorder.ran.append, BUCKETS, recorder.capture, first=[64], clear=recorder.cleared.append, max_captured=128
     )
     graphs.capture_first()
     while not graphs.is_complete:

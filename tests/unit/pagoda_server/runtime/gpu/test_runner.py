@@ -2,7 +2,6 @@
 
 import socket
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -12,10 +11,11 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.batch import Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.engine.runner import PendingStep, Runner
+from pagoda_server.engine.runner import Runner
+from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.kernels.gemv import GemvTile
 from pagoda_server.kernels.linear import LinearTile, build_linear_scratch
 from pagoda_server.model.config import divide, read_model_config
@@ -25,11 +25,19 @@ from pagoda_server.model.shard import Shard
 from pagoda_server.parallel.channel import Channel
 from pagoda_server.parallel.leader import ParallelRunner
 from pagoda_server.parallel.messages import Step, StepDecoder
-from pagoda_server.quant.fp8 import E4M3
-from pagoda_server.runtime.gpu.projections import Gemv, LinearPlan, Separate, Stream, Tiled, Ways, torch_linear
+from pagoda_server.runtime.gpu.projections import (
+    GemvBackend,
+    LayerBackends,
+    ProjectionPlan,
+    ResidualStream,
+    SeparateBackend,
+    TiledBackend,
+    torch_linear,
+)
 from pagoda_server.runtime.gpu.runner import GpuRunner
-from pagoda_server.runtime.reference.runner import ModelRunner
+from pagoda_server.runtime.reference.runner import ReferenceRunner
 from pagoda_server.wire import Sampling, Submit, TokenLogprobs
+from tests.doubles.runners import GuardedRunner
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning"),  # the noise's integers wrap
@@ -66,10 +74,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Llama:
     return build_model("llama", tmp_path_factory.mktemp("model"))
 
 
-def build_small_batch_plan(device: torch.device) -> LinearPlan:
+def build_small_batch_plan(device: torch.device) -> ProjectionPlan:
     """Our kernels wherever they can be."""
-    tiled, gemv = Tiled(LinearTile(16, 16), build_linear_scratch(256, device)), Gemv(GemvTile(4, 32))
-    return LinearPlan({1: Ways(gemv, gemv, gemv, gemv), 4: Ways(tiled, tiled, tiled, tiled)})
+    tiled, gemv = TiledBackend(LinearTile(16, 16), build_linear_scratch(256, device)), GemvBackend(GemvTile(4, 32))
+    return ProjectionPlan({1: LayerBackends(gemv, gemv, gemv, gemv), 4: LayerBackends(tiled, tiled, tiled, tiled)})
 
 
 def answer(runner: Runner, pages: int, samplings: list[tuple[int, Sampling]]) -> tuple[Answers, int]:
@@ -103,12 +111,12 @@ def tokens_of(answers: Answers) -> dict[str, list[int]]:
     return {name: tokens for name, (tokens, _) in answers.items()}
 
 
-@pytest.mark.parametrize(("family", "linears"), [("llama", "torch"), ("llama", "kernels"), ("qwen3", "torch")])
-def test_same_tokens_and_logprobs_as_the_reference(family: str, linears: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("family", "projections"), [("llama", "torch"), ("llama", "kernels"), ("qwen3", "torch")])
+def test_same_tokens_and_logprobs_as_the_reference(family: str, projections: str, tmp_path: Path) -> None:
     model = build_model(family, tmp_path)
-    plan = build_small_batch_plan(model.embedding.device) if linears == "kernels" else LinearPlan()
-    expected, _ = answer(ModelRunner(model, 16, PAGE_SIZE), 16, REQUESTS)
-    found, _ = answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE, linears=plan), 16, REQUESTS)
+    plan = build_small_batch_plan(model.embedding.device) if projections == "kernels" else ProjectionPlan()
+    expected, _ = answer(ReferenceRunner(model, 16, PAGE_SIZE), 16, REQUESTS)
+    found, _ = answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE, projections=plan), 16, REQUESTS)
     assert tokens_of(found) == tokens_of(expected)
     chosen = [[logprobs.chosen for logprobs in answers["2"][1]] for answers in (found, expected)]
     assert len(chosen[0]) == 3 and chosen[0] == pytest.approx(chosen[1], abs=1e-3)
@@ -119,20 +127,20 @@ def test_the_last_layer_computes_only_the_tokens_that_choose(model: Llama) -> No
     computed: dict[nn.Module, int] = {}
 
     @dataclass(frozen=True)
-    class Counting(Separate):
-        def write(self, x: Tensor, projection: nn.Linear, stream: Stream) -> None:
+    class Counting(SeparateBackend):
+        def write(self, x: Tensor, projection: nn.Linear, stream: ResidualStream) -> None:
             computed[projection] = max(computed.get(projection, 0), x.shape[0])
             super().write(x, projection, stream)
 
     counting = Counting("counting", torch_linear)
-    linears = LinearPlan(otherwise=Ways(output=counting, down=counting))
-    answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE, linears=linears), 16, [(30, Sampling(max_tokens=1))])
+    projections = ProjectionPlan(otherwise=LayerBackends(output=counting, down=counting))
+    answer(GpuRunner(model, LIMITS, 16, PAGE_SIZE, projections=projections), 16, [(30, Sampling(max_tokens=1))])
     first, last = (cast(Layer, layer) for layer in model.layers)
     assert computed == {first.output: 32, first.down: 32, last.output: 4, last.down: 4}
 
 
 def test_preempted_is_undisturbed(model: Llama) -> None:
-    expected, none = answer(ModelRunner(model, 16, PAGE_SIZE), 16, CROWDED)
+    expected, none = answer(ReferenceRunner(model, 16, PAGE_SIZE), 16, CROWDED)
     found, some = answer(GpuRunner(model, LIMITS, 5, PAGE_SIZE), 5, CROWDED)
     assert (none, some) == (0, 1)
     assert tokens_of(found) == tokens_of(expected)
@@ -146,7 +154,7 @@ def test_a_seed_repeats_whatever_the_batch(model: Llama) -> None:
 
 
 def test_deterministic_gives_the_references_tokens_and_bears_preemption(model: Llama) -> None:
-    expected, _ = answer(ModelRunner(model, 16, PAGE_SIZE), 16, CROWDED + REQUESTS)
+    expected, _ = answer(ReferenceRunner(model, 16, PAGE_SIZE), 16, CROWDED + REQUESTS)
     found, some = answer(GpuRunner(model, LIMITS, 5, PAGE_SIZE, deterministic=True), 5, CROWDED + REQUESTS)
     assert some
     assert tokens_of(found) == tokens_of(expected)
@@ -154,7 +162,7 @@ def test_deterministic_gives_the_references_tokens_and_bears_preemption(model: L
 
 def test_fp8_weights_and_pages_give_the_references_tokens_and_bear_preemption(tmp_path: Path) -> None:
     model = build_model("llama", tmp_path, fp8=True)
-    expected, _ = answer(ModelRunner(model, 16, PAGE_SIZE, E4M3), 16, CROWDED)
+    expected, _ = answer(ReferenceRunner(model, 16, PAGE_SIZE, E4M3), 16, CROWDED)
     found, some = answer(GpuRunner(model, LIMITS, 5, PAGE_SIZE, kv_dtype=E4M3), 5, CROWDED)
     assert some == 1
     assert tokens_of(found) == tokens_of(expected)
@@ -202,24 +210,6 @@ class TurnGroup:
         return self.turns.exchange(self.rank, x)
 
 
-class TurnRunner:
-    """A rank's own runner, which computes when it is its turn."""
-
-    def __init__(self, runner: Runner, turns: Turns) -> None:
-        self.runner, self.turns = runner, turns
-
-    @property
-    def run_ahead(self) -> int:
-        return self.runner.run_ahead
-
-    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
-        with self.turns.turn:
-            return self.runner.launch(chunks)
-
-    def prepare_next(self, *, idle: bool = True) -> bool:
-        return self.runner.prepare_next(idle=idle)
-
-
 def follow(runner: Runner, channel: Channel) -> None:
     decoder = StepDecoder()
     try:
@@ -233,7 +223,7 @@ def follow(runner: Runner, channel: Channel) -> None:
 def test_two_ranks_choose_the_tokens_of_one(
     pages: int, requests: list[tuple[int, Sampling]], preempted: int, tmp_path: Path
 ) -> None:
-    expected, _ = answer(ModelRunner(build_model("llama", tmp_path), 16, PAGE_SIZE), 16, requests)
+    expected, _ = answer(ReferenceRunner(build_model("llama", tmp_path), 16, PAGE_SIZE), 16, requests)
     turns, config = Turns(), read_model_config(tmp_path)
     shards = [
         load_model(
@@ -245,7 +235,7 @@ def test_two_ranks_choose_the_tokens_of_one(
         )
         for rank in range(2)
     ]
-    own, other = (TurnRunner(GpuRunner(shard, LIMITS, pages, PAGE_SIZE), turns) for shard in shards)
+    own, other = (GuardedRunner(GpuRunner(shard, LIMITS, pages, PAGE_SIZE), lambda: turns.turn) for shard in shards)
     ours, theirs = (Channel(end) for end in socket.socketpair())
     follower = threading.Thread(target=follow, args=(other, theirs))
     follower.start()

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pagoda_server.runtime.reference.sampler import (
-    Row,
+    SamplingRow,
     apply_penalties,
     choose_token,
     draw_gumbel,
@@ -14,8 +14,8 @@ from pagoda_server.wire import GREEDY_TEMPERATURE, Sampling
 
 def build_row(
     sampling: Sampling, *, seed: int = 0, prompt: list[int] | None = None, output: list[int] | None = None
-) -> Row:
-    return Row(sampling, seed, 5, prompt or [], output or [], frozenset({2}))
+) -> SamplingRow:
+    return SamplingRow(sampling, seed, 5, prompt or [], output or [], frozenset({2}))
 
 
 def test_a_temperature_near_0_is_greedy_and_never_divides_by_it() -> None:
