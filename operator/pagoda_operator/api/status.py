@@ -25,7 +25,7 @@ class Condition(OpenModel):
     )
 
 
-class Capacity(OpenModel):
+class CapacityStatus(OpenModel):
     tokens_per_second: Figure | None = Field(default=None, description="Tokens per second that one replica can do.")
     source: str | None = Field(default=None, description="measured (at start), observed (under load) or spec.")
     measured_at: str | None = Field(
@@ -34,7 +34,7 @@ class Capacity(OpenModel):
     key: str | None = Field(default=None, description="What the figure holds for; another key is measured anew.")
 
 
-class Load(OpenModel):
+class LoadStatus(OpenModel):
     tokens_per_second: Figure | None = Field(default=None, description="Tokens per second that all replicas serve now.")
 
 
@@ -55,8 +55,8 @@ class Status(OpenModel):
     ready_replicas: int | None = Field(default=None, description="Pods that answer requests.")
     selector: str | None = Field(default=None, description="Label selector of the pods, for the scale subresource.")
     url: str | None = Field(default=None, description="Base URL of the OpenAI API.")
-    capacity: Capacity | None = Field(default=None, description="What one replica can do.")
-    load: Load | None = Field(default=None, description="What all replicas do now.")
+    capacity: CapacityStatus | None = Field(default=None, description="What one replica can do.")
+    load: LoadStatus | None = Field(default=None, description="What all replicas do now.")
     cost: CostStatus | None = Field(default=None, description="What it costs.")
     revision: str | None = Field(
         default=None, description="Hash of the pod template that is being served or rolled out."

@@ -8,15 +8,11 @@ import asyncio
 import ipaddress
 import re
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any
 
 import msgspec
 
-from pagoda_guard.parsing import BadInput, Count, Figure, parse_json
-from pagoda_operator.kube.pods import is_ready
-from pagoda_operator.plan.conditions import STALE_LOAD_SECONDS
+from pagoda_guard.parsing import BadInput, parse_json
+from pagoda_operator.plan.loads import MEASURED, OBSERVED, Load
 
 ANSWER_LIMIT_BYTES = 64 * 1024
 """Of one answer, its head included."""
@@ -27,64 +23,11 @@ _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: [^\r\n]*)?\r\n")
 _HEAD_END = b"\r\n\r\n"
 
 
-class LoadUnknownError(Exception):
-    """The load of a ModelDeployment cannot be told; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What one pod's gateway said, and how long ago."""
-
-    tokens_per_second: float
-    demand_tokens_per_second: float
-    capacity_tokens_per_second: float | None
-    capacity_source: str
-    backlog_tokens: float
-    running: int
-    waiting: int
-    queued: int
-    age_seconds: float = 0.0
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    """NB: a capacity below a tenth of a token a second is none that an HPA could divide by."""
-
-    tokens_per_second: Figure
-    demand_tokens_per_second: Figure
-    capacity_tokens_per_second: Annotated[float, msgspec.Meta(ge=0.1, le=1e15)] | None = None
-    capacity_source: Annotated[str, msgspec.Meta(max_length=64)] | None = None
-    backlog_tokens: Figure = 0.0
-    running: Count = 0
-    waiting: Count = 0
-    queued: Count = 0
-
-
 def parse_load(raw: bytes) -> Load:
-    """Raises BadInput for an answer that lacks a figure or has one that cannot be."""
-    answer = parse_json(raw, _Answer, limit_bytes=ANSWER_LIMIT_BYTES)
-    source = "observed" if answer.capacity_source == "observed" else "measured"
-    return Load(
-        tokens_per_second=answer.tokens_per_second,
-        demand_tokens_per_second=answer.demand_tokens_per_second,
-        capacity_tokens_per_second=answer.capacity_tokens_per_second,
-        capacity_source="" if answer.capacity_tokens_per_second is None else source,
-        backlog_tokens=answer.backlog_tokens,
-        running=answer.running,
-        waiting=answer.waiting,
-        queued=answer.queued,
-    )
-
-
-def sum_demand(pods: Sequence[Mapping[str, Any]], loads: Mapping[str, Load]) -> float:
-    """Tokens a second that all ready pods are asked for. Raises LoadUnknownError rather than guess."""
-    ready = [pod["metadata"]["name"] for pod in pods if is_ready(pod)]
-    if not ready:
-        raise LoadUnknownError("no pod is ready")
-    missing = [name for name in ready if name not in loads or loads[name].age_seconds > STALE_LOAD_SECONDS]
-    if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise LoadUnknownError(f"no fresh load from ready pods: {', '.join(sorted(missing)[:3])}{more}")
-    return sum(loads[name].demand_tokens_per_second for name in ready)
+    """Returns what a gateway said. Raises BadInput for an answer that lacks a figure or has one that cannot be."""
+    load = parse_json(raw, Load, limit_bytes=ANSWER_LIMIT_BYTES)
+    source = OBSERVED if load.capacity_source == OBSERVED else MEASURED
+    return load if load.capacity_source == source else msgspec.structs.replace(load, capacity_source=source)
 
 
 async def read_load(ip: str, port: int) -> Load:

@@ -6,14 +6,15 @@ few of them for one model. A pod that does not answer is missing, never zero.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pagoda_guard.parsing import BadInput
 from pagoda_guard.tasks import Tasks
-from pagoda_operator.cluster.loads import Load, read_load
+from pagoda_operator.cluster.loads import read_load
 from pagoda_operator.kube.pods import is_ready
+from pagoda_operator.plan.loads import STALE_LOAD_SECONDS, Load
 
 Pod = Mapping[str, Any]
 Key = tuple[str, str]
@@ -76,14 +77,20 @@ class LoadReader:
                 self._start_if_due(key, pod, self._asked[uid])
 
     def known(self, pods: Sequence[Pod]) -> dict[str, Load]:
-        """By pod name, the last load of each ready pod that ever told one, with its age."""
+        """Returns, by pod name, the last load of each ready pod that told one lately."""
+        return {name: load for name, load, age in self._told(pods) if age <= STALE_LOAD_SECONDS}
+
+    def has_stale(self, pods: Sequence[Pod]) -> bool:
+        """Tells whether a ready pod that told its load once tells it no more."""
+        return any(age > STALE_LOAD_SECONDS for _, _, age in self._told(pods))
+
+    def _told(self, pods: Sequence[Pod]) -> Iterator[tuple[str, Load, float]]:
+        """Yields name, last load and its age of each ready pod that ever told one."""
         now = self.clock()
-        found = {}
         for pod in filter(is_ready, pods):
             asked = self._asked.get(pod["metadata"]["uid"])
             if asked is not None and asked.load is not None:
-                found[pod["metadata"]["name"]] = replace(asked.load, age_seconds=now - asked.read_at)
-        return found
+                yield pod["metadata"]["name"], asked.load, now - asked.read_at
 
     def _start_if_due(self, key: Key, pod: Pod, state: _Asked) -> None:
         if not state.reading and state.due_at <= self.clock():

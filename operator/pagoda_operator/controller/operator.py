@@ -11,7 +11,6 @@ from aiohttp import web
 from pagoda_guard.tasks import TaskEnded, Tasks
 from pagoda_operator.cluster.client import ApiError, Client, load_api_client
 from pagoda_operator.cluster.lease import LeaderLease
-from pagoda_operator.cluster.loads import sum_demand
 from pagoda_operator.cluster.watch import WatchEnded, watch
 from pagoda_operator.controller.check import Checker
 from pagoda_operator.controller.health import Health, build_health_app, build_metrics_app
@@ -23,6 +22,7 @@ from pagoda_operator.controller.store import MODEL, Store
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.metrics import Metrics
 from pagoda_operator.metrics_api.serving import MetricsApi
+from pagoda_operator.plan.loads import sum_demand
 from pagoda_operator.ports import Port
 from pagoda_operator.settings import Settings
 

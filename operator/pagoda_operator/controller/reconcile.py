@@ -6,10 +6,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from pagoda_operator.cluster.client import ApiError, Client
-from pagoda_operator.cluster.loads import Load
 from pagoda_operator.cluster.read import read_events
 from pagoda_operator.controller.load_reader import LoadReader
-from pagoda_operator.controller.observe import read_world, sum_loads
+from pagoda_operator.controller.observe import read_world
 from pagoda_operator.controller.queue import Key
 from pagoda_operator.controller.store import MODEL, Store
 from pagoda_operator.controller.writing import LostLead, Writer
@@ -18,7 +17,7 @@ from pagoda_operator.kube.pods import is_ready
 from pagoda_operator.metrics import Metrics
 from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.plan import Plan, World, plan
-from pagoda_operator.plan.conditions import STALE_LOAD_SECONDS
+from pagoda_operator.plan.loads import Load, sum_loads
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +51,7 @@ class Reconciler:
             key,
             model,
             loads=loads,
+            has_stale_load=self.loads.has_stale(pods),
             kinds=self.served_kinds(),
             events=await read_events(self.client, pods),
             ingress_rules=self.settings.ingress,
@@ -120,13 +120,11 @@ def show_model(
 def _load_figures(ready_pods: int, loads: Mapping[str, Load]) -> dict[str, float | None]:
     """Known only when every ready pod has told its load, as in the status."""
     total = sum_loads(ready_pods, loads)
-    if total is not None and total.age_seconds > STALE_LOAD_SECONDS:
-        total = None
     return {
         "tokens_per_second": None if total is None else total.tokens_per_second,
         "capacity_tokens_per_second": None if total is None else total.capacity_tokens_per_second,
-        "demand_tokens_per_second": None if total is None else sum(x.demand_tokens_per_second for x in loads.values()),
-        "queued_requests": None if total is None else float(sum(x.queued for x in loads.values())),
+        "demand_tokens_per_second": None if total is None else total.demand_tokens_per_second,
+        "queued_requests": None if total is None else float(total.queued),
     }
 
 

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from pagoda_operator.cluster.loads import LoadUnknownError
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.metrics_api.shapes import (
     GROUP,
@@ -22,6 +21,7 @@ from pagoda_operator.metrics_api.shapes import (
     build_status,
 )
 from pagoda_operator.metrics_api.trust import Trust, is_trusted
+from pagoda_operator.plan.loads import LoadUnknownError
 from pagoda_operator.ports import Handler, build_app
 
 ReadDemand = Callable[[str, str], Awaitable[float]]

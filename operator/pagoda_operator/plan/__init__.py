@@ -2,8 +2,9 @@
 
 from pagoda_operator.plan.drift import find_foreign, project
 from pagoda_operator.plan.hashing import needs_apply
+from pagoda_operator.plan.loads import Load
 from pagoda_operator.plan.plan import Event, ObjectRef, Plan, plan
-from pagoda_operator.plan.world import Load, Refusal, World, world_of
+from pagoda_operator.plan.world import Refusal, World, world_of
 
 __all__ = [
     "Event",

@@ -9,10 +9,10 @@ from pagoda_operator.kube.pods import is_ready
 from pagoda_operator.plan.children import lacks_surge_capacity, replicas_now
 from pagoda_operator.plan.ingress_class import choose_ingress_class
 from pagoda_operator.plan.ingress_rules import find_ingress_refusal
+from pagoda_operator.plan.loads import STALE_LOAD_SECONDS
 from pagoda_operator.plan.pods import POD_CHECKS, Check, Problem, check_fetch
 from pagoda_operator.plan.world import World
 
-STALE_LOAD_SECONDS = 15.0
 _DEFAULT_STORAGE = "storageclass.kubernetes.io/is-default-class"
 
 
@@ -139,7 +139,7 @@ def check_metrics(world: World) -> Problem | None:
             return Problem("MetricsMissing", f"{condition.get('reason', '')}: {condition.get('message', '')}")
     if hpa is None:
         return Problem("MetricsMissing", "the capacity of a replica is not measured yet, so there is no HPA")
-    if world.load is not None and world.load.age_seconds > STALE_LOAD_SECONDS:
+    if world.has_stale_load:
         return Problem("MetricsMissing", f"the pods' figures are older than {STALE_LOAD_SECONDS:.0f} s")
     return None
 

@@ -9,18 +9,8 @@ from pydantic import ValidationError
 from pagoda_operator.api import ModelDeployment, Status
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.objects.settings import IngressRules
+from pagoda_operator.plan.loads import Load
 from pagoda_operator.plan.ownership import can_adopt
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """The latest figures of the ready pods: the sum of their rates, the capacity of one."""
-
-    tokens_per_second: float
-    capacity_tokens_per_second: float | None
-    capacity_source: str | None
-    ready_pods: int
-    age_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +40,9 @@ class World:
     kinds: frozenset[str] = frozenset()
     """Kinds of other projects that the cluster serves, as group/Kind."""
     load: Load | None = None
+    """The load of all ready pods; None unless each of them told its own lately."""
+    has_stale_load: bool = False
+    """True while a ready pod that told its load once tells it no more."""
     events: tuple[Object, ...] = ()
     """Warnings about pods that do not start, oldest first."""
     taken: tuple[str, ...] = ()
