@@ -18,8 +18,8 @@ HEAD = """# ModelDeployment
 Written by `docs/reference/generate_resource.py`; do not edit.
 `kubectl explain modeldeployment.spec --recursive` shows the same.
 
-`pagoda.dev/v1alpha1`, short name `mdep`, category `pagoda`. Only `spec.model.uri` is needed. A field whose part is not
-built yet is refused with a message that says so.
+`pagoda.dev/v1alpha1`, short name `mdep`, category `pagoda`. Only `spec.model.uri` is needed. A field that
+is not listed here is refused by name.
 """
 
 

@@ -1,4 +1,4 @@
-"""The rules that join fields and the fields that are refused for now: one table for the CRD's CEL and for pydantic.
+"""The rules that join fields: one table for the CRD's CEL and for pydantic.
 
 A rule holds at one object of the spec; where that object is absent the rule holds. Each message tells the fix."""
 
@@ -18,7 +18,6 @@ _URI = (
 )
 ITEMS = "[]"
 """In a path: each item of the list."""
-_LATER_URI = r"^(s3|gs|https|oci)://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +30,9 @@ class Rule:
     holds: Callable[[Any], bool]
 
 
-def _later(path: str, cel: str, holds: Callable[[Any], bool], what: str) -> Rule:
-    return Rule(tuple(path.split(".")), cel, f"{what} not supported yet", holds)
-
-
 def _transition(path: str, cel: str, message: str) -> Rule:
     """Only the API server sees what the object was before."""
     return Rule(tuple(path.split(".")), cel, message, lambda _: True)
-
-
-def _absent(path: str, field: str, attribute: str, what: str) -> Rule:
-    return _later(path, f"!has(self.{field})", lambda o: getattr(o, attribute) is None, what)
 
 
 def _matches(pattern: str, text: str) -> bool:
@@ -107,19 +98,11 @@ RULES: tuple[Rule, ...] = (
         "tensorParallel and gpus 0",
         _deterministic_can_be,
     ),
-    _absent("spec", "tracing", "tracing", "spec.tracing is"),
-    _absent("spec", "cost", "cost", "spec.cost is"),
-    _later(
-        "spec.model",
-        f"!self.uri.matches('{_LATER_URI}')",
-        lambda o: not _matches(_LATER_URI, o.uri),
-        "model.uri: s3://, gs://, https:// and oci:// are",
-    ),
     Rule(
         ("spec", "model"),
-        f"self.uri.matches('{_LATER_URI}') || self.uri.matches('{_URI}')",
+        f"self.uri.matches('{_URI}')",
         "model.uri must be hf://org/name, hf://org/name@revision, pvc://claim/path or bundled://pagoda-tiny",
-        lambda o: _matches(_LATER_URI, o.uri) or _matches(_URI[:-1] + r"\Z", o.uri),
+        lambda o: _matches(_URI[:-1] + r"\Z", o.uri),
     ),
     Rule(
         ("spec", "model"),
@@ -133,7 +116,6 @@ RULES: tuple[Rule, ...] = (
         "model.cache is for models that are fetched (hf://): remove model.cache",
         lambda o: o.uri.startswith("hf://") or o.cache is None or not (o.cache.pvc or o.cache.existing_claim),
     ),
-    _absent("spec.model", "adapters", "adapters", "model.adapters is"),
     Rule(
         ("spec", "model", "cache"),
         "!(has(self.pvc) && has(self.existingClaim))",
@@ -189,47 +171,12 @@ RULES: tuple[Rule, ...] = (
         "scheduling.topologySpread: minDomains is for whenUnsatisfiable DoNotSchedule: set that, or remove minDomains",
         lambda spread: "minDomains" not in spread or spread["whenUnsatisfiable"] == "DoNotSchedule",
     ),
-    _later(
-        "spec.engine",
-        "!has(self.quantization) || self.quantization in ['none', 'fp8']",
-        lambda o: o.quantization in ("none", "fp8"),
-        "engine.quantization other than none and fp8 is",
-    ),
-    _absent("spec.engine", "speculative", "speculative", "engine.speculative is"),
-    _absent("spec.resources", "profile", "profile", "resources.profile is"),
     Rule(
         ("spec", "autoscaling"),
         "!has(self.minReplicas) || self.minReplicas <= self.maxReplicas",
         "autoscaling.minReplicas must not be above autoscaling.maxReplicas: raise maxReplicas or lower minReplicas",
         lambda o: o.min_replicas <= o.max_replicas,
     ),
-    _later(
-        "spec.autoscaling",
-        "!has(self.minReplicas) || self.minReplicas >= 1",
-        lambda o: o.min_replicas >= 1,
-        "autoscaling.minReplicas 0 (scale to zero) is",
-    ),
-    _absent(
-        "spec.autoscaling",
-        "scaleToZeroAfterSeconds",
-        "scale_to_zero_after_seconds",
-        "autoscaling.scaleToZeroAfterSeconds is",
-    ),
-    _later(
-        "spec.autoscaling",
-        "!has(self.provider) || self.provider in ['auto', 'builtin']",
-        lambda o: o.provider in ("auto", "builtin"),
-        "autoscaling.provider other than auto and builtin is",
-    ),
-    _later(
-        "spec.queue",
-        "!has(self.fairness) || self.fairness == 'none'",
-        lambda o: o.fairness == "none",
-        "queue.fairness other than none is",
-    ),
-    _absent("spec.queue", "priorities", "priorities", "queue.priorities is"),
-    _absent("spec.ingress", "gateway", "gateway", "ingress.gateway (Gateway API) is"),
-    _absent("spec.auth", "limits", "limits", "auth.limits is"),
     Rule(
         ("spec", "rollout"),
         "!(has(self.maxSurge) && has(self.maxUnavailable)) || !(string(self.maxSurge) in ['0', '0%'] "

@@ -1,6 +1,6 @@
 """The spec of a ModelDeployment, field by field. The descriptions are what `kubectl explain` prints.
 
-Rules that join fields, and fields that are refused for now, are in `rules.py`."""
+Rules that join fields are in `rules.py`."""
 
 from typing import Annotated, Any, Literal
 
@@ -51,11 +51,6 @@ class Cache(ApiModel):
     existing_claim: DnsName | None = Field(default=None, description="Keep the weights in this claim, which you made.")
 
 
-class Adapter(ApiModel):
-    name: Annotated[str, Field(min_length=1, max_length=63)] = Field(description="Model name that clients ask for.")
-    uri: Annotated[str, Field(min_length=1, max_length=512)] = Field(description="Where the LoRA's files are.")
-
-
 class Model(ApiModel):
     uri: Annotated[str, Field(min_length=1, max_length=512)] = Field(
         description="Where the model is: hf://org/name or hf://org/name@revision (Hugging Face), pvc://claim/path "
@@ -68,16 +63,6 @@ class Model(ApiModel):
     cache: Cache | None = Field(
         default=None, description="Where the weights stay. Absent or {}: in the pod, fetched again by each new pod."
     )
-    adapters: Annotated[list[Adapter], Field(max_length=64)] | None = Field(
-        default=None,
-        description="LoRA adapters, each served under its name.",
-        json_schema_extra={"x-list-key": "name"},
-    )
-
-
-class Speculative(ApiModel):
-    method: Literal["ngram"] = Field(default="ngram", description="How tokens are guessed ahead.")
-    num_tokens: Annotated[int, Field(ge=1, le=16)] = Field(default=4, description="How many tokens are guessed a step.")
 
 
 class Engine(ApiModel):
@@ -85,7 +70,7 @@ class Engine(ApiModel):
         default=None, description="Longest prompt plus answer, in tokens. Absent: what the model says."
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(default="auto", description="Type of the weights.")
-    quantization: Literal["none", "fp8", "awq", "gptq"] = Field(
+    quantization: Literal["none", "fp8"] = Field(
         default="none",
         description="Quantization of the weights. fp8: 16-bit weights are quantized as they load (a GPU of compute "
         "capability 8.9 or higher, or the CPU, slowly). none: as the model stores them, which may be fp8 "
@@ -117,7 +102,6 @@ class Engine(ApiModel):
         description="The same tokens for the same request and seed, to the bit, whatever runs beside it. Slower; for "
         "16-bit weights on one GPU.",
     )
-    speculative: Speculative | None = Field(default=None, description="Guess tokens ahead and check them in one step.")
 
 
 class Resources(ApiModel):
@@ -134,13 +118,10 @@ class Resources(ApiModel):
         default=None,
         description="Memory request and limit of the server, e.g. 16Gi. Absent: 2Gi, at most 32Gi a GPU.",
     )
-    profile: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
-        default=None, description="A hardware profile named in the chart."
-    )
 
 
 class Autoscaling(ApiModel):
-    min_replicas: Annotated[int, Field(ge=0, le=10_000)] = Field(default=1, description="Fewest replicas.")
+    min_replicas: Annotated[int, Field(ge=1, le=10_000)] = Field(default=1, description="Fewest replicas.")
     max_replicas: Annotated[int, Field(ge=1, le=10_000)] = Field(description="Most replicas.")
     target_utilization: Annotated[float, Field(ge=0.05, le=0.9)] = Field(
         default=0.7,
@@ -153,21 +134,10 @@ class Autoscaling(ApiModel):
     backlog_drain_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
         default=15, description="Waiting tokens count as demand, divided by this many seconds."
     )
-    scale_to_zero_after_seconds: Annotated[int, Field(ge=30, le=604_800)] | None = Field(
-        default=None, description="Idle time after which the last replica is stopped."
-    )
     behavior: Annotated[dict[str, Any], ShapeOf(ScalingBehavior)] | None = Field(
         default=None,
         description="behavior of the HorizontalPodAutoscaler, as it is. Absent: scale down slowly (300 s).",
     )
-    provider: Literal["auto", "builtin", "keda", "prometheusAdapter"] = Field(
-        default="auto", description="Who hands the metric to the HPA. builtin: the operator's own metrics API."
-    )
-
-
-class QueuePriority(ApiModel):
-    name: Annotated[str, Field(min_length=1, max_length=63)] = Field(description="Name that clients send.")
-    value: Annotated[int, Field(ge=-1000, le=1000)] = Field(description="Higher goes first.")
 
 
 class Queue(ApiModel):
@@ -183,15 +153,6 @@ class Queue(ApiModel):
         default=60,
         description="Longest wait for a turn, in the queue and in the engine each; then 503 with Retry-After.",
     )
-    fairness: Literal["key", "none"] = Field(default="none", description="key: a fair share for each API key.")
-    priorities: Annotated[list[QueuePriority], Field(max_length=32)] | None = Field(
-        default=None, description="Named priorities.", json_schema_extra={"x-list-key": "name"}
-    )
-
-
-class Gateway(ApiModel):
-    name: DnsName = Field(description="Name of the Gateway.")
-    namespace: DnsName | None = Field(default=None, description="Namespace of the Gateway.")
 
 
 _SEGMENT = r"\.{0,2}[A-Za-z0-9_~-][A-Za-z0-9._~-]*"
@@ -213,21 +174,12 @@ class Ingress(ApiModel):
         default=None,
         description="Laid over the annotations that the operator writes.",
     )
-    gateway: Gateway | None = Field(default=None, description="Use this Gateway (Gateway API) and not an IngressClass.")
-
-
-class TenantLimit(ApiModel):
-    tenant: Annotated[str, Field(min_length=1, max_length=253)] = Field(description="A key of the Secret.")
-    tokens_per_minute: Annotated[int, Field(ge=1)] = Field(description="Most tokens a minute.")
 
 
 class Auth(ApiModel):
     api_keys_secret_ref: LocalSecret = Field(
         description="Secret of API keys: each key of the Secret names a tenant and its value is the API key. Read "
         "again when it changes, without a restart."
-    )
-    limits: Annotated[list[TenantLimit], Field(max_length=256)] | None = Field(
-        default=None, description="Token rate limits of tenants.", json_schema_extra={"x-list-key": "tenant"}
     )
 
 
@@ -291,19 +243,6 @@ class DisruptionBudget(ApiModel):
     enabled: bool = Field(default=True, description="Make a PodDisruptionBudget when there are two or more replicas.")
 
 
-class Tracing(ApiModel):
-    endpoint: Annotated[str, Field(min_length=1, max_length=512)] = Field(description="OTLP endpoint.")
-    sample_ratio: Annotated[float, Field(ge=0, le=1)] = Field(default=0.01, description="Share of requests traced.")
-
-
-class Cost(ApiModel):
-    gpu_hour_price: Annotated[float, Field(ge=0)] = Field(description="Price of one GPU for an hour.")
-    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = Field(default="USD", description="Currency, e.g. USD.")
-    api_price_per_million_tokens: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="Price of an API to compare with."
-    )
-
-
 class Spec(ApiModel):
     model: Model = Field(description="What to serve. model.uri is all that a ModelDeployment needs.")
     engine: Engine = Field(default=Engine(), description="Settings of the inference engine; the defaults suit most.")
@@ -321,10 +260,8 @@ class Spec(ApiModel):
     rollout: Rollout = Field(default=Rollout(), description="How changes reach the pods.")
     scheduling: Scheduling = Field(default=Scheduling(), description="Where the pods may run.")
     monitoring: Monitoring = Field(default=Monitoring(), description="Objects for the Prometheus operator.")
-    tracing: Tracing | None = Field(default=None, description="Send traces.")
     network_policy: NetworkPolicySpec = Field(default=NetworkPolicySpec(), description="The NetworkPolicy of the pods.")
     disruption_budget: DisruptionBudget = Field(default=DisruptionBudget(), description="The PodDisruptionBudget.")
-    cost: Cost | None = Field(default=None, description="Prices, for the cost of a million tokens in the status.")
 
     @property
     def gpus(self) -> int:

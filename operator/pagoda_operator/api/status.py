@@ -38,14 +38,6 @@ class LoadStatus(OpenModel):
     tokens_per_second: Figure | None = Field(default=None, description="Tokens per second that all replicas serve now.")
 
 
-class CostStatus(OpenModel):
-    per_million_tokens: float | None = Field(default=None, description="Price of a million tokens at the load of now.")
-    per_hour: float | None = Field(default=None, description="Price of an hour.")
-    break_even_tokens_per_day: float | None = Field(
-        default=None, description="Tokens a day from which this beats the API."
-    )
-
-
 class Status(OpenModel):
     observed_generation: int | None = Field(default=None, description="The generation of the spec that this is about.")
     conditions: list[Condition] = Field(
@@ -57,7 +49,6 @@ class Status(OpenModel):
     url: str | None = Field(default=None, description="Base URL of the OpenAI API.")
     capacity: CapacityStatus | None = Field(default=None, description="What one replica can do.")
     load: LoadStatus | None = Field(default=None, description="What all replicas do now.")
-    cost: CostStatus | None = Field(default=None, description="What it costs.")
     revision: str | None = Field(
         default=None, description="Hash of the pod template that is being served or rolled out."
     )

@@ -19,8 +19,7 @@ _DEFAULT_STORAGE = "storageclass.kubernetes.io/is-default-class"
 def check_spec(world: World) -> Problem | None:
     if world.mdep is not None:
         return None
-    reason = "NotSupported" if "not supported yet" in world.parse_error else "InvalidSpec"
-    return Problem(reason, world.parse_error)
+    return Problem("InvalidSpec", world.parse_error)
 
 
 def check_names(world: World) -> Problem | None:

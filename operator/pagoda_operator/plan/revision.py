@@ -30,6 +30,10 @@ _POD_FIELDS: Any = {
 
 _LATER_FIELDS: Any = {}
 """Fields with a default that release 0.1.0 did not have."""
+_GONE_WRITTEN: Any = {"queue": {"fairness": "none"}}
+"""Fields that left the resource after release 0.1.0, with the default that its API server wrote beside the others."""
+_GONE_UNSET: Any = {"engine": {"speculative": None}, "resources": {"profile": None}}
+"""Fields that left the resource after release 0.1.0 and were never set: they were not built."""
 MOST_ANNOTATION_BYTES = 256 * 1024
 
 
@@ -53,7 +57,11 @@ def written_inputs_hash(mdep: ModelDeployment) -> str:
     """The hash as release 0.1.0 makes it, of all that is written. NB: kept for one release, so that pods survive an
     upgrade from it and a rollback to it."""
     said = mdep.spec.model_dump(include=_POD_FIELDS, exclude=_LATER_FIELDS, exclude_unset=True, mode="json")
-    return hash_of({key: value for key, value in said.items() if value})
+    return hash_of({key: value for key, value in _with_gone(said, _GONE_WRITTEN).items() if value})
+
+
+def _with_gone(said: Object, gone: Any) -> Object:
+    return {key: {**value, **gone[key]} if key in gone and value else value for key, value in said.items()}
 
 
 def keep_template(world: World, mdep: ModelDeployment, settings: BuildSettings) -> tuple[Object, str]:
@@ -102,7 +110,7 @@ def capacity_key(mdep: ModelDeployment) -> str:
 def written_capacity_key(mdep: ModelDeployment) -> str:
     """The key as release 0.1.0 makes it, with all defaults. NB: kept for one release."""
     spec = mdep.spec.model_dump(include=_CAPACITY_FIELDS, exclude=_LATER_FIELDS, mode="json")
-    return hash_of([spec, mdep.spec.gpus, mdep.spec.scheduling.node_selector])[:12]
+    return hash_of([_with_gone(spec, _GONE_UNSET), mdep.spec.gpus, mdep.spec.scheduling.node_selector])[:12]
 
 
 def _stored(live: Object | None) -> _Remembered | None:

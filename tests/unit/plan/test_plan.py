@@ -99,10 +99,10 @@ def test_while_a_container_runs_between_two_crashes_the_reason_stays(
     assert reason(world_of(resource(), pods=[broken])) == expected
 
 
-def test_a_refused_field_changes_nothing_but_the_status() -> None:
-    planned = plan(world_of(resource(cost={"gpuHourPrice": 1})), NOW, SETTINGS)
+def test_a_refused_spec_changes_nothing_but_the_status() -> None:
+    planned = plan(world_of(resource(replicas=-1)), NOW, SETTINGS)
     assert planned.objects == () and planned.deletions == ()
-    assert planned.status["conditions"][0]["reason"] == "NotSupported"
+    assert planned.status["conditions"][0]["reason"] == "InvalidSpec"
 
 
 def test_missing_classes_are_named() -> None:
