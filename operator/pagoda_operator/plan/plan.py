@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from pagoda_operator.api.reasons import Reason
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.plan.children import plan_children
@@ -101,7 +102,7 @@ def _events(world: World, status: Object) -> tuple[Event, ...]:
 
 def _event(condition: Object) -> Event:
     reason = condition["reason"]
-    quiet = condition["type"] == "Ready" and (condition["status"] == "True" or reason == "Starting")
+    quiet = condition["type"] == "Ready" and (condition["status"] == "True" or reason == Reason.STARTING)
     return Event("Normal" if quiet else "Warning", reason, condition["message"])
 
 
@@ -111,4 +112,4 @@ def _requeue(status: Object) -> float:
 
 def _is_settled(condition: Object) -> bool:
     good = "False" if condition["type"] in ("Progressing", "Reconciling", "Stalled") else "True"
-    return bool(condition["status"] == good or condition["reason"] == "ScaledToZero")
+    return bool(condition["status"] == good or condition["reason"] == Reason.SCALED_TO_ZERO)
