@@ -21,7 +21,7 @@ MERGE = "application/merge-patch+json"
 PAGE_ITEMS = 100
 JSON_PATCH = "application/json-patch+json"
 Body = Object | list[Object]
-LONGEST_RETRY_AFTER_SECONDS = 300.0
+MAXIMUM_RETRY_AFTER_SECONDS = 300.0
 
 
 class ApiError(Exception):
@@ -178,7 +178,7 @@ def _read_object(text: str) -> Object:
 
 
 def _read_error(status: int, text: str, retry_after: str) -> ApiError:
-    seconds = min(float(retry_after), LONGEST_RETRY_AFTER_SECONDS) if retry_after.isdecimal() else 0.0
+    seconds = min(float(retry_after), MAXIMUM_RETRY_AFTER_SECONDS) if retry_after.isdecimal() else 0.0
     try:
         body = json.loads(text)
         causes = [str(cause.get("reason")) for cause in (body.get("details") or {}).get("causes") or ()]

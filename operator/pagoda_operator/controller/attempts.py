@@ -12,7 +12,7 @@ from pagoda_operator.cluster.client import ApiError
 from pagoda_operator.controller.store import Id
 
 FIRST_SECONDS = 0.5
-LONGEST_SECONDS = 60.0
+MAXIMUM_SECONDS = 60.0
 UNSAID_ATTEMPTS = 2
 """Of an error that may pass by itself."""
 _PASSING = {0, 404, 408, 409, 429}
@@ -47,7 +47,7 @@ class Attempts:
         """The failure, and whether it is news."""
         before = self._failures.get(id_)
         attempts = before.attempts + 1 if before is not None and before.wish == wish else 1
-        pause = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** min(attempts - 1, 16)) * (1 + self._jitter() / 2)
+        pause = min(MAXIMUM_SECONDS, FIRST_SECONDS * 2.0 ** min(attempts - 1, 16)) * (1 + self._jitter() / 2)
         due_at = self._clock() + max(pause, error.retry_after_seconds)
         failure = self._failures[id_] = Failure(wish, message, error.status, attempts, due_at)
         return failure, before is None or before.message != message

@@ -22,7 +22,7 @@ Key = tuple[str, str]
 
 TICK_SECONDS = 1.0
 POLL_SECONDS = 5.0
-LONGEST_POLL_SECONDS = 60.0
+MAXIMUM_POLL_SECONDS = 60.0
 """Between two questions to a pod that did not answer for long."""
 READINGS = 128
 """That run at once."""
@@ -116,7 +116,7 @@ class LoadReader:
         if state.failures == 1:
             about = (*key, pod["metadata"]["name"], error)
             logger.warning("load is not known namespace=%s model=%s pod=%s error=%s", *about)
-        self._ask_again(state, min(LONGEST_POLL_SECONDS, POLL_SECONDS * 2 ** min(state.failures - 1, 8)))
+        self._ask_again(state, min(MAXIMUM_POLL_SECONDS, POLL_SECONDS * 2 ** min(state.failures - 1, 8)))
 
     def _note_load(self, key: Key, pod: Pod, state: _Asked, load: Load) -> None:
         if state.failures:

@@ -24,7 +24,7 @@ def build_plan_settings(settings: Settings) -> BuildSettings:
     )
 
 
-def read_world(store: Store, key: Key, model: Object, *, loads: Mapping[str, Load], **seen: Any) -> World:
+def build_world(store: Store, key: Key, model: Object, *, loads: Mapping[str, Load], **seen: Any) -> World:
     pods = store.pods(key)
     return world_of(
         model,

@@ -40,36 +40,55 @@ class Operator:
         self.settings = settings
         self.metrics = Metrics()
         self.tasks = Tasks(count=lambda name: self.metrics.task_failures.labels(name).inc())
-        self.client = Client(
-            load_api_client(settings.workers + 4),
-            count=lambda verb, kind, code: self.metrics.api_calls.labels(verb, kind, str(code)).inc(),
-            timeout_seconds=settings.request_timeout_seconds,
-            threads=settings.workers + 4,
-        )
+        self.client = self._build_client()
         self.store = Store()
         self.queue = WorkQueue(clock=time.monotonic, jitter=random.random)
         self.checker = Checker(self.client, self.store, self.metrics, settings.watch_namespaces, self._wake)
         self.health = Health(lease_seen_at=time.monotonic(), lease_written_at=time.monotonic())
-        self.loads = LoadReader(
-            port=settings.gateway_port,
+        self.loads = self._build_loads()
+        self.lease = self._build_lease()
+        self.metrics_api = self._build_metrics_api()
+        self.reconciler = self._build_reconciler()
+        self._check_now = asyncio.Event()
+        self._check_at = time.monotonic() + FIRST_CHECK_SECONDS
+        self._watch_stop = asyncio.Event()
+        self.metrics.queue_depth.set_function(lambda: self.queue.depth)
+        self.metrics.leader.set_function(lambda: float(self.lease.is_leader))
+
+    def _build_client(self) -> Client:
+        threads = self.settings.workers + 4
+        return Client(
+            load_api_client(threads),
+            count=lambda verb, kind, code: self.metrics.api_calls.labels(verb, kind, str(code)).inc(),
+            timeout_seconds=self.settings.request_timeout_seconds,
+            threads=threads,
+        )
+
+    def _build_loads(self) -> LoadReader:
+        return LoadReader(
+            port=self.settings.gateway_port,
             clock=time.monotonic,
             jitter=random.random,
             tasks=self.tasks,
             models=lambda: [(key, self.store.pods(key)) for key in self.store.model_keys()],
             on_news=self.queue.add,
         )
-        self.lease = LeaderLease(
+
+    def _build_lease(self) -> LeaderLease:
+        return LeaderLease(
             self.client,
-            name=settings.lease_name,
-            namespace=settings.namespace,
-            identity=settings.identity,
+            name=self.settings.lease_name,
+            namespace=self.settings.namespace,
+            identity=self.settings.identity,
             monotonic=time.monotonic,
             wall=time.time,
             on_change=self._on_leader,
         )
-        self.metrics_api = MetricsApi(
+
+    def _build_metrics_api(self) -> MetricsApi:
+        return MetricsApi(
             self.client,
-            settings,
+            self.settings,
             read_demand=self.read_demand,
             is_leader=lambda: self.lease.is_leader,
             wall=time.time,
@@ -77,21 +96,18 @@ class Operator:
             tasks=self.tasks,
             count_error=self.metrics.errors.inc,
         )
-        self.reconciler = Reconciler(
+
+    def _build_reconciler(self) -> Reconciler:
+        return Reconciler(
             store=self.store,
             client=self.client,
             loads=self.loads,
             metrics=self.metrics,
-            settings=build_plan_settings(settings),
+            settings=build_plan_settings(self.settings),
             served_kinds=lambda: self.checker.served_kinds,
             is_leader=lambda: self.lease.is_leader,
             wall=time.time,
         )
-        self._check_now = asyncio.Event()
-        self._check_at = time.monotonic() + FIRST_CHECK_SECONDS
-        self._watch_stop = asyncio.Event()
-        self.metrics.queue_depth.set_function(lambda: self.queue.depth)
-        self.metrics.leader.set_function(lambda: float(self.lease.is_leader))
 
     def observe(self, event_type: str, obj: Object) -> None:
         """One event of a watch."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pagoda_operator.cluster.client import ApiError, Client
 from pagoda_operator.cluster.read import read_events
 from pagoda_operator.controller.load_reader import LoadReader
-from pagoda_operator.controller.observe import read_world
+from pagoda_operator.controller.observe import build_world
 from pagoda_operator.controller.queue import Key
 from pagoda_operator.controller.store import MODEL, Store
 from pagoda_operator.controller.writing import LostLead, Writer
@@ -16,7 +16,7 @@ from pagoda_operator.kube.objects import Object
 from pagoda_operator.kube.pods import is_ready
 from pagoda_operator.metrics import Metrics
 from pagoda_operator.objects.settings import BuildSettings
-from pagoda_operator.plan import Plan, World, plan
+from pagoda_operator.plan import ReconcilePlan, World, plan
 from pagoda_operator.plan.loads import Load, sum_loads
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Reconciler:
             return None
         pods = self.store.pods(key)
         loads = self.loads.known(pods)
-        world = read_world(
+        world = build_world(
             self.store,
             key,
             model,
@@ -69,7 +69,9 @@ class Reconciler:
         if (model := self.store.get(MODEL, *key)) is not None:
             show_model(self.metrics, key, model, self.store.children(key), loads)
 
-    async def _carry_out(self, key: Key, model: Object, world: World, found: Plan, now: datetime) -> float | None:
+    async def _carry_out(
+        self, key: Key, model: Object, world: World, found: ReconcilePlan, now: datetime
+    ) -> float | None:
         try:
             return await self._write(model, world, found, now)
         except LostLead:
@@ -81,7 +83,7 @@ class Reconciler:
             logger.info("the namespace is being deleted namespace=%s name=%s", *key)
             return None
 
-    async def _write(self, model: Object, world: World, found: Plan, now: datetime) -> float | None:
+    async def _write(self, model: Object, world: World, found: ReconcilePlan, now: datetime) -> float | None:
         """The status comes last: it says what could not be written."""
         children = await self._writer.write_children(model, found)
         if children.taken or children.refusals:

@@ -14,8 +14,8 @@ Id = tuple[str, str, str]
 """Kind, namespace, name."""
 
 MODEL = "ModelDeployment"
-LONGEST_VERSION_DIGITS = 39
-MOST_GONE = 10_000
+MAXIMUM_VERSION_DIGITS = 39
+MAXIMUM_GONE = 10_000
 """Deletions that are remembered, so that an event that comes late does not bring back what is gone."""
 INSTANCE_LABELS = (MODEL_DEPLOYMENT_LABEL, INSTANCE_LABEL)
 
@@ -27,7 +27,7 @@ def id_of(obj: Object) -> Id:
 def version_of(obj: Object) -> int:
     """Resource versions of one kind can be compared (they are numbers); one that is none is older than all."""
     text = str(obj["metadata"].get("resourceVersion", ""))
-    return int(text) if text.isdecimal() and len(text) <= LONGEST_VERSION_DIGITS else -1
+    return int(text) if text.isdecimal() and len(text) <= MAXIMUM_VERSION_DIGITS else -1
 
 
 def owner_of(obj: Object) -> Key | None:
@@ -124,7 +124,7 @@ class Store:
     def _note_gone(self, id_: Id, version: int) -> None:
         version = max(version, self._gone.pop(id_, -1))
         self._gone[id_] = version
-        if len(self._gone) > MOST_GONE:
+        if len(self._gone) > MAXIMUM_GONE:
             del self._gone[next(iter(self._gone))]
 
     def _forget(self, id_: Id) -> None:

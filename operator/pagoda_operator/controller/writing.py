@@ -18,9 +18,9 @@ from pagoda_operator.controller.attempts import Attempts, Failure
 from pagoda_operator.controller.store import Id, Store, id_of
 from pagoda_operator.kube.objects import APPLIED_HASH, Object
 from pagoda_operator.metrics import Metrics
-from pagoda_operator.plan import ObjectRef, Plan, Refusal, find_foreign, needs_apply, project
+from pagoda_operator.plan import ObjectRef, ReconcilePlan, Refusal, find_foreign, needs_apply, project
+from pagoda_operator.plan.decide import Event
 from pagoda_operator.plan.ownership import can_adopt
-from pagoda_operator.plan.plan import Event
 
 _MAY_NOT = re.compile(r"cannot (\w+) resource \"([^\"]+)\"")
 Write = Callable[[], Awaitable[None]]
@@ -57,7 +57,7 @@ class Writer:
     _accepted: dict[Id, Object] = field(default_factory=dict)
     """What the API server made of the objects that were applied last."""
 
-    async def write_children(self, model: Object, found: Plan) -> Outcome:
+    async def write_children(self, model: Object, found: ReconcilePlan) -> Outcome:
         """Deletions first: an HPA that is to go is gone before the number of replicas is ours to write."""
         outcome = Outcome()
         for ref in found.deletions:

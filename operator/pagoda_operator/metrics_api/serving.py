@@ -7,6 +7,7 @@ import os
 import ssl
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pagoda_guard.tasks import Tasks
@@ -31,28 +32,22 @@ RETRY_SECONDS = 2.0
 logger = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
 class MetricsApi:
-    def __init__(
-        self,
-        client: Client,
-        settings: Settings,
-        *,
-        read_demand: ReadDemand,
-        is_leader: Callable[[], bool],
-        wall: Callable[[], float],
-        clock: Callable[[], float],
-        tasks: Tasks,
-        count_error: Callable[[], None],
-    ) -> None:
-        self._client, self._settings, self._is_leader, self._wall = client, settings, is_leader, wall
-        self._app = build_metrics_api_app(read_demand, lambda: self._trust, wall=wall, count_error=count_error)
-        self._clock, self._tasks = clock, tasks
-        self._trust: Trust | None = None
-        self._refusal = ""
-        self._bundle: Bundle | None = None
-        self._context: ssl.SSLContext | None = None
-        self._port: Port | None = None
-        self._hurry = asyncio.Event()
+    client: Client
+    settings: Settings
+    read_demand: ReadDemand
+    is_leader: Callable[[], bool]
+    wall: Callable[[], float]
+    clock: Callable[[], float]
+    tasks: Tasks
+    count_error: Callable[[], None]
+    _trust: Trust | None = None
+    _refusal: str = ""
+    _bundle: Bundle | None = None
+    _context: ssl.SSLContext | None = None
+    _port: Port | None = None
+    _hurry: asyncio.Event = field(default_factory=asyncio.Event)
 
     def hurry(self) -> None:
         """The next step comes at once: we lead now."""
@@ -86,17 +81,17 @@ class MetricsApi:
 
     async def step(self) -> None:
         """Reads what it must trust and serve; begins to serve; renews. Only the leader writes."""
-        trust = await read_trust(self._client)
+        trust = await read_trust(self.client)
         bundle = await self._read_or_renew()
         if bundle is None:
             return
         self._use(trust, bundle)
         if self._port is None:
             await self._start()
-        if self._is_leader():
-            s = self._settings
+        if self.is_leader():
+            s = self.settings
             names = await register(
-                self._client,
+                self.client,
                 bundle.ca_pem,
                 service=s.metrics_service,
                 namespace=s.namespace,
@@ -106,18 +101,18 @@ class MetricsApi:
                 logger.info("registered apiservice=%s", name)
 
     async def _read_or_renew(self) -> Bundle | None:
-        s = self._settings
-        name, now = f"{s.metrics_service}-metrics-tls", datetime.fromtimestamp(self._wall(), UTC)
-        secret, data = await read_secret(self._client, name, s.namespace)
+        s = self.settings
+        name, now = f"{s.metrics_service}-metrics-tls", datetime.fromtimestamp(self.wall(), UTC)
+        secret, data = await read_secret(self.client, name, s.namespace)
         stored = Bundle(*(data.get(key, b"") for key in ("ca.crt", "tls.crt", "tls.key")))
         if not needs_renewal(stored, now):
             return stored
-        if not self._is_leader():
+        if not self.is_leader():
             return self._bundle
         host = f"{s.metrics_service}.{s.namespace}.svc"
         bundle = build_bundle((host, f"{host}.cluster.local"), now, previous_ca_pem=stored.ca_pem)
         content = {"ca.crt": bundle.ca_pem, "tls.crt": bundle.certificate_pem, "tls.key": bundle.key_pem}
-        written = await write_secret(self._client, name, s.namespace, content, replaces=secret)
+        written = await write_secret(self.client, name, s.namespace, content, replaces=secret)
         logger.info("certificate renewed secret=%s written=%s", name, written)
         return bundle if written else self._bundle
 
@@ -145,18 +140,20 @@ class MetricsApi:
             self._port.drop_connections()
 
     async def _start(self) -> None:
-        number = self._settings.metrics_api_port
-        port = Port(self._app, port=number, tasks=self._tasks, clock=self._clock, context=lambda: self._context)
+        number = self.settings.metrics_api_port
+        trust, context = (lambda: self._trust), (lambda: self._context)
+        app = build_metrics_api_app(self.read_demand, trust, wall=self.wall, count_error=self.count_error)
+        port = Port(app, port=number, tasks=self.tasks, clock=self.clock, context=context)
         await port.start()
         self._port = port
         logger.info("metrics API serves port=%s", number)
 
     async def leave(self) -> None:
         """Before a leader stops: with no other operator to answer, the metrics API is taken out of the cluster."""
-        s = self._settings
-        if await serves_elsewhere(self._client, service=s.metrics_service, namespace=s.namespace, identity=s.identity):
+        s = self.settings
+        if await serves_elsewhere(self.client, service=s.metrics_service, namespace=s.namespace, identity=s.identity):
             return
-        for name in await unregister(self._client, service=s.metrics_service, namespace=s.namespace):
+        for name in await unregister(self.client, service=s.metrics_service, namespace=s.namespace):
             logger.info("unregistered apiservice=%s", name)
 
     async def close(self) -> None:

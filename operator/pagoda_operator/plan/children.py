@@ -74,12 +74,12 @@ def _target_of(hpa: Object) -> float | None:
 
 
 def replicas_now(world: World, mdep: ModelDeployment) -> int:
-    """The number wanted now: ours, or what the HPA wrote (at least minReplicas)."""
+    """The number wanted now: ours, or what the HPA wrote, but never below minReplicas."""
     if mdep.spec.fixed_replicas is not None:
         return mdep.spec.fixed_replicas
-    least = mdep.spec.autoscaling.min_replicas if mdep.spec.autoscaling else 1
+    minimum = mdep.spec.autoscaling.min_replicas if mdep.spec.autoscaling else 1
     live = world.child("Deployment") or {}
-    return max(least, int(live.get("spec", {}).get("replicas", least)))
+    return max(minimum, int(live.get("spec", {}).get("replicas", minimum)))
 
 
 def lacks_surge_capacity(world: World) -> bool:

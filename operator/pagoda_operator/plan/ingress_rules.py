@@ -13,7 +13,7 @@ ANY_HOST = "*"
 NAMESPACE = "{namespace}"
 """In a suffix: the namespace of the ModelDeployment, so that each has hosts of its own."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-LONGEST_VALUE_CHARACTERS = 4096
+MAXIMUM_VALUE_CHARACTERS = 4096
 ASK = "or ask whoever installed Pagoda to add it to its chart's values"
 
 
@@ -44,9 +44,9 @@ def _judge_annotation(key: str, value: str, rules: IngressRules) -> str | None:
             f"spec.ingress.annotations {shown} is not allowed: remove it (ingress.allowedAnnotations: "
             f"{', '.join(rules.annotations) or 'none'}), {ASK}"
         )
-    if CONTROL.search(value) or len(value) > LONGEST_VALUE_CHARACTERS:
+    if CONTROL.search(value) or len(value) > MAXIMUM_VALUE_CHARACTERS:
         return (
             f"spec.ingress.annotations {shown} has control characters or is too long: write it in one line of at most "
-            f"{LONGEST_VALUE_CHARACTERS} characters"
+            f"{MAXIMUM_VALUE_CHARACTERS} characters"
         )
     return None

@@ -34,7 +34,7 @@ _GONE_WRITTEN: Any = {"queue": {"fairness": "none"}}
 """Fields that left the resource after release 0.1.0, with the default that its API server wrote beside the others."""
 _GONE_UNSET: Any = {"engine": {"speculative": None}, "resources": {"profile": None}}
 """Fields that left the resource after release 0.1.0 and were never set: they were not built."""
-MOST_ANNOTATION_BYTES = 256 * 1024
+MAXIMUM_ANNOTATION_BYTES = 256 * 1024
 
 
 class _Remembered(msgspec.Struct, frozen=True):
@@ -119,6 +119,6 @@ def _stored(live: Object | None) -> _Remembered | None:
     if not isinstance(text, str):
         return None
     try:
-        return parse_json(text.encode(), _Remembered, limit_bytes=MOST_ANNOTATION_BYTES)
+        return parse_json(text.encode(), _Remembered, limit_bytes=MAXIMUM_ANNOTATION_BYTES)
     except (BadInput, UnicodeEncodeError):
         return None

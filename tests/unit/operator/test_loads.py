@@ -8,7 +8,7 @@ import pytest
 
 from pagoda_guard.parsing import BadInput
 from pagoda_guard.tasks import Tasks
-from pagoda_operator.controller.load_reader import LONGEST_POLL_SECONDS, POLL_SECONDS, READINGS_OF_ONE_MODEL, LoadReader
+from pagoda_operator.controller.load_reader import MAXIMUM_POLL_SECONDS, POLL_SECONDS, READINGS_OF_ONE_MODEL, LoadReader
 from pagoda_operator.plan.loads import STALE_LOAD_SECONDS, Load
 
 A, B = ("ns", "a"), ("ns", "b")
@@ -96,7 +96,7 @@ async def test_a_silent_pod_is_asked_less_and_less_often(world: World) -> None:
         if len(world.asked) > before:
             times.append(world.now)
     pauses = [after - before for before, after in zip(times, times[1:], strict=False)]
-    assert pauses[:4] == [5, 10, 20, 40] and set(pauses[4:]) == {LONGEST_POLL_SECONDS}
+    assert pauses[:4] == [5, 10, 20, 40] and set(pauses[4:]) == {MAXIMUM_POLL_SECONDS}
 
 
 async def test_a_figure_that_is_old_is_as_good_as_none(world: World) -> None:
@@ -126,7 +126,7 @@ async def test_a_pod_that_was_away_is_asked_at_once_when_it_is_ready_again(world
     world.models = {A: [pod("a")]}
     world.answers["a"] = lambda: TimeoutError()
     for _ in range(3):
-        await world.step(LONGEST_POLL_SECONDS)
+        await world.step(MAXIMUM_POLL_SECONDS)
     world.models = {A: [pod("a", ready=False)]}
     await world.step(1)
     del world.answers["a"]

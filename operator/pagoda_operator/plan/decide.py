@@ -44,7 +44,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReconcilePlan:
     objects: tuple[Object, ...]
     deletions: tuple[ObjectRef, ...]
     status: Object
@@ -52,19 +52,19 @@ class Plan:
     requeue_seconds: float | None
 
 
-def plan(world: World, now: datetime, settings: BuildSettings) -> Plan:
+def plan(world: World, now: datetime, settings: BuildSettings) -> ReconcilePlan:
     """A resource that breaks the rules changes nothing but its status; one that is being deleted, nothing at all."""
     if world.raw["metadata"].get("deletionTimestamp"):
-        return Plan((), (), world.before, (), None)
+        return ReconcilePlan((), (), world.before, (), None)
     if world.mdep is None:
         status = plan_status(world, now, template=None, capacity=None)
-        return Plan((), (), status, _events(world, status), None)
+        return ReconcilePlan((), (), status, _events(world, status), None)
     capacity = plan_capacity(world, world.mdep, now)
     known = float(capacity["tokensPerSecond"]) if capacity else None
     objects = plan_children(world, world.mdep, settings, known)
     template = next(obj["spec"]["template"] for obj in objects if obj["kind"] == "Deployment")
     status = plan_status(world, now, template=template, capacity=capacity)
-    return Plan(objects, _deletions(world, objects), status, _events(world, status), _requeue(status))
+    return ReconcilePlan(objects, _deletions(world, objects), status, _events(world, status), _requeue(status))
 
 
 def _deletions(world: World, objects: tuple[Object, ...]) -> tuple[ObjectRef, ...]:
