@@ -53,7 +53,7 @@ class Metrics:
         }
 
     def set_model(self, namespace: str, name: str, values: dict[str, float | None]) -> None:
-        """A figure that is not known (None) has no series: it is never shown as 0."""
+        """Sets a model's series. A figure that is not known (None) has no series: it is never shown as 0."""
         for gauge, value in values.items():
             if value is None:
                 self._remove(gauge, namespace, name)
@@ -65,5 +65,8 @@ class Metrics:
             self._remove(gauge, namespace, name)
 
     def _remove(self, gauge: str, namespace: str, name: str) -> None:
-        """NB: `remove_by_labels` would walk the series of every model."""
+        """Removes one series.
+
+        NB: `remove_by_labels` would walk the series of every model.
+        """
         self._models[gauge].remove(namespace, name)

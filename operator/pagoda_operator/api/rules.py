@@ -31,7 +31,7 @@ class Rule:
 
 
 def _transition(path: str, cel: str, message: str) -> Rule:
-    """Only the API server sees what the object was before."""
+    """Returns a rule that only the API server can check, because only it sees what the object was before."""
     return Rule(tuple(path.split(".")), cel, message, lambda _: True)
 
 
@@ -188,7 +188,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def broken_rules(resource: Any) -> list[str]:
-    """The messages of the rules that the parsed resource breaks, in the table's order."""
+    """Returns the messages of the rules that the parsed resource breaks, in the table's order."""
     return [rule.message for rule in RULES if not _holds(rule, resource)]
 
 

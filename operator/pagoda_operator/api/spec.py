@@ -265,7 +265,7 @@ class Spec(ApiModel):
 
     @property
     def gpus(self) -> int:
-        """GPUs a replica, with the default that depends on the model."""
+        """Returns the GPUs per replica, with the default that depends on the model."""
         if self.resources.gpus is not None:
             return self.resources.gpus
         ranks = self.engine.tensor_parallel
@@ -273,7 +273,7 @@ class Spec(ApiModel):
 
     @property
     def fixed_replicas(self) -> int | None:
-        """The number of replicas that we write; None when the HPA writes it."""
+        """Returns the number of replicas that we write; None when the HPA writes it."""
         if self.autoscaling is not None:
             return None
         return 1 if self.replicas is None else self.replicas

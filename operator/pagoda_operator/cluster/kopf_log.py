@@ -44,5 +44,8 @@ def _drop_traceback(record: logging.LogRecord) -> None:
 
 
 def is_fault_of_code(error: BaseException) -> bool:
-    """Tells an error of Python's own from one that a library made for what it met, or a call that took too long."""
+    """Returns whether this is an exception of Python's own: a library makes its own class for what it meets.
+
+    NB: a call that took too long is no fault of the code either.
+    """
     return type(error).__module__ == "builtins" and not isinstance(error, TimeoutError)

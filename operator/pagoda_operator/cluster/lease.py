@@ -44,7 +44,10 @@ class LeaderLease:
         return self._was_leader and self._monotonic() - self._renewed_at < STEP_DOWN_SECONDS
 
     async def run(self, on_proof: Callable[[], None]) -> None:
-        """`on_proof` is called when the Lease has changed, by us or by another: a watch of it must show that."""
+        """Takes or renews the Lease again and again.
+
+        `on_proof` is called when the Lease has changed, by us or by another: a watch of it must show that.
+        """
         while True:
             before = self._seen_version
             await self.step()
@@ -62,7 +65,7 @@ class LeaderLease:
         self._tell(held)
 
     async def release(self) -> None:
-        """Lets the next replica begin at once."""
+        """Gives the Lease up, so that the next replica begins at once."""
         if not self._was_leader:
             return
         self._tell(False)

@@ -15,9 +15,9 @@ from pagoda_guard.parsing import BadInput, parse_json
 from pagoda_operator.plan.loads import MEASURED, OBSERVED, Load
 
 ANSWER_LIMIT_BYTES = 64 * 1024
-"""Of one answer, its head included."""
+"""The maximum size of one answer, its head included."""
 TIMEOUT_SECONDS = 2.0
-"""Of one answer, from connecting to its last byte."""
+"""The maximum time of one answer, from connecting to its last byte."""
 
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: [^\r\n]*)?\r\n")
 _HEAD_END = b"\r\n\r\n"
@@ -31,7 +31,10 @@ def parse_load(raw: bytes) -> Load:
 
 
 async def read_load(ip: str, port: int) -> Load:
-    """What the gateway at that address says. Raises BadInput, OSError or TimeoutError, within `TIMEOUT_SECONDS`."""
+    """Returns what the gateway at that address says.
+
+    Raises BadInput, OSError or TimeoutError, within `TIMEOUT_SECONDS`.
+    """
     async with asyncio.timeout(TIMEOUT_SECONDS):
         received = await _ask(ip, port)
     return parse_load(body_of(received))
@@ -59,7 +62,10 @@ async def _ask(ip: str, port: int) -> bytes:
 
 
 def missing_bytes(received: bytes | bytearray) -> int:
-    """How many more to read at most: 0 once the answer is whole, is at its limit, or cannot be one of ours."""
+    """Returns how many more bytes may be read.
+
+    That is 0 once the answer is whole, has reached its limit, or cannot be one of ours.
+    """
     if received[:5] != b"HTTP/"[: len(received)]:
         return 0
     head_end = received.find(_HEAD_END)
@@ -74,7 +80,10 @@ def missing_bytes(received: bytes | bytearray) -> int:
 
 
 def body_of(received: bytes) -> bytes:
-    """The body of a whole, plain 200. Raises BadInput for anything else: encoded, chunked, moved, cut, too long."""
+    """Returns the body of a whole, plain 200.
+
+    Raises BadInput for anything else: encoded, chunked, redirected, cut, too long.
+    """
     head, end, body = received.partition(_HEAD_END)
     if not end:
         raise BadInput("not an HTTP answer with a head" if received else "no answer")
@@ -88,7 +97,10 @@ def body_of(received: bytes) -> bytes:
 
 
 def _content_length(head: bytes) -> int | None:
-    """Of a head with its last line's end; None where the body ends with the connection. Raises BadInput."""
+    """Returns the length that a head states, which includes its last line's end.
+
+    None where the body ends with the connection. Raises BadInput.
+    """
     status = _STATUS.match(head)
     if status is None:
         raise BadInput("not an HTTP/1 answer")

@@ -35,7 +35,7 @@ class WatchEnded(Exception):
 
 
 def build_registry(kinds: Iterable[Kind], observe: Observe, loop: asyncio.AbstractEventLoop) -> Any:
-    """Handlers that have `observe` called in `loop`, and wait for it: events come no faster than they are taken."""
+    """Returns handlers that call `observe` in `loop` and wait for it: events come no faster than they are taken."""
     registry = kopf.OperatorRegistry()
 
     async def deliver(event: Any) -> None:
@@ -88,7 +88,10 @@ async def watch(
     stop: asyncio.Event,
     is_silent: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Runs until `stop`. Raises WatchEnded when Kopf gives up, or when `is_silent` says that it shows nothing."""
+    """Watches until `stop`.
+
+    Raises WatchEnded when Kopf gives up, or when `is_silent` says that it shows nothing.
+    """
     set_up_kopf_log()
     loop = asyncio.get_running_loop()
     kopf_thread = _KopfThread(settings, build_registry(kinds, observe, loop), loop)
@@ -157,7 +160,7 @@ class _KopfThread:
 
 
 def _note_unretrieved(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Kopf leaves requests behind when one of them fails, and callbacks that fail in turn when it ends."""
+    """Logs what Kopf leaves behind: requests when one of them fails, and callbacks that fail when it ends."""
     logger.warning("left behind by Kopf: %s error=%r", context["message"], context.get("exception"))
 
 

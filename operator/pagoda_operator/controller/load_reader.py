@@ -81,11 +81,11 @@ class LoadReader:
         return {name: load for name, load, age in self._told(pods) if age <= STALE_LOAD_SECONDS}
 
     def has_stale(self, pods: Sequence[Pod]) -> bool:
-        """Tells whether a ready pod that told its load once tells it no more."""
+        """Returns whether a ready pod that has told its load has been silent since."""
         return any(age > STALE_LOAD_SECONDS for _, _, age in self._told(pods))
 
     def _told(self, pods: Sequence[Pod]) -> Iterator[tuple[str, Load, float]]:
-        """Yields name, last load and its age of each ready pod that ever told one."""
+        """Yields the name, the last load and its age, of each ready pod that ever told one."""
         now = self.clock()
         for pod in filter(is_ready, pods):
             asked = self._asked.get(pod["metadata"]["uid"])
@@ -130,7 +130,7 @@ class LoadReader:
             self.on_news(key)
 
     def _ask_again(self, state: _Asked, seconds: float) -> None:
-        """Spread, so that pods which became ready together are not asked together for ever."""
+        """Sets the next reading, spread, so that pods that became ready together are not asked together for ever."""
         state.due_at = self.clock() + seconds * (0.9 + 0.2 * self.jitter())
 
 

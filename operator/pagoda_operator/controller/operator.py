@@ -110,7 +110,7 @@ class Operator:
         )
 
     def observe(self, event_type: str, obj: Object) -> None:
-        """One event of a watch."""
+        """Takes one event of a watch into the store."""
         if obj["kind"] == "Lease":
             self.health.lease_seen_at = time.monotonic()
             return
@@ -129,7 +129,7 @@ class Operator:
         return sum_demand(pods, self.loads.known(pods))
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`, or until a part of it ends that cannot be started again, which it raises."""
+        """Runs until `stop`, or raises what ended a part of it that cannot be started again."""
         ports = self._ports()
         try:
             for port in ports:
@@ -167,7 +167,7 @@ class Operator:
             keep("worker", self._work)
 
     async def _first_check(self, stop: asyncio.Event) -> None:
-        """Nothing is planned before all is known that can be known."""
+        """Waits until all is known that can be known: nothing is planned before."""
         while not stop.is_set():
             try:
                 await self._check()
@@ -194,7 +194,7 @@ class Operator:
                 self._check_now.set()  # what was deleted in between is in no watch, and a kind may be refused
 
     async def _watch_on(self) -> None:
-        """Until other kinds may be watched, or the watch fails."""
+        """Watches until other kinds may be watched; raises WatchEnded where the watch fails."""
         self._watch_stop, began = asyncio.Event(), time.monotonic()
         await watch(
             self.settings,
@@ -279,7 +279,7 @@ class Operator:
         self.client.close()
 
     async def _leave(self, *, orderly: bool) -> None:
-        """Nobody waits for us: neither the next leader nor whoever deletes a namespace while no operator runs.
+        """Leaves nobody waiting for us: neither the next leader nor whoever deletes a namespace while no operator runs.
 
         NB: an operator that ends by a fault is started again at once, so its metrics API stays registered.
         """

@@ -38,7 +38,7 @@ class Reconciler:
         self._writer = Writer(self.store, self.client, self.metrics, self.is_leader, self.wall)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Gives the seconds after which it wants to look again, if it does."""
+        """Carries out the plan for one model; returns after how many seconds to look again, if at all."""
         model = self.store.get(MODEL, *key)
         if model is None or "deletionTimestamp" in model["metadata"]:
             self.metrics.remove_model(*key)
@@ -84,7 +84,7 @@ class Reconciler:
             return None
 
     async def _write(self, model: Object, world: World, found: ReconcilePlan, now: datetime) -> float | None:
-        """The status comes last: it says what could not be written."""
+        """Writes the children, then the status, which says what could not be written."""
         children = await self._writer.write_children(model, found)
         if children.taken or children.refusals:
             told = replace(world, taken=tuple(children.taken), refusals=children.refusals)
@@ -120,7 +120,7 @@ def show_model(
 
 
 def _load_figures(ready_pods: int, loads: Mapping[str, Load]) -> dict[str, float | None]:
-    """Known only when every ready pod has told its load, as in the status."""
+    """Returns the figures of the load, which are known only when every ready pod has told its own."""
     total = sum_loads(ready_pods, loads)
     return {
         "tokens_per_second": None if total is None else total.tokens_per_second,

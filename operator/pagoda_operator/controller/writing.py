@@ -58,7 +58,7 @@ class Writer:
     """What the API server made of the objects that were applied last."""
 
     async def write_children(self, model: Object, found: ReconcilePlan) -> Outcome:
-        """Deletions first: an HPA that is to go is gone before the number of replicas is ours to write."""
+        """Deletes, then applies: an HPA that is to go is gone before the number of replicas is ours to write."""
         outcome = Outcome()
         for ref in found.deletions:
             await self._try(outcome, (ref.kind, ref.namespace, ref.name), DELETE, self._delete(outcome, ref))
@@ -84,7 +84,7 @@ class Writer:
                 logger.warning("event not written reason=%s error=%s", event.reason, error)
 
     def soonest(self, *outcomes: Outcome) -> float | None:
-        """Seconds until something that failed may be tried again."""
+        """Returns the seconds until something that failed may be tried again."""
         failures = (failure for outcome in outcomes for failure in outcome.failures.values())
         return min(map(self.attempts.seconds_left, failures), default=None)
 
@@ -94,7 +94,10 @@ class Writer:
             del self._accepted[id_]
 
     async def _try(self, outcome: Outcome, id_: Id, wish: str, write: Write) -> None:
-        """Raises what concerns more than this object: the lead is lost, the namespace is being deleted."""
+        """Writes one object and notes a refusal.
+
+        Raises what concerns more than this object: the lead is lost, the namespace is being deleted.
+        """
         if (standing := self.attempts.standing(id_, wish)) is not None:
             outcome.failures[id_] = standing
             return
@@ -120,7 +123,7 @@ class Writer:
         return failure
 
     async def _refresh(self, id_: Id) -> None:
-        """What was planned on is not what there is: the next reconcile plans on that."""
+        """Reads an object again that is not as it was planned on, for the next reconcile."""
         known = self.store.get(*id_)
         if known is None:
             return
@@ -189,7 +192,7 @@ class Writer:
 
 
 def explain(error: ApiError) -> str:
-    """The API server's words; a right that is missing is named first."""
+    """Returns the API server's words; a missing right is named first."""
     found = _MAY_NOT.search(error.message) if error.status == 403 else None
     said = f"{error.status}: {error.message}" if error.status else error.message
     return f"the operator may not {found[1]} {found[2]}: {said}" if found else said

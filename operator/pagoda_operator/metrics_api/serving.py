@@ -50,12 +50,12 @@ class MetricsApi:
     _hurry: asyncio.Event = field(default_factory=asyncio.Event)
 
     def hurry(self) -> None:
-        """The next step comes at once: we lead now."""
+        """Makes the next step come at once, because we lead now."""
         self._hurry.set()
 
     @property
     def port_number(self) -> int | None:
-        """None until it serves."""
+        """Returns the number of the port; None until it serves."""
         return self._port.number if self._port is not None else None
 
     async def run(self) -> None:
@@ -67,7 +67,7 @@ class MetricsApi:
                     await self._hurry.wait()
 
     async def try_step(self) -> float:
-        """Gives the seconds until the next step. What the API server cannot tell stays as it was."""
+        """Takes a step; returns the seconds until the next one. What the API server cannot tell stays as it was."""
         try:
             await self.step()
         except ApiError as error:
@@ -80,7 +80,7 @@ class MetricsApi:
         return CHECK_SECONDS if self._port is not None else RETRY_SECONDS
 
     async def step(self) -> None:
-        """Reads what it must trust and serve; begins to serve; renews. Only the leader writes."""
+        """Reads what it must trust and serve, begins to serve, and renews. Only the leader writes."""
         trust = await read_trust(self.client)
         bundle = await self._read_or_renew()
         if bundle is None:
@@ -117,7 +117,7 @@ class MetricsApi:
         return bundle if written else self._bundle
 
     def _use(self, trust: Trust, bundle: Bundle) -> None:
-        """For the connections to come. Those that another trust let in have to come again."""
+        """Takes trust and certificate for connections to come; those that another trust let in have to come again."""
         if trust == self._trust and bundle == self._bundle:
             return
         with tempfile.TemporaryDirectory() as folder:
@@ -149,7 +149,7 @@ class MetricsApi:
         logger.info("metrics API serves port=%s", number)
 
     async def leave(self) -> None:
-        """Before a leader stops: with no other operator to answer, the metrics API is taken out of the cluster."""
+        """Removes the metrics API from the cluster before a leader stops, if no other operator would answer."""
         s = self.settings
         if await serves_elsewhere(self.client, service=s.metrics_service, namespace=s.namespace, identity=s.identity):
             return

@@ -26,7 +26,10 @@ def build_prometheusrule(mdep: ModelDeployment) -> Object | None:
 
 
 def _rules(mdep: ModelDeployment) -> list[Object]:
-    """A model that is meant to have no replica is not ready by intent; only an autoscaled one can fail to scale."""
+    """Returns the alerts.
+
+    A model that is meant to have no replica is not ready by intent; only an autoscaled one can fail to scale.
+    """
     rules = [_refuses_requests(mdep), _overloaded(mdep), _slow_first_token(mdep)]
     if mdep.spec.fixed_replicas != 0:
         rules.insert(0, _not_ready(mdep))

@@ -71,7 +71,7 @@ def check_applied(world: World) -> Finding | None:
 
 
 def check_what_serves(world: World) -> Finding | None:
-    """Without these there is no pod, or no way to it."""
+    """Finds a refused object without which there is no pod, or no way to it."""
     return _refused(world, {"Deployment", "PersistentVolumeClaim", "Service", "Ingress"})
 
 
@@ -127,7 +127,7 @@ def check_rollout(world: World) -> Finding | None:
 
 
 def _is_observed(deployment: Object) -> bool:
-    """False while the figures are those of the spec before."""
+    """Returns False while the figures are those of the spec before."""
     generation = deployment.get("metadata", {}).get("generation", 0)
     return int(deployment.get("status", {}).get("observedGeneration", generation)) >= int(generation)
 
@@ -165,7 +165,10 @@ _PROGRESS_CHECKS: tuple[Check, ...] = (check_spec, check_pods_applied, check_pau
 
 
 def _ready_chain(world: World) -> tuple[Check, ...]:
-    """One ready pod answers requests, whatever the others do, unless the model now asked for cannot be fetched."""
+    """Returns the checks of Ready.
+
+    One ready pod answers requests, whatever the others do, unless the model now asked for cannot be fetched.
+    """
     if ready_and_wanted(world)[0] > 0:
         return (check_spec, check_names, check_fetch, *_INGRESS_CHECKS, check_way_in)
     first = (check_spec, check_names, check_what_serves, check_storage_class)
@@ -186,7 +189,7 @@ _PASSING = {Reason.PROGRESSING, Reason.UNSCHEDULABLE, Reason.VOLUME_NOT_MOUNTED,
 
 
 def _kstatus(world: World, now: datetime, ready: Finding | None, progress: Finding | None) -> list[Object]:
-    """What Flux and Argo CD ask for (kstatus): Stalled or Reconciling, there only while it is so."""
+    """Returns what Flux and Argo CD ask for (kstatus): Stalled or Reconciling, each only while it is so."""
     halted = check_paused(world) if check_rollout(world) else None
     problems = (halted, *(check(world) for check in _STALLED_CHECKS))
     stalled = next((p for p in problems if p is not None and p.reason not in _PASSING), None)
@@ -213,7 +216,7 @@ _MOVING = (Reason.PROGRESSING, Reason.NO_SURGE_CAPACITY)
 
 
 def _progressing(world: World, now: datetime, problem: Finding | None) -> Object:
-    """As with a Deployment: True means that a roll-out goes on."""
+    """Returns the condition Progressing. As with a Deployment, True means that a rollout goes on."""
     moving = problem is not None and problem.reason in _MOVING
     said = problem or Finding(Reason.COMPLETE, "every replica is up to date")
     return _transition(world, now, "Progressing", "True" if moving else "False", said)

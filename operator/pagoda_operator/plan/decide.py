@@ -53,7 +53,10 @@ class ReconcilePlan:
 
 
 def plan(world: World, now: datetime, settings: BuildSettings) -> ReconcilePlan:
-    """A resource that breaks the rules changes nothing but its status; one that is being deleted, nothing at all."""
+    """Returns what is to be done about one ModelDeployment.
+
+    One that breaks the rules changes nothing but its status; one that is being deleted, nothing at all.
+    """
     if world.raw["metadata"].get("deletionTimestamp"):
         return ReconcilePlan((), (), world.before, (), None)
     if world.mdep is None:
@@ -87,7 +90,10 @@ def _ref(child: Object) -> ObjectRef:
 
 
 def _events(world: World, status: Object) -> tuple[Event, ...]:
-    """One event when Ready changes, or the reason why it is not, or why it stalls; never again for the same state."""
+    """Returns one event when Ready changes, or the reason why it is not, or why it stalls.
+
+    The same state is never told again.
+    """
     before = {c.get("type"): (c.get("status"), c.get("reason")) for c in world.before.get("conditions", [])}
     told: dict[str, Event] = {}
     for condition in status["conditions"]:

@@ -18,7 +18,10 @@ ASK = "or ask whoever installed Pagoda to add it to its chart's values"
 
 
 def find_ingress_refusal(mdep: ModelDeployment, rules: IngressRules) -> str | None:
-    """The first thing that is not allowed, in the user's words; None when all is, or when no Ingress is asked for."""
+    """Returns the first thing that is not allowed, in the user's words.
+
+    None when everything is, or when no Ingress is asked for.
+    """
     wanted = mdep.spec.ingress
     if wanted is None:
         return None
@@ -33,7 +36,10 @@ def find_ingress_refusal(mdep: ModelDeployment, rules: IngressRules) -> str | No
 
 
 def allows_host(host: str, suffixes: list[str]) -> bool:
-    """Whole labels count: example.com allows a.example.com and not badexample.com."""
+    """Returns whether a suffix allows the host.
+
+    Whole labels count: example.com allows a.example.com and not badexample.com.
+    """
     return ANY_HOST in suffixes or any(f".{host}".endswith(f".{suffix}") for suffix in suffixes)
 
 

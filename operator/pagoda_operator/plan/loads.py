@@ -35,7 +35,7 @@ class Load(msgspec.Struct, frozen=True):
 
 
 def sum_loads(ready_pods: int, loads: Mapping[str, Load]) -> Load | None:
-    """Returns the load of a model, of its pods' loads by name. None unless each of `ready_pods` has told its own."""
+    """Returns the load of a model, from its pods' loads by name; None unless each of `ready_pods` has told its own."""
     if not loads or len(loads) != ready_pods:
         return None
     capacity, source = find_capacity(loads.values())
@@ -49,7 +49,7 @@ def sum_loads(ready_pods: int, loads: Mapping[str, Load]) -> Load | None:
 
 
 def find_capacity(loads: Collection[Load]) -> tuple[float | None, str | None]:
-    """Returns the tokens per second that one pod can do, and how that is known: the mean of the pods that can tell.
+    """Returns the tokens per second that one pod can serve, and how that is known: the mean of the pods that can tell.
 
     What full pods observed comes before what a start measured: a fresh pod does not mask it.
     """

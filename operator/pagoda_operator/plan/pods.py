@@ -96,7 +96,7 @@ def check_container_config(world: World) -> Finding | None:
 
 
 def check_created(world: World) -> Finding | None:
-    """A quota, a limit range or an admission policy keeps the pods from being made."""
+    """Finds a quota, a limit range or an admission policy that keeps the pods from being created."""
     for condition in (world.child("Deployment") or {}).get("status", {}).get("conditions", []):
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             return Finding(Reason.PODS_NOT_CREATED, str(condition.get("message", condition.get("reason", ""))))
@@ -104,7 +104,7 @@ def check_created(world: World) -> Finding | None:
 
 
 def check_stuck(world: World) -> Finding | None:
-    """The kubelet's latest complaint about a pod that does not start."""
+    """Finds the kubelet's latest complaint about a pod that does not start."""
     stuck = {_name(pod) for pod in world.pods if waits_for_node(pod)}
     for event in reversed(world.events):
         name = event.get("involvedObject", {}).get("name")
@@ -138,7 +138,7 @@ POD_CHECKS: tuple[Check, ...] = (
 
 
 def cannot_run(world: World) -> bool:
-    """A pod's images cannot be pulled, or crash."""
+    """Returns whether a pod's images cannot be pulled, or crash."""
     return check_image_pull(world) is not None or check_crash_loop(world) is not None
 
 
@@ -167,7 +167,10 @@ def _terminated(container: Object) -> Object:
 
 
 def _failed(pod: Object, container: Object) -> Object:
-    """How it ended by a fault, unless the pod has been ready since. NB: between two crashes it runs for a while."""
+    """Returns how the container ended by a fault, unless the pod has been ready since.
+
+    NB: between two crashes it runs for a while.
+    """
     started = container.get("state", {}).get("running", {}).get("startedAt", "")
     for condition in pod.get("status", {}).get("conditions", []):
         if condition["type"] == "Ready":

@@ -43,7 +43,7 @@ def url_of(mdep: ModelDeployment, rules: IngressRules) -> str:
 
 
 def plan_capacity(world: World, mdep: ModelDeployment, now: datetime) -> Object | None:
-    """The capacity of a replica: kept until the key changes or a measurement differs by more than noise."""
+    """Returns the capacity of a replica, kept until the key changes or a measurement differs by more than noise."""
     key, load = capacity_key(mdep), world.load
     before: Object | None = world.before.get("capacity")
     if before is not None and before.get("key") == written_capacity_key(mdep):

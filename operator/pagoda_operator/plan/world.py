@@ -55,7 +55,7 @@ class World:
     """What the chart's values let authors have in an Ingress."""
 
     def child(self, kind: str) -> Object | None:
-        """Ours of that kind. NB: an object with our labels may have been made by anybody."""
+        """Returns our object of that kind. NB: an object with our labels may have been made by anybody."""
         name = self.raw["metadata"]["name"]
         ours = (c for c in self.children if c.get("kind") == kind and can_adopt(c, name=name, uid=self.uid))
         return next(ours, None)
@@ -70,7 +70,7 @@ class World:
 
 
 def world_of(raw: Object, *, children: Iterable[Object] = (), pods: Iterable[Object] = (), **seen: Any) -> World:
-    """Parses the resource; a resource that breaks the rules still makes a World, which says so.
+    """Returns the World; of a resource that breaks the rules too, and then it says so.
 
     Fields that a newer CRD has, and this program does not know, are left out.
     """
