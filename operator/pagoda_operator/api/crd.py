@@ -77,14 +77,14 @@ def _columns() -> list[dict[str, str]]:
 def _root_schema() -> Schema:
     schema: Schema = {
         "type": "object",
-        "description": "A model, served with the OpenAI API: one YAML in, one endpoint out.",
+        "description": "A model served through the OpenAI API: one YAML in, one endpoint out.",
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": {**_structural(Spec), "description": "What you want. Only model.uri is needed."},
-            "status": {**_structural(Status), "description": "What there is."},
+            "spec": {**_structural(Spec), "description": "The desired state. Only model.uri is needed."},
+            "status": {**_structural(Status), "description": "The observed state."},
         },
     }
     for rule in RULES:

@@ -62,14 +62,14 @@ RULES: tuple[Rule, ...] = (
     Rule(
         (),
         f"size(self.metadata.name) <= {MAX_NAME_LENGTH}",
-        f"metadata.name may have {MAX_NAME_LENGTH} characters at most, because the names of children are made of it: "
-        "choose a shorter name",
+        f"metadata.name may have at most {MAX_NAME_LENGTH} characters, because the names of child objects are derived "
+        "from it: choose a shorter name",
         lambda o: len(o.metadata.name) <= MAX_NAME_LENGTH,
     ),
     Rule(
         (),
         "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-        "metadata.name must begin with a letter and have only a-z, 0-9 and '-', because a Service has the same name",
+        "metadata.name must start with a letter and have only a-z, 0-9 and '-', because a Service has the same name",
         lambda o: _matches(r"^[a-z]([-a-z0-9]*[a-z0-9])?\Z", o.metadata.name),
     ),
     Rule(
@@ -83,8 +83,8 @@ RULES: tuple[Rule, ...] = (
         "!has(self.resources) || !has(self.resources.gpus) || self.resources.gpus == (has(self.engine) && "
         "has(self.engine.tensorParallel) ? self.engine.tensorParallel : 1) || (self.resources.gpus == 0 && "
         "!(has(self.engine) && has(self.engine.tensorParallel) && self.engine.tensorParallel > 1))",
-        "resources.gpus must be engine.tensorParallel, the GPUs that the model is divided over: remove resources.gpus, "
-        "or set both to the same number",
+        "resources.gpus must be engine.tensorParallel, the number of GPUs that the model is split across: remove "
+        "resources.gpus, or set both to the same number",
         _gpus_agree,
     ),
     Rule(
@@ -113,37 +113,37 @@ RULES: tuple[Rule, ...] = (
     Rule(
         ("spec", "model"),
         "self.uri.startsWith('hf://') || !has(self.cache) || !(has(self.cache.pvc) || has(self.cache.existingClaim))",
-        "model.cache is for models that are fetched (hf://): remove model.cache",
+        "model.cache is only for models that are downloaded (hf://): remove model.cache",
         lambda o: o.uri.startswith("hf://") or o.cache is None or not (o.cache.pvc or o.cache.existing_claim),
     ),
     Rule(
         ("spec", "model", "cache"),
         "!(has(self.pvc) && has(self.existingClaim))",
-        "set cache.pvc (a claim is made) or cache.existingClaim (one of yours), not both: remove one",
+        "set cache.pvc (a new claim) or cache.existingClaim (a claim of yours), not both: remove one",
         lambda o: o.pvc is None or o.existing_claim is None,
     ),
     _transition(
         "spec.model.cache.pvc",
         "has(self.storageClassName) == has(oldSelf.storageClassName) && "
         "(!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
-        "cache.pvc.storageClassName cannot change once the claim is made: set it back, or give another ModelDeployment "
-        "the new class and delete this one",
+        "cache.pvc.storageClassName cannot change once the claim exists: set it back, or create another "
+        "ModelDeployment with the new class and delete this one",
     ),
     _transition(
         "spec.model.cache.pvc",
         "self.accessMode == oldSelf.accessMode",
-        "cache.pvc.accessMode cannot change once the claim is made: set it back, or give another ModelDeployment the "
-        "new mode and delete this one",
+        "cache.pvc.accessMode cannot change once the claim exists: set it back, or create another ModelDeployment with "
+        "the new mode and delete this one",
     ),
     _transition(
         "spec.model.cache.pvc",
         "quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
-        "cache.pvc.size may only grow: set it to what it was, or to more",
+        "cache.pvc.size may only grow: set it to its former value or to more",
     ),
     Rule(
         ("spec", "scheduling", "node_selector"),
         f"self.all(key, key.matches('{LABEL_KEY_PATTERN}'))",
-        "scheduling.nodeSelector: a key must be a label's, name or domain/name, of letters, digits, '-', '_' and '.'",
+        "scheduling.nodeSelector: a key must be a label key, name or domain/name, of letters, digits, '-', '_' and '.'",
         lambda labels: all(_matches(LABEL_KEY_PATTERN, key) for key in labels),
     ),
     Rule(

@@ -29,8 +29,8 @@ def check_names(world: World) -> Finding | None:
     name = world.raw["metadata"]["name"]
     return Finding(
         Reason.NAME_TAKEN,
-        f"{' and '.join(world.taken)} exists already and is not of this ModelDeployment: delete or rename it, or give "
-        f"the ModelDeployment another name than {name}",
+        f"{' and '.join(world.taken)} already exists and does not belong to this ModelDeployment: delete or rename it, "
+        f"or give the ModelDeployment another name than {name}",
     )
 
 
@@ -57,7 +57,7 @@ def check_ingress_class(world: World) -> Finding | None:
     if world.mdep is None or world.mdep.spec.ingress is None or choose_ingress_class(world) is not None:
         return None
     wanted = world.mdep.spec.ingress.class_name
-    said = f"there is no IngressClass {wanted}" if wanted else "no IngressClass is the default or the only one"
+    said = f"there is no IngressClass {wanted}" if wanted else "no IngressClass is the default one or the only one"
     return Finding(Reason.NO_INGRESS_CLASS, f"{said}: set spec.ingress.className ({_names(world.ingress_classes)})")
 
 
@@ -99,7 +99,7 @@ def check_no_surge(world: World) -> Finding | None:
     if not lacks_surge_capacity(world):
         return None
     return Finding(
-        Reason.NO_SURGE_CAPACITY, "no GPU is free for one more pod: replicas are replaced one by one, in place"
+        Reason.NO_SURGE_CAPACITY, "no GPU is free for an additional pod: replicas are replaced in place, one by one"
     )
 
 
@@ -108,7 +108,7 @@ def check_paused(world: World) -> Finding | None:
     if not deployment.get("spec", {}).get("paused"):
         return None
     name = deployment["metadata"]["name"]
-    return Finding(Reason.PAUSED, f"the Deployment is paused: kubectl rollout resume deployment/{name} lets it go on")
+    return Finding(Reason.PAUSED, f"the Deployment is paused: kubectl rollout resume deployment/{name} resumes it")
 
 
 def check_rollout(world: World) -> Finding | None:
@@ -116,7 +116,7 @@ def check_rollout(world: World) -> Finding | None:
     status = deployment.get("status", {})
     ready, wanted = ready_and_wanted(world)
     if any(c["type"] == "Progressing" and c["status"] == "False" for c in status.get("conditions", [])):
-        return Finding(Reason.ROLLOUT_STUCK, "the roll-out made no progress within its deadline")
+        return Finding(Reason.ROLLOUT_STUCK, "the rollout has made no progress within its deadline")
     updated = int(status.get("updatedReplicas", 0)) if _is_observed(deployment) else 0
     old = max(0, int(status.get("replicas", 0)) - updated)
     if updated >= wanted and not old and ready >= wanted:
@@ -140,7 +140,9 @@ def check_metrics(world: World) -> Finding | None:
         if condition["type"] in ("AbleToScale", "ScalingActive") and condition["status"] == "False":
             return Finding(Reason.METRICS_MISSING, f"{condition.get('reason', '')}: {condition.get('message', '')}")
     if hpa is None:
-        return Finding(Reason.METRICS_MISSING, "the capacity of a replica is not measured yet, so there is no HPA")
+        return Finding(
+            Reason.METRICS_MISSING, "the capacity of a replica has not been measured yet, so there is no HPA"
+        )
     if world.has_stale_load:
         return Finding(Reason.METRICS_MISSING, f"the pods' figures are older than {STALE_LOAD_SECONDS:.0f} s")
     return None
@@ -209,7 +211,7 @@ def _check_fetched(world: World) -> Finding | None:
                 return None
     if any(is_ready(pod) for pod in world.pods):
         return None
-    return Finding(Reason.STARTING, "the model is not fetched yet")
+    return Finding(Reason.STARTING, "the model has not been fetched yet")
 
 
 _MOVING = (Reason.PROGRESSING, Reason.NO_SURGE_CAPACITY)
@@ -232,10 +234,10 @@ def _condition(world: World, now: datetime, kind: str, problem: Finding | None) 
 _ZERO = Finding(Reason.SCALED_TO_ZERO, "spec.replicas is 0: nothing runs, as asked")
 _GOOD = {
     "Ready": Finding(Reason.SERVING, "the model answers requests"),
-    "ModelFetched": Finding(Reason.FETCHED, "the model's files are there"),
+    "ModelFetched": Finding(Reason.FETCHED, "the model's files are in place"),
     "PodsReady": Finding(Reason.ALL_READY, "every replica is ready"),
     "Scaling": Finding(Reason.SCALING_ACTIVE, "the HPA has its metric"),
-    "Ingress": Finding(Reason.WRITTEN, "the Ingress is written"),
+    "Ingress": Finding(Reason.WRITTEN, "the Ingress has been written"),
 }
 
 

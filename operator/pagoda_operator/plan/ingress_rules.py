@@ -14,7 +14,7 @@ NAMESPACE = "{namespace}"
 """In a suffix: the namespace of the ModelDeployment, so that each has hosts of its own."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 MAXIMUM_VALUE_CHARACTERS = 4096
-ASK = "or ask whoever installed Pagoda to add it to its chart's values"
+ASK = "or ask whoever installed Pagoda to add it to the chart's values"
 
 
 def find_ingress_refusal(mdep: ModelDeployment, rules: IngressRules) -> str | None:
@@ -52,7 +52,7 @@ def _judge_annotation(key: str, value: str, rules: IngressRules) -> str | None:
         )
     if CONTROL.search(value) or len(value) > MAXIMUM_VALUE_CHARACTERS:
         return (
-            f"spec.ingress.annotations {shown} has control characters or is too long: write it in one line of at most "
+            f"spec.ingress.annotations {shown} has control characters or is too long: use a single line of at most "
             f"{MAXIMUM_VALUE_CHARACTERS} characters"
         )
     return None

@@ -1,4 +1,4 @@
-"""What is wrong with the pods, in the user's words. One named check a trouble; the first to find one wins."""
+"""What is wrong with the pods, in the user's words. One named check per trouble; the first to find one wins."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -121,7 +121,7 @@ def _missing_secret(message: str) -> Finding | None:
     if found is None:
         return None
     return Finding(
-        Reason.SECRET_NOT_FOUND, f"there is no Secret {found.group(1)} in this namespace, which the spec names"
+        Reason.SECRET_NOT_FOUND, f"the spec names the Secret {found.group(1)}, which does not exist in this namespace"
     )
 
 
