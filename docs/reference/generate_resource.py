@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pagoda_operator.api.crd import build_crd
+from pagoda_operator.api.reasons import Reason
 from pagoda_operator.api.rules import RULES
 
 TARGET = Path(__file__).parent / "modeldeployment.md"
@@ -18,8 +19,8 @@ HEAD = """# ModelDeployment
 Written by `docs/reference/generate_resource.py`; do not edit.
 `kubectl explain modeldeployment.spec --recursive` shows the same.
 
-`pagoda.dev/v1alpha1`, short name `mdep`, category `pagoda`. Only `spec.model.uri` is needed. A field whose part is not
-built yet is refused with a message that says so.
+`pagoda.dev/v1alpha1`, short name `mdep`, category `pagoda`. Only `spec.model.uri` is needed. A field that
+is not listed here is refused by name.
 """
 
 
@@ -63,7 +64,11 @@ def write_reference() -> str:
         lines += [build_row(*found) for found in read_fields(root[part], part)]
         lines.append("")
     lines += ["## Rules\n", "What the API server refuses, in its own words:\n"]
-    return "\n".join([*lines, *(f"- {rule.message}" for rule in RULES), ""])
+    lines += [f"- {rule.message}" for rule in RULES]
+    lines += ["", "## Reasons\n", "What conditions and events say in one word:\n"]
+    lines += ["| reason | meaning | what to do |", "|---|---|---|"]
+    lines += [f"| `{reason}` | {reason.meaning} | {reason.fix} |" for reason in Reason]
+    return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the operator tells Prometheus: of itself, and one set of series a ModelDeployment, gone when it is deleted."""
+"""What the operator tells Prometheus: of itself, and of each ModelDeployment until it is deleted."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -7,15 +7,15 @@ MODEL_GAUGES = {
     "ready": "1 while the Ready condition is True",
     "replicas": "Pods that exist",
     "ready_replicas": "Pods that are ready",
-    "tokens_per_second": "Tokens served a second, all pods",
-    "demand_tokens_per_second": "Served plus backlog over its drain time, all pods",
-    "capacity_tokens_per_second": "Tokens a second one pod can serve",
-    "queued_requests": "Requests that wait for a slot",
+    "tokens_per_second": "Tokens served per second, all pods",
+    "demand_tokens_per_second": "Tokens per second served, plus the backlog divided by its drain time, all pods",
+    "capacity_tokens_per_second": "Tokens per second that one pod can serve",
+    "queued_requests": "Requests that wait for a slot, all pods",
     "scaling_active": "1 while the Scaling condition is True; no series without autoscaling",
-    "hpa_min_replicas": "The fewest replicas the HPA may ask for",
-    "hpa_max_replicas": "The most replicas the HPA may ask for",
-    "hpa_current_replicas": "Replicas the HPA last saw",
-    "hpa_desired_replicas": "Replicas the HPA last asked for",
+    "hpa_min_replicas": "Minimum number of replicas of the HPA",
+    "hpa_max_replicas": "Maximum number of replicas of the HPA",
+    "hpa_current_replicas": "Replicas that the HPA last saw",
+    "hpa_desired_replicas": "Replicas that the HPA last asked for",
 }
 
 
@@ -26,20 +26,22 @@ class Metrics:
         self.reconciles = Counter("pagoda_operator_reconciles", "Reconciles", ["result"], registry=r)
         self.reconcile_seconds = Histogram(
             "pagoda_operator_reconcile_duration_seconds",
-            "Time of one reconcile",
+            "Duration of a reconcile",
             registry=r,
             buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 15),
         )
-        self.queue_depth = Gauge("pagoda_operator_queue_depth", "Keys that are due", registry=r)
+        self.queue_depth = Gauge(
+            "pagoda_operator_queue_depth", "ModelDeployments that are due for a reconcile", registry=r
+        )
         self.queue_seconds = Histogram(
             "pagoda_operator_queue_latency_seconds",
-            "Time from due to taken",
+            "Time from becoming due to being reconciled",
             registry=r,
             buckets=(0.001, 0.01, 0.05, 0.1, 0.5, 1, 5, 30),
         )
-        self.errors = Counter("pagoda_operator_errors", "Errors that a loop logged and survived", registry=r)
+        self.errors = Counter("pagoda_operator_errors", "Errors that were logged and survived", registry=r)
         self.task_failures = Counter(
-            "pagoda_operator_task_failures", "Tasks that ended by an exception", ["task"], registry=r
+            "pagoda_operator_task_failures", "Tasks that ended with an exception", ["task"], registry=r
         )
         self.kind_readable = Gauge(
             "pagoda_operator_kind_readable", "1 while objects of this kind can be listed", ["kind"], registry=r
@@ -53,7 +55,7 @@ class Metrics:
         }
 
     def set_model(self, namespace: str, name: str, values: dict[str, float | None]) -> None:
-        """A figure that is not known (None) has no series: it is never shown as 0."""
+        """Sets a model's series. A figure that is not known (None) has no series: it is never shown as 0."""
         for gauge, value in values.items():
             if value is None:
                 self._remove(gauge, namespace, name)
@@ -65,5 +67,8 @@ class Metrics:
             self._remove(gauge, namespace, name)
 
     def _remove(self, gauge: str, namespace: str, name: str) -> None:
-        """NB: `remove_by_labels` would walk the series of every model."""
+        """Removes one series.
+
+        NB: `remove_by_labels` would walk the series of every model.
+        """
         self._models[gauge].remove(namespace, name)

@@ -18,7 +18,7 @@ from aiohttp import web
 from pagoda_guard.tasks import Tasks
 
 CONNECTIONS = 128
-"""Of one port at a time; with TLS each costs some 300 kB."""
+"""The maximum per port at a time; with TLS each costs some 300 kB."""
 HANDSHAKE_SECONDS = 5.0
 FIRST_REQUEST_SECONDS = 10.0
 """From connecting to the end of the first request's head."""
@@ -32,8 +32,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Refuse = Callable[[int, str], web.Response]
 """Makes the answer of a status and a message."""
 
-logger = logging.getLogger(__name__)
-_http_logger = logging.getLogger(f"{__name__}.http")
+log = logging.getLogger(__name__)
+_http_log = logging.getLogger(f"{__name__}.http")
 
 
 @dataclass(slots=True)
@@ -53,7 +53,10 @@ class _Peer:
         return getattr(self.protocol, "transport", None) is None
 
     def end(self) -> None:
-        """NB: what is gone stays among the peers until the next sweep, and Python 3.11.2 cannot abort its TLS."""
+        """Ends the connection.
+
+        NB: what is gone stays among the peers until the next sweep, and Python 3.11.2 cannot abort its TLS.
+        """
         if self.is_gone():
             return
         if self.transport is not None:
@@ -78,7 +81,7 @@ class Port:
         app.middlewares.insert(0, self._note_request)
         self._runner = web.AppRunner(
             app, access_log=None, auto_decompress=False, lingering_time=0.0, max_line_size=HEAD_LINE_BYTES,
-            max_field_size=HEAD_LINE_BYTES, keepalive_timeout=IDLE_SECONDS, logger=_http_logger,
+            max_field_size=HEAD_LINE_BYTES, keepalive_timeout=IDLE_SECONDS, logger=_http_log,
             shutdown_timeout=1.0,
         )  # fmt: skip
         self._tasks, self._clock, self._context = tasks, clock, context
@@ -88,7 +91,7 @@ class Port:
         self._loops: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Raises OSError where the port is taken. A `number` of 0 becomes that of a free port."""
+        """Begins to serve. A `number` of 0 becomes that of a free port. Raises OSError where the port is taken."""
         self._socket = listening = _listen(self._host, self.number)
         self.number = listening.getsockname()[1]
         await self._runner.setup()
@@ -102,7 +105,7 @@ class Port:
         return sum(not peer.is_gone() for peer in self._peers)
 
     def drop_connections(self) -> None:
-        """Whoever is connected has to connect again, and to prove again who it is."""
+        """Ends all connections, so that whoever comes back has to prove again who it is."""
         for peer in self._peers:
             peer.end()
 
@@ -140,7 +143,7 @@ class Port:
                 self._runner.server, connection, ssl=context, ssl_handshake_timeout=seconds
             )
         except (OSError, TimeoutError) as error:  # it went away, was too slow, or could not prove who it is
-            logger.debug("connection not opened port=%s error=%s", self.number, type(error).__name__)
+            log.debug("connection not opened port=%s error=%s", self.number, type(error).__name__)
         else:
             assert isinstance(transport, asyncio.WriteTransport)
             peer.transport, peer.protocol, peer.opening = transport, protocol, None
@@ -153,7 +156,7 @@ class Port:
             self._peers.remove(longest)
 
     def _crowd(self) -> list[_Peer]:
-        """Those that have asked, or those that have not, whichever are more: neither can keep the others out."""
+        """Returns those that have asked or those that have not, whichever are more: neither keeps the others out."""
         asked = [peer for peer in self._peers if peer.has_asked]
         silent = [peer for peer in self._peers if not peer.has_asked]
         return max(silent, asked, key=len)
@@ -184,7 +187,10 @@ def _close_unopened(peer: _Peer, connection: socket.socket, _: asyncio.Task[None
 
 
 def build_app(refuse: Refuse, count_error: Callable[[], None]) -> web.Application:
-    """An application that only reads: other methods and bodies are refused unread, and a fault is one answer."""
+    """Returns an application that only reads.
+
+    Other methods and bodies are refused unread, and a fault is one answer.
+    """
 
     @web.middleware
     async def only_read(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -197,7 +203,7 @@ def build_app(refuse: Refuse, count_error: Callable[[], None]) -> web.Applicatio
         except web.HTTPException as error:
             return _last(refuse(error.status, error.reason))
         except Exception:  # the boundary of one request
-            logger.exception("request failed")
+            log.exception("request failed")
             count_error()
             return _last(refuse(500, "an error of the operator, told in its log"))
 
@@ -229,10 +235,10 @@ def _unblocked(listening: socket.socket) -> socket.socket:
 
 
 def _tell_kind_only(record: logging.LogRecord) -> bool:
-    """What aiohttp logs of a malformed request would repeat the client's bytes."""
+    """Replaces what aiohttp logs of a malformed request, which would repeat the client's bytes."""
     error = record.exc_info[1] if record.exc_info else None
     record.msg, record.args, record.exc_info = "request refused error=%s", (type(error).__name__,), None
     return True
 
 
-_http_logger.addFilter(_tell_kind_only)
+_http_log.addFilter(_tell_kind_only)

@@ -42,15 +42,22 @@ class ServerLoad(msgspec.Struct, frozen=True, kw_only=True):
     capacity_source: Annotated[str, msgspec.Meta(max_length=64)] | None = None
 
 
-def build_load(server: ServerLoad, queue: AdmissionQueue, *, backlog_drain_seconds: float) -> dict[str, object]:
+class PodLoad(ServerLoad, frozen=True, kw_only=True):
     """The server's fields as it gave them; this queue's are beside them, so that nobody counts a token twice."""
+
+    queued: int
+    queued_tokens: int
+    demand_tokens_per_second: float
+
+
+def build_load(server: ServerLoad, queue: AdmissionQueue, *, backlog_drain_seconds: float) -> PodLoad:
     backlog_tokens = server.backlog_tokens + queue.queued_tokens
-    return {
+    return PodLoad(
         **msgspec.structs.asdict(server),
-        "queued": queue.queued,
-        "queued_tokens": queue.queued_tokens,
-        "demand_tokens_per_second": server.tokens_per_second + backlog_tokens / backlog_drain_seconds,
-    }
+        queued=queue.queued,
+        queued_tokens=queue.queued_tokens,
+        demand_tokens_per_second=server.tokens_per_second + backlog_tokens / backlog_drain_seconds,
+    )
 
 
 def is_metrics_document(raw: bytes) -> bool:

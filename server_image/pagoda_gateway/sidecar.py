@@ -22,7 +22,7 @@ from pagoda_gateway.errors import Refusal, build_error_response
 from pagoda_gateway.gate import Gate
 from pagoda_gateway.limits import build_admin_policy, build_bodies, build_connections, build_public_policy
 from pagoda_gateway.listening import Listening
-from pagoda_gateway.load import ServerLoad, ServerWatch, build_load
+from pagoda_gateway.load import PodLoad, ServerLoad, ServerWatch, build_load
 from pagoda_gateway.metrics import Metrics
 from pagoda_gateway.pulse import Pulse
 from pagoda_gateway.queue import AdmissionQueue
@@ -113,11 +113,9 @@ class Sidecar:
 
     def _demand(self) -> float:
         load = self._load()
-        demand = load["demand_tokens_per_second"] if load else math.nan
-        assert isinstance(demand, float)
-        return demand
+        return math.nan if load is None else load.demand_tokens_per_second
 
-    def _load(self) -> dict[str, object] | None:
+    def _load(self) -> PodLoad | None:
         server = self.server.fresh_load()
         if server is None:
             return None

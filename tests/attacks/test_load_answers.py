@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from pagoda_guard.parsing import BadInput
 from pagoda_guard.tasks import Tasks
-from pagoda_operator.cluster.loads import ANSWER_LIMIT_BYTES, Load, body_of, missing_bytes, parse_load, read_load
+from pagoda_operator.cluster.loads import ANSWER_LIMIT_BYTES, body_of, missing_bytes, parse_load, read_load
 from pagoda_operator.controller.load_reader import LoadReader
 from pagoda_operator.controller.store import Store
+from pagoda_operator.plan.loads import Load
 
 GOOD = {"tokens_per_second": 5, "demand_tokens_per_second": 7.5, "capacity_tokens_per_second": 100.0}
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pagoda_operator.objects.pod import build_pod_template
 from pagoda_operator.objects.settings import BuildSettings, IngressRules
-from pagoda_operator.plan import Plan, World, plan, world_of
+from pagoda_operator.plan import ReconcilePlan, World, plan, world_of
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 SETTINGS = BuildSettings("control:1", "server:1")
@@ -39,11 +39,11 @@ def world(rules: IngressRules, **ingress: Any) -> World:
     return world_of(resource, ingress_classes=(CLASS,), ingress_rules=rules)
 
 
-def ingresses(found: Plan) -> list[dict[str, Any]]:
+def ingresses(found: ReconcilePlan) -> list[dict[str, Any]]:
     return [obj for obj in found.objects if obj["kind"] == "Ingress"]
 
 
-def condition(found: Plan, kind: str) -> dict[str, Any]:
+def condition(found: ReconcilePlan, kind: str) -> dict[str, Any]:
     return next(c for c in found.status["conditions"] if c["type"] == kind)
 
 

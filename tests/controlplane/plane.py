@@ -111,7 +111,7 @@ def running_control_plane() -> Iterator[ControlPlane]:
         subprocess.run([CLUSTER / "kubernetes-up.sh"], env=environ, check=True, timeout=120, stdout=subprocess.DEVNULL)
         plane = ControlPlane(run)
         plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
-        plane.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        eventually(lambda: plane.kubectl("wait", "--for=condition=Established", "crd", "--all"))
         plane.kubectl("create", "namespace", "pagoda-system")
         yield plane
     finally:

@@ -77,14 +77,14 @@ def _columns() -> list[dict[str, str]]:
 def _root_schema() -> Schema:
     schema: Schema = {
         "type": "object",
-        "description": "A model, served with the OpenAI API: one YAML in, one endpoint out.",
+        "description": "A model served through the OpenAI API: one YAML in, one endpoint out.",
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": {**_structural(Spec), "description": "What you want. Only model.uri is needed."},
-            "status": {**_structural(Status), "description": "What there is."},
+            "spec": {**_structural(Spec), "description": "The desired state. Only model.uri is needed."},
+            "status": {**_structural(Status), "description": "The observed state."},
         },
     }
     for rule in RULES:
@@ -127,7 +127,10 @@ def _clean(node: Schema, definitions: dict[str, Schema]) -> Schema:
 
 
 def _values_of_map(node: Schema) -> Schema | None:
-    """The schema of the values. NB: the pattern of the keys is a rule, for a structural schema has no place for it."""
+    """Returns the schema of a map's values; None for what is no map.
+
+    NB: the pattern of the keys is a rule, because a structural schema has no place for it.
+    """
     by_pattern: list[Schema] = list(node.get("patternProperties", {}).values())
     return by_pattern[0] if by_pattern else node["additionalProperties"] if _is_open_map(node) else None
 
@@ -137,7 +140,7 @@ def _is_open_map(node: Schema) -> bool:
 
 
 def _inline(node: Schema, definitions: dict[str, Schema]) -> Schema:
-    """The node without a reference and without pydantic's `anyOf: [X, null]`; what stands beside it wins."""
+    """Returns the node without a reference and without pydantic's `anyOf: [X, null]`; what stands beside it wins."""
     if "$ref" in node:
         target = definitions[node["$ref"].rsplit("/", 1)[1]]
         beside = {key: value for key, value in node.items() if key != "$ref"}

@@ -25,8 +25,8 @@ class ModelDeployment(ApiModel):
     api_version: Literal["pagoda.dev/v1alpha1"]
     kind: Literal["ModelDeployment"]
     metadata: Metadata
-    spec: Spec = Field(description="What you want. Only model.uri is needed.")
-    status: Status = Field(default=Status(), description="What there is.")
+    spec: Spec = Field(description="The desired state. Only model.uri is needed.")
+    status: Status = Field(default=Status(), description="The observed state.")
 
     @model_validator(mode="after")
     def _keeps_the_rules(self) -> Self:

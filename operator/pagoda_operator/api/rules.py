@@ -1,4 +1,4 @@
-"""The rules that join fields and the fields that are refused for now: one table for the CRD's CEL and for pydantic.
+"""The rules that join fields: one table for the CRD's CEL and for pydantic.
 
 A rule holds at one object of the spec; where that object is absent the rule holds. Each message tells the fix."""
 
@@ -18,7 +18,6 @@ _URI = (
 )
 ITEMS = "[]"
 """In a path: each item of the list."""
-_LATER_URI = r"^(s3|gs|https|oci)://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +30,9 @@ class Rule:
     holds: Callable[[Any], bool]
 
 
-def _later(path: str, cel: str, holds: Callable[[Any], bool], what: str) -> Rule:
-    return Rule(tuple(path.split(".")), cel, f"{what} not supported yet", holds)
-
-
 def _transition(path: str, cel: str, message: str) -> Rule:
-    """Only the API server sees what the object was before."""
+    """Returns a rule that only the API server can check, because only it sees what the object was before."""
     return Rule(tuple(path.split(".")), cel, message, lambda _: True)
-
-
-def _absent(path: str, field: str, attribute: str, what: str) -> Rule:
-    return _later(path, f"!has(self.{field})", lambda o: getattr(o, attribute) is None, what)
 
 
 def _matches(pattern: str, text: str) -> bool:
@@ -71,14 +62,14 @@ RULES: tuple[Rule, ...] = (
     Rule(
         (),
         f"size(self.metadata.name) <= {MAX_NAME_LENGTH}",
-        f"metadata.name may have {MAX_NAME_LENGTH} characters at most, because the names of children are made of it: "
-        "choose a shorter name",
+        f"metadata.name may have at most {MAX_NAME_LENGTH} characters, because the names of child objects are derived "
+        "from it: choose a shorter name",
         lambda o: len(o.metadata.name) <= MAX_NAME_LENGTH,
     ),
     Rule(
         (),
         "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-        "metadata.name must begin with a letter and have only a-z, 0-9 and '-', because a Service has the same name",
+        "metadata.name must start with a letter and have only a-z, 0-9 and '-', because a Service has the same name",
         lambda o: _matches(r"^[a-z]([-a-z0-9]*[a-z0-9])?\Z", o.metadata.name),
     ),
     Rule(
@@ -92,8 +83,8 @@ RULES: tuple[Rule, ...] = (
         "!has(self.resources) || !has(self.resources.gpus) || self.resources.gpus == (has(self.engine) && "
         "has(self.engine.tensorParallel) ? self.engine.tensorParallel : 1) || (self.resources.gpus == 0 && "
         "!(has(self.engine) && has(self.engine.tensorParallel) && self.engine.tensorParallel > 1))",
-        "resources.gpus must be engine.tensorParallel, the GPUs that the model is divided over: remove resources.gpus, "
-        "or set both to the same number",
+        "resources.gpus must be engine.tensorParallel, the number of GPUs that the model is split across: remove "
+        "resources.gpus, or set both to the same number",
         _gpus_agree,
     ),
     Rule(
@@ -107,19 +98,11 @@ RULES: tuple[Rule, ...] = (
         "tensorParallel and gpus 0",
         _deterministic_can_be,
     ),
-    _absent("spec", "tracing", "tracing", "spec.tracing is"),
-    _absent("spec", "cost", "cost", "spec.cost is"),
-    _later(
-        "spec.model",
-        f"!self.uri.matches('{_LATER_URI}')",
-        lambda o: not _matches(_LATER_URI, o.uri),
-        "model.uri: s3://, gs://, https:// and oci:// are",
-    ),
     Rule(
         ("spec", "model"),
-        f"self.uri.matches('{_LATER_URI}') || self.uri.matches('{_URI}')",
+        f"self.uri.matches('{_URI}')",
         "model.uri must be hf://org/name, hf://org/name@revision, pvc://claim/path or bundled://pagoda-tiny",
-        lambda o: _matches(_LATER_URI, o.uri) or _matches(_URI[:-1] + r"\Z", o.uri),
+        lambda o: _matches(_URI[:-1] + r"\Z", o.uri),
     ),
     Rule(
         ("spec", "model"),
@@ -130,38 +113,37 @@ RULES: tuple[Rule, ...] = (
     Rule(
         ("spec", "model"),
         "self.uri.startsWith('hf://') || !has(self.cache) || !(has(self.cache.pvc) || has(self.cache.existingClaim))",
-        "model.cache is for models that are fetched (hf://): remove model.cache",
+        "model.cache is only for models that are downloaded (hf://): remove model.cache",
         lambda o: o.uri.startswith("hf://") or o.cache is None or not (o.cache.pvc or o.cache.existing_claim),
     ),
-    _absent("spec.model", "adapters", "adapters", "model.adapters is"),
     Rule(
         ("spec", "model", "cache"),
         "!(has(self.pvc) && has(self.existingClaim))",
-        "set cache.pvc (a claim is made) or cache.existingClaim (one of yours), not both: remove one",
+        "set cache.pvc (a new claim) or cache.existingClaim (a claim of yours), not both: remove one",
         lambda o: o.pvc is None or o.existing_claim is None,
     ),
     _transition(
         "spec.model.cache.pvc",
         "has(self.storageClassName) == has(oldSelf.storageClassName) && "
         "(!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
-        "cache.pvc.storageClassName cannot change once the claim is made: set it back, or give another ModelDeployment "
-        "the new class and delete this one",
+        "cache.pvc.storageClassName cannot change once the claim exists: set it back, or create another "
+        "ModelDeployment with the new class and delete this one",
     ),
     _transition(
         "spec.model.cache.pvc",
         "self.accessMode == oldSelf.accessMode",
-        "cache.pvc.accessMode cannot change once the claim is made: set it back, or give another ModelDeployment the "
-        "new mode and delete this one",
+        "cache.pvc.accessMode cannot change once the claim exists: set it back, or create another ModelDeployment with "
+        "the new mode and delete this one",
     ),
     _transition(
         "spec.model.cache.pvc",
         "quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
-        "cache.pvc.size may only grow: set it to what it was, or to more",
+        "cache.pvc.size may only grow: set it to its former value or to more",
     ),
     Rule(
         ("spec", "scheduling", "node_selector"),
         f"self.all(key, key.matches('{LABEL_KEY_PATTERN}'))",
-        "scheduling.nodeSelector: a key must be a label's, name or domain/name, of letters, digits, '-', '_' and '.'",
+        "scheduling.nodeSelector: a key must be a label key, name or domain/name, of letters, digits, '-', '_' and '.'",
         lambda labels: all(_matches(LABEL_KEY_PATTERN, key) for key in labels),
     ),
     Rule(
@@ -189,47 +171,12 @@ RULES: tuple[Rule, ...] = (
         "scheduling.topologySpread: minDomains is for whenUnsatisfiable DoNotSchedule: set that, or remove minDomains",
         lambda spread: "minDomains" not in spread or spread["whenUnsatisfiable"] == "DoNotSchedule",
     ),
-    _later(
-        "spec.engine",
-        "!has(self.quantization) || self.quantization in ['none', 'fp8']",
-        lambda o: o.quantization in ("none", "fp8"),
-        "engine.quantization other than none and fp8 is",
-    ),
-    _absent("spec.engine", "speculative", "speculative", "engine.speculative is"),
-    _absent("spec.resources", "profile", "profile", "resources.profile is"),
     Rule(
         ("spec", "autoscaling"),
         "!has(self.minReplicas) || self.minReplicas <= self.maxReplicas",
         "autoscaling.minReplicas must not be above autoscaling.maxReplicas: raise maxReplicas or lower minReplicas",
         lambda o: o.min_replicas <= o.max_replicas,
     ),
-    _later(
-        "spec.autoscaling",
-        "!has(self.minReplicas) || self.minReplicas >= 1",
-        lambda o: o.min_replicas >= 1,
-        "autoscaling.minReplicas 0 (scale to zero) is",
-    ),
-    _absent(
-        "spec.autoscaling",
-        "scaleToZeroAfterSeconds",
-        "scale_to_zero_after_seconds",
-        "autoscaling.scaleToZeroAfterSeconds is",
-    ),
-    _later(
-        "spec.autoscaling",
-        "!has(self.provider) || self.provider in ['auto', 'builtin']",
-        lambda o: o.provider in ("auto", "builtin"),
-        "autoscaling.provider other than auto and builtin is",
-    ),
-    _later(
-        "spec.queue",
-        "!has(self.fairness) || self.fairness == 'none'",
-        lambda o: o.fairness == "none",
-        "queue.fairness other than none is",
-    ),
-    _absent("spec.queue", "priorities", "priorities", "queue.priorities is"),
-    _absent("spec.ingress", "gateway", "gateway", "ingress.gateway (Gateway API) is"),
-    _absent("spec.auth", "limits", "limits", "auth.limits is"),
     Rule(
         ("spec", "rollout"),
         "!(has(self.maxSurge) && has(self.maxUnavailable)) || !(string(self.maxSurge) in ['0', '0%'] "
@@ -241,7 +188,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def broken_rules(resource: Any) -> list[str]:
-    """The messages of the rules that the parsed resource breaks, in the table's order."""
+    """Returns the messages of the rules that the parsed resource breaks, in the table's order."""
     return [rule.message for rule in RULES if not _holds(rule, resource)]
 
 

@@ -1,24 +1,22 @@
 """The spec of a ModelDeployment, field by field. The descriptions are what `kubectl explain` prints.
 
-Rules that join fields, and fields that are refused for now, are in `rules.py`."""
+Rules that join fields are in `rules.py`."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from pagoda_operator.api.base import (
-    LABEL_KEY_PATTERN,
     ApiModel,
     DnsName,
     HostName,
     IntOrPercent,
-    Labels,
-    LabelValue,
     Quantity,
     ShapeOf,
     StringMap,
 )
-from pagoda_operator.api.shapes import Affinity, ScalingBehavior, TopologySpread
+from pagoda_operator.api.scheduling import Scheduling
+from pagoda_operator.api.shapes import ScalingBehavior
 
 
 class LocalSecret(ApiModel):
@@ -36,162 +34,141 @@ class TokenSecretRef(ApiModel):
 
 
 class CacheClaim(ApiModel):
-    size: Quantity = Field(description="How much to ask for, e.g. 50Gi. At least the size of the weights.")
+    size: Quantity = Field(description="Size of the claim, e.g. 50Gi; at least the size of the weights.")
     storage_class_name: DnsName | None = Field(
         default=None,
-        description="StorageClass; absent: the cluster's default class.",
+        description="StorageClass of the claim. Defaults to the cluster's default class.",
     )
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"] = Field(
-        default="ReadWriteOnce", description="Use ReadWriteMany when replicas run on more than one node."
+        default="ReadWriteOnce",
+        description="Access mode of the claim. Use ReadWriteMany when replicas run on more than one node.",
     )
 
 
 class Cache(ApiModel):
-    pvc: CacheClaim | None = Field(default=None, description="Make a PersistentVolumeClaim and keep the weights in it.")
-    existing_claim: DnsName | None = Field(default=None, description="Keep the weights in this claim, which you made.")
-
-
-class Adapter(ApiModel):
-    name: Annotated[str, Field(min_length=1, max_length=63)] = Field(description="Model name that clients ask for.")
-    uri: Annotated[str, Field(min_length=1, max_length=512)] = Field(description="Where the LoRA's files are.")
+    pvc: CacheClaim | None = Field(
+        default=None, description="Creates a PersistentVolumeClaim and keeps the weights in it."
+    )
+    existing_claim: DnsName | None = Field(
+        default=None, description="Keeps the weights in this existing claim of yours."
+    )
 
 
 class Model(ApiModel):
     uri: Annotated[str, Field(min_length=1, max_length=512)] = Field(
-        description="Where the model is: hf://org/name or hf://org/name@revision (Hugging Face), pvc://claim/path "
-        "(files in a claim of yours), bundled://pagoda-tiny (the tiny model in the image, to try things out)."
+        description="Location of the model: hf://org/name or hf://org/name@revision (Hugging Face), pvc://claim/path "
+        "(files in a claim of yours) or bundled://pagoda-tiny (a tiny model in the image, to try things "
+        "out)."
     )
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$", max_length=128)] | None = Field(
-        default=None, description="The model name that clients send. Absent: the name of the ModelDeployment."
+        default=None, description="Model name that clients send. Defaults to the name of the ModelDeployment."
     )
-    token_secret_ref: TokenSecretRef | None = Field(default=None, description="The token for a private or gated model.")
+    token_secret_ref: TokenSecretRef | None = Field(default=None, description="Token for a private or gated model.")
     cache: Cache | None = Field(
-        default=None, description="Where the weights stay. Absent or {}: in the pod, fetched again by each new pod."
+        default=None, description="Where the weights are kept. By default each pod downloads them for itself."
     )
-    adapters: Annotated[list[Adapter], Field(max_length=64)] | None = Field(
-        default=None,
-        description="LoRA adapters, each served under its name.",
-        json_schema_extra={"x-list-key": "name"},
-    )
-
-
-class Speculative(ApiModel):
-    method: Literal["ngram"] = Field(default="ngram", description="How tokens are guessed ahead.")
-    num_tokens: Annotated[int, Field(ge=1, le=16)] = Field(default=4, description="How many tokens are guessed a step.")
 
 
 class Engine(ApiModel):
     max_model_len: Annotated[int, Field(ge=16, le=10_000_000)] | None = Field(
-        default=None, description="Longest prompt plus answer, in tokens. Absent: what the model says."
+        default=None,
+        description="Maximum length of prompt plus answer, in tokens. Defaults to the model's own maximum.",
     )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(default="auto", description="Type of the weights.")
-    quantization: Literal["none", "fp8", "awq", "gptq"] = Field(
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto",
+        description="Data type of the weights. auto is the model's own on a GPU, float32 on the CPU.",
+    )
+    quantization: Literal["none", "fp8"] = Field(
         default="none",
-        description="Quantization of the weights. fp8: 16-bit weights are quantized as they load (a GPU of compute "
-        "capability 8.9 or higher, or the CPU, slowly). none: as the model stores them, which may be fp8 "
-        "(compressed-tensors).",
+        description="Quantization of the weights. fp8 quantizes 16-bit weights while loading (on a GPU of compute "
+        "capability 8.9 or higher, or slowly on the CPU). none takes them as the model stores them, which "
+        "may be fp8 (compressed-tensors).",
     )
     kv_cache_dtype: Literal["auto", "fp8"] = Field(
         default="auto",
-        description="Type of the KV cache. auto: as dtype. fp8: half of that, so twice as many tokens fit, with the "
-        "model's own scales where it brings them.",
+        description="Data type of the KV cache. auto is the same as dtype. fp8 takes half the memory, so twice as "
+        "many tokens fit; the model's own scales are used where it has them.",
     )
     tensor_parallel: Annotated[int, Field(ge=1, le=64)] = Field(
         default=1,
-        description="GPUs of one node that the model is divided over. It must divide the model's attention heads, "
-        "key-value heads and intermediate size.",
+        description="Number of GPUs of one node that the model is split across. It must divide the model's attention "
+        "heads, key-value heads and intermediate size.",
     )
     max_num_seqs: Annotated[int, Field(ge=1, le=4096)] | None = Field(
-        default=None, description="Most requests that run at once. Absent: the engine chooses."
+        default=None, description="Maximum number of sequences that run at once. Defaults to the engine's choice."
     )
     max_batched_tokens: Annotated[int, Field(ge=16, le=1_048_576)] | None = Field(
-        default=None, description="Most tokens in one step. Absent: the engine chooses."
+        default=None, description="Maximum number of tokens per step. Defaults to the engine's choice."
     )
     gpu_memory_fraction: Annotated[float, Field(gt=0, le=0.98)] | None = Field(
         default=None,
-        description="Share of the GPU's memory for weights and KV cache. Absent: the engine's own, about 0.9.",
+        description="Fraction of the GPU's memory for weights and KV cache. Defaults to the engine's choice, about "
+        "0.9.",
     )
-    prefix_caching: bool = Field(default=True, description="Reuse the KV pages of prompts that begin alike.")
+    prefix_caching: bool = Field(default=True, description="Reuses the KV cache of prompts with a common prefix.")
     deterministic: bool = Field(
         default=False,
-        description="The same tokens for the same request and seed, to the bit, whatever runs beside it. Slower; for "
-        "16-bit weights on one GPU.",
+        description="Gives bit-identical answers to the same request and seed, whatever else runs. Slower; for 16-bit "
+        "weights on one GPU.",
     )
-    speculative: Speculative | None = Field(default=None, description="Guess tokens ahead and check them in one step.")
 
 
 class Resources(ApiModel):
     gpus: Annotated[int, Field(ge=0, le=64)] | None = Field(
         default=None,
-        description="GPUs a replica, as many as engine.tensorParallel; 0 runs on the CPU. Absent: "
-        "engine.tensorParallel, but 0 for a bundled:// model that is not divided.",
+        description="GPUs per replica: the same as engine.tensorParallel, or 0 to run on the CPU. Defaults to "
+        "engine.tensorParallel, but to 0 for a bundled:// model that is not split.",
     )
     gpu_resource: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$", max_length=128)] = Field(
-        default="nvidia.com/gpu", description="The extended resource that the GPUs are asked by."
+        default="nvidia.com/gpu", description="Extended resource that the GPUs are requested by."
     )
-    cpu: Quantity | None = Field(default=None, description="CPU request of the server, e.g. 4. Absent: 1.")
+    cpu: Quantity | None = Field(default=None, description="CPU request of the server, e.g. 4. Defaults to 1.")
     memory: Quantity | None = Field(
         default=None,
-        description="Memory request and limit of the server, e.g. 16Gi. Absent: 2Gi, at most 32Gi a GPU.",
-    )
-    profile: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
-        default=None, description="A hardware profile named in the chart."
+        description="Memory request and limit of the server, e.g. 16Gi. Defaults to a request of 2Gi and a limit of "
+        "32Gi per GPU.",
     )
 
 
 class Autoscaling(ApiModel):
-    min_replicas: Annotated[int, Field(ge=0, le=10_000)] = Field(default=1, description="Fewest replicas.")
-    max_replicas: Annotated[int, Field(ge=1, le=10_000)] = Field(description="Most replicas.")
+    min_replicas: Annotated[int, Field(ge=1, le=10_000)] = Field(default=1, description="Minimum number of replicas.")
+    max_replicas: Annotated[int, Field(ge=1, le=10_000)] = Field(description="Maximum number of replicas.")
     target_utilization: Annotated[float, Field(ge=0.05, le=0.9)] = Field(
         default=0.7,
-        description="Share of a replica's capacity to aim at. Above 0.9 the HPA's tolerance would stop scaling up.",
+        description="Fraction of a replica's capacity to aim for. Above 0.9 the HPA's tolerance would prevent scaling "
+        "up.",
     )
     tokens_per_second: Annotated[float, Field(gt=0, le=1e9)] | None = Field(
         default=None,
-        description="Tokens per second a replica is to carry. Absent: targetUtilization of the measured capacity.",
+        description="Target load of a replica, in tokens per second. Defaults to targetUtilization times the measured "
+        "capacity.",
     )
     backlog_drain_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
-        default=15, description="Waiting tokens count as demand, divided by this many seconds."
-    )
-    scale_to_zero_after_seconds: Annotated[int, Field(ge=30, le=604_800)] | None = Field(
-        default=None, description="Idle time after which the last replica is stopped."
+        default=15,
+        description="Time in which waiting tokens should be worked off: demand includes them divided by this.",
     )
     behavior: Annotated[dict[str, Any], ShapeOf(ScalingBehavior)] | None = Field(
         default=None,
-        description="behavior of the HorizontalPodAutoscaler, as it is. Absent: scale down slowly (300 s).",
+        description="Passed through as behavior of the HorizontalPodAutoscaler. By default it scales down slowly, "
+        "with a window of 300 s.",
     )
-    provider: Literal["auto", "builtin", "keda", "prometheusAdapter"] = Field(
-        default="auto", description="Who hands the metric to the HPA. builtin: the operator's own metrics API."
-    )
-
-
-class QueuePriority(ApiModel):
-    name: Annotated[str, Field(min_length=1, max_length=63)] = Field(description="Name that clients send.")
-    value: Annotated[int, Field(ge=-1000, le=1000)] = Field(description="Higher goes first.")
 
 
 class Queue(ApiModel):
     max_queued: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
         default=256,
-        description="Most sequences that wait in a replica's queue: a request has n for each of its prompts. The next "
-        "request gets 429 with Retry-After.",
+        description="Maximum number of sequences in a replica's queue; a request has n per prompt. Beyond it, "
+        "requests get 429 with Retry-After.",
     )
     max_queued_tokens: Annotated[int, Field(ge=0, le=2_000_000_000)] = Field(
-        default=1_000_000, description="Most tokens that wait in a replica; the next request gets 429 with Retry-After."
+        default=1_000_000,
+        description="Maximum number of tokens in a replica's queue. Beyond it, requests get 429 with Retry-After.",
     )
     max_wait_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
         default=60,
-        description="Longest wait for a turn, in the queue and in the engine each; then 503 with Retry-After.",
+        description="Maximum wait for a turn, in the queue and again in the engine. Beyond it, requests get 503 with "
+        "Retry-After.",
     )
-    fairness: Literal["key", "none"] = Field(default="none", description="key: a fair share for each API key.")
-    priorities: Annotated[list[QueuePriority], Field(max_length=32)] | None = Field(
-        default=None, description="Named priorities.", json_schema_extra={"x-list-key": "name"}
-    )
-
-
-class Gateway(ApiModel):
-    name: DnsName = Field(description="Name of the Gateway.")
-    namespace: DnsName | None = Field(default=None, description="Namespace of the Gateway.")
 
 
 _SEGMENT = r"\.{0,2}[A-Za-z0-9_~-][A-Za-z0-9._~-]*"
@@ -202,133 +179,87 @@ PATH_PATTERN = rf"^/({_SEGMENT}(/{_SEGMENT})*/?)?$"
 class Ingress(ApiModel):
     host: HostName = Field(description="Host name, e.g. llm.example.com.")
     class_name: DnsName | None = Field(
-        default=None, description="IngressClass. Absent: the default one, or the only one there is."
+        default=None, description="IngressClass. Defaults to the default class, or to the only one there is."
     )
-    tls_secret_name: DnsName | None = Field(default=None, description="Secret with the certificate of the host.")
+    tls_secret_name: DnsName | None = Field(default=None, description="Secret that holds the host's TLS certificate.")
     path: Annotated[str, Field(pattern=PATH_PATTERN, max_length=256)] = Field(
         default="/v1",
-        description="Path prefix to route, not rewritten. With / anybody can read /metrics and /load, without a key.",
+        description="Path prefix to route; it is not rewritten. With / anybody can read /metrics and /load without a "
+        "key.",
     )
     annotations: StringMap | None = Field(
         default=None,
-        description="Laid over the annotations that the operator writes.",
+        description="Annotations of the Ingress; they override those that the operator writes.",
     )
-    gateway: Gateway | None = Field(default=None, description="Use this Gateway (Gateway API) and not an IngressClass.")
-
-
-class TenantLimit(ApiModel):
-    tenant: Annotated[str, Field(min_length=1, max_length=253)] = Field(description="A key of the Secret.")
-    tokens_per_minute: Annotated[int, Field(ge=1)] = Field(description="Most tokens a minute.")
 
 
 class Auth(ApiModel):
     api_keys_secret_ref: LocalSecret = Field(
-        description="Secret of API keys: each key of the Secret names a tenant and its value is the API key. Read "
-        "again when it changes, without a restart."
-    )
-    limits: Annotated[list[TenantLimit], Field(max_length=256)] | None = Field(
-        default=None, description="Token rate limits of tenants.", json_schema_extra={"x-list-key": "tenant"}
+        description="Secret of API keys: each entry's name is a tenant, and its value is the tenant's API key. "
+        "Changes take effect without a restart."
     )
 
 
 class Rollout(ApiModel):
-    max_surge: IntOrPercent = Field(default=1, description="Pods above the wanted number in a roll-out.")
-    max_unavailable: IntOrPercent = Field(default=0, description="Pods that may be missing in a roll-out.")
+    max_surge: IntOrPercent = Field(default=1, description="Maximum number of additional pods during a rollout.")
+    max_unavailable: IntOrPercent = Field(default=0, description="Maximum number of unavailable pods during a rollout.")
     drain_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
-        default=120, description="How long a stopping pod finishes what it has begun."
+        default=120, description="How long a terminating pod may take to finish the requests it has accepted."
     )
     upgrade_policy: Literal["OnChange", "Immediately"] = Field(
         default="OnChange",
-        description="When pods take up the images of a new operator: with your next change, or at once.",
+        description="When pods get the images of a new operator: OnChange with your next change of the spec, "
+        "Immediately at once.",
     )
-
-
-class Toleration(ApiModel):
-    key: Annotated[str, Field(pattern=LABEL_KEY_PATTERN + "|^$", max_length=317)] | None = Field(
-        default=None,
-        description="Taint key; absent with Exists: all.",
-    )
-    operator: Literal["Exists", "Equal"] | None = Field(default=None, description="Exists or Equal (default).")
-    value: LabelValue | None = Field(default=None, description="Taint value for Equal.")
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
-        default=None,
-        description="Absent: all.",
-    )
-    toleration_seconds: Annotated[int, Field(ge=-(2**53), le=2**53)] | None = Field(
-        default=None, description="How long NoExecute is tolerated."
-    )
-
-
-class Scheduling(ApiModel):
-    node_selector: Labels | None = Field(default=None, description="Labels that the node must have.")
-    tolerations: Annotated[list[Toleration], Field(max_length=32)] | None = Field(
-        default=None, description="Taints of nodes that the pods accept."
-    )
-    affinity: Annotated[dict[str, Any], ShapeOf(Affinity)] | None = Field(
-        default=None, description="affinity of the pods, as in a PodSpec."
-    )
-    priority_class_name: DnsName | None = Field(default=None, description="PriorityClass of the pods.")
-    topology_spread: Annotated[list[Annotated[dict[str, Any], ShapeOf(TopologySpread)]], Field(max_length=8)] | None = (
-        Field(
-            default=None, description="topologySpreadConstraints of the pods; an absent labelSelector means these pods."
-        )
-    )
-    runtime_class_name: DnsName | None = Field(default=None, description="RuntimeClass of the pods, e.g. nvidia.")
 
 
 class Monitoring(ApiModel):
     enabled: bool = Field(
         default=True,
-        description="Make a PodMonitor and a PrometheusRule where the cluster has these kinds.",
+        description="Creates a PodMonitor and a PrometheusRule if the cluster has these kinds.",
     )
 
 
 class NetworkPolicySpec(ApiModel):
-    enabled: bool = Field(default=True, description="Let in port 8000 only, and let out DNS and downloads only.")
+    enabled: bool = Field(
+        default=True,
+        description="Creates a NetworkPolicy that allows only port 8000 in, and only DNS and downloads out.",
+    )
 
 
 class DisruptionBudget(ApiModel):
-    enabled: bool = Field(default=True, description="Make a PodDisruptionBudget when there are two or more replicas.")
-
-
-class Tracing(ApiModel):
-    endpoint: Annotated[str, Field(min_length=1, max_length=512)] = Field(description="OTLP endpoint.")
-    sample_ratio: Annotated[float, Field(ge=0, le=1)] = Field(default=0.01, description="Share of requests traced.")
-
-
-class Cost(ApiModel):
-    gpu_hour_price: Annotated[float, Field(ge=0)] = Field(description="Price of one GPU for an hour.")
-    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = Field(default="USD", description="Currency, e.g. USD.")
-    api_price_per_million_tokens: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="Price of an API to compare with."
-    )
+    enabled: bool = Field(default=True, description="Creates a PodDisruptionBudget if there are two or more replicas.")
 
 
 class Spec(ApiModel):
-    model: Model = Field(description="What to serve. model.uri is all that a ModelDeployment needs.")
-    engine: Engine = Field(default=Engine(), description="Settings of the inference engine; the defaults suit most.")
-    resources: Resources = Field(default=Resources(), description="What a replica gets.")
-    replicas: Annotated[int, Field(ge=0, le=10_000)] | None = Field(
-        default=None, description="A fixed number of replicas. Absent, and without autoscaling: 1."
+    model: Model = Field(description="The model to serve. Only model.uri is required.")
+    engine: Engine = Field(
+        default=Engine(), description="Settings of the inference engine; the defaults suit most models."
     )
-    autoscaling: Autoscaling | None = Field(default=None, description="Scale on tokens per second. Not with replicas.")
-    queue: Queue = Field(default=Queue(), description="The queue before each replica.")
-    ingress: Ingress | None = Field(default=None, description="Make the endpoint reachable from outside, by nginx.")
+    resources: Resources = Field(default=Resources(), description="Resources of each replica.")
+    replicas: Annotated[int, Field(ge=0, le=10_000)] | None = Field(
+        default=None, description="Fixed number of replicas. Defaults to 1 without autoscaling."
+    )
+    autoscaling: Autoscaling | None = Field(
+        default=None, description="Scales on tokens per second. Cannot be combined with replicas."
+    )
+    queue: Queue = Field(default=Queue(), description="The queue in front of each replica.")
+    ingress: Ingress | None = Field(
+        default=None, description="Makes the endpoint reachable from outside the cluster, through nginx."
+    )
     auth: Auth | None = Field(
         default=None,
-        description="Ask for an API key. Absent: anybody who reaches the Service may ask.",
+        description="Requires an API key. Without it, anybody who can reach the Service can send requests.",
     )
-    rollout: Rollout = Field(default=Rollout(), description="How changes reach the pods.")
-    scheduling: Scheduling = Field(default=Scheduling(), description="Where the pods may run.")
+    rollout: Rollout = Field(default=Rollout(), description="How changes are rolled out to the pods.")
+    scheduling: Scheduling = Field(default=Scheduling(), description="Where the pods run.")
     monitoring: Monitoring = Field(default=Monitoring(), description="Objects for the Prometheus operator.")
-    tracing: Tracing | None = Field(default=None, description="Send traces.")
     network_policy: NetworkPolicySpec = Field(default=NetworkPolicySpec(), description="The NetworkPolicy of the pods.")
     disruption_budget: DisruptionBudget = Field(default=DisruptionBudget(), description="The PodDisruptionBudget.")
-    cost: Cost | None = Field(default=None, description="Prices, for the cost of a million tokens in the status.")
 
     @property
     def gpus(self) -> int:
-        """GPUs a replica, with the default that depends on the model."""
+        """Returns the GPUs per replica, with the default that depends on the model."""
         if self.resources.gpus is not None:
             return self.resources.gpus
         ranks = self.engine.tensor_parallel
@@ -336,7 +267,7 @@ class Spec(ApiModel):
 
     @property
     def fixed_replicas(self) -> int | None:
-        """The number of replicas that we write; None when the HPA writes it."""
+        """Returns the number of replicas that we write; None when the HPA writes it."""
         if self.autoscaling is not None:
             return None
         return 1 if self.replicas is None else self.replicas

@@ -12,52 +12,51 @@ ConditionStatus = Literal["True", "False", "Unknown"]
 
 class Condition(OpenModel):
     type: str = Field(
-        description="Ready, ModelFetched, PodsReady, Scaling, Ingress or Progressing; Reconciling or Stalled while so."
+        description="Ready, ModelFetched, PodsReady, Scaling, Ingress or Progressing; also Reconciling or Stalled "
+        "while that is the case."
     )
     status: ConditionStatus = Field(description="True, False or Unknown.")
-    reason: str = Field(default="", description="One word for programs, e.g. Unschedulable.")
-    message: str = Field(default="", description="What it is about, for people.")
+    reason: str = Field(default="", description="Reason in one word, for programs, e.g. Unschedulable.")
+    message: str = Field(default="", description="Details, for people.")
     observed_generation: int | None = Field(
-        default=None, description="The generation of the spec that this was seen with."
+        default=None, description="Generation of the spec that the condition was observed with."
     )
     last_transition_time: str = Field(
-        default="", description="When status changed last.", json_schema_extra={"format": "date-time"}
+        default="", description="When the status last changed.", json_schema_extra={"format": "date-time"}
     )
 
 
-class Capacity(OpenModel):
-    tokens_per_second: Figure | None = Field(default=None, description="Tokens per second that one replica can do.")
-    source: str | None = Field(default=None, description="measured (at start), observed (under load) or spec.")
+class CapacityStatus(OpenModel):
+    tokens_per_second: Figure | None = Field(default=None, description="Tokens per second that one replica can serve.")
+    source: str | None = Field(default=None, description="measured (at start) or observed (under load).")
     measured_at: str | None = Field(
-        default=None, description="When this was measured.", json_schema_extra={"format": "date-time"}
+        default=None, description="When the capacity was determined.", json_schema_extra={"format": "date-time"}
     )
-    key: str | None = Field(default=None, description="What the figure holds for; another key is measured anew.")
+    key: str | None = Field(
+        default=None,
+        description="Hash of what the figure holds for (model, engine, hardware); another key is measured anew.",
+    )
 
 
-class Load(OpenModel):
-    tokens_per_second: Figure | None = Field(default=None, description="Tokens per second that all replicas serve now.")
-
-
-class CostStatus(OpenModel):
-    per_million_tokens: float | None = Field(default=None, description="Price of a million tokens at the load of now.")
-    per_hour: float | None = Field(default=None, description="Price of an hour.")
-    break_even_tokens_per_day: float | None = Field(
-        default=None, description="Tokens a day from which this beats the API."
+class LoadStatus(OpenModel):
+    tokens_per_second: Figure | None = Field(
+        default=None, description="Tokens per second that all replicas serve at present."
     )
 
 
 class Status(OpenModel):
-    observed_generation: int | None = Field(default=None, description="The generation of the spec that this is about.")
-    conditions: list[Condition] = Field(
-        default=[], description="The state, one condition a concern.", json_schema_extra={"x-list-key": "type"}
+    observed_generation: int | None = Field(
+        default=None, description="Generation of the spec that the status is about."
     )
-    replicas: int | None = Field(default=None, description="Pods there are.")
-    ready_replicas: int | None = Field(default=None, description="Pods that answer requests.")
+    conditions: list[Condition] = Field(
+        default=[], description="One condition per concern.", json_schema_extra={"x-list-key": "type"}
+    )
+    replicas: int | None = Field(default=None, description="Number of pods.")
+    ready_replicas: int | None = Field(default=None, description="Number of pods that answer requests.")
     selector: str | None = Field(default=None, description="Label selector of the pods, for the scale subresource.")
     url: str | None = Field(default=None, description="Base URL of the OpenAI API.")
-    capacity: Capacity | None = Field(default=None, description="What one replica can do.")
-    load: Load | None = Field(default=None, description="What all replicas do now.")
-    cost: CostStatus | None = Field(default=None, description="What it costs.")
+    capacity: CapacityStatus | None = Field(default=None, description="What one replica can serve.")
+    load: LoadStatus | None = Field(default=None, description="What all replicas serve at present.")
     revision: str | None = Field(
-        default=None, description="Hash of the pod template that is being served or rolled out."
+        default=None, description="Hash of the pod template that is served or being rolled out."
     )

@@ -12,7 +12,10 @@ from pagoda_operator.plan import ObjectRef
 
 
 async def apply_object(client: Client, desired: Object, live: Object | None) -> Object:
-    """`live` is what was planned on; None where the API server has no such object."""
+    """Applies one object and returns what the API server made of it.
+
+    `live` is what was planned on; None where the API server has no such object.
+    """
     meta = desired["metadata"]
     if live is not None:
         meta = {**meta, **{key: live["metadata"][key] for key in ("uid", "resourceVersion")}}
@@ -28,7 +31,7 @@ async def apply_object(client: Client, desired: Object, live: Object | None) -> 
 
 
 async def remove_fields(client: Client, live: Object, paths: Iterable[tuple[str | int, ...]]) -> Object:
-    """Takes out what others added to what is ours as a whole: an apply leaves that alone."""
+    """Removes what others added to what is ours as a whole, which an apply leaves alone."""
     meta = live["metadata"]
     unchanged = {"op": "test", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"]}
     try:
@@ -47,17 +50,17 @@ async def remove_fields(client: Client, live: Object, paths: Iterable[tuple[str 
 
 
 def _pointer(path: Iterable[str | int]) -> str:
-    """RFC 6901."""
+    """Returns the JSON pointer (RFC 6901) of a path."""
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
 async def delete_object(client: Client, ref: ObjectRef) -> Object | None:
-    """Gives what finalizers hold back."""
+    """Deletes the object; returns it where finalizers hold it back."""
     return await client.delete(kind_named(ref.api_version, ref.kind), ref.name, ref.namespace, uid=ref.uid)
 
 
 async def apply_status(client: Client, model: Object, status: Object) -> Object | None:
-    """Writes nothing when the status already says this. Keys that are gone are removed."""
+    """Writes the status unless it already says this; keys that are gone are removed."""
     before = model.get("status")
     before = before if isinstance(before, dict) else {}
     if before == status:
@@ -78,7 +81,7 @@ async def apply_status(client: Client, model: Object, status: Object) -> Object 
 
 
 def _merge_patch(before: Object, after: Object) -> Object:
-    """RFC 7386: lists are replaced whole, a missing key is null."""
+    """Returns the JSON merge patch (RFC 7386): lists are replaced as a whole, a missing key is null."""
     patch: Object = {key: None for key in before if key not in after}
     for key, value in after.items():
         old = before.get(key)

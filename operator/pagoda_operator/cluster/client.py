@@ -21,7 +21,7 @@ MERGE = "application/merge-patch+json"
 PAGE_ITEMS = 100
 JSON_PATCH = "application/json-patch+json"
 Body = Object | list[Object]
-LONGEST_RETRY_AFTER_SECONDS = 300.0
+MAXIMUM_RETRY_AFTER_SECONDS = 300.0
 
 
 class ApiError(Exception):
@@ -44,7 +44,7 @@ class CallCounter(Protocol):
 
 
 def load_api_client(threads: int) -> Any:
-    """From the pod's service account, else from the kubeconfig."""
+    """Returns a client with the pod's service account, or else with the kubeconfig."""
     configuration = kubernetes_client.Configuration()
     try:
         kubernetes_config.load_incluster_config(client_configuration=configuration)
@@ -73,9 +73,10 @@ class Client:
     async def list(
         self, kind: Kind, namespace: str = "", *, fields: str = "", keep: Callable[[Object], Object] = lambda item: item
     ) -> list[Object]:
-        """All pages, each item with apiVersion and kind, which lists leave out. `fields` is a field selector.
+        """Returns the items of all pages, each with the apiVersion and kind that lists leave out.
 
-        `keep` gives what is kept of an item once its page is read: whole pages of many kinds are large.
+        `fields` is a field selector. `keep` returns what is kept of an item once its page is read: whole pages of many
+        kinds are large.
         """
         items: list[Object] = []
         query = {"limit": str(PAGE_ITEMS)}
@@ -113,7 +114,10 @@ class Client:
         )
 
     async def delete(self, kind: Kind, name: str, namespace: str, *, uid: str = "") -> Object | None:
-        """Deletes that very object: one with the same name and another uid stays. Gives what finalizers hold back."""
+        """Deletes that very object, not one with the same name and another uid.
+
+        Returns the object where finalizers hold it back.
+        """
         body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if uid:
             body["preconditions"] = {"uid": uid}
@@ -146,7 +150,7 @@ class Client:
         return _read_object(text)
 
     def _call(self, method: str, url: str, body: Body | None, content_type: str) -> tuple[int, str, str]:
-        """Code, text and Retry-After of the answer."""
+        """Returns the code, the text and the Retry-After of the answer; code 0 when none came."""
         headers = {"Accept": "application/json", "User-Agent": "pagoda-operator"}
         if body is not None:
             headers["Content-Type"] = content_type
@@ -178,7 +182,7 @@ def _read_object(text: str) -> Object:
 
 
 def _read_error(status: int, text: str, retry_after: str) -> ApiError:
-    seconds = min(float(retry_after), LONGEST_RETRY_AFTER_SECONDS) if retry_after.isdecimal() else 0.0
+    seconds = min(float(retry_after), MAXIMUM_RETRY_AFTER_SECONDS) if retry_after.isdecimal() else 0.0
     try:
         body = json.loads(text)
         causes = [str(cause.get("reason")) for cause in (body.get("details") or {}).get("causes") or ()]

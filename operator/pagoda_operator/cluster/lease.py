@@ -17,7 +17,7 @@ RENEW_SECONDS = 2.5
 STEP_DOWN_SECONDS = 7.0
 """A leader that could not renew for so long stops writing, before another one may begin."""
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class LeaderLease:
@@ -44,7 +44,10 @@ class LeaderLease:
         return self._was_leader and self._monotonic() - self._renewed_at < STEP_DOWN_SECONDS
 
     async def run(self, on_proof: Callable[[], None]) -> None:
-        """`on_proof` is called when the Lease has changed, by us or by another: a watch of it must show that."""
+        """Takes or renews the Lease again and again.
+
+        `on_proof` is called when the Lease has changed, by us or by another: a watch of it must show that.
+        """
         while True:
             before = self._seen_version
             await self.step()
@@ -57,12 +60,12 @@ class LeaderLease:
         try:
             held = await self._try_hold()
         except ApiError as error:
-            logger.warning("lease not renewed error=%s", error)
+            log.warning("lease not renewed error=%s", error)
             held = self.is_leader
         self._tell(held)
 
     async def release(self) -> None:
-        """Lets the next replica begin at once."""
+        """Gives the Lease up, so that the next replica begins at once."""
         if not self._was_leader:
             return
         self._tell(False)
@@ -74,7 +77,7 @@ class LeaderLease:
     def _tell(self, held: bool) -> None:
         if held != self._was_leader:
             self._was_leader = held
-            logger.info("leader=%s identity=%s", held, self._identity)
+            log.info("leadership has changed leader=%s identity=%s", held, self._identity)
             self._on_change(held)
 
     async def _try_hold(self) -> bool:

@@ -8,87 +8,33 @@ import asyncio
 import ipaddress
 import re
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any
 
 import msgspec
 
-from pagoda_guard.parsing import BadInput, Count, Figure, parse_json
-from pagoda_operator.kube.pods import is_ready
-from pagoda_operator.plan.conditions import STALE_LOAD_SECONDS
+from pagoda_guard.parsing import BadInput, parse_json
+from pagoda_operator.plan.loads import MEASURED, OBSERVED, Load
 
 ANSWER_LIMIT_BYTES = 64 * 1024
-"""Of one answer, its head included."""
+"""The maximum size of one answer, its head included."""
 TIMEOUT_SECONDS = 2.0
-"""Of one answer, from connecting to its last byte."""
+"""The maximum time of one answer, from connecting to its last byte."""
 
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: [^\r\n]*)?\r\n")
 _HEAD_END = b"\r\n\r\n"
 
 
-class LoadUnknownError(Exception):
-    """The load of a ModelDeployment cannot be told; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What one pod's gateway said, and how long ago."""
-
-    tokens_per_second: float
-    demand_tokens_per_second: float
-    capacity_tokens_per_second: float | None
-    capacity_source: str
-    backlog_tokens: float
-    running: int
-    waiting: int
-    queued: int
-    age_seconds: float = 0.0
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    """NB: a capacity below a tenth of a token a second is none that an HPA could divide by."""
-
-    tokens_per_second: Figure
-    demand_tokens_per_second: Figure
-    capacity_tokens_per_second: Annotated[float, msgspec.Meta(ge=0.1, le=1e15)] | None = None
-    capacity_source: Annotated[str, msgspec.Meta(max_length=64)] | None = None
-    backlog_tokens: Figure = 0.0
-    running: Count = 0
-    waiting: Count = 0
-    queued: Count = 0
-
-
 def parse_load(raw: bytes) -> Load:
-    """Raises BadInput for an answer that lacks a figure or has one that cannot be."""
-    answer = parse_json(raw, _Answer, limit_bytes=ANSWER_LIMIT_BYTES)
-    source = "observed" if answer.capacity_source == "observed" else "measured"
-    return Load(
-        tokens_per_second=answer.tokens_per_second,
-        demand_tokens_per_second=answer.demand_tokens_per_second,
-        capacity_tokens_per_second=answer.capacity_tokens_per_second,
-        capacity_source="" if answer.capacity_tokens_per_second is None else source,
-        backlog_tokens=answer.backlog_tokens,
-        running=answer.running,
-        waiting=answer.waiting,
-        queued=answer.queued,
-    )
-
-
-def sum_demand(pods: Sequence[Mapping[str, Any]], loads: Mapping[str, Load]) -> float:
-    """Tokens a second that all ready pods are asked for. Raises LoadUnknownError rather than guess."""
-    ready = [pod["metadata"]["name"] for pod in pods if is_ready(pod)]
-    if not ready:
-        raise LoadUnknownError("no pod is ready")
-    missing = [name for name in ready if name not in loads or loads[name].age_seconds > STALE_LOAD_SECONDS]
-    if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise LoadUnknownError(f"no fresh load from ready pods: {', '.join(sorted(missing)[:3])}{more}")
-    return sum(loads[name].demand_tokens_per_second for name in ready)
+    """Returns what a gateway said. Raises BadInput for an answer that lacks a figure or has one that cannot be."""
+    load = parse_json(raw, Load, limit_bytes=ANSWER_LIMIT_BYTES)
+    source = OBSERVED if load.capacity_source == OBSERVED else MEASURED
+    return load if load.capacity_source == source else msgspec.structs.replace(load, capacity_source=source)
 
 
 async def read_load(ip: str, port: int) -> Load:
-    """What the gateway at that address says. Raises BadInput, OSError or TimeoutError, within `TIMEOUT_SECONDS`."""
+    """Returns what the gateway at that address says.
+
+    Raises BadInput, OSError or TimeoutError, within `TIMEOUT_SECONDS`.
+    """
     async with asyncio.timeout(TIMEOUT_SECONDS):
         received = await _ask(ip, port)
     return parse_load(body_of(received))
@@ -116,7 +62,10 @@ async def _ask(ip: str, port: int) -> bytes:
 
 
 def missing_bytes(received: bytes | bytearray) -> int:
-    """How many more to read at most: 0 once the answer is whole, is at its limit, or cannot be one of ours."""
+    """Returns how many more bytes may be read.
+
+    That is 0 once the answer is whole, has reached its limit, or cannot be one of ours.
+    """
     if received[:5] != b"HTTP/"[: len(received)]:
         return 0
     head_end = received.find(_HEAD_END)
@@ -131,7 +80,10 @@ def missing_bytes(received: bytes | bytearray) -> int:
 
 
 def body_of(received: bytes) -> bytes:
-    """The body of a whole, plain 200. Raises BadInput for anything else: encoded, chunked, moved, cut, too long."""
+    """Returns the body of a whole, plain 200.
+
+    Raises BadInput for anything else: encoded, chunked, redirected, cut, too long.
+    """
     head, end, body = received.partition(_HEAD_END)
     if not end:
         raise BadInput("not an HTTP answer with a head" if received else "no answer")
@@ -145,7 +97,10 @@ def body_of(received: bytes) -> bytes:
 
 
 def _content_length(head: bytes) -> int | None:
-    """Of a head with its last line's end; None where the body ends with the connection. Raises BadInput."""
+    """Returns the length that a head states, which includes its last line's end.
+
+    None where the body ends with the connection. Raises BadInput.
+    """
     status = _STATUS.match(head)
     if status is None:
         raise BadInput("not an HTTP/1 answer")

@@ -6,15 +6,14 @@ every task of its loop; and where it can it takes the process's signals. An API 
 
 import asyncio
 import contextlib
-import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import aiohttp
 import kopf
 
+from pagoda_operator.cluster.kopf_log import set_up_kopf_log
 from pagoda_operator.kube.kinds import LEASE, WATCHED, Kind
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.settings import Settings
@@ -25,7 +24,7 @@ CLEAN_UPS = 5
 LOOK_SECONDS = 0.5
 PAGE_ITEMS = 100
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 Observe = Callable[[str, Object], None]
 """Called with the type of the event ("DELETED" or another) and the object."""
@@ -35,18 +34,8 @@ class WatchEnded(Exception):
     """Nothing is watched any more; the message says why."""
 
 
-_FAULTS_OF_THE_API_SERVER = (
-    kopf._cogs.clients.errors.APIError,
-    kopf._cogs.clients.errors.APISessionClosed,
-    kopf._cogs.clients.watching.WatchingError,
-    aiohttp.ClientError,
-    json.JSONDecodeError,
-    TimeoutError,
-)
-
-
 def build_registry(kinds: Iterable[Kind], observe: Observe, loop: asyncio.AbstractEventLoop) -> Any:
-    """Handlers that have `observe` called in `loop`, and wait for it: events come no faster than they are taken."""
+    """Returns handlers that call `observe` in `loop` and wait for it: events come no faster than they are taken."""
     registry = kopf.OperatorRegistry()
 
     async def deliver(event: Any) -> None:
@@ -56,7 +45,7 @@ def build_registry(kinds: Iterable[Kind], observe: Observe, loop: asyncio.Abstra
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(deliver(event), loop))
 
     for kind in (*kinds, LEASE):
-        kopf.on.event(kind.group, kind.version, kind.plural, id=f"see-{kind.plural}", registry=registry)(on_event)
+        kopf.on.event(*_address(kind), id=f"see-{kind.plural}", registry=registry)(on_event)
     kopf.on.login(registry=registry, id="login")(_login)
     return registry
 
@@ -81,13 +70,14 @@ def build_kopf_settings(settings: Settings) -> Any:
     result.queueing.error_delays = (1, 2, 5, 10)
     for kind in WATCHED:
         if kind.selector:
-            result.watching.label_selectors[_selector(kind)] = kind.selector
-    result.watching.field_selectors[_selector(LEASE)] = f"metadata.name={settings.lease_name}"
+            result.watching.label_selectors[_address(kind)] = kind.selector
+    result.watching.field_selectors[_address(LEASE)] = f"metadata.name={settings.lease_name}"
     return result
 
 
-def _selector(kind: Kind) -> Any:
-    return kopf._cogs.structs.references.Selector(kind.group, kind.version, kind.plural)
+def _address(kind: Kind) -> tuple[str, str, str]:
+    """Returns where the API server serves the kind, which is a key of Kopf's selectors."""
+    return kind.group, kind.version, kind.plural
 
 
 async def watch(
@@ -98,8 +88,11 @@ async def watch(
     stop: asyncio.Event,
     is_silent: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Runs until `stop`. Raises WatchEnded when Kopf gives up, or when `is_silent` says that it shows nothing."""
-    _set_up_kopf_log()
+    """Watches until `stop`.
+
+    Raises WatchEnded when Kopf gives up, or when `is_silent` says that it shows nothing.
+    """
+    set_up_kopf_log()
     loop = asyncio.get_running_loop()
     kopf_thread = _KopfThread(settings, build_registry(kinds, observe, loop), loop)
     kopf_thread.start()
@@ -138,7 +131,7 @@ class _KopfThread:
             with contextlib.suppress(RuntimeError):  # it is closed just now
                 if self._loop is not None:
                     self._loop.call_soon_threadsafe(self._loop.stop)
-        logger.error("the thread in which Kopf watched does not end and is left behind")
+        log.error("the thread in which Kopf watched does not end and is left behind")
 
     def _run(self) -> None:
         error: BaseException | None = None
@@ -166,32 +159,9 @@ class _KopfThread:
             self._stop_kopf.set()  # NB: a thread of Kopf's waits for it, and the loop for that thread
 
 
-def _set_up_kopf_log() -> None:
-    logging.getLogger("kopf").setLevel(logging.WARNING)
-    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)  # it would warn that signals are not its
-    for name in ("kopf._cogs.clients.watching", "kopf._core.reactor.observation"):
-        logging.getLogger(name).addFilter(_warn_of_retries)
-    for name in ("kopf._core.reactor.running", "kopf._core.reactor.orchestration"):
-        logging.getLogger(name).addFilter(_drop_traceback)
-
-
-def _warn_of_retries(record: logging.LogRecord) -> bool:
-    """Lowers what Kopf calls an error though it tries again, as after a change of the CRD; the last try stays one."""
-    if record.levelno == logging.ERROR and "failed; will retry: " in record.getMessage():
-        record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
-    return True
-
-
-def _drop_traceback(record: logging.LogRecord) -> bool:
-    """Keeps where in Kopf a task ended for faults of the code: the API server's are none."""
-    if record.exc_info and isinstance(record.exc_info[1], _FAULTS_OF_THE_API_SERVER):
-        record.exc_info = record.exc_text = None
-    return True
-
-
 def _note_unretrieved(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Kopf leaves requests behind when one of them fails, and callbacks that fail in turn when it ends."""
-    logger.warning("left behind by Kopf: %s error=%r", context["message"], context.get("exception"))
+    """Logs what Kopf leaves behind: requests when one of them fails, and callbacks that fail when it ends."""
+    log.warning("left behind by Kopf what=%r error=%r", context["message"], context.get("exception"))
 
 
 def _settle(ended: "asyncio.Future[None]", error: BaseException | None) -> None:

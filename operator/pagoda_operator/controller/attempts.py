@@ -12,9 +12,9 @@ from pagoda_operator.cluster.client import ApiError
 from pagoda_operator.controller.store import Id
 
 FIRST_SECONDS = 0.5
-LONGEST_SECONDS = 60.0
+MAXIMUM_SECONDS = 60.0
 UNSAID_ATTEMPTS = 2
-"""Of an error that may pass by itself."""
+"""How often an error that may pass by itself is not mentioned."""
 _PASSING = {0, 404, 408, 409, 429}
 
 
@@ -34,20 +34,20 @@ class Failure:
 
 class Attempts:
     def __init__(self, *, clock: Callable[[], float], jitter: Callable[[], float] = random.random) -> None:
-        """`jitter` gives numbers in [0, 1)."""
+        """Remembers nothing yet. `jitter` returns numbers in [0, 1)."""
         self._clock, self._jitter = clock, jitter
         self._failures: dict[Id, Failure] = {}
 
     def standing(self, id_: Id, wish: str) -> Failure | None:
-        """The failure that is not to be tried again yet."""
+        """Returns the failure that is not to be tried again yet, if there is one."""
         failure = self._failures.get(id_)
         return failure if failure is not None and failure.wish == wish and self._clock() < failure.due_at else None
 
     def failed(self, id_: Id, wish: str, error: ApiError, message: str) -> tuple[Failure, bool]:
-        """The failure, and whether it is news."""
+        """Notes a failure; returns it, and whether it is news."""
         before = self._failures.get(id_)
         attempts = before.attempts + 1 if before is not None and before.wish == wish else 1
-        pause = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** min(attempts - 1, 16)) * (1 + self._jitter() / 2)
+        pause = min(MAXIMUM_SECONDS, FIRST_SECONDS * 2.0 ** min(attempts - 1, 16)) * (1 + self._jitter() / 2)
         due_at = self._clock() + max(pause, error.retry_after_seconds)
         failure = self._failures[id_] = Failure(wish, message, error.status, attempts, due_at)
         return failure, before is None or before.message != message
@@ -59,7 +59,7 @@ class Attempts:
         return max(0.0, failure.due_at - self._clock())
 
     def forget(self, namespace: str, name: str) -> None:
-        """A ModelDeployment is gone, and its children (whose names begin with its own) with it."""
+        """Forgets a ModelDeployment that is gone, and its children, whose names begin with its own."""
         gone = [id_ for id_ in self._failures if id_[1] == namespace and id_[2] in (name, f"{name}-models")]
         for id_ in gone:
             del self._failures[id_]

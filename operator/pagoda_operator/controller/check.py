@@ -17,7 +17,7 @@ REFUSALS = (403, 404)
 ESSENTIAL = (MODEL, "Deployment", "Pod")
 """Kinds without which nothing true can be said of any model."""
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -33,18 +33,21 @@ class Checker:
 
     @property
     def readable(self) -> tuple[Kind, ...]:
-        """What may be watched."""
+        """Returns the kinds that may be watched."""
         return tuple(kind for kind in WATCHED if kind not in self._unread)
 
     async def read_served_kinds(self) -> bool:
-        """True when kinds of other projects have come or gone."""
+        """Returns whether kinds of other projects have come or gone."""
         before, self.served_kinds = self.served_kinds, await read_optional_kinds(self.client)
         if before != self.served_kinds:
-            logger.info("kinds of other projects served=%s", ",".join(sorted(self.served_kinds)) or "none")
+            log.info("kinds of other projects have changed served=%s", ",".join(sorted(self.served_kinds)) or "none")
         return before != self.served_kinds
 
     async def check(self) -> None:
-        """Raises ApiError when the store is not to be trusted: no answer, or no list of an essential kind."""
+        """Merges fresh lists of all kinds into the store.
+
+        Raises ApiError when the store is not to be trusted: no answer, or no list of an essential kind.
+        """
         await self.read_served_kinds()
         failed: ApiError | None = None
         for kind in (*WATCHED, *(kind for kind in OPTIONAL if kind.full_name in self.served_kinds)):
@@ -71,17 +74,17 @@ class Checker:
         self.metrics.kind_readable.labels(kind.full_name).set(0)
         said = explain(kind, error)
         if self._unread.get(kind) != said:
-            logger.error("kind is not read, others go on kind=%s error=%s", kind.full_name, said)
+            log.error("kind is not read, others go on kind=%s error=%s", kind.full_name, said)
         self._unread[kind] = said
 
     def _note_read(self, kind: Kind) -> None:
         self.metrics.kind_readable.labels(kind.full_name).set(1)
         if self._unread.pop(kind, None) is not None:
-            logger.info("kind is read again kind=%s", kind.full_name)
+            log.info("kind is read again kind=%s", kind.full_name)
 
 
 def explain(kind: Kind, error: ApiError) -> str:
-    """What cannot be done, why, and what to do about it."""
+    """Returns what cannot be done, why, and what to do about it."""
     if error.status == 403:
         return f'cannot list {kind.plural}: grant get, list and watch on {kind.plural} of apiGroup "{kind.group}"'
     if error.status == 404:

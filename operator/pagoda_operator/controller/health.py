@@ -19,7 +19,7 @@ WATCH_SILENT_SECONDS = 20.0
 """After which the watch is begun again; what began so lately is given the time."""
 WATCH_LIMIT_SECONDS = 60.0
 WORK_LIMIT_SECONDS = 600.0
-"""Of one reconcile: every call in it has a limit of its own, so one that takes longer hangs."""
+"""The limit of one reconcile: every call in it has a limit of its own, so one that takes longer hangs."""
 
 PAGE_SECONDS = 1.0
 """How long a page of metrics is shown again: with many models each takes tens of milliseconds to make."""
@@ -42,7 +42,7 @@ class Health:
             del self.working[key]
 
     def is_watch_silent(self, began: float, now: float) -> bool:
-        """Whether a watch that began then should have shown the Lease by now."""
+        """Returns whether a watch that began then should have shown the Lease by now."""
         return min(self._seconds_behind, now - began) > WATCH_SILENT_SECONDS
 
     @property
@@ -50,7 +50,10 @@ class Health:
         return self.lease_written_at - self.lease_seen_at
 
     def why_dead(self, now: float) -> str | None:
-        """None while alive. A Lease that nobody could write proves nothing about the watch."""
+        """Returns why the operator should be restarted; None while it is alive.
+
+        NB: a Lease that nobody could write proves nothing about the watch.
+        """
         behind = self._seconds_behind
         if behind > WATCH_LIMIT_SECONDS:
             return f"the Lease was renewed for {behind:.0f} s and the watch did not show it"

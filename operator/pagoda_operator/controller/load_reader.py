@@ -6,14 +6,15 @@ few of them for one model. A pod that does not answer is missing, never zero.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pagoda_guard.parsing import BadInput
 from pagoda_guard.tasks import Tasks
-from pagoda_operator.cluster.loads import Load, read_load
+from pagoda_operator.cluster.loads import read_load
 from pagoda_operator.kube.pods import is_ready
+from pagoda_operator.plan.loads import STALE_LOAD_SECONDS, Load
 
 Pod = Mapping[str, Any]
 Key = tuple[str, str]
@@ -21,7 +22,7 @@ Key = tuple[str, str]
 
 TICK_SECONDS = 1.0
 POLL_SECONDS = 5.0
-LONGEST_POLL_SECONDS = 60.0
+MAXIMUM_POLL_SECONDS = 60.0
 """Between two questions to a pod that did not answer for long."""
 READINGS = 128
 """That run at once."""
@@ -29,7 +30,7 @@ READINGS_OF_ONE_MODEL = 16
 CAPACITY_NEWS = 0.05
 """A capacity that moved by more than this share is news."""
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -76,14 +77,20 @@ class LoadReader:
                 self._start_if_due(key, pod, self._asked[uid])
 
     def known(self, pods: Sequence[Pod]) -> dict[str, Load]:
-        """By pod name, the last load of each ready pod that ever told one, with its age."""
+        """Returns, by pod name, the last load of each ready pod that told one lately."""
+        return {name: load for name, load, age in self._told(pods) if age <= STALE_LOAD_SECONDS}
+
+    def has_stale(self, pods: Sequence[Pod]) -> bool:
+        """Returns whether a ready pod that has told its load has been silent since."""
+        return any(age > STALE_LOAD_SECONDS for _, _, age in self._told(pods))
+
+    def _told(self, pods: Sequence[Pod]) -> Iterator[tuple[str, Load, float]]:
+        """Yields the name, the last load and its age, of each ready pod that ever told one."""
         now = self.clock()
-        found = {}
         for pod in filter(is_ready, pods):
             asked = self._asked.get(pod["metadata"]["uid"])
             if asked is not None and asked.load is not None:
-                found[pod["metadata"]["name"]] = replace(asked.load, age_seconds=now - asked.read_at)
-        return found
+                yield pod["metadata"]["name"], asked.load, now - asked.read_at
 
     def _start_if_due(self, key: Key, pod: Pod, state: _Asked) -> None:
         if not state.reading and state.due_at <= self.clock():
@@ -108,12 +115,12 @@ class LoadReader:
         state.failures += 1
         if state.failures == 1:
             about = (*key, pod["metadata"]["name"], error)
-            logger.warning("load is not known namespace=%s model=%s pod=%s error=%s", *about)
-        self._ask_again(state, min(LONGEST_POLL_SECONDS, POLL_SECONDS * 2 ** min(state.failures - 1, 8)))
+            log.warning("load is not known namespace=%s model=%s pod=%s error=%s", *about)
+        self._ask_again(state, min(MAXIMUM_POLL_SECONDS, POLL_SECONDS * 2 ** min(state.failures - 1, 8)))
 
     def _note_load(self, key: Key, pod: Pod, state: _Asked, load: Load) -> None:
         if state.failures:
-            logger.info("load is known again namespace=%s model=%s pod=%s", *key, pod["metadata"]["name"])
+            log.info("load is known again namespace=%s model=%s pod=%s", *key, pod["metadata"]["name"])
         capacity = load.capacity_tokens_per_second
         news = state.load is None or state.failures > 0 or _differs(state.told_capacity, capacity)
         state.load, state.read_at, state.failures = load, self.clock(), 0
@@ -123,7 +130,7 @@ class LoadReader:
             self.on_news(key)
 
     def _ask_again(self, state: _Asked, seconds: float) -> None:
-        """Spread, so that pods which became ready together are not asked together for ever."""
+        """Sets the next reading, spread, so that pods that became ready together are not asked together for ever."""
         state.due_at = self.clock() + seconds * (0.9 + 0.2 * self.jitter())
 
 

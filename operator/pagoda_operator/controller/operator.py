@@ -11,7 +11,6 @@ from aiohttp import web
 from pagoda_guard.tasks import TaskEnded, Tasks
 from pagoda_operator.cluster.client import ApiError, Client, load_api_client
 from pagoda_operator.cluster.lease import LeaderLease
-from pagoda_operator.cluster.loads import sum_demand
 from pagoda_operator.cluster.watch import WatchEnded, watch
 from pagoda_operator.controller.check import Checker
 from pagoda_operator.controller.health import Health, build_health_app, build_metrics_app
@@ -23,6 +22,7 @@ from pagoda_operator.controller.store import MODEL, Store
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.metrics import Metrics
 from pagoda_operator.metrics_api.serving import MetricsApi
+from pagoda_operator.plan.loads import sum_demand
 from pagoda_operator.ports import Port
 from pagoda_operator.settings import Settings
 
@@ -32,7 +32,7 @@ SERVED_KINDS_SECONDS = 30.0
 """How soon kinds of other projects that are installed later are taken up."""
 SERIES_SECONDS = 5.0
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Operator:
@@ -40,36 +40,55 @@ class Operator:
         self.settings = settings
         self.metrics = Metrics()
         self.tasks = Tasks(count=lambda name: self.metrics.task_failures.labels(name).inc())
-        self.client = Client(
-            load_api_client(settings.workers + 4),
-            count=lambda verb, kind, code: self.metrics.api_calls.labels(verb, kind, str(code)).inc(),
-            timeout_seconds=settings.request_timeout_seconds,
-            threads=settings.workers + 4,
-        )
+        self.client = self._build_client()
         self.store = Store()
         self.queue = WorkQueue(clock=time.monotonic, jitter=random.random)
         self.checker = Checker(self.client, self.store, self.metrics, settings.watch_namespaces, self._wake)
         self.health = Health(lease_seen_at=time.monotonic(), lease_written_at=time.monotonic())
-        self.loads = LoadReader(
-            port=settings.gateway_port,
+        self.loads = self._build_loads()
+        self.lease = self._build_lease()
+        self.metrics_api = self._build_metrics_api()
+        self.reconciler = self._build_reconciler()
+        self._check_now = asyncio.Event()
+        self._check_at = time.monotonic() + FIRST_CHECK_SECONDS
+        self._watch_stop = asyncio.Event()
+        self.metrics.queue_depth.set_function(lambda: self.queue.depth)
+        self.metrics.leader.set_function(lambda: float(self.lease.is_leader))
+
+    def _build_client(self) -> Client:
+        threads = self.settings.workers + 4
+        return Client(
+            load_api_client(threads),
+            count=lambda verb, kind, code: self.metrics.api_calls.labels(verb, kind, str(code)).inc(),
+            timeout_seconds=self.settings.request_timeout_seconds,
+            threads=threads,
+        )
+
+    def _build_loads(self) -> LoadReader:
+        return LoadReader(
+            port=self.settings.gateway_port,
             clock=time.monotonic,
             jitter=random.random,
             tasks=self.tasks,
             models=lambda: [(key, self.store.pods(key)) for key in self.store.model_keys()],
             on_news=self.queue.add,
         )
-        self.lease = LeaderLease(
+
+    def _build_lease(self) -> LeaderLease:
+        return LeaderLease(
             self.client,
-            name=settings.lease_name,
-            namespace=settings.namespace,
-            identity=settings.identity,
+            name=self.settings.lease_name,
+            namespace=self.settings.namespace,
+            identity=self.settings.identity,
             monotonic=time.monotonic,
             wall=time.time,
             on_change=self._on_leader,
         )
-        self.metrics_api = MetricsApi(
+
+    def _build_metrics_api(self) -> MetricsApi:
+        return MetricsApi(
             self.client,
-            settings,
+            self.settings,
             read_demand=self.read_demand,
             is_leader=lambda: self.lease.is_leader,
             wall=time.time,
@@ -77,24 +96,21 @@ class Operator:
             tasks=self.tasks,
             count_error=self.metrics.errors.inc,
         )
-        self.reconciler = Reconciler(
+
+    def _build_reconciler(self) -> Reconciler:
+        return Reconciler(
             store=self.store,
             client=self.client,
             loads=self.loads,
             metrics=self.metrics,
-            settings=build_plan_settings(settings),
+            settings=build_plan_settings(self.settings),
             served_kinds=lambda: self.checker.served_kinds,
             is_leader=lambda: self.lease.is_leader,
             wall=time.time,
         )
-        self._check_now = asyncio.Event()
-        self._check_at = time.monotonic() + FIRST_CHECK_SECONDS
-        self._watch_stop = asyncio.Event()
-        self.metrics.queue_depth.set_function(lambda: self.queue.depth)
-        self.metrics.leader.set_function(lambda: float(self.lease.is_leader))
 
     def observe(self, event_type: str, obj: Object) -> None:
-        """One event of a watch."""
+        """Takes one event of a watch into the store."""
         if obj["kind"] == "Lease":
             self.health.lease_seen_at = time.monotonic()
             return
@@ -104,7 +120,7 @@ class Operator:
             if self.store.remove(obj) if event_type == "DELETED" else self.store.put(obj):
                 self._wake(obj)
         except Exception as error:  # the boundary of one object
-            self._count_error("observe", error, kind=obj["kind"])
+            self._count_error("observe failed", error, kind=obj["kind"])
 
     async def read_demand(self, namespace: str, name: str) -> float:
         if self.store.get(MODEL, namespace, name) is None:
@@ -113,7 +129,7 @@ class Operator:
         return sum_demand(pods, self.loads.known(pods))
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`, or until a part of it ends that cannot be started again, which it raises."""
+        """Runs until `stop`, or raises what ended a part of it that cannot be started again."""
         ports = self._ports()
         try:
             for port in ports:
@@ -151,14 +167,14 @@ class Operator:
             keep("worker", self._work)
 
     async def _first_check(self, stop: asyncio.Event) -> None:
-        """Nothing is planned before all is known that can be known."""
+        """Waits until all is known that can be known: nothing is planned before."""
         while not stop.is_set():
             try:
                 await self._check()
                 self.health.ready = True
                 return
             except ApiError as error:
-                logger.warning("waiting for the API server error=%s", error)
+                log.warning("waiting for the API server error=%s", error)
                 await _wait(stop, 2.0)
 
     async def _check(self) -> None:
@@ -178,7 +194,7 @@ class Operator:
                 self._check_now.set()  # what was deleted in between is in no watch, and a kind may be refused
 
     async def _watch_on(self) -> None:
-        """Until other kinds may be watched, or the watch fails."""
+        """Watches until other kinds may be watched; raises WatchEnded where the watch fails."""
         self._watch_stop, began = asyncio.Event(), time.monotonic()
         await watch(
             self.settings,
@@ -197,7 +213,7 @@ class Operator:
                     again = await self.reconciler.reconcile(key)
             except Exception as error:  # the boundary of one model: count, back off, go on
                 seconds = self.queue.failed(key)
-                self._count_error("reconcile", error, namespace=key[0], name=key[1], again_in=f"{seconds:.1f}")
+                self._count_error("reconcile failed", error, namespace=key[0], name=key[1], again_in=f"{seconds:.1f}")
                 self.metrics.reconciles.labels("error").inc()
             else:
                 self.queue.done(key, requeue_seconds=again)
@@ -221,7 +237,7 @@ class Operator:
                     await self._check()
             except ApiError as error:
                 self._check_soon()
-                self._count_error("check", error)
+                self._count_error("check failed", error)
 
     def _check_soon(self) -> None:
         self._check_at = min(self._check_at, time.monotonic() + FIRST_CHECK_SECONDS)
@@ -247,11 +263,11 @@ class Operator:
             self.metrics_api.hurry()
             self._wake_all()
 
-    def _count_error(self, where: str, error: Exception, **about: str) -> None:
+    def _count_error(self, message: str, error: Exception, **about: str) -> None:
         self.metrics.errors.inc()
-        details = " ".join(f"{key}={value}" for key, value in about.items())
+        details = "".join(f" {key}={value}" for key, value in about.items())
         expected = isinstance(error, ApiError)
-        logger.error("%s failed %s error=%r", where, details, error, exc_info=None if expected else error)
+        log.error(message + "%s error=%r", details, error, exc_info=None if expected else error)
 
     async def _close(self, ports: list[Port], *, orderly: bool) -> None:
         self._watch_stop.set()
@@ -263,7 +279,7 @@ class Operator:
         self.client.close()
 
     async def _leave(self, *, orderly: bool) -> None:
-        """Nobody waits for us: neither the next leader nor whoever deletes a namespace while no operator runs.
+        """Leaves nobody waiting for us: neither the next leader nor whoever deletes a namespace while no operator runs.
 
         NB: an operator that ends by a fault is started again at once, so its metrics API stays registered.
         """
@@ -272,7 +288,7 @@ class Operator:
                 await self.metrics_api.leave()
             await self.lease.release()
         except ApiError as error:
-            logger.warning("not left in order error=%s", error)
+            log.warning("leaving failed error=%s", error)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

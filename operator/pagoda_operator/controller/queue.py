@@ -13,7 +13,7 @@ LIMIT_SECONDS = 60.0
 
 class WorkQueue:
     def __init__(self, *, clock: Callable[[], float], jitter: Callable[[], float]) -> None:
-        """`jitter` gives numbers in [0, 1)."""
+        """Makes an empty queue. `jitter` returns numbers in [0, 1)."""
         self._clock, self._jitter = clock, jitter
         self._heap: list[tuple[float, int, Key]] = []
         self._due_at: dict[Key, float] = {}
@@ -32,7 +32,7 @@ class WorkQueue:
             self._push(key, due)
 
     def pop_due(self) -> tuple[Key, float] | None:
-        """The key that is due longest and for how long it was; None when nothing is due."""
+        """Returns the key that has been due longest and for how long; None when nothing is due."""
         now = self._clock()
         while self._heap and self._heap[0][0] <= now:
             due, _, key = heapq.heappop(self._heap)
@@ -55,12 +55,15 @@ class WorkQueue:
                 continue
 
     def done(self, key: Key, *, requeue_seconds: float | None = None) -> None:
-        """It went well: forget its failures."""
+        """Forgets the failures of a key that went well."""
         self._failures.pop(key, None)
         self._finish(key, requeue_seconds)
 
     def failed(self, key: Key) -> float:
-        """Due again after a doubling time, spread by up to half. NB: an event in the meantime does not cut it short."""
+        """Makes the key due again after a doubling time, spread by up to half; returns that time in seconds.
+
+        NB: an event in the meantime does not cut it short.
+        """
         count = self._failures[key] = self._failures.get(key, 0) + 1
         seconds: float = min(LIMIT_SECONDS, BASE_SECONDS * 2 ** min(count - 1, 16)) * (1 + self._jitter() / 2)
         self._again.pop(key, None)

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from pagoda_operator.cluster.client import ApiError, Client
-from pagoda_operator.cluster.loads import Load
 from pagoda_operator.cluster.read import read_events
 from pagoda_operator.controller.load_reader import LoadReader
-from pagoda_operator.controller.observe import read_world, sum_loads
+from pagoda_operator.controller.observe import build_world
 from pagoda_operator.controller.queue import Key
 from pagoda_operator.controller.store import MODEL, Store
 from pagoda_operator.controller.writing import LostLead, Writer
@@ -17,10 +16,10 @@ from pagoda_operator.kube.objects import Object
 from pagoda_operator.kube.pods import is_ready
 from pagoda_operator.metrics import Metrics
 from pagoda_operator.objects.settings import BuildSettings
-from pagoda_operator.plan import Plan, World, plan
-from pagoda_operator.plan.conditions import STALE_LOAD_SECONDS
+from pagoda_operator.plan import ReconcilePlan, World, plan
+from pagoda_operator.plan.loads import Load, sum_loads
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -39,7 +38,7 @@ class Reconciler:
         self._writer = Writer(self.store, self.client, self.metrics, self.is_leader, self.wall)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Gives the seconds after which it wants to look again, if it does."""
+        """Carries out the plan for one model; returns after how many seconds to look again, if at all."""
         model = self.store.get(MODEL, *key)
         if model is None or "deletionTimestamp" in model["metadata"]:
             self.metrics.remove_model(*key)
@@ -47,11 +46,12 @@ class Reconciler:
             return None
         pods = self.store.pods(key)
         loads = self.loads.known(pods)
-        world = read_world(
+        world = build_world(
             self.store,
             key,
             model,
             loads=loads,
+            has_stale_load=self.loads.has_stale(pods),
             kinds=self.served_kinds(),
             events=await read_events(self.client, pods),
             ingress_rules=self.settings.ingress,
@@ -69,20 +69,22 @@ class Reconciler:
         if (model := self.store.get(MODEL, *key)) is not None:
             show_model(self.metrics, key, model, self.store.children(key), loads)
 
-    async def _carry_out(self, key: Key, model: Object, world: World, found: Plan, now: datetime) -> float | None:
+    async def _carry_out(
+        self, key: Key, model: Object, world: World, found: ReconcilePlan, now: datetime
+    ) -> float | None:
         try:
             return await self._write(model, world, found, now)
         except LostLead:
-            logger.info("another replica may lead: the rest is not written namespace=%s name=%s", *key)
+            log.info("another replica may lead: the rest is not written namespace=%s name=%s", *key)
             return None
         except ApiError as error:
             if not error.namespace_ends:
                 raise
-            logger.info("the namespace is being deleted namespace=%s name=%s", *key)
+            log.info("the namespace is being deleted namespace=%s name=%s", *key)
             return None
 
-    async def _write(self, model: Object, world: World, found: Plan, now: datetime) -> float | None:
-        """The status comes last: it says what could not be written."""
+    async def _write(self, model: Object, world: World, found: ReconcilePlan, now: datetime) -> float | None:
+        """Writes the children, then the status, which says what could not be written."""
         children = await self._writer.write_children(model, found)
         if children.taken or children.refusals:
             told = replace(world, taken=tuple(children.taken), refusals=children.refusals)
@@ -118,15 +120,13 @@ def show_model(
 
 
 def _load_figures(ready_pods: int, loads: Mapping[str, Load]) -> dict[str, float | None]:
-    """Known only when every ready pod has told its load, as in the status."""
+    """Returns the figures of the load, which are known only when every ready pod has told its own."""
     total = sum_loads(ready_pods, loads)
-    if total is not None and total.age_seconds > STALE_LOAD_SECONDS:
-        total = None
     return {
         "tokens_per_second": None if total is None else total.tokens_per_second,
         "capacity_tokens_per_second": None if total is None else total.capacity_tokens_per_second,
-        "demand_tokens_per_second": None if total is None else sum(x.demand_tokens_per_second for x in loads.values()),
-        "queued_requests": None if total is None else float(sum(x.queued for x in loads.values())),
+        "demand_tokens_per_second": None if total is None else total.demand_tokens_per_second,
+        "queued_requests": None if total is None else float(total.queued),
     }
 
 

@@ -3,7 +3,7 @@
 from pagoda_operator.kube.objects import Object
 
 ANNOTATION_LIMIT_CHARS = 1024
-"""Of one annotation of an object that we do not write."""
+"""The maximum length of one annotation of an object that we do not write."""
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _POD_SPEC = ("nodeName", "priorityClassName", "schedulerName")
 _CONTAINER = ("name", "image", "resources", "restartPolicy")
@@ -11,7 +11,7 @@ _NOT_OURS_TO_WRITE = ("Pod", "ModelDeployment")
 
 
 def slim(obj: Object) -> Object:
-    """The same object without what its writers remember, and of a pod without what its Deployment says already."""
+    """Returns the object without what its writers remember, and a pod without what its Deployment says already."""
     kept = {**obj, "metadata": _slim_metadata(obj["kind"], obj["metadata"])}
     if obj["kind"] == "Pod":
         kept["spec"] = _slim_pod_spec(obj.get("spec") or {})

@@ -11,11 +11,11 @@ from pagoda_operator.kube.pods import is_made_by
 
 Key = tuple[str, str]
 Id = tuple[str, str, str]
-"""Kind, namespace, name."""
+"""Kind, namespace and name of an object."""
 
 MODEL = "ModelDeployment"
-LONGEST_VERSION_DIGITS = 39
-MOST_GONE = 10_000
+MAXIMUM_VERSION_DIGITS = 39
+MAXIMUM_GONE = 10_000
 """Deletions that are remembered, so that an event that comes late does not bring back what is gone."""
 INSTANCE_LABELS = (MODEL_DEPLOYMENT_LABEL, INSTANCE_LABEL)
 
@@ -25,13 +25,16 @@ def id_of(obj: Object) -> Id:
 
 
 def version_of(obj: Object) -> int:
-    """Resource versions of one kind can be compared (they are numbers); one that is none is older than all."""
+    """Returns the resource version as a number, which can be compared within one kind.
+
+    One that is no number is older than all.
+    """
     text = str(obj["metadata"].get("resourceVersion", ""))
-    return int(text) if text.isdecimal() and len(text) <= LONGEST_VERSION_DIGITS else -1
+    return int(text) if text.isdecimal() and len(text) <= MAXIMUM_VERSION_DIGITS else -1
 
 
 def owner_of(obj: Object) -> Key | None:
-    """The ModelDeployment that this object is, or that it belongs to; None for objects that concern all."""
+    """Returns the ModelDeployment that this object is or belongs to; None for objects that concern all."""
     meta = obj["metadata"]
     namespace = meta.get("namespace", "")
     if obj["kind"] == MODEL:
@@ -52,7 +55,7 @@ class Store:
         """The last version of what was deleted, oldest deletion first."""
 
     def put(self, obj: Object) -> bool:
-        """Keeps the newest; False when this one is not news."""
+        """Keeps the newest version of an object; returns whether this one is news."""
         id_ = id_of(obj)
         old = self._objects.get(id_)
         if old is not None and version_of(old) >= version_of(obj):
@@ -66,7 +69,7 @@ class Store:
         return True
 
     def remove(self, obj: Object) -> bool:
-        """Forgets the object, unless one that was made after it has its name."""
+        """Forgets the object unless one that was made after it has its name; returns whether that is news."""
         id_ = id_of(obj)
         old = self._objects.get(id_)
         if old is not None and version_of(old) > version_of(obj):
@@ -76,14 +79,14 @@ class Store:
         return old is not None
 
     def forget(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
-        """We deleted it: the watch will say so later."""
+        """Forgets an object that we deleted, before the watch says so."""
         obj = self.get(kind, namespace, name)
         if obj is not None and obj["metadata"]["uid"] == uid:
             self._note_gone(id_of(obj), version_of(obj))
             self._forget(id_of(obj))
 
     def merge_list(self, kind: str, items: Iterable[Object], *, known_before: set[Id]) -> list[Object]:
-        """Takes a fresh list as the truth; gives the objects that changed.
+        """Takes a fresh list as the truth; returns the objects that changed.
 
         `known_before` are the ids from before the list was asked for: later ones may be too new to be in it.
         """
@@ -104,7 +107,10 @@ class Store:
         return [obj for (k, _, _), obj in self._objects.items() if k == kind]
 
     def children(self, key: Key) -> list[Object]:
-        """Its objects. NB: a pod that merely has the labels is a stranger's and is never seen as one of ours."""
+        """Returns the model's objects.
+
+        NB: a pod that merely has the labels is a stranger's and is never seen as one of ours.
+        """
         found = [self._objects[id_] for id_ in self._owned.get(key, ()) if id_[0] != MODEL]
         return [child for child in found if child["kind"] != "Pod" or is_made_by(child, key[1])]
 
@@ -112,7 +118,10 @@ class Store:
         return [child for child in self.children(key) if child["kind"] == "Pod"]
 
     def concerned_by(self, obj: Object) -> list[Key]:
-        """The models to look at when this object changes. NB: labels are anybody's, and only a class concerns all."""
+        """Returns the models to look at when this object changes.
+
+        NB: labels are anybody's, and only a class concerns all.
+        """
         owner = owner_of(obj)
         if owner is None:
             return [] if obj["metadata"].get("namespace") else list(self.model_keys())
@@ -124,7 +133,7 @@ class Store:
     def _note_gone(self, id_: Id, version: int) -> None:
         version = max(version, self._gone.pop(id_, -1))
         self._gone[id_] = version
-        if len(self._gone) > MOST_GONE:
+        if len(self._gone) > MAXIMUM_GONE:
             del self._gone[next(iter(self._gone))]
 
     def _forget(self, id_: Id) -> None:

@@ -18,15 +18,15 @@ from pagoda_operator.controller.attempts import Attempts, Failure
 from pagoda_operator.controller.store import Id, Store, id_of
 from pagoda_operator.kube.objects import APPLIED_HASH, Object
 from pagoda_operator.metrics import Metrics
-from pagoda_operator.plan import ObjectRef, Plan, Refusal, find_foreign, needs_apply, project
+from pagoda_operator.plan import ObjectRef, ReconcilePlan, Refusal, find_foreign, needs_apply, project
+from pagoda_operator.plan.decide import Event
 from pagoda_operator.plan.ownership import can_adopt
-from pagoda_operator.plan.plan import Event
 
 _MAY_NOT = re.compile(r"cannot (\w+) resource \"([^\"]+)\"")
 Write = Callable[[], Awaitable[None]]
 DELETE = "delete"
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class LostLead(Exception):
@@ -57,8 +57,8 @@ class Writer:
     _accepted: dict[Id, Object] = field(default_factory=dict)
     """What the API server made of the objects that were applied last."""
 
-    async def write_children(self, model: Object, found: Plan) -> Outcome:
-        """Deletions first: an HPA that is to go is gone before the number of replicas is ours to write."""
+    async def write_children(self, model: Object, found: ReconcilePlan) -> Outcome:
+        """Deletes, then applies: an HPA that is to go is gone before the number of replicas is ours to write."""
         outcome = Outcome()
         for ref in found.deletions:
             await self._try(outcome, (ref.kind, ref.namespace, ref.name), DELETE, self._delete(outcome, ref))
@@ -81,10 +81,10 @@ class Writer:
                     self.client, model, type_=event.type, reason=event.reason, message=event.message, now=self.wall()
                 )
             except ApiError as error:
-                logger.warning("event not written reason=%s error=%s", event.reason, error)
+                log.warning("event not written reason=%s error=%s", event.reason, error)
 
     def soonest(self, *outcomes: Outcome) -> float | None:
-        """Seconds until something that failed may be tried again."""
+        """Returns the seconds until something that failed may be tried again."""
         failures = (failure for outcome in outcomes for failure in outcome.failures.values())
         return min(map(self.attempts.seconds_left, failures), default=None)
 
@@ -94,7 +94,10 @@ class Writer:
             del self._accepted[id_]
 
     async def _try(self, outcome: Outcome, id_: Id, wish: str, write: Write) -> None:
-        """Raises what concerns more than this object: the lead is lost, the namespace is being deleted."""
+        """Writes one object and notes a refusal.
+
+        Raises what concerns more than this object: the lead is lost, the namespace is being deleted.
+        """
         if (standing := self.attempts.standing(id_, wish)) is not None:
             outcome.failures[id_] = standing
             return
@@ -114,20 +117,20 @@ class Writer:
         if failure.is_worth_saying:
             self.metrics.errors.inc()
         level = logging.WARNING if failure.is_worth_saying and is_news else logging.INFO
-        logger.log(
+        log.log(
             level, "not written kind=%s namespace=%s name=%s attempts=%d error=%s", *id_, failure.attempts, error
         )
         return failure
 
     async def _refresh(self, id_: Id) -> None:
-        """What was planned on is not what there is: the next reconcile plans on that."""
+        """Reads an object again that is not as it was planned on, for the next reconcile."""
         known = self.store.get(*id_)
         if known is None:
             return
         try:
             fresh = await read_object(self.client, known)
         except ApiError as error:
-            logger.info("not read kind=%s namespace=%s name=%s error=%s", *id_, error)
+            log.info("not read kind=%s namespace=%s name=%s error=%s", *id_, error)
             return
         if fresh is None:
             self.store.forget(*id_, uid=known["metadata"]["uid"])
@@ -138,7 +141,7 @@ class Writer:
         async def write() -> None:
             self._must_lead()
             held = await delete_object(self.client, ref)
-            logger.info("deleted kind=%s namespace=%s name=%s", ref.kind, ref.namespace, ref.name)
+            log.info("deleted kind=%s namespace=%s name=%s", ref.kind, ref.namespace, ref.name)
             if held is not None:
                 self.store.put(held)
                 return
@@ -171,7 +174,7 @@ class Writer:
             applied = await remove_fields(self.client, applied, foreign)
         self._accepted[id_of(desired)] = project(desired, applied)
         self.store.put(applied)
-        logger.info("applied kind=%s namespace=%s name=%s", *id_of(desired))
+        log.info("applied kind=%s namespace=%s name=%s", *id_of(desired))
 
     def _apply_status(self, model: Object, status: Object) -> Write:
         async def write() -> None:
@@ -189,7 +192,7 @@ class Writer:
 
 
 def explain(error: ApiError) -> str:
-    """The API server's words; a right that is missing is named first."""
+    """Returns the API server's words; a missing right is named first."""
     found = _MAY_NOT.search(error.message) if error.status == 403 else None
     said = f"{error.status}: {error.message}" if error.status else error.message
     return f"the operator may not {found[1]} {found[2]}: {said}" if found else said

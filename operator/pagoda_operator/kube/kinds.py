@@ -73,5 +73,5 @@ _BY_NAME = {(kind.api_version, kind.kind): kind for kind in ALL}
 
 
 def kind_named(api_version: str, kind: str) -> Kind:
-    """Raises KeyError for a kind that the operator does not know."""
+    """Returns the kind. Raises KeyError for one that the operator does not know."""
     return _BY_NAME[(api_version, kind)]

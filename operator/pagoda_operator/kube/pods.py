@@ -16,7 +16,7 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
 
 
 def is_made_by(pod: Mapping[str, Any], deployment: str) -> bool:
-    """True for a pod that a ReplicaSet of this Deployment controls, by the name a Deployment gives its ReplicaSets.
+    """Returns whether a ReplicaSet of this Deployment controls the pod, by the name that Deployments give ReplicaSets.
 
     NB: labels alone are anybody's. A reference to a ReplicaSet that does not exist has the garbage collector delete the
     pod; one to a real ReplicaSet makes the pod one of its replicas.
@@ -29,7 +29,7 @@ def is_made_by(pod: Mapping[str, Any], deployment: str) -> bool:
 
 
 def waits_for_node(pod: Object) -> bool:
-    """Scheduled, and no container has begun: only events tell why."""
+    """Returns whether the pod is scheduled and no container has begun: only events tell why."""
     status = pod.get("status", {})
     if status.get("phase") != "Pending" or "deletionTimestamp" in pod["metadata"]:
         return False
@@ -46,7 +46,7 @@ def unschedulable_message(pod: Object) -> str | None:
 
 
 def insufficient_resources(message: str) -> dict[str, int]:
-    """Resource to the number of nodes that have too little of it, of the scheduler's message."""
+    """Returns, by resource, how many nodes have too little of it, as the scheduler's message says."""
     return {resource.rstrip("."): int(nodes) for nodes, resource in _INSUFFICIENT.findall(message)}
 
 

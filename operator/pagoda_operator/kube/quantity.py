@@ -7,7 +7,7 @@ SIZE = re.compile(rf"([0-9]{{1,15}})({'|'.join(FACTORS)})?")
 
 
 def parse_bytes(size: str) -> int:
-    """Of a whole size such as 500Gi. Raises ValueError for anything else."""
+    """Returns the bytes of a whole size such as 500Gi. Raises ValueError for anything else."""
     found = SIZE.fullmatch(size)
     if found is None:
         raise ValueError(f"{size!r} is no size: give a whole number, with {', '.join(FACTORS)} or nothing behind it")

@@ -16,7 +16,10 @@ from pagoda_operator.plan import project
 
 
 async def read_trust(client: Client) -> Trust:
-    """Whom the cluster says its front proxy is. Raises TrustError, or ApiError when the cluster could not be asked."""
+    """Returns whom the cluster says its front proxy is.
+
+    Raises TrustError, or ApiError when the cluster could not be asked.
+    """
     found = await client.get(CONFIG_MAP, "extension-apiserver-authentication", "kube-system")
     return parse_trust((found or {}).get("data") or {})
 
@@ -30,7 +33,7 @@ async def read_secret(client: Client, name: str, namespace: str) -> tuple[Object
 async def write_secret(
     client: Client, name: str, namespace: str, data: dict[str, bytes], *, replaces: Object | None
 ) -> bool:
-    """False when another replica wrote first: read again."""
+    """Writes the Secret; returns False when another replica wrote first and it is to be read again."""
     body: Object = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -72,7 +75,7 @@ def build_api_service(version: str, ca_pem: bytes, *, service: str, namespace: s
 
 
 async def read_owner(client: Client, cluster_role: str) -> Object | None:
-    """A reference to the chart's ClusterRole: with the chart, the cluster's garbage collector removes what it owns."""
+    """Returns a reference to the chart's ClusterRole: the garbage collector removes with it what it owns."""
     found = await client.get(CLUSTER_ROLE, cluster_role) if cluster_role else None
     if found is None:
         return None
@@ -85,7 +88,7 @@ async def read_owner(client: Client, cluster_role: str) -> Object | None:
 
 
 async def register(client: Client, ca_pem: bytes, *, service: str, namespace: str, cluster_role: str) -> list[str]:
-    """Registers the metrics API where nobody else has, and renews its CA; names the APIServices that were written."""
+    """Registers the metrics API where nobody else has, and renews its CA; returns the APIServices that were written."""
     owner = await read_owner(client, cluster_role)
     written = []
     for version in VERSIONS:
@@ -110,7 +113,7 @@ async def register(client: Client, ca_pem: bytes, *, service: str, namespace: st
 
 
 async def unregister(client: Client, *, service: str, namespace: str) -> list[str]:
-    """Takes our APIServices away; names them."""
+    """Removes our APIServices; returns their names."""
     gone = []
     for version in VERSIONS:
         found = await client.get(API_SERVICE, f"{version}.{GROUP}")
@@ -121,7 +124,7 @@ async def unregister(client: Client, *, service: str, namespace: str) -> list[st
 
 
 async def serves_elsewhere(client: Client, *, service: str, namespace: str, identity: str) -> bool:
-    """True while another pod than `identity` is ready behind the Service."""
+    """Returns whether a pod other than `identity` is ready behind the Service."""
     slices = await client.list(replace(ENDPOINT_SLICE, selector=f"kubernetes.io/service-name={service}"), namespace)
     return any(
         (endpoint.get("conditions") or {}).get("ready") and (endpoint.get("targetRef") or {}).get("name") != identity

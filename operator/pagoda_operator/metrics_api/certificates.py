@@ -23,7 +23,7 @@ class Bundle:
 
 
 def needs_renewal(bundle: Bundle, now: datetime) -> bool:
-    """Also for one that cannot be read, or whose key is another's."""
+    """Returns whether the certificate is old, cannot be read, or belongs to another key."""
     try:
         certificate = x509.load_pem_x509_certificate(bundle.certificate_pem)
         key = serialization.load_pem_private_key(bundle.key_pem, password=None)
@@ -35,7 +35,7 @@ def needs_renewal(bundle: Bundle, now: datetime) -> bool:
 
 
 def build_bundle(names: tuple[str, ...], now: datetime, *, previous_ca_pem: bytes = b"") -> Bundle:
-    """A new CA and leaf. The CA's key is thrown away: each renewal has a CA of its own.
+    """Returns a new CA and leaf. The CA's key is thrown away: each renewal has a CA of its own.
 
     The bundle names the previous CA too, so that replicas that still serve the old leaf stay trusted.
     """
@@ -101,7 +101,7 @@ def _pem(certificate: x509.Certificate) -> bytes:
 
 
 def _newest(pem: bytes) -> bytes:
-    """The first certificate of a bundle; nothing of one that cannot be read."""
+    """Returns the first certificate of a bundle; nothing for one that cannot be read."""
     try:
         return _pem(x509.load_pem_x509_certificates(pem)[0])
     except ValueError:

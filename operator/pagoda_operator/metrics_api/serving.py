@@ -7,6 +7,7 @@ import os
 import ssl
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pagoda_guard.tasks import Tasks
@@ -28,39 +29,33 @@ from pagoda_operator.settings import Settings
 CHECK_SECONDS = 30.0
 RETRY_SECONDS = 2.0
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
 class MetricsApi:
-    def __init__(
-        self,
-        client: Client,
-        settings: Settings,
-        *,
-        read_demand: ReadDemand,
-        is_leader: Callable[[], bool],
-        wall: Callable[[], float],
-        clock: Callable[[], float],
-        tasks: Tasks,
-        count_error: Callable[[], None],
-    ) -> None:
-        self._client, self._settings, self._is_leader, self._wall = client, settings, is_leader, wall
-        self._app = build_metrics_api_app(read_demand, lambda: self._trust, wall=wall, count_error=count_error)
-        self._clock, self._tasks = clock, tasks
-        self._trust: Trust | None = None
-        self._refusal = ""
-        self._bundle: Bundle | None = None
-        self._context: ssl.SSLContext | None = None
-        self._port: Port | None = None
-        self._hurry = asyncio.Event()
+    client: Client
+    settings: Settings
+    read_demand: ReadDemand
+    is_leader: Callable[[], bool]
+    wall: Callable[[], float]
+    clock: Callable[[], float]
+    tasks: Tasks
+    count_error: Callable[[], None]
+    _trust: Trust | None = None
+    _refusal: str = ""
+    _bundle: Bundle | None = None
+    _context: ssl.SSLContext | None = None
+    _port: Port | None = None
+    _hurry: asyncio.Event = field(default_factory=asyncio.Event)
 
     def hurry(self) -> None:
-        """The next step comes at once: we lead now."""
+        """Makes the next step come at once, because we lead now."""
         self._hurry.set()
 
     @property
     def port_number(self) -> int | None:
-        """None until it serves."""
+        """Returns the number of the port; None until it serves."""
         return self._port.number if self._port is not None else None
 
     async def run(self) -> None:
@@ -72,11 +67,11 @@ class MetricsApi:
                     await self._hurry.wait()
 
     async def try_step(self) -> float:
-        """Gives the seconds until the next step. What the API server cannot tell stays as it was."""
+        """Takes a step; returns the seconds until the next one. What the API server cannot tell stays as it was."""
         try:
             await self.step()
         except ApiError as error:
-            logger.warning("metrics API is waiting error=%s", error)
+            log.warning("metrics API is waiting error=%s", error)
             return RETRY_SECONDS
         except TrustError as error:
             self._trust_nobody(str(error))
@@ -85,44 +80,44 @@ class MetricsApi:
         return CHECK_SECONDS if self._port is not None else RETRY_SECONDS
 
     async def step(self) -> None:
-        """Reads what it must trust and serve; begins to serve; renews. Only the leader writes."""
-        trust = await read_trust(self._client)
+        """Reads what it must trust and serve, begins to serve, and renews. Only the leader writes."""
+        trust = await read_trust(self.client)
         bundle = await self._read_or_renew()
         if bundle is None:
             return
         self._use(trust, bundle)
         if self._port is None:
             await self._start()
-        if self._is_leader():
-            s = self._settings
+        if self.is_leader():
+            s = self.settings
             names = await register(
-                self._client,
+                self.client,
                 bundle.ca_pem,
                 service=s.metrics_service,
                 namespace=s.namespace,
                 cluster_role=s.cluster_role,
             )
             for name in names:
-                logger.info("registered apiservice=%s", name)
+                log.info("registered apiservice=%s", name)
 
     async def _read_or_renew(self) -> Bundle | None:
-        s = self._settings
-        name, now = f"{s.metrics_service}-metrics-tls", datetime.fromtimestamp(self._wall(), UTC)
-        secret, data = await read_secret(self._client, name, s.namespace)
+        s = self.settings
+        name, now = f"{s.metrics_service}-metrics-tls", datetime.fromtimestamp(self.wall(), UTC)
+        secret, data = await read_secret(self.client, name, s.namespace)
         stored = Bundle(*(data.get(key, b"") for key in ("ca.crt", "tls.crt", "tls.key")))
         if not needs_renewal(stored, now):
             return stored
-        if not self._is_leader():
+        if not self.is_leader():
             return self._bundle
         host = f"{s.metrics_service}.{s.namespace}.svc"
         bundle = build_bundle((host, f"{host}.cluster.local"), now, previous_ca_pem=stored.ca_pem)
         content = {"ca.crt": bundle.ca_pem, "tls.crt": bundle.certificate_pem, "tls.key": bundle.key_pem}
-        written = await write_secret(self._client, name, s.namespace, content, replaces=secret)
-        logger.info("certificate renewed secret=%s written=%s", name, written)
+        written = await write_secret(self.client, name, s.namespace, content, replaces=secret)
+        log.info("certificate renewed secret=%s written=%s", name, written)
         return bundle if written else self._bundle
 
     def _use(self, trust: Trust, bundle: Bundle) -> None:
-        """For the connections to come. Those that another trust let in have to come again."""
+        """Takes trust and certificate for connections to come; those that another trust let in have to come again."""
         if trust == self._trust and bundle == self._bundle:
             return
         with tempfile.TemporaryDirectory() as folder:
@@ -132,32 +127,34 @@ class MetricsApi:
                     file.write(pem)
             self._context = build_ssl_context(trust, *paths)
         if trust != self._trust and self._port is not None:
-            logger.info("the front proxy's CA or names have changed")
+            log.info("the front proxy's CA or names have changed")
             self._port.drop_connections()
         self._trust, self._bundle = trust, bundle
 
     def _trust_nobody(self, why: str) -> None:
         if why != self._refusal:
-            logger.error("metrics API refuses everyone error=%s", why)
+            log.error("metrics API refuses everyone error=%s", why)
         self._refusal = why
         self._trust = self._context = None
         if self._port is not None:
             self._port.drop_connections()
 
     async def _start(self) -> None:
-        number = self._settings.metrics_api_port
-        port = Port(self._app, port=number, tasks=self._tasks, clock=self._clock, context=lambda: self._context)
+        number = self.settings.metrics_api_port
+        trust, context = (lambda: self._trust), (lambda: self._context)
+        app = build_metrics_api_app(self.read_demand, trust, wall=self.wall, count_error=self.count_error)
+        port = Port(app, port=number, tasks=self.tasks, clock=self.clock, context=context)
         await port.start()
         self._port = port
-        logger.info("metrics API serves port=%s", number)
+        log.info("metrics API serves port=%s", number)
 
     async def leave(self) -> None:
-        """Before a leader stops: with no other operator to answer, the metrics API is taken out of the cluster."""
-        s = self._settings
-        if await serves_elsewhere(self._client, service=s.metrics_service, namespace=s.namespace, identity=s.identity):
+        """Removes the metrics API from the cluster before a leader stops, if no other operator would answer."""
+        s = self.settings
+        if await serves_elsewhere(self.client, service=s.metrics_service, namespace=s.namespace, identity=s.identity):
             return
-        for name in await unregister(self._client, service=s.metrics_service, namespace=s.namespace):
-            logger.info("unregistered apiservice=%s", name)
+        for name in await unregister(self.client, service=s.metrics_service, namespace=s.namespace):
+            log.info("unregistered apiservice=%s", name)
 
     async def close(self) -> None:
         if self._port is not None:

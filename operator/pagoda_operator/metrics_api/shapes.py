@@ -62,7 +62,7 @@ def build_metric_values(version: str, *, namespace: str, name: str, value: float
 
 
 def quantity(value: float) -> str:
-    """A resource.Quantity, exact to a thousandth."""
+    """Returns a resource.Quantity, exact to a thousandth."""
     milli = round(value * 1000)
     return str(milli // 1000) if milli % 1000 == 0 else f"{milli}m"
 

@@ -36,7 +36,7 @@ class Trust:
 
 
 def parse_trust(data: Mapping[str, str]) -> Trust:
-    """Of the ConfigMap's data. Raises TrustError: whoever cannot be judged is refused."""
+    """Returns the trust that the ConfigMap's data states. Raises TrustError: whoever cannot be judged is refused."""
     ca_pem = data.get(CA_KEY, "")
     if len(ca_pem) > CA_LIMIT_BYTES:
         raise TrustError(f"{CONFIG_MAP_NAME}: {CA_KEY} has more than {CA_LIMIT_BYTES} bytes")
@@ -52,7 +52,10 @@ def parse_trust(data: Mapping[str, str]) -> Trust:
 
 
 def is_trusted(certificate: Mapping[str, Any] | None, trust: Trust | None) -> bool:
-    """`certificate` as `getpeercert` gives it. NB: TLS has checked the chain, against the CA when it connected."""
+    """Returns whether the holder of this certificate, as `getpeercert` gives it, is the front proxy.
+
+    NB: TLS has checked the chain, against the CA at the time of the connection.
+    """
     if not certificate or trust is None:
         return False
     names = {value for rdn in certificate["subject"] for key, value in rdn if key == "commonName"}
@@ -60,7 +63,10 @@ def is_trusted(certificate: Mapping[str, Any] | None, trust: Trust | None) -> bo
 
 
 def build_ssl_context(trust: Trust, certificate_path: str, key_path: str) -> ssl.SSLContext:
-    """Raises ssl.SSLError or ValueError where a certificate or key cannot be used."""
+    """Returns the TLS of a connection to come.
+
+    Raises ssl.SSLError or ValueError where a certificate or key cannot be used.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION

@@ -1,1 +1,1 @@
-"""Pure builders: a ModelDeployment goes in, one Kubernetes object comes out, one kind a file."""
+"""Pure builders: a ModelDeployment goes in, one Kubernetes object comes out. One file per kind."""

@@ -12,7 +12,10 @@ PROGRESS_DEADLINE_SECONDS = 3600
 def build_deployment(
     mdep: ModelDeployment, settings: BuildSettings, *, replicas: int | None, no_surge: bool = False
 ) -> Object:
-    """`replicas` None leaves the field to the HPA. `no_surge` rolls out without a spare place for a pod."""
+    """Returns the Deployment. `replicas` None leaves the field to the HPA.
+
+    `no_surge` rolls out without a spare place for a pod.
+    """
     rollout = mdep.spec.rollout
     surge, unavailable = (0, 1) if no_surge else (rollout.max_surge, rollout.max_unavailable)
     spec: Object = {

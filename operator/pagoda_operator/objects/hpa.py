@@ -17,7 +17,7 @@ DEFAULT_BEHAVIOR: Object = {
 
 
 def target_tokens_per_second(mdep: ModelDeployment, capacity: float | None) -> float | None:
-    """What one replica is to carry; None until its capacity is known."""
+    """Returns what one replica is to carry; None until its capacity is known."""
     scaling = mdep.spec.autoscaling
     if scaling is None:
         return None
@@ -53,6 +53,6 @@ def _metric(mdep: ModelDeployment, target: float) -> Object:
 
 
 def as_quantity(value: float) -> str:
-    """Whole numbers as they are, others in thousandths: the API server writes quantities the same way."""
+    """Returns whole numbers as they are, others in thousandths, as the API server writes quantities."""
     thousandths = max(1, round(value * 1000))
     return f"{thousandths}m" if thousandths % 1000 else str(thousandths // 1000)

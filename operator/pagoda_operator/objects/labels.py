@@ -14,7 +14,7 @@ from pagoda_operator.kube.objects import (
 
 
 def selector_labels(mdep: ModelDeployment) -> dict[str, str]:
-    """The labels that never change: a Deployment's selector is immutable."""
+    """Returns the labels that never change: a Deployment's selector is immutable."""
     return {MODEL_DEPLOYMENT_LABEL: mdep.name, MANAGED_BY_LABEL: MANAGED_BY}
 
 

@@ -1,4 +1,4 @@
-"""The PodMonitor, for clusters with the Prometheus operator. One page a pod: the gateway's figures and the server's.
+"""The PodMonitor, for clusters with the Prometheus operator. One page per pod: the gateway's figures and the server's.
 
 The page needs no credentials. `honorLabels`: the series' own label `namespace` stays, and no copy of it appears.
 """

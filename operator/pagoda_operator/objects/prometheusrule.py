@@ -26,7 +26,10 @@ def build_prometheusrule(mdep: ModelDeployment) -> Object | None:
 
 
 def _rules(mdep: ModelDeployment) -> list[Object]:
-    """A model that is meant to have no replica is not ready by intent; only an autoscaled one can fail to scale."""
+    """Returns the alerts.
+
+    A model that is meant to have no replica is not ready by intent; only an autoscaled one can fail to scale.
+    """
     rules = [_refuses_requests(mdep), _overloaded(mdep), _slow_first_token(mdep)]
     if mdep.spec.fixed_replicas != 0:
         rules.insert(0, _not_ready(mdep))
@@ -63,7 +66,7 @@ def _not_ready(mdep: ModelDeployment) -> Object:
         15,
         "critical",
         "has not been ready for 15 minutes",
-        "No replica answers. The condition Ready names the reason and the fix: "
+        "No replica answers requests. The condition Ready gives the reason and the fix: "
         f"kubectl -n {mdep.namespace} describe modeldeployment {mdep.name}",
     )
 
@@ -93,9 +96,9 @@ def _overloaded(mdep: ModelDeployment) -> Object:
         expr,
         15,
         "warning",
-        "is asked for more tokens a second than it can serve, with all the replicas it may have",
-        "The backlog does not drain. Raise spec.autoscaling.maxReplicas or spec.replicas; if replicas are missing, "
-        f"see why: kubectl -n {mdep.namespace} describe modeldeployment {mdep.name}",
+        "has a demand for more tokens per second than it can serve with all the replicas it may have",
+        "The backlog does not shrink. Raise spec.autoscaling.maxReplicas or spec.replicas; if replicas are missing, "
+        f"find out why: kubectl -n {mdep.namespace} describe modeldeployment {mdep.name}",
     )
 
 
@@ -107,7 +110,7 @@ def _slow_first_token(mdep: ModelDeployment) -> Object:
         f"{p95} > {SLOW_FIRST_TOKEN_SECONDS}",
         15,
         "warning",
-        "takes {{ $value | humanizeDuration }} to the first token (95th percentile)",
+        "takes {{ $value | humanizeDuration }} to produce the first token (95th percentile)",
         "Requests wait in the engine, or their prompts are very long. Add replicas, or lower "
         "spec.autoscaling.targetUtilization so that the autoscaler adds them earlier.",
     )
@@ -120,7 +123,7 @@ def _not_scaling(mdep: ModelDeployment) -> Object:
         15,
         "warning",
         "has not been able to scale for 15 minutes",
-        "The HPA lacks its metric and keeps the replicas it has. The condition Scaling says why: "
+        "The HPA lacks its metric and keeps the current number of replicas. The condition Scaling says why: "
         f"kubectl -n {mdep.namespace} describe modeldeployment {mdep.name}; kubectl -n {mdep.namespace} describe hpa",
     )
 
@@ -131,8 +134,8 @@ def _keys_refused(mdep: ModelDeployment) -> Object:
         f"max {BY} (pagoda_gateway_keys_refused{_select(mdep)}) > 0",
         5,
         "warning",
-        "has API keys that let nobody in",
-        "A key of the Secret is empty, shorter than 8 characters, not text, or another tenant's too, or the Secret "
+        "has API keys that are not accepted",
+        "A key of the Secret is empty, shorter than 8 characters, not text or used by two tenants, or the Secret "
         "cannot be read. The gateway's log names the tenant: "
         f"kubectl -n {mdep.namespace} logs deployment/{mdep.name} -c gateway",
     )

@@ -13,9 +13,9 @@ GATEWAY_MEMORY = "1Gi"
 """Some 20 KiB for each of 16,384 connections, the bodies being read, and what a process has anyhow."""
 FETCH_MEMORY = "2Gi"
 SERVER_MEMORY_GIB = 32
-"""Of a server whose spec names none, for each of its GPUs: far above what weights on their way to a GPU need."""
+"""The limit of a server whose spec names none, per GPU: far above what weights on their way to a GPU need."""
 SCRATCH_GIB = 4
-"""Of /tmp and logs: caches of kernels and downloads."""
+"""The limit of /tmp and logs, which hold caches of kernels and downloads."""
 DISK_REQUEST = "64Mi"
 
 
@@ -39,7 +39,7 @@ def server_resources(mdep: ModelDeployment) -> Object:
 
 
 def models_size_limit(mdep: ModelDeployment, settings: BuildSettings) -> str | None:
-    """Of the volume with the model's files; None where a claim holds them."""
+    """Returns the limit of the volume with the model's files; None where a claim holds them."""
     cache = mdep.spec.model.cache
     in_claim = mdep.spec.model.uri.startswith("pvc://") or (cache is not None and (cache.pvc or cache.existing_claim))
     return None if in_claim else settings.models_size_limit

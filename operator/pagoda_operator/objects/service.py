@@ -1,4 +1,4 @@
-"""The Service before the gateways."""
+"""The Service in front of the gateways."""
 
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.kube.objects import Object

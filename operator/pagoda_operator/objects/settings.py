@@ -24,4 +24,4 @@ class BuildSettings:
     image_pull_secrets: tuple[str, ...] = ()
     ingress: IngressRules = IngressRules()
     models_size_limit: str = "500Gi"
-    """The most that the files of a model may take of a node's disk, where they are not kept in a claim."""
+    """The maximum disk space of a node that a model's files may take, where they are not kept in a claim."""

@@ -40,7 +40,7 @@ def build_scratch_mounts() -> list[Object]:
 
 
 def _users_claim(mdep: ModelDeployment) -> tuple[str, str] | None:
-    """The claim and path of a pvc:// model."""
+    """Returns the claim and path of a pvc:// model; None for another."""
     uri = mdep.spec.model.uri
     if not uri.startswith("pvc://"):
         return None

@@ -1,15 +1,16 @@
-"""The operator's decisions: a frozen World goes in, a Plan comes out. It reads no clock and no cluster."""
+"""The operator's decisions: a frozen World goes in, a ReconcilePlan comes out. It reads no clock and no cluster."""
 
+from pagoda_operator.plan.decide import Event, ObjectRef, ReconcilePlan, plan
 from pagoda_operator.plan.drift import find_foreign, project
 from pagoda_operator.plan.hashing import needs_apply
-from pagoda_operator.plan.plan import Event, ObjectRef, Plan, plan
-from pagoda_operator.plan.world import Load, Refusal, World, world_of
+from pagoda_operator.plan.loads import Load
+from pagoda_operator.plan.world import Refusal, World, world_of
 
 __all__ = [
     "Event",
     "Load",
     "ObjectRef",
-    "Plan",
+    "ReconcilePlan",
     "Refusal",
     "World",
     "find_foreign",

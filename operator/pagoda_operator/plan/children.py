@@ -52,7 +52,7 @@ def plan_deployment(world: World, mdep: ModelDeployment, settings: BuildSettings
 
 
 def plan_hpa(world: World, mdep: ModelDeployment, capacity: float | None) -> Object | None:
-    """The live one keeps its target while the capacity of a replica is unknown: a model must not stop scaling."""
+    """Returns the HPA. The live one keeps its target while the capacity is unknown: a model must not stop scaling."""
     scaling, live = mdep.spec.autoscaling, _live_hpa(world)
     if capacity is None and scaling is not None and live is not None:
         held = _target_of(live)
@@ -74,16 +74,16 @@ def _target_of(hpa: Object) -> float | None:
 
 
 def replicas_now(world: World, mdep: ModelDeployment) -> int:
-    """The number wanted now: ours, or what the HPA wrote (at least minReplicas)."""
+    """Returns the number of replicas wanted now: ours, or what the HPA wrote, but never below minReplicas."""
     if mdep.spec.fixed_replicas is not None:
         return mdep.spec.fixed_replicas
-    least = mdep.spec.autoscaling.min_replicas if mdep.spec.autoscaling else 1
+    minimum = mdep.spec.autoscaling.min_replicas if mdep.spec.autoscaling else 1
     live = world.child("Deployment") or {}
-    return max(least, int(live.get("spec", {}).get("replicas", least)))
+    return max(minimum, int(live.get("spec", {}).get("replicas", minimum)))
 
 
 def lacks_surge_capacity(world: World) -> bool:
-    """True while a roll-out cannot place its surge pod for lack of GPUs, and until that roll-out is over."""
+    """Returns True while a rollout cannot place its surge pod for lack of GPUs, and until that rollout is over."""
     live = world.child("Deployment")
     if live is None or not _old_pods_remain(live):
         return False
@@ -101,10 +101,13 @@ def _old_pods_remain(deployment: Object) -> bool:
 
 
 def _replicas_to_write(mdep: ModelDeployment, live: Object | None, *, has_hpa: bool) -> int | None:
-    """With autoscaling: once at creation and once where there are none, for the HPA leaves 0 alone; what was written is
-    kept until the HPA writes another number. A fixed number waits until the HPA is gone: only one of us writes.
+    """Returns the number of replicas to write; None to leave it to the HPA.
 
-    NB: server-side apply sets a field that we owned and leave out back to its default, here to 1 replica."""
+    With autoscaling it is written at creation and where there are no replicas, for the HPA leaves 0 alone, and is kept
+    until the HPA writes another number. A fixed number waits until the HPA is gone: only one of us writes.
+
+    NB: server-side apply sets a field that we owned and leave out back to its default, here to 1 replica.
+    """
     replicas = (live or {}).get("spec", {}).get("replicas")
     if mdep.spec.autoscaling is not None and not replicas:
         return mdep.spec.autoscaling.min_replicas

@@ -4,37 +4,37 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from pagoda_operator.api import ModelDeployment
+from pagoda_operator.api.reasons import Reason
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.kube.pods import is_ready
 from pagoda_operator.plan.children import lacks_surge_capacity, replicas_now
 from pagoda_operator.plan.ingress_class import choose_ingress_class
 from pagoda_operator.plan.ingress_rules import find_ingress_refusal
-from pagoda_operator.plan.pods import POD_CHECKS, Check, Problem, check_fetch
+from pagoda_operator.plan.loads import STALE_LOAD_SECONDS
+from pagoda_operator.plan.pods import POD_CHECKS, Check, Finding, check_fetch
 from pagoda_operator.plan.world import World
 
-STALE_LOAD_SECONDS = 15.0
 _DEFAULT_STORAGE = "storageclass.kubernetes.io/is-default-class"
 
 
-def check_spec(world: World) -> Problem | None:
+def check_spec(world: World) -> Finding | None:
     if world.mdep is not None:
         return None
-    reason = "NotSupported" if "not supported yet" in world.parse_error else "InvalidSpec"
-    return Problem(reason, world.parse_error)
+    return Finding(Reason.INVALID_SPEC, world.parse_error)
 
 
-def check_names(world: World) -> Problem | None:
+def check_names(world: World) -> Finding | None:
     if not world.taken:
         return None
     name = world.raw["metadata"]["name"]
-    return Problem(
-        "NameTaken",
-        f"{' and '.join(world.taken)} exists already and is not of this ModelDeployment: delete or rename it, or give "
-        f"the ModelDeployment another name than {name}",
+    return Finding(
+        Reason.NAME_TAKEN,
+        f"{' and '.join(world.taken)} already exists and does not belong to this ModelDeployment: delete or rename it, "
+        f"or give the ModelDeployment another name than {name}",
     )
 
 
-def check_storage_class(world: World) -> Problem | None:
+def check_storage_class(world: World) -> Finding | None:
     cache = world.mdep.spec.model.cache if world.mdep else None
     claim = world.child("PersistentVolumeClaim")
     if cache is None or cache.pvc is None or (claim or {}).get("status", {}).get("phase") == "Bound":
@@ -43,104 +43,108 @@ def check_storage_class(world: World) -> Problem | None:
     if wanted is None:
         if any((c["metadata"].get("annotations") or {}).get(_DEFAULT_STORAGE) == "true" for c in world.storage_classes):
             return None
-        return Problem(
-            "NoStorageClass",
+        return Finding(
+            Reason.NO_STORAGE_CLASS,
             f"the cluster has no default StorageClass: set spec.model.cache.pvc.storageClassName "
             f"({_names(world.storage_classes)})",
         )
     if any(c["metadata"]["name"] == wanted for c in world.storage_classes):
         return None
-    return Problem("NoStorageClass", f"there is no StorageClass {wanted} ({_names(world.storage_classes)})")
+    return Finding(Reason.NO_STORAGE_CLASS, f"there is no StorageClass {wanted} ({_names(world.storage_classes)})")
 
 
-def check_ingress_class(world: World) -> Problem | None:
+def check_ingress_class(world: World) -> Finding | None:
     if world.mdep is None or world.mdep.spec.ingress is None or choose_ingress_class(world) is not None:
         return None
     wanted = world.mdep.spec.ingress.class_name
-    said = f"there is no IngressClass {wanted}" if wanted else "no IngressClass is the default or the only one"
-    return Problem("NoIngressClass", f"{said}: set spec.ingress.className ({_names(world.ingress_classes)})")
+    said = f"there is no IngressClass {wanted}" if wanted else "no IngressClass is the default one or the only one"
+    return Finding(Reason.NO_INGRESS_CLASS, f"{said}: set spec.ingress.className ({_names(world.ingress_classes)})")
 
 
-def check_ingress_rules(world: World) -> Problem | None:
+def check_ingress_rules(world: World) -> Finding | None:
     refusal = find_ingress_refusal(world.mdep, world.ingress_rules) if world.mdep else None
-    return Problem("IngressNotAllowed", refusal) if refusal else None
+    return Finding(Reason.INGRESS_NOT_ALLOWED, refusal) if refusal else None
 
 
-def check_applied(world: World) -> Problem | None:
+def check_applied(world: World) -> Finding | None:
     return _refused(world, {refusal.kind for refusal in world.refusals})
 
 
-def check_what_serves(world: World) -> Problem | None:
-    """Without these there is no pod, or no way to it."""
+def check_what_serves(world: World) -> Finding | None:
+    """Finds a refused object without which there is no pod, or no way to it."""
     return _refused(world, {"Deployment", "PersistentVolumeClaim", "Service", "Ingress"})
 
 
-def check_way_in(world: World) -> Problem | None:
+def check_way_in(world: World) -> Finding | None:
     return _refused(world, {"Ingress"} if world.child("Service") else {"Ingress", "Service"})
 
 
-def check_pods_applied(world: World) -> Problem | None:
+def check_pods_applied(world: World) -> Finding | None:
     return _refused(world, {"Deployment", "PersistentVolumeClaim"})
 
 
-def _refused(world: World, kinds: Collection[str]) -> Problem | None:
+def _refused(world: World, kinds: Collection[str]) -> Finding | None:
     said = "; ".join(str(refusal) for refusal in world.refusals if refusal.kind in kinds)
-    return Problem("ApplyFailed", said) if said else None
+    return Finding(Reason.APPLY_FAILED, said) if said else None
 
 
-def check_starting(world: World) -> Problem | None:
+def check_starting(world: World) -> Finding | None:
     ready, wanted = ready_and_wanted(world)
     if ready >= wanted:
         return None
-    return Problem("Starting", f"{ready} of {wanted} replicas are ready")
+    return Finding(Reason.STARTING, f"{ready} of {wanted} replicas are ready")
 
 
-def check_no_surge(world: World) -> Problem | None:
+def check_no_surge(world: World) -> Finding | None:
     if not lacks_surge_capacity(world):
         return None
-    return Problem("NoSurgeCapacity", "no GPU is free for one more pod: replicas are replaced one by one, in place")
+    return Finding(
+        Reason.NO_SURGE_CAPACITY, "no GPU is free for an additional pod: replicas are replaced in place, one by one"
+    )
 
 
-def check_paused(world: World) -> Problem | None:
+def check_paused(world: World) -> Finding | None:
     deployment = world.child("Deployment") or {}
     if not deployment.get("spec", {}).get("paused"):
         return None
     name = deployment["metadata"]["name"]
-    return Problem("Paused", f"the Deployment is paused: kubectl rollout resume deployment/{name} lets it go on")
+    return Finding(Reason.PAUSED, f"the Deployment is paused: kubectl rollout resume deployment/{name} resumes it")
 
 
-def check_rollout(world: World) -> Problem | None:
+def check_rollout(world: World) -> Finding | None:
     deployment = world.child("Deployment") or {}
     status = deployment.get("status", {})
     ready, wanted = ready_and_wanted(world)
     if any(c["type"] == "Progressing" and c["status"] == "False" for c in status.get("conditions", [])):
-        return Problem("RolloutStuck", "the roll-out made no progress within its deadline")
+        return Finding(Reason.ROLLOUT_STUCK, "the rollout has made no progress within its deadline")
     updated = int(status.get("updatedReplicas", 0)) if _is_observed(deployment) else 0
     old = max(0, int(status.get("replicas", 0)) - updated)
     if updated >= wanted and not old and ready >= wanted:
         return None
-    return Problem(
-        "Progressing", f"{updated} of {wanted} replicas have the new revision, {old} an old one; {ready} are ready"
+    return Finding(
+        Reason.PROGRESSING, f"{updated} of {wanted} replicas have the new revision, {old} an old one; {ready} are ready"
     )
 
 
 def _is_observed(deployment: Object) -> bool:
-    """False while the figures are those of the spec before."""
+    """Returns False while the figures are those of the spec before."""
     generation = deployment.get("metadata", {}).get("generation", 0)
     return int(deployment.get("status", {}).get("observedGeneration", generation)) >= int(generation)
 
 
-def check_metrics(world: World) -> Problem | None:
+def check_metrics(world: World) -> Finding | None:
     if (refused := _refused(world, {"HorizontalPodAutoscaler"})) is not None:
         return refused
     hpa = world.child("HorizontalPodAutoscaler")
     for condition in (hpa or {}).get("status", {}).get("conditions", []):
         if condition["type"] in ("AbleToScale", "ScalingActive") and condition["status"] == "False":
-            return Problem("MetricsMissing", f"{condition.get('reason', '')}: {condition.get('message', '')}")
+            return Finding(Reason.METRICS_MISSING, f"{condition.get('reason', '')}: {condition.get('message', '')}")
     if hpa is None:
-        return Problem("MetricsMissing", "the capacity of a replica is not measured yet, so there is no HPA")
-    if world.load is not None and world.load.age_seconds > STALE_LOAD_SECONDS:
-        return Problem("MetricsMissing", f"the pods' figures are older than {STALE_LOAD_SECONDS:.0f} s")
+        return Finding(
+            Reason.METRICS_MISSING, "the capacity of a replica has not been measured yet, so there is no HPA"
+        )
+    if world.has_stale_load:
+        return Finding(Reason.METRICS_MISSING, f"the pods' figures are older than {STALE_LOAD_SECONDS:.0f} s")
     return None
 
 
@@ -163,7 +167,10 @@ _PROGRESS_CHECKS: tuple[Check, ...] = (check_spec, check_pods_applied, check_pau
 
 
 def _ready_chain(world: World) -> tuple[Check, ...]:
-    """One ready pod answers requests, whatever the others do, unless the model now asked for cannot be fetched."""
+    """Returns the checks of Ready.
+
+    One ready pod answers requests, whatever the others do, unless the model now asked for cannot be fetched.
+    """
     if ready_and_wanted(world)[0] > 0:
         return (check_spec, check_names, check_fetch, *_INGRESS_CHECKS, check_way_in)
     first = (check_spec, check_names, check_what_serves, check_storage_class)
@@ -179,24 +186,24 @@ _STALLED_CHECKS: tuple[Check, ...] = (
     check_rollout,
     *POD_CHECKS,
 )
-_PASSING = {"Progressing", "Unschedulable", "VolumeNotMounted", "PodNotStarting"}
+_PASSING = {Reason.PROGRESSING, Reason.UNSCHEDULABLE, Reason.VOLUME_NOT_MOUNTED, Reason.POD_NOT_STARTING}
 """Reasons that may go by themselves: a node comes, a volume is let go. All others need somebody."""
 
 
-def _kstatus(world: World, now: datetime, ready: Problem | None, progress: Problem | None) -> list[Object]:
-    """What Flux and Argo CD ask for (kstatus): Stalled or Reconciling, there only while it is so."""
+def _kstatus(world: World, now: datetime, ready: Finding | None, progress: Finding | None) -> list[Object]:
+    """Returns what Flux and Argo CD ask for (kstatus): Stalled or Reconciling, each only while it is so."""
     halted = check_paused(world) if check_rollout(world) else None
     problems = (halted, *(check(world) for check in _STALLED_CHECKS))
     stalled = next((p for p in problems if p is not None and p.reason not in _PASSING), None)
     if stalled is not None:
-        return [_transition(world, now, "Stalled", "True", stalled.reason, stalled.message)]
+        return [_transition(world, now, "Stalled", "True", stalled)]
     moving = ready or (progress if progress and progress.reason in _MOVING else None)
-    return [_transition(world, now, "Reconciling", "True", moving.reason, moving.message)] if moving else []
+    return [_transition(world, now, "Reconciling", "True", moving)] if moving else []
 
 
-def _check_fetched(world: World) -> Problem | None:
+def _check_fetched(world: World) -> Finding | None:
     if _is_zero(world):
-        return Problem("ScaledToZero", "nothing is fetched while there are no replicas")
+        return Finding(Reason.SCALED_TO_ZERO, "nothing is fetched while there are no replicas")
     for pod in world.pods:
         for container in pod.get("status", {}).get("initContainerStatuses", []):
             state = container.get("state", {}).get("terminated")
@@ -204,44 +211,44 @@ def _check_fetched(world: World) -> Problem | None:
                 return None
     if any(is_ready(pod) for pod in world.pods):
         return None
-    return Problem("Starting", "the model is not fetched yet")
+    return Finding(Reason.STARTING, "the model has not been fetched yet")
 
 
-_MOVING = ("Progressing", "NoSurgeCapacity")
+_MOVING = (Reason.PROGRESSING, Reason.NO_SURGE_CAPACITY)
 
 
-def _progressing(world: World, now: datetime, problem: Problem | None) -> Object:
-    """As with a Deployment: True means that a roll-out goes on."""
+def _progressing(world: World, now: datetime, problem: Finding | None) -> Object:
+    """Returns the condition Progressing. As with a Deployment, True means that a rollout goes on."""
     moving = problem is not None and problem.reason in _MOVING
-    reason, message = (problem.reason, problem.message) if problem else ("Complete", "every replica is up to date")
-    return _transition(world, now, "Progressing", "True" if moving else "False", reason, message)
+    said = problem or Finding(Reason.COMPLETE, "every replica is up to date")
+    return _transition(world, now, "Progressing", "True" if moving else "False", said)
 
 
-def _condition(world: World, now: datetime, kind: str, problem: Problem | None) -> Object:
-    if problem is None:
-        good = _ZERO if kind in ("Ready", "PodsReady") and _is_zero(world) else _GOOD[kind]
-        return _transition(world, now, kind, "True", *good)
-    return _transition(world, now, kind, "False", problem.reason, problem.message)
+def _condition(world: World, now: datetime, kind: str, problem: Finding | None) -> Object:
+    if problem is not None:
+        return _transition(world, now, kind, "False", problem)
+    good = _ZERO if kind in ("Ready", "PodsReady") and _is_zero(world) else _GOOD[kind]
+    return _transition(world, now, kind, "True", good)
 
 
-_ZERO = ("ScaledToZero", "spec.replicas is 0: nothing runs, as asked")
+_ZERO = Finding(Reason.SCALED_TO_ZERO, "spec.replicas is 0: nothing runs, as asked")
 _GOOD = {
-    "Ready": ("Serving", "the model answers requests"),
-    "ModelFetched": ("Fetched", "the model's files are there"),
-    "PodsReady": ("AllReady", "every replica is ready"),
-    "Scaling": ("ScalingActive", "the HPA has its metric"),
-    "Ingress": ("Written", "the Ingress is written"),
+    "Ready": Finding(Reason.SERVING, "the model answers requests"),
+    "ModelFetched": Finding(Reason.FETCHED, "the model's files are in place"),
+    "PodsReady": Finding(Reason.ALL_READY, "every replica is ready"),
+    "Scaling": Finding(Reason.SCALING_ACTIVE, "the HPA has its metric"),
+    "Ingress": Finding(Reason.WRITTEN, "the Ingress has been written"),
 }
 
 
-def _transition(world: World, now: datetime, kind: str, status: str, reason: str, message: str) -> Object:
+def _transition(world: World, now: datetime, kind: str, status: str, found: Finding) -> Object:
     before: Object = next((c for c in world.before.get("conditions", []) if c["type"] == kind), {})
     since = before.get("lastTransitionTime") if before.get("status") == status else None
     return {
         "type": kind,
         "status": status,
-        "reason": reason,
-        "message": message[:1024],
+        "reason": found.reason.value,
+        "message": found.message[:1024],
         "observedGeneration": world.generation,
         "lastTransitionTime": since or timestamp(now),
     }
@@ -251,7 +258,7 @@ def timestamp(now: datetime) -> str:
     return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _first(chain: Iterable[Check], world: World) -> Problem | None:
+def _first(chain: Iterable[Check], world: World) -> Finding | None:
     return next((problem for check in chain if (problem := check(world)) is not None), None)
 
 

@@ -35,7 +35,7 @@ _QUANTITY = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,9})?)(m|k|Ki|M|Mi|G|Gi|T|Ti)?"
 
 
 def project(desired: Any, live: Any, name: str = "") -> Any:
-    """The part of `live` that `desired` speaks of. NB: the API server drops what is empty."""
+    """Returns the part of `live` that `desired` speaks of. NB: the API server drops what is empty."""
     if live is None and desired in ({}, []):
         return desired
     if isinstance(desired, dict) and isinstance(live, dict):
@@ -49,7 +49,7 @@ def project(desired: Any, live: Any, name: str = "") -> Any:
 
 
 def is_same(desired: Any, seen: Any) -> bool:
-    """Equal, or the same quantities in another form: 1000m is 1."""
+    """Returns whether both are equal, or the same quantities in another form: 1000m is 1."""
     if isinstance(desired, dict) and isinstance(seen, dict):
         return desired.keys() == seen.keys() and all(is_same(value, seen[key]) for key, value in desired.items())
     if isinstance(desired, list) and isinstance(seen, list):
@@ -58,7 +58,10 @@ def is_same(desired: Any, seen: Any) -> bool:
 
 
 def find_foreign(desired: Object, live: Object) -> list[Path]:
-    """Paths of what others added in places that are ours as a whole; the last of a list first, to be removed so."""
+    """Returns the paths of what others added in places that are ours as a whole.
+
+    The last of a list comes first, so that they can be removed in this order.
+    """
     return list(_foreign(desired.get("spec"), live.get("spec"), ("spec",)))[::-1]
 
 
@@ -100,7 +103,7 @@ def _is_same_quantity(desired: Any, seen: Any) -> bool:
 
 
 def amount_of(value: Any) -> Decimal | None:
-    """Of a quantity; None for anything else."""
+    """Returns the amount of a quantity; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     found = _QUANTITY.fullmatch(str(value))

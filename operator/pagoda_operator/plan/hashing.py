@@ -20,7 +20,7 @@ def with_hash(desired: Object) -> Object:
 
 
 def needs_apply(desired: Object, live: Object | None, *, accepted: Object | None = None) -> bool:
-    """True when the live object is not the desired one: by its hash, or because somebody changed what we wrote.
+    """Returns whether the live object is not the desired one, by its hash or because somebody changed what we wrote.
 
     `accepted` is what the API server made of this object when we last applied it (defaults, canonical forms).
     """

@@ -13,12 +13,15 @@ ANY_HOST = "*"
 NAMESPACE = "{namespace}"
 """In a suffix: the namespace of the ModelDeployment, so that each has hosts of its own."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-LONGEST_VALUE_CHARACTERS = 4096
-ASK = "or ask whoever installed Pagoda to add it to its chart's values"
+MAXIMUM_VALUE_CHARACTERS = 4096
+ASK = "or ask whoever installed Pagoda to add it to the chart's values"
 
 
 def find_ingress_refusal(mdep: ModelDeployment, rules: IngressRules) -> str | None:
-    """The first thing that is not allowed, in the user's words; None when all is, or when no Ingress is asked for."""
+    """Returns the first thing that is not allowed, in the user's words.
+
+    None when everything is, or when no Ingress is asked for.
+    """
     wanted = mdep.spec.ingress
     if wanted is None:
         return None
@@ -33,7 +36,10 @@ def find_ingress_refusal(mdep: ModelDeployment, rules: IngressRules) -> str | No
 
 
 def allows_host(host: str, suffixes: list[str]) -> bool:
-    """Whole labels count: example.com allows a.example.com and not badexample.com."""
+    """Returns whether a suffix allows the host.
+
+    Whole labels count: example.com allows a.example.com and not badexample.com.
+    """
     return ANY_HOST in suffixes or any(f".{host}".endswith(f".{suffix}") for suffix in suffixes)
 
 
@@ -44,9 +50,9 @@ def _judge_annotation(key: str, value: str, rules: IngressRules) -> str | None:
             f"spec.ingress.annotations {shown} is not allowed: remove it (ingress.allowedAnnotations: "
             f"{', '.join(rules.annotations) or 'none'}), {ASK}"
         )
-    if CONTROL.search(value) or len(value) > LONGEST_VALUE_CHARACTERS:
+    if CONTROL.search(value) or len(value) > MAXIMUM_VALUE_CHARACTERS:
         return (
-            f"spec.ingress.annotations {shown} has control characters or is too long: write it in one line of at most "
-            f"{LONGEST_VALUE_CHARACTERS} characters"
+            f"spec.ingress.annotations {shown} has control characters or is too long: use a single line of at most "
+            f"{MAXIMUM_VALUE_CHARACTERS} characters"
         )
     return None

@@ -11,7 +11,10 @@ def is_controlled_by(obj: Mapping[str, Any], uid: str) -> bool:
 
 
 def can_adopt(obj: Mapping[str, Any], *, name: str, uid: str) -> bool:
-    """Ours already, or an orphan of a ModelDeployment of this name (deleted with `--cascade=orphan`, say)."""
+    """Returns whether the object is ours, or an orphan of a ModelDeployment of this name.
+
+    Orphans are left by `--cascade=orphan`, for example.
+    """
     owners = obj["metadata"].get("ownerReferences") or ()
     if any(owner.get("controller") for owner in owners):
         return is_controlled_by(obj, uid)

@@ -1,73 +1,74 @@
-"""What is wrong with the pods, in the user's words. One named check a trouble; the first to find one wins."""
+"""What is wrong with the pods, in the user's words. One named check per trouble; the first to find one wins."""
 
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from pagoda_operator.api.reasons import Reason
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.kube.pods import insufficient_resources, requested, unschedulable_message, waits_for_node
 from pagoda_operator.plan.world import World
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    reason: str
+class Finding:
+    reason: Reason
     message: str
 
 
-Check = Callable[[World], Problem | None]
+Check = Callable[[World], Finding | None]
 
 _PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
-_FETCH_REASONS = ("ModelNotFound", "ModelDownloadDenied", "ModelDownloadFailed")
+_FETCH_REASONS = (Reason.MODEL_NOT_FOUND, Reason.MODEL_DOWNLOAD_DENIED, Reason.MODEL_DOWNLOAD_FAILED)
 _NO_SECRET = re.compile(r'secret "([^"]+)" not found')
 
 
-def check_fetch(world: World) -> Problem | None:
+def check_fetch(world: World) -> Finding | None:
     for _, container in _containers(world, "fetch"):
         message = _terminated(container).get("message", "").strip()
         for reason in _FETCH_REASONS:
             found = re.search(rf"{reason}: ?(.*)", message)
             if found:
-                return Problem(reason, found.group(1).strip() or message)
+                return Finding(reason, found.group(1).strip() or message)
     return None
 
 
-def check_image_pull(world: World) -> Problem | None:
+def check_image_pull(world: World) -> Finding | None:
     for pod, container in _containers(world):
         waiting = container.get("state", {}).get("waiting", {})
         if waiting.get("reason") in _PULL_REASONS:
             detail = waiting.get("message", waiting["reason"])
-            return Problem("ImagePullFailed", f"{container['name']} of {_name(pod)}: {detail}")
+            return Finding(Reason.IMAGE_PULL_FAILED, f"{container['name']} of {_name(pod)}: {detail}")
     return None
 
 
-def check_scheduling(world: World) -> Problem | None:
+def check_scheduling(world: World) -> Finding | None:
     for pod in sorted(world.pods, key=_name):  # the same words after a restart
         message = unschedulable_message(pod)
         if message is not None:
-            return Problem("Unschedulable", _explain_unschedulable(pod, message))
+            return Finding(Reason.UNSCHEDULABLE, _explain_unschedulable(pod, message))
     return None
 
 
-def check_out_of_memory(world: World) -> Problem | None:
+def check_out_of_memory(world: World) -> Finding | None:
     for pod, container in _containers(world):
         if _failed(pod, container).get("reason") == "OOMKilled":
             limit = _memory_limit(pod, container["name"])
             if limit is None:
-                return Problem(
-                    "OutOfMemory",
+                return Finding(
+                    Reason.OUT_OF_MEMORY,
                     f"{container['name']} of {_name(pod)} was killed because the node ran out of memory (the container "
                     "has no limit): set spec.resources.memory",
                 )
-            return Problem(
-                "OutOfMemory",
+            return Finding(
+                Reason.OUT_OF_MEMORY,
                 f"{container['name']} of {_name(pod)} was killed at its memory limit of {limit}: "
                 "raise spec.resources.memory",
             )
     return None
 
 
-def check_crash_loop(world: World) -> Problem | None:
+def check_crash_loop(world: World) -> Finding | None:
     for pod, container in _containers(world):
         waiting = container.get("state", {}).get("waiting", {})
         again = container.get("restartCount", 0) > 0 and _failed(pod, container)
@@ -75,51 +76,53 @@ def check_crash_loop(world: World) -> Problem | None:
             ended = _terminated(container)
             line = _last_line(ended.get("message", "")) or "it said nothing"
             code = ended.get("exitCode", "?")
-            return Problem(
-                "CrashLooping",
+            return Finding(
+                Reason.CRASH_LOOPING,
                 f"{container['name']} of {_name(pod)} ended {container.get('restartCount', 0)} times, "
                 f"last with exit code {code}: {line}",
             )
     return None
 
 
-def check_container_config(world: World) -> Problem | None:
+def check_container_config(world: World) -> Finding | None:
     for pod, container in _containers(world):
         waiting = container.get("state", {}).get("waiting", {})
         if waiting.get("reason") == "CreateContainerConfigError":
             message = str(waiting.get("message", ""))
-            return _missing_secret(message) or Problem(
-                "ConfigMissing", f"{container['name']} of {_name(pod)}: {message}"
+            return _missing_secret(message) or Finding(
+                Reason.CONFIG_MISSING, f"{container['name']} of {_name(pod)}: {message}"
             )
     return None
 
 
-def check_created(world: World) -> Problem | None:
-    """A quota, a limit range or an admission policy keeps the pods from being made."""
+def check_created(world: World) -> Finding | None:
+    """Finds a quota, a limit range or an admission policy that keeps the pods from being created."""
     for condition in (world.child("Deployment") or {}).get("status", {}).get("conditions", []):
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-            return Problem("PodsNotCreated", str(condition.get("message", condition.get("reason", ""))))
+            return Finding(Reason.PODS_NOT_CREATED, str(condition.get("message", condition.get("reason", ""))))
     return None
 
 
-def check_stuck(world: World) -> Problem | None:
-    """The kubelet's latest complaint about a pod that does not start."""
+def check_stuck(world: World) -> Finding | None:
+    """Finds the kubelet's latest complaint about a pod that does not start."""
     stuck = {_name(pod) for pod in world.pods if waits_for_node(pod)}
     for event in reversed(world.events):
         name = event.get("involvedObject", {}).get("name")
         if name in stuck:
             message = str(event.get("message", ""))
             mount = event.get("reason") in ("FailedMount", "FailedAttachVolume")
-            reason = "VolumeNotMounted" if mount else "PodNotStarting"
-            return _missing_secret(message) or Problem(reason, f"{name}: {message}")
+            reason = Reason.VOLUME_NOT_MOUNTED if mount else Reason.POD_NOT_STARTING
+            return _missing_secret(message) or Finding(reason, f"{name}: {message}")
     return None
 
 
-def _missing_secret(message: str) -> Problem | None:
+def _missing_secret(message: str) -> Finding | None:
     found = _NO_SECRET.search(message)
     if found is None:
         return None
-    return Problem("SecretNotFound", f"there is no Secret {found.group(1)} in this namespace, which the spec names")
+    return Finding(
+        Reason.SECRET_NOT_FOUND, f"the spec names the Secret {found.group(1)}, which does not exist in this namespace"
+    )
 
 
 POD_CHECKS: tuple[Check, ...] = (
@@ -135,7 +138,7 @@ POD_CHECKS: tuple[Check, ...] = (
 
 
 def cannot_run(world: World) -> bool:
-    """A pod's images cannot be pulled, or crash."""
+    """Returns whether a pod's images cannot be pulled, or crash."""
     return check_image_pull(world) is not None or check_crash_loop(world) is not None
 
 
@@ -164,7 +167,10 @@ def _terminated(container: Object) -> Object:
 
 
 def _failed(pod: Object, container: Object) -> Object:
-    """How it ended by a fault, unless the pod has been ready since. NB: between two crashes it runs for a while."""
+    """Returns how the container ended by a fault, unless the pod has been ready since.
+
+    NB: between two crashes it runs for a while.
+    """
     started = container.get("state", {}).get("running", {}).get("startedAt", "")
     for condition in pod.get("status", {}).get("conditions", []):
         if condition["type"] == "Ready":

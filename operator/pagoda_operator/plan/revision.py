@@ -30,7 +30,11 @@ _POD_FIELDS: Any = {
 
 _LATER_FIELDS: Any = {}
 """Fields with a default that release 0.1.0 did not have."""
-MOST_ANNOTATION_BYTES = 256 * 1024
+_GONE_WRITTEN: Any = {"queue": {"fairness": "none"}}
+"""Fields that left the resource after release 0.1.0, with the default that its API server wrote beside the others."""
+_GONE_UNSET: Any = {"engine": {"speculative": None}, "resources": {"profile": None}}
+"""Fields that left the resource after release 0.1.0 and were never set: they were not built."""
+MAXIMUM_ANNOTATION_BYTES = 256 * 1024
 
 
 class _Remembered(msgspec.Struct, frozen=True):
@@ -43,21 +47,29 @@ class _Remembered(msgspec.Struct, frozen=True):
 
 
 def pod_inputs_hash(mdep: ModelDeployment) -> str:
-    """Hash of what the user said about the pods, without what is a default anyway: the API server writes defaults into
-    stored objects, and another release has others."""
+    """Returns the hash of what the user said about the pods, without what is a default anyway.
+
+    The API server writes defaults into stored objects, and another release has others.
+    """
     said = mdep.spec.model_dump(include=_POD_FIELDS, exclude_defaults=True, mode="json")
     return hash_of({key: value for key, value in said.items() if value})
 
 
 def written_inputs_hash(mdep: ModelDeployment) -> str:
-    """The hash as release 0.1.0 makes it, of all that is written. NB: kept for one release, so that pods survive an
-    upgrade from it and a rollback to it."""
+    """Returns the hash that release 0.1.0 makes, of all that is written.
+
+    NB: it is kept for one release, so that pods survive an upgrade from 0.1.0 and a rollback to it.
+    """
     said = mdep.spec.model_dump(include=_POD_FIELDS, exclude=_LATER_FIELDS, exclude_unset=True, mode="json")
-    return hash_of({key: value for key, value in said.items() if value})
+    return hash_of({key: value for key, value in _with_gone(said, _GONE_WRITTEN).items() if value})
+
+
+def _with_gone(said: Object, gone: Any) -> Object:
+    return {key: {**value, **gone[key]} if key in gone and value else value for key, value in said.items()}
 
 
 def keep_template(world: World, mdep: ModelDeployment, settings: BuildSettings) -> tuple[Object, str]:
-    """The pod template, and the annotation that remembers it."""
+    """Returns the pod template, and the annotation that remembers it."""
     said, written = pod_inputs_hash(mdep), written_inputs_hash(mdep)
     stored = _stored(world.child("Deployment"))
     fresh = build_pod_template(mdep, settings)
@@ -69,7 +81,10 @@ def keep_template(world: World, mdep: ModelDeployment, settings: BuildSettings) 
 
 
 def _has_containers_of(fresh: Object, stored: Object) -> bool:
-    """NB: anybody who may edit Deployments may have written the annotation."""
+    """Returns whether both have the same containers.
+
+    NB: anybody who may edit Deployments may have written the annotation.
+    """
     try:
         return _names(fresh) == _names(stored) and bool(_images(stored["spec"]))
     except (KeyError, TypeError, AttributeError):
@@ -81,7 +96,7 @@ def _names(template: Object) -> list[list[str]]:
 
 
 def fails(world: World, template: Object) -> bool:
-    """None of the revision's pods serves and one cannot run its images: there is nothing that is worth keeping."""
+    """Returns whether none of the revision's pods serves and one cannot run its images: nothing is worth keeping."""
     pods = tuple(pod for pod in world.pods if _images(pod["spec"]) == _images(template["spec"]))
     return not any(map(is_ready, pods)) and cannot_run(replace(world, pods=pods))
 
@@ -94,23 +109,26 @@ _CAPACITY_FIELDS: Any = {"model": {"uri"}, "engine": True, "resources": True}
 
 
 def capacity_key(mdep: ModelDeployment) -> str:
-    """What a measured capacity holds for: the model, the engine's settings and the hardware."""
+    """Returns what a measured capacity holds for: the model, the engine's settings and the hardware."""
     spec = mdep.spec.model_dump(include=_CAPACITY_FIELDS, exclude_defaults=True, mode="json")
     return hash_of([spec, mdep.spec.gpus, mdep.spec.scheduling.node_selector])[:12]
 
 
 def written_capacity_key(mdep: ModelDeployment) -> str:
-    """The key as release 0.1.0 makes it, with all defaults. NB: kept for one release."""
+    """Returns the key that release 0.1.0 makes, with all defaults. NB: it is kept for one release."""
     spec = mdep.spec.model_dump(include=_CAPACITY_FIELDS, exclude=_LATER_FIELDS, mode="json")
-    return hash_of([spec, mdep.spec.gpus, mdep.spec.scheduling.node_selector])[:12]
+    return hash_of([_with_gone(spec, _GONE_UNSET), mdep.spec.gpus, mdep.spec.scheduling.node_selector])[:12]
 
 
 def _stored(live: Object | None) -> _Remembered | None:
-    """None when there is none, or when somebody edited it: the template is built anew."""
+    """Returns what the annotation remembers.
+
+    None when there is none, or when somebody edited it: the template is built anew.
+    """
     text = ((live or {}).get("metadata", {}).get("annotations") or {}).get(REVISION_INPUTS)
     if not isinstance(text, str):
         return None
     try:
-        return parse_json(text.encode(), _Remembered, limit_bytes=MOST_ANNOTATION_BYTES)
+        return parse_json(text.encode(), _Remembered, limit_bytes=MAXIMUM_ANNOTATION_BYTES)
     except (BadInput, UnicodeEncodeError):
         return None

@@ -8,7 +8,7 @@ from pagoda_operator.kube.pods import is_ready
 from pagoda_operator.objects.labels import selector_text
 from pagoda_operator.objects.pod import PORT
 from pagoda_operator.objects.settings import IngressRules
-from pagoda_operator.plan.conditions import STALE_LOAD_SECONDS, compute_conditions, timestamp
+from pagoda_operator.plan.conditions import compute_conditions, timestamp
 from pagoda_operator.plan.hashing import hash_of
 from pagoda_operator.plan.ingress_rules import find_ingress_refusal
 from pagoda_operator.plan.revision import capacity_key, written_capacity_key
@@ -43,24 +43,23 @@ def url_of(mdep: ModelDeployment, rules: IngressRules) -> str:
 
 
 def plan_capacity(world: World, mdep: ModelDeployment, now: datetime) -> Object | None:
-    """The capacity of a replica: kept until the key changes or a measurement differs by more than noise."""
+    """Returns the capacity of a replica, kept until the key changes or a measurement differs by more than noise."""
     key, load = capacity_key(mdep), world.load
     before: Object | None = world.before.get("capacity")
     if before is not None and before.get("key") == written_capacity_key(mdep):
         before = {**before, "key": key}
     if before is not None and (before.get("key") != key or not before.get("tokensPerSecond")):
         before = None
-    if load is None or load.capacity_tokens_per_second is None or load.age_seconds > STALE_LOAD_SECONDS:
+    if load is None or load.capacity_tokens_per_second is None:
         return before
     new = round(load.capacity_tokens_per_second, 1)
     if before is not None and _is_noise(float(before["tokensPerSecond"]), new):
         return before
-    source = load.capacity_source or "measured"
-    return {"tokensPerSecond": new, "source": source, "measuredAt": timestamp(now), "key": key}
+    return {"tokensPerSecond": new, "source": load.capacity_source, "measuredAt": timestamp(now), "key": key}
 
 
 def _load(world: World) -> Object | None:
-    if world.load is None or world.load.age_seconds > STALE_LOAD_SECONDS:
+    if world.load is None:
         return None
     new = round(world.load.tokens_per_second, 1)
     before = (world.before.get("load") or {}).get("tokensPerSecond")

@@ -9,18 +9,8 @@ from pydantic import ValidationError
 from pagoda_operator.api import ModelDeployment, Status
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.objects.settings import IngressRules
+from pagoda_operator.plan.loads import Load
 from pagoda_operator.plan.ownership import can_adopt
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """The latest figures of the ready pods: the sum of their rates, the capacity of one."""
-
-    tokens_per_second: float
-    capacity_tokens_per_second: float | None
-    capacity_source: str | None
-    ready_pods: int
-    age_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +40,9 @@ class World:
     kinds: frozenset[str] = frozenset()
     """Kinds of other projects that the cluster serves, as group/Kind."""
     load: Load | None = None
+    """The load of all ready pods; None unless each of them told its own lately."""
+    has_stale_load: bool = False
+    """True while a ready pod that told its load once tells it no more."""
     events: tuple[Object, ...] = ()
     """Warnings about pods that do not start, oldest first."""
     taken: tuple[str, ...] = ()
@@ -62,7 +55,7 @@ class World:
     """What the chart's values let authors have in an Ingress."""
 
     def child(self, kind: str) -> Object | None:
-        """Ours of that kind. NB: an object with our labels may have been made by anybody."""
+        """Returns our object of that kind. NB: an object with our labels may have been made by anybody."""
         name = self.raw["metadata"]["name"]
         ours = (c for c in self.children if c.get("kind") == kind and can_adopt(c, name=name, uid=self.uid))
         return next(ours, None)
@@ -77,7 +70,7 @@ class World:
 
 
 def world_of(raw: Object, *, children: Iterable[Object] = (), pods: Iterable[Object] = (), **seen: Any) -> World:
-    """Parses the resource; a resource that breaks the rules still makes a World, which says so.
+    """Returns the World; of a resource that breaks the rules too, and then it says so.
 
     Fields that a newer CRD has, and this program does not know, are left out.
     """

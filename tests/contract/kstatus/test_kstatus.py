@@ -58,7 +58,7 @@ CASES: dict[str, tuple[Callable[[], World], str]] = {
     "paused roll-out": (lambda: seen(resource(), OLD, updated=0, total=1, paused=True), "Failed"),
     "refused revision": (lambda: world_of(resource(), pods=[OLD], refusals=REFUSED), "Failed"),
     "refused at first": (lambda: world_of(resource(), refusals=REFUSED), "Failed"),
-    "not supported": (lambda: world_of(resource(cost={"gpuHourPrice": 1})), "Failed"),
+    "not valid": (lambda: world_of(resource(replicas=-1)), "Failed"),
     "name taken": (lambda: world_of(resource(), taken=("Service m",)), "Failed"),
 }
 

@@ -1,11 +1,10 @@
-from dataclasses import replace
 from typing import Any
 
 from prometheus_client import generate_latest
 
-from pagoda_operator.cluster.loads import Load
 from pagoda_operator.controller.reconcile import show_model
 from pagoda_operator.metrics import Metrics
+from pagoda_operator.plan.loads import Load
 
 KEY = ("ns", "tiny")
 HPA = {
@@ -26,9 +25,6 @@ def load(tokens_per_second: float, capacity: float | None) -> Load:
         demand_tokens_per_second=2 * tokens_per_second,
         capacity_tokens_per_second=capacity,
         capacity_source="measured",
-        backlog_tokens=0,
-        running=1,
-        waiting=0,
         queued=5,
     )
 
@@ -71,5 +67,3 @@ def test_sums_are_shown_only_when_every_ready_pod_has_told_its_load() -> None:
     assert (series["tokens_per_second"], series["demand_tokens_per_second"], series["queued_requests"]) == (30, 60, 10)
     assert series["capacity_tokens_per_second"] == 95 and series["ready_replicas"] == 2
     assert "tokens_per_second" not in shown(pods, {"a": load(10, 90)})
-    old = {"a": load(10, 90), "b": replace(load(20, 100), age_seconds=16.0)}
-    assert "tokens_per_second" not in shown(pods, old), "an old figure is not shown as one of now"

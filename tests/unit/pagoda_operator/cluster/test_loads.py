@@ -1,13 +1,13 @@
 """Missing is missing: no pod that cannot tell its load counts as 0."""
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
 from pagoda_guard.parsing import BadInput
-from pagoda_operator.cluster.loads import LoadUnknownError, body_of, missing_bytes, parse_load, sum_demand
+from pagoda_operator.cluster.loads import body_of, missing_bytes, parse_load
+from pagoda_operator.plan.loads import LoadUnknownError, sum_demand
 
 LOAD: dict[str, Any] = {"tokens_per_second": 5, "demand_tokens_per_second": 7.5, "capacity_tokens_per_second": None}
 BODY = msgspec.json.encode(LOAD)
@@ -27,13 +27,6 @@ def test_demand_is_the_sum_over_ready_pods() -> None:
 def test_a_ready_pod_without_a_figure_makes_the_demand_unknown() -> None:
     with pytest.raises(LoadUnknownError, match="b"):
         sum_demand([pod("a"), pod("b")], {"a": parse_load(BODY)})
-
-
-def test_a_figure_that_is_old_is_as_good_as_none() -> None:
-    old = replace(parse_load(BODY), age_seconds=15.1)
-    with pytest.raises(LoadUnknownError, match="a"):
-        sum_demand([pod("a")], {"a": old})
-    assert sum_demand([pod("a")], {"a": replace(old, age_seconds=14.9)}) == 7.5
 
 
 def test_no_ready_pod_makes_the_demand_unknown() -> None:

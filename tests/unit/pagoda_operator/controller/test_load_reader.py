@@ -8,14 +8,14 @@ import pytest
 
 from pagoda_guard.parsing import BadInput
 from pagoda_guard.tasks import Tasks
-from pagoda_operator.cluster.loads import Load
-from pagoda_operator.controller.load_reader import LONGEST_POLL_SECONDS, POLL_SECONDS, READINGS_OF_ONE_MODEL, LoadReader
+from pagoda_operator.controller.load_reader import MAXIMUM_POLL_SECONDS, POLL_SECONDS, READINGS_OF_ONE_MODEL, LoadReader
+from pagoda_operator.plan.loads import STALE_LOAD_SECONDS, Load
 
 A, B = ("ns", "a"), ("ns", "b")
 
 
 def load(capacity: float | None = None) -> Load:
-    return Load(10.0, 12.0, capacity, "measured", 0.0, 1, 0, 0)
+    return Load(10.0, 12.0, capacity, "measured")
 
 
 def pod(name: str, *, ready: bool = True) -> dict[str, Any]:
@@ -66,13 +66,13 @@ async def world() -> World:
     return World()
 
 
-async def test_what_is_known_is_given_with_its_age_and_without_waiting(world: World) -> None:
+async def test_what_is_known_is_given_without_waiting(world: World) -> None:
     world.models = {A: [pod("a1"), pod("a2", ready=False)]}
     assert world.reader.known(world.models[A]) == {}
     await world.step()
     world.now += 3
-    known = world.reader.known(world.models[A])
-    assert set(known) == {"a1"} and known["a1"].age_seconds == 3
+    assert world.reader.known(world.models[A]) == {"a1": load()}
+    assert not world.reader.has_stale(world.models[A])
 
 
 async def test_sixty_silent_pods_hold_up_nobody_else(world: World) -> None:
@@ -96,7 +96,16 @@ async def test_a_silent_pod_is_asked_less_and_less_often(world: World) -> None:
         if len(world.asked) > before:
             times.append(world.now)
     pauses = [after - before for before, after in zip(times, times[1:], strict=False)]
-    assert pauses[:4] == [5, 10, 20, 40] and set(pauses[4:]) == {LONGEST_POLL_SECONDS}
+    assert pauses[:4] == [5, 10, 20, 40] and set(pauses[4:]) == {MAXIMUM_POLL_SECONDS}
+
+
+async def test_a_figure_that_is_old_is_as_good_as_none(world: World) -> None:
+    world.models = {A: [pod("a")]}
+    await world.step()
+    world.now += STALE_LOAD_SECONDS - 0.1
+    assert set(world.reader.known(world.models[A])) == {"a"} and not world.reader.has_stale(world.models[A])
+    world.now += 0.2
+    assert world.reader.known(world.models[A]) == {} and world.reader.has_stale(world.models[A])
 
 
 async def test_an_answer_ends_the_back_off_and_an_old_figure_only_ages(world: World) -> None:
@@ -104,17 +113,20 @@ async def test_an_answer_ends_the_back_off_and_an_old_figure_only_ages(world: Wo
     await world.step()
     world.answers["a"] = lambda: BadInput("no")
     await world.step(POLL_SECONDS * 1.1)
-    assert world.reader.known(world.models[A])["a"].age_seconds == POLL_SECONDS * 1.1
+    world.now += STALE_LOAD_SECONDS - POLL_SECONDS * 1.1
+    assert set(world.reader.known(world.models[A])) == {"a"}
+    world.now += 0.1
+    assert world.reader.known(world.models[A]) == {}
     del world.answers["a"]
-    await world.step(POLL_SECONDS * 1.1)
-    assert world.reader.known(world.models[A])["a"].age_seconds == 0
+    await world.step()
+    assert set(world.reader.known(world.models[A])) == {"a"}
 
 
 async def test_a_pod_that_was_away_is_asked_at_once_when_it_is_ready_again(world: World) -> None:
     world.models = {A: [pod("a")]}
     world.answers["a"] = lambda: TimeoutError()
     for _ in range(3):
-        await world.step(LONGEST_POLL_SECONDS)
+        await world.step(MAXIMUM_POLL_SECONDS)
     world.models = {A: [pod("a", ready=False)]}
     await world.step(1)
     del world.answers["a"]

@@ -26,6 +26,9 @@ class Silent:
     def known(self, pods: object) -> dict[str, Any]:
         return {}
 
+    def has_stale(self, pods: object) -> bool:
+        return False
+
 
 class Bench:
     def __init__(self, **spec: Any) -> None:

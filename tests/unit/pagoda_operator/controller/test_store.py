@@ -52,7 +52,7 @@ def test_a_deletion_that_comes_before_all_that_was_seen_counts_too() -> None:
 
 
 def test_deletions_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pagoda_operator.controller.store.MOST_GONE", 2)
+    monkeypatch.setattr("pagoda_operator.controller.store.MAXIMUM_GONE", 2)
     store = Store()
     for name in ("a", "b", "c"):
         store.remove(made("Deployment", name, 5))

@@ -12,11 +12,11 @@ import aiohttp
 import pytest
 
 from pagoda_guard.tasks import Tasks
-from pagoda_operator.cluster.loads import LoadUnknownError
 from pagoda_operator.metrics_api.certificates import build_bundle
 from pagoda_operator.metrics_api.server import build_metrics_api_app
 from pagoda_operator.metrics_api.shapes import quantity
 from pagoda_operator.metrics_api.trust import Trust, build_ssl_context
+from pagoda_operator.plan.loads import LoadUnknownError
 from pagoda_operator.ports import CONNECTIONS, Port
 
 from .conftest import NOW, FrontProxy, write

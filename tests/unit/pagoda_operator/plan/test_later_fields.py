@@ -9,14 +9,14 @@ from pydantic import BaseModel
 
 from pagoda_operator.api.shapes import Affinity, TopologySpread
 from pagoda_operator.api.spec import Engine, Resources, Spec
-from pagoda_operator.plan.revision import _LATER_FIELDS, _POD_FIELDS
+from pagoda_operator.plan.revision import _GONE_WRITTEN, _LATER_FIELDS, _POD_FIELDS
 
 FIELDS_0_1_0 = (Path(__file__).parent / "fields_0_1_0.txt").read_text().split("\n")
 """The fields of release 0.1.0 that its hash of the pods read; those with a default end with =."""
 
 
 def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The models in an annotation such as `Annotated[list[Adapter], ...] | None`."""
+    """The models in an annotation such as `Annotated[list[Toleration], ...] | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in get_args(annotation):
@@ -59,6 +59,14 @@ def test_a_field_that_the_last_release_lacks_is_named_as_a_later_one() -> None:
         "would restart at the upgrade. Add each to _LATER_FIELDS in plan/revision.py. (A field of 0.1.0 that now has a "
         "default cannot be mended so: leave its default None, and choose the value where the pod is built.)"
     )
+
+
+def test_a_field_that_has_left_is_named_where_the_last_release_hashed_its_default() -> None:
+    now = set(fields_of(Spec))
+    blocks = {field.rstrip("=") for field in now} | {""}
+    gone = {field.rstrip("=") for field in FIELDS_0_1_0 if field.endswith("=") and field not in now}
+    named = {f"{block}.{field}" for block, fields in _GONE_WRITTEN.items() for field in fields}
+    assert {field for field in gone if field.rpartition(".")[0] in blocks} == named
 
 
 @pytest.mark.parametrize("shape", [Affinity, TopologySpread])

@@ -99,10 +99,10 @@ def test_while_a_container_runs_between_two_crashes_the_reason_stays(
     assert reason(world_of(resource(), pods=[broken])) == expected
 
 
-def test_a_refused_field_changes_nothing_but_the_status() -> None:
-    planned = plan(world_of(resource(cost={"gpuHourPrice": 1})), NOW, SETTINGS)
+def test_a_refused_spec_changes_nothing_but_the_status() -> None:
+    planned = plan(world_of(resource(replicas=-1)), NOW, SETTINGS)
     assert planned.objects == () and planned.deletions == ()
-    assert planned.status["conditions"][0]["reason"] == "NotSupported"
+    assert planned.status["conditions"][0]["reason"] == "InvalidSpec"
 
 
 def test_missing_classes_are_named() -> None:
@@ -196,7 +196,7 @@ def test_children_that_are_no_longer_wanted_are_deleted() -> None:
 def test_the_hpa_waits_for_the_capacity() -> None:
     raw = resource(autoscaling={"maxReplicas": 8})
     assert "HorizontalPodAutoscaler" not in {o["kind"] for o in plan(world_of(raw), NOW, SETTINGS).objects}
-    seen = world_of(raw, load=Load(10.0, 2400.0, "measured", 1, 1.0))
+    seen = world_of(raw, load=Load(10.0, 12.0, 2400.0, "measured"))
     hpa = next(o for o in plan(seen, NOW, SETTINGS).objects if o["kind"] == "HorizontalPodAutoscaler")
     assert hpa["spec"]["metrics"][0]["object"]["target"]["averageValue"] == "1680"
 
@@ -220,13 +220,21 @@ def test_from_no_replicas_to_autoscaling_the_first_ones_are_written_once() -> No
 
 def test_while_the_capacity_is_unknown_the_hpa_keeps_its_target_and_takes_new_limits() -> None:
     raw = resource(autoscaling={"maxReplicas": 8})
-    known = plan(world_of(raw, load=Load(10.0, 2400.0, "measured", 1, 1.0)), NOW, SETTINGS)
+    known = plan(world_of(raw, load=Load(10.0, 12.0, 2400.0, "measured")), NOW, SETTINGS)
     edited = resource(known.status, autoscaling={"maxReplicas": 4}, resources={"memory": "9Gi"})
     planned = plan(world_of(edited, children=live(known.objects)), NOW, SETTINGS)
     hpa = next(o for o in planned.objects if o["kind"] == "HorizontalPodAutoscaler")
     assert hpa["spec"]["metrics"][0]["object"]["target"]["averageValue"] == "1680"
     assert (hpa["spec"]["maxReplicas"], planned.deletions) == (4, ())
     assert "capacity" not in planned.status
+
+
+def test_a_load_that_is_no_longer_told_is_missing_to_the_autoscaler() -> None:
+    raw = resource(autoscaling={"maxReplicas": 8, "tokensPerSecond": 9})
+    children = live(plan(world_of(raw), NOW, SETTINGS).objects)
+    assert condition(world_of(raw, children=children), "Scaling")["status"] == "True"
+    silent = condition(world_of(raw, children=children, has_stale_load=True), "Scaling")
+    assert (silent["status"], silent["reason"]) == ("False", "MetricsMissing")
 
 
 def test_replicas_wait_until_the_hpa_is_gone() -> None:
@@ -300,7 +308,7 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
 @settings(max_examples=60, deadline=None)
 @given(specs(), st.booleans())
 def test_plans_are_idempotent_valid_and_restricted(spec: dict[str, Any], loaded: bool) -> None:
-    load = Load(10.0, 2400.0, "measured", 1, 1.0) if loaded else None
+    load = Load(10.0, 12.0, 2400.0, "measured") if loaded else None
     seen: dict[str, Any] = {"ingress_classes": (CLASS,), "kinds": KINDS, "load": load}
     first = plan(world_of(resource(**spec), **seen), NOW, SETTINGS)
     assert first == plan(world_of(resource(**spec), **seen), NOW, SETTINGS)

@@ -86,6 +86,12 @@ def test_pods_of_the_last_release_stay(spec: dict[str, Any], inputs: str, key: s
     assert image(deployment_of(resource(changed), NEW, live)) == "server:2"
 
 
+def test_pods_of_the_last_release_stay_where_the_api_server_has_dropped_a_field() -> None:
+    pruned = copy.deepcopy(LARGE)
+    del pruned["queue"]["fairness"], pruned["autoscaling"]["provider"]
+    test_pods_of_the_last_release_stay(pruned, *RELEASE_0_1_0[1][1:])
+
+
 @pytest.mark.parametrize(("spec", "inputs", "key"), RELEASE_0_1_0)
 def test_a_capacity_that_the_last_release_measured_holds(spec: dict[str, Any], inputs: str, key: str) -> None:
     before = {"tokensPerSecond": 900.0, "source": "observed", "measuredAt": "2026-01-01T00:00:00Z", "key": key}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from pagoda_operator.api.reasons import Reason
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.plan.children import plan_children
@@ -43,7 +44,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReconcilePlan:
     objects: tuple[Object, ...]
     deletions: tuple[ObjectRef, ...]
     status: Object
@@ -51,19 +52,22 @@ class Plan:
     requeue_seconds: float | None
 
 
-def plan(world: World, now: datetime, settings: BuildSettings) -> Plan:
-    """A resource that breaks the rules changes nothing but its status; one that is being deleted, nothing at all."""
+def plan(world: World, now: datetime, settings: BuildSettings) -> ReconcilePlan:
+    """Returns what is to be done about one ModelDeployment.
+
+    One that breaks the rules changes nothing but its status; one that is being deleted, nothing at all.
+    """
     if world.raw["metadata"].get("deletionTimestamp"):
-        return Plan((), (), world.before, (), None)
+        return ReconcilePlan((), (), world.before, (), None)
     if world.mdep is None:
         status = plan_status(world, now, template=None, capacity=None)
-        return Plan((), (), status, _events(world, status), None)
+        return ReconcilePlan((), (), status, _events(world, status), None)
     capacity = plan_capacity(world, world.mdep, now)
     known = float(capacity["tokensPerSecond"]) if capacity else None
     objects = plan_children(world, world.mdep, settings, known)
     template = next(obj["spec"]["template"] for obj in objects if obj["kind"] == "Deployment")
     status = plan_status(world, now, template=template, capacity=capacity)
-    return Plan(objects, _deletions(world, objects), status, _events(world, status), _requeue(status))
+    return ReconcilePlan(objects, _deletions(world, objects), status, _events(world, status), _requeue(status))
 
 
 def _deletions(world: World, objects: tuple[Object, ...]) -> tuple[ObjectRef, ...]:
@@ -86,7 +90,10 @@ def _ref(child: Object) -> ObjectRef:
 
 
 def _events(world: World, status: Object) -> tuple[Event, ...]:
-    """One event when Ready changes, or the reason why it is not, or why it stalls; never again for the same state."""
+    """Returns one event when Ready changes, or the reason why it is not, or why it stalls.
+
+    The same state is never told again.
+    """
     before = {c.get("type"): (c.get("status"), c.get("reason")) for c in world.before.get("conditions", [])}
     told: dict[str, Event] = {}
     for condition in status["conditions"]:
@@ -101,7 +108,7 @@ def _events(world: World, status: Object) -> tuple[Event, ...]:
 
 def _event(condition: Object) -> Event:
     reason = condition["reason"]
-    quiet = condition["type"] == "Ready" and (condition["status"] == "True" or reason == "Starting")
+    quiet = condition["type"] == "Ready" and (condition["status"] == "True" or reason == Reason.STARTING)
     return Event("Normal" if quiet else "Warning", reason, condition["message"])
 
 
@@ -111,4 +118,4 @@ def _requeue(status: Object) -> float:
 
 def _is_settled(condition: Object) -> bool:
     good = "False" if condition["type"] in ("Progressing", "Reconciling", "Stalled") else "True"
-    return bool(condition["status"] == good or condition["reason"] == "ScaledToZero")
+    return bool(condition["status"] == good or condition["reason"] == Reason.SCALED_TO_ZERO)
