@@ -117,9 +117,7 @@ class Writer:
         if failure.is_worth_saying:
             self.metrics.errors.inc()
         level = logging.WARNING if failure.is_worth_saying and is_news else logging.INFO
-        log.log(
-            level, "not written kind=%s namespace=%s name=%s attempts=%d error=%s", *id_, failure.attempts, error
-        )
+        log.log(level, "not written kind=%s namespace=%s name=%s attempts=%d error=%s", *id_, failure.attempts, error)
         return failure
 
     async def _refresh(self, id_: Id) -> None:

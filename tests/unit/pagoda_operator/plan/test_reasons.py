@@ -10,7 +10,7 @@ import pytest
 from pagoda_cli.fetch import model_uri
 from pagoda_operator.api.reasons import Reason
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 SOURCES = [
     *(ROOT / "operator/pagoda_operator/plan").glob("*.py"),
     *(ROOT / "operator/pagoda_operator/controller").glob("*.py"),
