@@ -13,14 +13,7 @@ from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.runner import PendingStep, Sampled
 from pagoda_server.wire import Sampling, Stats, Submit
-
-
-@dataclass
-class Clock:
-    now: float = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.doubles.clock import Clock
 
 
 @dataclass
@@ -28,7 +21,7 @@ class Load:
     """Drives an estimate with steps of a given rate and occupancy."""
 
     measured: float | None
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock = field(default_factory=lambda: Clock(100.0))
 
     def __post_init__(self) -> None:
         self.capacity = Capacity(self.clock, measured=self.measured)
@@ -145,7 +138,7 @@ class SteadyRunner:
 
 def run_engine(*, requests: int, seconds: float) -> Stats:
     """As many clients as `requests`, each of which asks again as soon as it has its answer."""
-    clock = Clock()
+    clock = Clock(100.0)
     limits = Limits(max_model_len=64, max_num_seqs=4, max_batched_tokens=64, vocab_size=3)
     engine = Engine(SteadyRunner(clock), limits, PagePool(64, 4), clock=clock, capacity_tokens_per_second=1000.0)
     names = iter(map(str, range(10**6)))

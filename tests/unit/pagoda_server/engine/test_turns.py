@@ -12,18 +12,11 @@ from pagoda_server.engine.runner import PendingStep
 from pagoda_server.engine.scheduler import STEPS_A_TURN, STEPS_OF_TURNOVER
 from pagoda_server.engine.turns import TOKENS_A_ROW
 from pagoda_server.wire import Sampling, Submit
+from tests.doubles.clock import Clock
 
 ROWS, PAGE_SIZE = 16, 16
 MANY = 8 * ROWS
 LIMITS = Limits(max_model_len=2200, max_num_seqs=ROWS, max_batched_tokens=128, vocab_size=10)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class OnesRunner:
@@ -45,7 +38,7 @@ class Served:
     """An engine, and what each request got so far."""
 
     def __init__(self, *, run_ahead: int = 1, pages: int = 4096, max_wait_seconds: float = 60.0) -> None:
-        self.clock = Clock()
+        self.clock = Clock(100.0)
         pool = PagePool(pages, PAGE_SIZE)
         runner = OnesRunner(run_ahead)
         self.engine = Engine(runner, LIMITS, pool, clock=self.clock, max_wait_seconds=max_wait_seconds)
