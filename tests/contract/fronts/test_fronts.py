@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import re
 import signal
@@ -14,8 +13,8 @@ from typing import Any
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tokenizers import Tokenizer as RawTokenizer
-from tokenizers import decoders, models, pre_tokenizers
+
+from tests.doubles.tiny_models import write_tokenizer
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[3]
 FRONTS = 3
@@ -93,14 +92,6 @@ def is_socket(descriptor: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):
         return os.readlink(descriptor).startswith("socket:")
     return False
-
-
-def write_tokenizer(folder: Path) -> None:
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    raw = RawTokenizer(models.BPE(vocab={token: at for at, token in enumerate(alphabet)}, merges=[]))
-    raw.decoder = decoders.ByteLevel()
-    raw.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({}))
 
 
 async def start(folder: Path, *, settled_seconds: int, stale_seconds: int = 600) -> asyncio.subprocess.Process:

@@ -1,7 +1,6 @@
 """The real HTTP front on loopback, with an engine that answers with fixed tokens."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,6 @@ import aiohttp
 import pytest
 from aiohttp import web
 from openai import AsyncOpenAI
-from tokenizers import Tokenizer as RawTokenizer
-from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.http.app import Server
@@ -22,22 +19,7 @@ from pagoda_server.settings import Settings
 from pagoda_server.text.tokenizer import read_tokenizer
 from pagoda_server.wire import Hello
 from tests.doubles.engine import END, FakeEngine
-
-TEMPLATE = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}\n{% endfor %}"
-TEMPLATE += "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-
-
-def write_tokenizer(folder: Path) -> None:
-    raw = RawTokenizer(models.BPE())
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300, special_tokens=["<eos>"], initial_alphabet=alphabet, show_progress=False
-    )
-    raw.train_from_iterator(["Hello world, hello there"], trainer)
-    raw.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<eos>", "chat_template": TEMPLATE}))
+from tests.doubles.tiny_models import write_tokenizer
 
 
 @dataclass
