@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 
+from tests.doubles.loopback import serving
+
 CTRL_C, CTRL_D, LEFT, UP = b"\x03", b"\x04", b"\x1b[D", b"\x1b[A"
 PROMPT = b"you>"
 KEY_SECONDS = 0.3
@@ -107,12 +109,8 @@ async def model() -> AsyncIterator[Model]:
     model = Model()
     app = web.Application()
     app.router.add_post("/v1/chat/completions", model.answer)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1.0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    model.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield model
-    await runner.cleanup()
+    async with serving(app, handler_cancellation=True, shutdown_timeout=1.0) as model.url:
+        yield model
 
 
 @dataclass

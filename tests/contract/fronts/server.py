@@ -1,5 +1,6 @@
-"""The real supervisor and fronts around `engine.py`. Arguments: FOLDER (with a tokenizer) FRONTS SETTLED_SECONDS
-STALE_SECONDS.
+"""The real supervisor and fronts around an engine without a model.
+
+Arguments: FOLDER (with a tokenizer) FRONTS SETTLED_SECONDS STALE_SECONDS.
 """
 
 import asyncio
@@ -20,5 +21,5 @@ settings = Settings(
     workers=workers,
     stale_seconds=stale,
 )
-engine = [sys.executable, str(Path(__file__).with_name("engine.py")), str(settings.engine.socket)]
+engine = [sys.executable, "-m", "tests.doubles.engine", str(settings.engine.socket)]
 raise SystemExit(asyncio.run(serve(settings, engine, partial(build_front_command, settings), settled_seconds=settled)))

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import re
 import signal
@@ -14,8 +13,8 @@ from typing import Any
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tokenizers import Tokenizer as RawTokenizer
-from tokenizers import decoders, models, pre_tokenizers
+
+from tests.doubles.tiny_models import write_tokenizer
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[3]
 FRONTS = 3
@@ -41,7 +40,7 @@ class Running:
         return self.find("pagoda_server\0front")
 
     def open_gate(self) -> None:
-        for engine in self.find("engine.py"):
+        for engine in self.find("doubles.engine"):
             os.kill(engine, signal.SIGUSR1)
 
     async def stop(self) -> None:
@@ -95,17 +94,9 @@ def is_socket(descriptor: Path) -> bool:
     return False
 
 
-def write_tokenizer(folder: Path) -> None:
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    raw = RawTokenizer(models.BPE(vocab={token: at for at, token in enumerate(alphabet)}, merges=[]))
-    raw.decoder = decoders.ByteLevel()
-    raw.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({}))
-
-
 async def start(folder: Path, *, settled_seconds: int, stale_seconds: int = 600) -> asyncio.subprocess.Process:
     """What it says goes to the file `log`."""
-    paths = os.pathsep.join(str(ROOT / name) for name in ("operator", "server_image"))
+    paths = os.pathsep.join(str(ROOT / name) for name in ("", "operator", "server_image"))
     command = [
         sys.executable,
         str(HERE / "server.py"),
@@ -192,7 +183,7 @@ async def test_a_front_that_cannot_start_ends_the_server(tmp_path: Path) -> None
 
 async def test_the_engines_end_is_the_servers(server: Running) -> None:
     answer = await server.stream()
-    (engine,) = server.find("engine.py")
+    (engine,) = server.find("doubles.engine")
     os.kill(engine, signal.SIGKILL)
     assert b"engine_gone" in await answer.read()
     assert await server.process.wait() == 1
@@ -200,7 +191,7 @@ async def test_the_engines_end_is_the_servers(server: Running) -> None:
 
 
 async def test_fronts_end_with_the_server_however_it_ends(server: Running) -> None:
-    fronts, engine = server.fronts, server.find("engine.py")
+    fronts, engine = server.fronts, server.find("doubles.engine")
     server.process.kill()
     for front in fronts:
         await server.until(lambda front=front: has_ended(front))
@@ -217,7 +208,7 @@ async def has_ended(pid: int) -> bool:
 @pytest.mark.parametrize("stale_seconds", [5])
 async def test_an_engine_that_is_stopped_is_ended_and_its_streams_end_in_words(server: Running) -> None:
     answers = [await server.stream() for _ in range(2 * FRONTS)]
-    (engine,) = server.find("engine.py")
+    (engine,) = server.find("doubles.engine")
     os.kill(engine, signal.SIGSTOP)
     for answer in answers:
         assert b"engine_gone" in await answer.read()
@@ -245,7 +236,7 @@ async def test_a_front_that_is_stopped_is_ended_and_takes_only_its_own_streams(s
 @pytest.mark.parametrize("stale_seconds", [5])
 async def test_an_engine_that_is_stopped_while_the_server_drains_keeps_it_no_longer(server: Running) -> None:
     answer = await server.stream()
-    (engine,) = server.find("engine.py")
+    (engine,) = server.find("doubles.engine")
     os.kill(engine, signal.SIGSTOP)
     server.process.terminate()
     assert b"engine_gone" in await answer.read()

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from tests.doubles.loopback import serving
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {
     "config.json": json.dumps({"model_type": "llama"}).encode(),
@@ -120,9 +122,5 @@ class Hub:
 @pytest.fixture
 async def hub() -> AsyncIterator[Hub]:
     hub = Hub()
-    runner = web.AppRunner(hub.build_app(), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    hub.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield hub
-    await runner.cleanup()
+    async with serving(hub.build_app(), shutdown_timeout=0.1) as hub.url:
+        yield hub

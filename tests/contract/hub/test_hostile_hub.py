@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.hub.test_fetch_hub import Fetched, fetch, names
-from tests.unit.pagoda_cli.fetch.test_listing import LISTINGS
-
-WEIGHTS = "model.safetensors"
+from tests.doubles.hub_listings import LISTINGS, WEIGHTS
 
 
 async def refuse(hub, folder: Path, **environment: str) -> Fetched:

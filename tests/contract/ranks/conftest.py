@@ -8,31 +8,18 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.start.build import BuiltEngine, build_engine
 from pagoda_server.wire import Sampling, Submit, TokenLogprobs
+from tests.doubles.tiny_models import write_model
 
 torch.set_num_threads(1)
 TINY = Path(__file__).parents[3] / "server_image" / "sample_model" / "pagoda-tiny"
-SIZES: dict[str, Any] = {
-    "vocab_size": 199,
-    "hidden_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "intermediate_size": 96,
-    "max_position_embeddings": 256,
-    "initializer_range": 0.3,
-    "eos_token_id": None,
-}
-BUILDERS: dict[str, Callable[[], Any]] = {
-    "llama-biased": lambda: transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True)
-    ),
-    "qwen2-tied": lambda: transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**SIZES, tie_word_embeddings=True)),
-    "qwen3": lambda: transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**SIZES, head_dim=32)),
+MODELS: dict[str, dict[str, Any]] = {
+    "llama-biased": {"family": "llama", "attention_bias": True, "mlp_bias": True},
+    "qwen2-tied": {"family": "qwen2", "tie_word_embeddings": True},
+    "qwen3": {"family": "qwen3", "head_dim": 32},
 }
 Answers = dict[str, tuple[list[int], list[TokenLogprobs]]]
 
@@ -47,14 +34,9 @@ def paths(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folders = {"pagoda-tiny": TINY}
-    for name, build in BUILDERS.items():
-        torch.manual_seed(7)
-        model, folders[name] = build(), tmp_path_factory.mktemp(name)
-        with torch.no_grad():
-            for parameter, tensor in model.named_parameters():
-                if parameter.endswith("bias"):
-                    tensor.normal_(std=0.3)
-        model.save_pretrained(folders[name])
+    for name, changes in MODELS.items():
+        folders[name] = tmp_path_factory.mktemp(name)
+        write_model(folders[name], **changes)
     return folders
 
 

@@ -1,9 +1,11 @@
 import math
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
 
 from bench.serving.http_load import Answer, Load, ask, build_body, build_report, drive_streams, percentile_ms
+from tests.doubles.loopback import serving
 
 LOAD = Load(url="http://unused", model="m", streams=2, requests=4, tokens_in=8, tokens_out=3)
 TOKEN = b'data: {"choices": [{"text": "x"}]}\n\n'
@@ -13,28 +15,15 @@ def usage(tokens: int) -> bytes:
     return b'data: {"choices": [], "usage": {"completion_tokens": %d}}\n\ndata: [DONE]\n\n' % tokens
 
 
-async def serve(answer: bytes, status: int = 200) -> tuple[web.AppRunner, str]:
+async def load(answer: bytes, status: int = 200) -> list[Answer]:
     async def respond(request: web.Request) -> web.Response:
         assert (await request.json())["ignore_eos"] is True
         return web.Response(body=answer, status=status, content_type="text/event-stream")
 
     app = web.Application()
     app.router.add_post("/v1/completions", respond)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    return runner, f"http://127.0.0.1:{runner.addresses[0][1]}"
-
-
-async def load(answer: bytes, status: int = 200) -> list[Answer]:
-    from dataclasses import replace
-
-    runner, url = await serve(answer, status)
-    try:
+    async with serving(app) as url:
         return await drive_streams(replace(LOAD, url=url), [[1, 2]] * LOAD.requests, LOAD.streams, start_at=0.0)
-    finally:
-        await runner.cleanup()
 
 
 async def test_every_prompt_is_asked_once_and_its_tokens_counted() -> None:

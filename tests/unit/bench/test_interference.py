@@ -1,7 +1,7 @@
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -10,6 +10,7 @@ from aiohttp import web
 from bench.serving.http_load import Load, Report, build_report, drive_streams
 from bench.serving.interference import Interference, LongPrompts, build_load, measure_interference, measure_rounds
 from bench.work.workload import build_uniform
+from tests.doubles.loopback import serving
 
 LONG = LongPrompts(tokens=500)
 TOKEN = b'data: {"choices": [{"text": "x"}]}\n\n'
@@ -48,28 +49,17 @@ class Server:
         return response
 
 
-@asynccontextmanager
-async def listening(server: Server) -> AsyncIterator[str]:
+@contextmanager
+def loading(server: Server) -> Iterator[Load]:
+    """In a thread, as `measure_interference` has an event loop of its own."""
     app = web.Application()
     app.router.add_post("/v1/completions", server.respond)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
-@contextmanager
-def serving(server: Server) -> Iterator[Load]:
-    """In a thread, as `measure_interference` has an event loop of its own."""
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
     started, url = threading.Event(), ""
 
     async def serve() -> None:
         nonlocal url
-        async with listening(server) as url:
+        async with serving(app) as url:
             started.set()
             await stop.wait()
 
@@ -92,7 +82,7 @@ def run_here(load: Load) -> Report:
 
 def test_streams_run_alone_and_then_beside_one_long_prompt_at_a_time() -> None:
     server = Server()
-    with serving(server) as load:
+    with loading(server) as load:
         found = measure_interference(load, LONG, run_here)
     lengths = [len(prompt) for prompt in server.prompts]
     assert lengths[:3] == [8] * 3 and lengths.count(8) == 6
@@ -103,7 +93,7 @@ def test_streams_run_alone_and_then_beside_one_long_prompt_at_a_time() -> None:
 
 def test_no_prompt_is_asked_twice() -> None:
     server = Server()
-    with serving(server) as load:
+    with loading(server) as load:
         rounds = measure_rounds(load, LONG, 2, run_here)
     assert len(rounds) == 2
     assert len({tuple(prompt) for prompt in server.prompts}) == len(server.prompts)
@@ -115,7 +105,7 @@ def test_the_ratio_is_of_the_two_percentiles() -> None:
 
 
 def test_streams_that_nothing_disturbed_are_no_measurement() -> None:
-    with serving(Server(refuse_long=True)) as load, pytest.raises(RuntimeError, match="no long prompt.*too long"):
+    with loading(Server(refuse_long=True)) as load, pytest.raises(RuntimeError, match="no long prompt.*too long"):
         measure_interference(load, LONG, run_here)
 
 
@@ -123,5 +113,5 @@ def test_answers_in_one_piece_are_no_measurement() -> None:
     def run(load: Load) -> Report:
         return replace(run_here(load), itl_p99_ms=0.0)
 
-    with serving(Server()) as load, pytest.raises(RuntimeError, match="in one piece"):
+    with loading(Server()) as load, pytest.raises(RuntimeError, match="in one piece"):
         measure_interference(load, LONG, run)

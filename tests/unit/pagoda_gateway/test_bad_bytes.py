@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from pagoda_gateway.relay import build_headers
 from pagoda_gateway.upstream import PLAIN, UpstreamBroken, build_request_head, parse_head
-
-from .rawclient import Answer, connect, post_head
+from tests.doubles.raw_client import Answer, connect, post_head
 
 SECRET = b"sk-do-not-tell"
 HOST = b"Host: localhost\r\n"

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagoda_gateway.body import SMALL_BYTES, BodyBudget
-
-from .rawclient import RawClient, connect, post_head
+from tests.doubles.raw_client import RawClient, connect, post_head
 
 KIB = 1024
 LARGE = 256 * KIB

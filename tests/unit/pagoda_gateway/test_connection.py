@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from .rawclient import connect, post, post_head
+from tests.doubles.raw_client import connect, post, post_head
 
 GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 

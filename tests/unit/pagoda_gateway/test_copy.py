@@ -2,22 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
 
-STREAM = b'{"stream": true}'
-
-
-@asynccontextmanager
-async def connect(gateway) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    try:
-        yield reader, writer
-    finally:
-        writer.transport.abort()
+from tests.doubles.raw_client import STREAM, connect
 
 
 def build_post(*, version: str = "1.1", headers: str = "") -> bytes:
@@ -25,47 +14,43 @@ def build_post(*, version: str = "1.1", headers: str = "") -> bytes:
     return head.encode() + STREAM
 
 
-async def read_head(reader: asyncio.StreamReader) -> bytes:
-    return (await reader.readuntil(b"\r\n\r\n")).lower()
-
-
 @pytest.mark.parametrize("headers", ["", "Connection: keep-alive\r\n"])
 async def test_http_10_client_gets_the_bytes_and_the_close(server, start, headers: str) -> None:
     gateway = await start()
-    async with connect(gateway) as (reader, writer):
-        writer.write(build_post(version="1.0", headers=headers))
+    async with connect(gateway.port) as stranger:
+        stranger.writer.write(build_post(version="1.0", headers=headers))
         call = await server.next_call()
         await call.start_stream()
         await call.chunk(b"data: 1\n\n")
-        assert b"transfer-encoding" not in await read_head(reader)
-        assert await reader.readexactly(9) == b"data: 1\n\n"
+        assert b"transfer-encoding" not in (await stranger.head()).lower()
+        assert await stranger.reader.readexactly(9) == b"data: 1\n\n"
         await call.chunk(b"data: 2\n\n")
         await call.end_stream()
-        assert await reader.read() == b"data: 2\n\n"
+        assert await stranger.reader.read() == b"data: 2\n\n"
 
 
 async def test_http_10_client_that_keeps_its_connection_gets_a_length(server, start) -> None:
     gateway = await start()
-    async with connect(gateway) as (reader, writer):
+    async with connect(gateway.port) as stranger:
         for _ in range(2):
-            writer.write(build_post(version="1.0", headers="Connection: keep-alive\r\n"))
+            stranger.writer.write(build_post(version="1.0", headers="Connection: keep-alive\r\n"))
             await (await server.next_call()).answer(b"{}")
-            head = await read_head(reader)
+            head = (await stranger.head()).lower()
             assert b"content-length: 2" in head and b"connection: keep-alive" in head
-            assert await reader.readexactly(2) == b"{}"
+            assert await stranger.reader.readexactly(2) == b"{}"
 
 
 async def test_connection_serves_again_after_a_stream(server, start) -> None:
     gateway = await start()
-    async with connect(gateway) as (reader, writer):
+    async with connect(gateway.port) as stranger:
         for _ in range(3):
-            writer.write(build_post())
+            stranger.writer.write(build_post())
             call = await server.next_call()
             await call.start_stream()
             await call.chunk(b"data: 1\n\n")
             await call.end_stream()
-            assert b"transfer-encoding: chunked" in await read_head(reader)
-            assert await reader.readuntil(b"0\r\n\r\n") == b"9\r\ndata: 1\n\n\r\n0\r\n\r\n"
+            assert b"transfer-encoding: chunked" in (await stranger.head()).lower()
+            assert await stranger.reader.readuntil(b"0\r\n\r\n") == b"9\r\ndata: 1\n\n\r\n0\r\n\r\n"
 
 
 async def test_chunks_cut_anywhere_arrive_whole(server, start, client) -> None:
@@ -171,16 +156,16 @@ async def test_slow_client_stops_the_server_and_loses_nothing(server, start) -> 
     """NB: more than the kernel's buffers between them hold, and more turns of the loop than it would take to pass."""
     piece, count = b"x" * 64 * 1024, 512
     gateway = await start()
-    async with connect(gateway) as (reader, writer):
-        writer.write(build_post())
+    async with connect(gateway.port) as stranger:
+        stranger.writer.write(build_post())
         call = await server.next_call()
         await call.start_stream()
         pouring = asyncio.create_task(pour(call, piece, count))
         for _ in range(8 * count):
             await asyncio.sleep(0)
         assert not pouring.done()
-        await read_head(reader)
-        assert len(await read_chunks(reader)) == len(piece) * count
+        await stranger.head()
+        assert len(await stranger.chunks()) == len(piece) * count
         await pouring
 
 
@@ -188,11 +173,3 @@ async def pour(call, piece: bytes, count: int) -> None:
     for _ in range(count):
         await call.chunk(piece)
     await call.end_stream()
-
-
-async def read_chunks(reader: asyncio.StreamReader) -> bytes:
-    body = bytearray()
-    while size := int(await reader.readline(), 16):
-        body += await reader.readexactly(size)
-        assert await reader.readexactly(2) == b"\r\n"
-    return bytes(body)

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from pagoda_gateway.drain import QUIET_SECONDS, Drain
+from tests.doubles.clock import Clock
 
 
 async def test_drain_finishes_what_runs_and_what_waits(server, start, client, until) -> None:
@@ -45,13 +46,6 @@ async def test_drain_refuses_seconds_that_are_no_duration(start, client, seconds
     url = f"http://127.0.0.1:{gateway.admin_port}/drain?seconds={seconds}"
     assert (await client.session.post(url, headers={"X-Pagoda-Admin": "1"})).status == 400
     assert not gateway.drain.draining
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 async def test_requests_are_taken_until_the_grace_is_over() -> None:

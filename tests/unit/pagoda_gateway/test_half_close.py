@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from .rawclient import connect, post
+from tests.doubles.raw_client import connect, post
 
 
 async def gone(call) -> None:

@@ -9,25 +9,11 @@ from pagoda_gateway.load import READY_STALE_SECONDS
 from pagoda_gateway.pulse import STALLED_SECONDS
 from pagoda_server.http.metrics import ModelLabels, ServerMetrics
 from pagoda_server.http.tally import Tally
+from tests.doubles.clock import Clock
+from tests.doubles.model_server import LOAD
 
-LOAD = {
-    "tokens_per_second": 100.0,
-    "running": 1,
-    "waiting": 0,
-    "backlog_tokens": 50,
-    "capacity_tokens_per_second": None,
-    "capacity_source": None,
-    "max_num_seqs": 7,
-}
 METRIC_NAMES = ["requests", "queued_requests", "queued_tokens", "running_requests", "rejected", "draining"]
 METRIC_NAMES += ["queue_wait_seconds", "time_to_first_byte_seconds", "demand_tokens_per_second"]
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 async def test_slots_come_from_the_server(start, until) -> None:
@@ -50,7 +36,7 @@ async def test_load_adds_the_queue_to_the_demand(server, start, client, until) -
 
 
 async def test_stale_load_is_503_and_never_zero(server, start, client, until) -> None:
-    clock = Clock()
+    clock = Clock(1000.0)
     gateway = await start(clock=clock)
     await until(lambda: gateway.server.fresh_load() is not None)
     await server.stop()
@@ -112,7 +98,7 @@ async def test_a_ready_server_whose_size_cannot_be_read_still_serves(server, sta
 async def test_a_watch_that_fails_is_counted_and_one_that_does_not_go_round_shows_in_health(
     start, client, until, monkeypatch
 ) -> None:
-    clock = Clock()
+    clock = Clock(1000.0)
     gateway = await start(clock=clock)
     await until(gateway.server.ready)
 
@@ -129,7 +115,7 @@ async def test_a_watch_that_fails_is_counted_and_one_that_does_not_go_round_show
 
 async def test_a_server_that_hangs_makes_the_gateway_unready(server, start, client, until, monkeypatch) -> None:
     monkeypatch.setattr("pagoda_gateway.load.POLL_TIMEOUT_SECONDS", 0.02)
-    clock = Clock()
+    clock = Clock(1000.0)
     gateway = await start(clock=clock)
     await until(gateway.server.ready)
     server.hangs = True

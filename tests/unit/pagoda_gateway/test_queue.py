@@ -3,13 +3,7 @@ import pytest
 from pagoda_gateway.line import Ticket, TicketState
 from pagoda_gateway.queue import AdmissionQueue, QueueFull
 from pagoda_gateway.weight import Weight
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.doubles.clock import Clock
 
 
 def build_queue(*, max_queued: int = 3, tokens: int = 100, slots: int = 1) -> tuple[AdmissionQueue, Clock]:

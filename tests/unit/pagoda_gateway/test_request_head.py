@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from pagoda_gateway.request_head import is_allowed
 from pagoda_gateway.settings import parse_hosts
-
-from .rawclient import connect, post_head
+from tests.doubles.raw_client import connect, post_head
 
 BOMB = gzip.compress(b"x" * 64 * 1024 * 1024)
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 
 from pagoda_server.engine.batch import Limits
 from pagoda_server.engine.engine import Engine
@@ -15,21 +14,9 @@ from pagoda_server.model.config import read_model_config
 from pagoda_server.model.loader import load_model
 from pagoda_server.runtime.reference.runner import ReferenceRunner
 from pagoda_server.wire import Delta, Sampling, Submit
+from tests.doubles.tiny_models import write_model
 
 torch.set_num_threads(1)
-SIZES = {
-    "vocab_size": 199,
-    "hidden_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "intermediate_size": 96,
-    "max_position_embeddings": 256,
-    "initializer_range": 0.3,
-    "bos_token_id": 1,
-    "eos_token_id": None,
-    "pad_token_id": 0,
-}
 LLAMA3_ROPE = {
     "rope_type": "llama3",
     "rope_theta": 5000.0,
@@ -38,34 +25,21 @@ LLAMA3_ROPE = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 32,
 }
-BUILDERS: dict[str, Callable[[], Any]] = {
-    "llama": lambda: transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES)),
-    "llama3-rope-tied": lambda: transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(**SIZES, rope_parameters=LLAMA3_ROPE, tie_word_embeddings=True)
-    ),
-    "mistral": lambda: transformers.MistralForCausalLM(transformers.MistralConfig(**SIZES, sliding_window=None)),
-    "qwen2": lambda: transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**SIZES)),
-    "qwen3": lambda: transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**SIZES, head_dim=24)),
+MODELS: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "llama3-rope-tied": {"family": "llama", "rope_parameters": LLAMA3_ROPE, "tie_word_embeddings": True},
+    "mistral": {},
+    "qwen2": {},
+    "qwen3": {"head_dim": 24},
 }
-
-
-def build_reference(family: str) -> Any:
-    torch.manual_seed(7)
-    model = BUILDERS[family]().eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith("bias") or "norm" in name:
-                parameter.add_(torch.randn_like(parameter) * 0.2)
-    return model
 
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Any]]:
     saved = {}
-    for family in BUILDERS:
-        folder, reference = tmp_path_factory.mktemp(family), build_reference(family)
-        reference.save_pretrained(folder)
-        saved[family] = (folder, reference)
+    for name, changes in MODELS.items():
+        folder = tmp_path_factory.mktemp(name)
+        saved[name] = (folder, write_model(folder, **{"family": name, **changes}))
     return saved
 
 

@@ -11,15 +11,8 @@ from pagoda_server.engine.capacity import FOLLOW_SECONDS, WINDOW_SECONDS, Capaci
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.wire import Sampling, Stats, Submit
+from tests.doubles.clock import Clock
 from tests.doubles.simulated import SimulatedRunner
-
-
-@dataclass
-class Clock:
-    now: float = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass
@@ -27,7 +20,7 @@ class Load:
     """Drives an estimate with steps of a given rate and occupancy."""
 
     measured: float | None
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock = field(default_factory=lambda: Clock(100.0))
 
     def __post_init__(self) -> None:
         self.capacity = Capacity(self.clock, measured=self.measured)

@@ -12,6 +12,7 @@ from pagoda_server.model.config import ModelConfig, UnsupportedModel, parse_mode
 from pagoda_server.model.loader import find_weight_files
 from pagoda_server.model.safetensors_header import DTYPES, BadCheckpoint, read_header
 from pagoda_server.quant.checkpoint import CACHE, GROUP, INPUTS, TOP, WEIGHTS, parse_fp8_checkpoint
+from tests.doubles.tiny_models import CONFIG
 
 MOST_MESSAGE_CHARACTERS = 1500
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -25,14 +26,7 @@ FP8_NAMES = st.sampled_from(sorted({*TOP, *GROUP, *WEIGHTS, *INPUTS, *CACHE, "gr
 NUMBERS = st.one_of(st.integers(-3, 2**33), st.floats(), st.just(10**400))
 LEAVES = st.one_of(st.none(), st.booleans(), NUMBERS, st.text(max_size=9), st.sampled_from(["silu", "llama3", "fp8"]))
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3))
-GOOD: dict[str, Any] = {
-    "architectures": ["Qwen3ForCausalLM"],
-    "vocab_size": 199,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-}
+GOOD = CONFIG | {"architectures": ["Qwen3ForCausalLM"], "num_key_value_heads": None}
 
 
 def is_bounded(error: Exception) -> bool:

@@ -8,34 +8,7 @@ from hypothesis import strategies as st
 
 from pagoda_cli.fetch.listing import ListingError, Snapshot, is_path, parse_listing
 from pagoda_cli.fetch.weights import is_wanted
-
-WEIGHTS = "model.safetensors"
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-def list_files(*siblings: object, sha: object = COMMIT) -> bytes:
-    return json.dumps({"id": "org/name", "sha": sha, "siblings": siblings}).encode()
-
-
-CONFIG, MODEL = {"rfilename": "config.json", "size": 2}, {"rfilename": WEIGHTS, "size": 2}
-LISTINGS = {
-    "above": list_files(CONFIG, MODEL, {"rfilename": "../../x.json", "size": 1}),
-    "absolute": list_files(CONFIG, MODEL, {"rfilename": "/tmp/x.json", "size": 1}),
-    "control": list_files(CONFIG, MODEL, {"rfilename": "x\0\x1b[31m.json", "size": 1}),
-    "long": list_files(CONFIG, MODEL, {"rfilename": "x" * 5000 + ".json", "size": 1}),
-    "twice": list_files(CONFIG, MODEL, MODEL),
-    "negative": list_files(CONFIG, {"rfilename": WEIGHTS, "size": -1}),
-    "huge": list_files(CONFIG, {"rfilename": WEIGHTS, "size": 10**400}),
-    "text": list_files(CONFIG, {"rfilename": WEIGHTS, "size": "2"}),
-    "infinite": b'{"sha": "%s", "siblings": [{"rfilename": "a.json", "size": 1e999}]}' % COMMIT.encode(),
-    "no size": list_files(CONFIG, {"rfilename": WEIGHTS}),
-    "commit": list_files(CONFIG, MODEL, sha="../../x"),
-    "many": list_files(*({"rfilename": f"{number}.json", "size": 0} for number in range(20_000))),
-    "long listing": b" " * (9 << 20),
-    "deep": b"[" * 100_000,
-    "null": b"null",
-    "not UTF-8": b'{"sha": "\xff"}',
-}
+from tests.doubles.hub_listings import COMMIT, CONFIG, LISTINGS, MODEL, WEIGHTS, list_files
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pagoda_operator.cluster.client import ApiError
+from tests.doubles.api_server import FakeApi
 
-from .fake_api import FakeApi
 from .test_reconcile import Bench
 
 Step = Callable[[Bench], None]

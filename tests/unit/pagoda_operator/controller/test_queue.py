@@ -5,20 +5,14 @@ import asyncio
 import pytest
 
 from pagoda_operator.controller.queue import LIMIT_SECONDS, WorkQueue
+from tests.doubles.clock import Clock
 
 A, B = ("ns", "a"), ("ns", "b")
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(100.0)
 
 
 @pytest.fixture

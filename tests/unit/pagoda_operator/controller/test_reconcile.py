@@ -11,8 +11,7 @@ from pagoda_operator.controller.reconcile import Reconciler
 from pagoda_operator.controller.store import Store
 from pagoda_operator.metrics import Metrics
 from pagoda_operator.objects.settings import BuildSettings
-
-from .fake_api import FakeApi
+from tests.doubles.api_server import FakeApi
 
 KEY = ("ns", "m")
 MODEL_PATH = "/apis/pagoda.dev/v1alpha1/namespaces/ns/modeldeployments/m"

@@ -4,56 +4,28 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 
 from pagoda_guard.tasks import Tasks
-from pagoda_operator.cluster.client import ApiError
-from pagoda_operator.kube.kinds import Kind
 from pagoda_operator.metrics_api.serving import CHECK_SECONDS, RETRY_SECONDS, MetricsApi
 from pagoda_operator.settings import Settings
+from tests.doubles.api_server import FakeApi
 
 from .conftest import NOW, FrontProxy, write
 
 DISCOVERY = "/apis/custom.metrics.k8s.io"
-Object = dict[str, Any]
-
-
-class Cluster:
-    """The objects that the metrics API reads and writes."""
-
-    def __init__(self, ca_pem: bytes) -> None:
-        self.data = {"requestheader-client-ca-file": ca_pem.decode(), "requestheader-allowed-names": '["proxy"]'}
-        self.secret: Object | None = None
-        self.registered: dict[str, Object] = {}
-        self.down = False
-
-    async def get(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
-        if self.down:
-            raise ApiError(0, "no answer")
-        found = {"ConfigMap": {"data": self.data}, "Secret": self.secret, "APIService": self.registered.get(name)}
-        return found.get(kind.kind)
-
-    async def create(self, _: Kind, obj: Object) -> Object:
-        self.secret = obj
-        return obj
-
-    async def replace(self, _: Kind, obj: Object) -> Object:
-        self.secret = obj
-        return obj
-
-    async def patch(self, _: Kind, name: str, __: str, body: Object, **___: object) -> Object:
-        self.registered[name] = body
-        return body
+TRUST = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
+SETTINGS = Settings(metrics_service="localhost", metrics_api_port=0)
+SECRET = f"/api/v1/namespaces/{SETTINGS.namespace}/secrets/localhost-metrics-tls"
 
 
 class Served:
-    def __init__(self, cluster: Cluster, tasks: Tasks) -> None:
+    def __init__(self, cluster: FakeApi, tasks: Tasks) -> None:
         self.api = MetricsApi(
-            cluster,  # type: ignore[arg-type]
-            Settings(metrics_service="localhost", metrics_api_port=0),
+            cluster,
+            SETTINGS,
             read_demand=_no_demand,
             is_leader=lambda: True,
             wall=NOW.timestamp,
@@ -80,8 +52,11 @@ async def _no_demand(_: str, name: str) -> float:
 
 
 @pytest.fixture
-def cluster(proxy_ca: FrontProxy) -> Cluster:
-    return Cluster(proxy_ca.ca_pem)
+def cluster(proxy_ca: FrontProxy) -> FakeApi:
+    api = FakeApi()
+    data = {"requestheader-client-ca-file": proxy_ca.ca_pem.decode(), "requestheader-allowed-names": '["proxy"]'}
+    api.put(TRUST, {"kind": "ConfigMap", "metadata": {}, "data": data})
+    return api
 
 
 @pytest.fixture
@@ -90,7 +65,7 @@ def client(proxy_ca: FrontProxy, tmp_path: Path) -> tuple[str, str]:
 
 
 @pytest.fixture
-async def served(cluster: Cluster) -> AsyncIterator[Served]:
+async def served(cluster: FakeApi) -> AsyncIterator[Served]:
     tasks = Tasks()
     served = Served(cluster, tasks)
     assert await served.api.try_step() == CHECK_SECONDS
@@ -100,11 +75,11 @@ async def served(cluster: Cluster) -> AsyncIterator[Served]:
 
 
 async def test_a_rotated_ca_is_trusted_and_the_one_before_it_is_not(
-    cluster: Cluster, served: Served, client: tuple[str, str], tmp_path: Path
+    cluster: FakeApi, served: Served, client: tuple[str, str], tmp_path: Path
 ) -> None:
     assert await served.can_ask(client)
     rotated = FrontProxy()
-    cluster.data["requestheader-client-ca-file"] = rotated.ca_pem.decode()
+    cluster.objects[TRUST]["data"]["requestheader-client-ca-file"] = rotated.ca_pem.decode()
     await served.api.try_step()
     assert not await served.can_ask(client)
     assert await served.can_ask(write(tmp_path, "new", *rotated.sign("proxy")))
@@ -112,32 +87,32 @@ async def test_a_rotated_ca_is_trusted_and_the_one_before_it_is_not(
 
 @pytest.mark.parametrize("key", ["requestheader-client-ca-file", "requestheader-allowed-names"])
 async def test_nonsense_about_the_front_proxy_has_everyone_refused_until_it_is_mended(
-    cluster: Cluster, served: Served, client: tuple[str, str], key: str, caplog: pytest.LogCaptureFixture
+    cluster: FakeApi, served: Served, client: tuple[str, str], key: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    good, cluster.data[key] = cluster.data[key], "nonsense"
+    data = cluster.objects[TRUST]["data"]
+    good, data[key] = data[key], "nonsense"
     assert await served.api.try_step() == RETRY_SECONDS
     assert await served.api.try_step() == RETRY_SECONDS
     assert caplog.text.count("refuses everyone") == 1 and key in caplog.text
     assert not await served.can_ask(client)
-    cluster.data[key] = good
+    data[key] = good
     assert await served.api.try_step() == CHECK_SECONDS
     assert await served.can_ask(client)
 
 
 async def test_an_api_server_that_does_not_answer_changes_nobodys_trust(
-    cluster: Cluster, served: Served, client: tuple[str, str]
+    cluster: FakeApi, served: Served, client: tuple[str, str]
 ) -> None:
-    cluster.down = True
+    cluster.is_down = True
     assert await served.api.try_step() == RETRY_SECONDS
     assert await served.can_ask(client)
 
 
 async def test_a_secret_that_somebody_spoilt_is_made_anew(
-    cluster: Cluster, served: Served, client: tuple[str, str]
+    cluster: FakeApi, served: Served, client: tuple[str, str]
 ) -> None:
-    assert cluster.secret is not None
     for key in ("tls.key", "tls.crt", "ca.crt"):
-        cluster.secret = {**cluster.secret, "data": {**cluster.secret["data"], key: "bm9uc2Vuc2U="}}
+        cluster.objects[SECRET]["data"][key] = "bm9uc2Vuc2U="
         assert await served.api.try_step() == CHECK_SECONDS
-        assert cluster.secret["data"][key] != "bm9uc2Vuc2U="
+        assert cluster.objects[SECRET]["data"][key] != "bm9uc2Vuc2U="
         assert await served.can_ask(client)

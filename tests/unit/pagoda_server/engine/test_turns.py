@@ -11,19 +11,12 @@ from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.scheduler import STEPS_A_TURN, STEPS_OF_TURNOVER
 from pagoda_server.engine.turns import TOKENS_A_ROW
 from pagoda_server.wire import Sampling, Submit
+from tests.doubles.clock import Clock
 from tests.doubles.runners import ConstantRunner
 
 ROWS, PAGE_SIZE = 16, 16
 MANY = 8 * ROWS
 LIMITS = Limits(max_model_len=2200, max_num_seqs=ROWS, max_batched_tokens=128, vocab_size=10)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def check_prompts(chunks: Sequence[Chunk]) -> None:
@@ -35,7 +28,7 @@ class Served:
     """An engine, and what each request got so far."""
 
     def __init__(self, *, run_ahead: int = 1, pages: int = 4096, max_wait_seconds: float = 60.0) -> None:
-        self.clock = Clock()
+        self.clock = Clock(100.0)
         pool = PagePool(pages, PAGE_SIZE)
         runner = ConstantRunner(run_ahead=run_ahead, look=check_prompts)
         self.engine = Engine(runner, LIMITS, pool, clock=self.clock, max_wait_seconds=max_wait_seconds)

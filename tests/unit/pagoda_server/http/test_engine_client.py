@@ -15,10 +15,8 @@ from pagoda_server.wire import (
     Delta,
     Deltas,
     FromEngine,
-    Hello,
     Rejected,
     Sampling,
-    Stats,
     Submit,
     ToEngine,
     decode_to_engine,
@@ -26,9 +24,7 @@ from pagoda_server.wire import (
     frame,
     read_frame,
 )
-
-HELLO = Hello(200, 8, 300, [0], "cpu", "float32")
-STATS = Stats(True, 1, 2, 30, 100.0, 250.0, "observed", 5, 3, 10, 4, 50, 20, 60, 70)
+from tests.doubles.engine import HELLO, STATS
 
 
 @dataclass

@@ -13,16 +13,8 @@ from safetensors.torch import save_file
 from pagoda_server.model.config import MAX_CONFIG_BYTES, UnsupportedModel, parse_model_config, read_model_config
 from pagoda_server.model.files import read_json
 from pagoda_server.model.loader import BadCheckpoint, find_weight_files, load_model
+from tests.doubles.tiny_models import CONFIG
 
-CONFIG: dict[str, Any] = {
-    "architectures": ["LlamaForCausalLM"],
-    "vocab_size": 199,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-}
 LLAMA3 = {
     "rope_type": "llama3",
     "factor": 8,

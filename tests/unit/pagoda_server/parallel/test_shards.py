@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 from torch import Tensor
 
 from pagoda_server.engine.config import EngineConfig
@@ -18,29 +17,21 @@ from pagoda_server.model.read_ahead import Piece
 from pagoda_server.model.safetensors_header import StoredTensor
 from pagoda_server.model.shard import Shard
 from pagoda_server.model.slots import PartSlot, check, place
+from tests.doubles.tiny_models import write_model
 
 CPU = torch.device("cpu")
 SIZES: dict[str, Any] = {
-    "vocab_size": 199,
-    "hidden_size": 64,
     "num_hidden_layers": 1,
     "num_attention_heads": 8,
     "num_key_value_heads": 4,
     "intermediate_size": 128,
-    "attention_bias": True,
-    "mlp_bias": True,
 }
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(7)
-    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES))
-    for name, parameter in model.named_parameters():
-        if name.endswith("bias"):
-            torch.nn.init.normal_(parameter)
     path = tmp_path_factory.mktemp("llama")
-    model.save_pretrained(path)
+    write_model(path, attention_bias=True, mlp_bias=True, **SIZES)
     return path
 
 

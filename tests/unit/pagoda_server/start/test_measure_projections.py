@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from pagoda_server.kernels.gemv import GemvTile
 from pagoda_server.kernels.linear import LinearTile, build_linear_scratch
-from pagoda_server.model.config import ModelConfig
 from pagoda_server.model.llama import Layer, Llama
 from pagoda_server.model.shard import ALONE
 from pagoda_server.quant.fp8 import Fp8Linear, quantize_rows, replace_linears
@@ -29,13 +28,16 @@ from pagoda_server.runtime.gpu.projections import (
     torch_linear,
 )
 from pagoda_server.start.measure_projections import Candidates, choose_backends, choose_sizes, find_candidates
+from tests.doubles.tiny_models import build_model_config
 
-CONFIG = ModelConfig(
-    architecture="Qwen2ForCausalLM", vocab_size=50, hidden_size=32, intermediate_size=48, num_layers=2, num_heads=2,
-    num_kv_heads=1, head_dim=16, rms_norm_eps=1e-5, max_position_embeddings=64, rope_theta=1e4, rope_scaling=None,
-    tie_word_embeddings=True, qkv_bias=True, output_bias=False, mlp_bias=False, qk_norm=False, dtype="float32",
-    eos_token_ids=(),
-)  # fmt: skip
+CONFIG = build_model_config(
+    architectures=["Qwen2ForCausalLM"],
+    hidden_size=32,
+    intermediate_size=48,
+    num_attention_heads=2,
+    num_key_value_heads=1,
+    tie_word_embeddings=True,
+)
 SITES = ("qkv", "output", "gate_up", "down")
 
 

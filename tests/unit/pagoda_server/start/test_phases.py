@@ -5,17 +5,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from pagoda_server.http.metrics import ModelLabels, ServerMetrics
 from pagoda_server.http.tally import Tally
 from pagoda_server.start.phases import Phases, read_process_age_seconds
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.doubles.clock import Clock
 
 
 def test_the_total_counts_what_no_phase_does() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     phases = Phases(clock, begun_seconds_ago=3.0)
     with phases.time("load_weights"):
         clock.now += 2.0

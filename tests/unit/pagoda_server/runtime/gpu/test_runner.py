@@ -8,7 +8,6 @@ from typing import cast
 
 import pytest
 import torch
-import transformers
 from torch import Tensor, nn
 
 from pagoda_server.engine.batch import Limits
@@ -38,6 +37,7 @@ from pagoda_server.runtime.gpu.runner import GpuRunner
 from pagoda_server.runtime.reference.runner import ReferenceRunner
 from pagoda_server.wire import Sampling, Submit, TokenLogprobs
 from tests.doubles.runners import GuardedRunner
+from tests.doubles.tiny_models import write_model
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning"),  # the noise's integers wrap
@@ -46,26 +46,12 @@ pytestmark = [
 ]
 PAGE_SIZE = 16
 LIMITS = Limits(max_model_len=100, max_num_seqs=4, max_batched_tokens=32, vocab_size=199)
-SIZES = {
-    "vocab_size": 199,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "intermediate_size": 48,
-    "max_position_embeddings": 128,
-    "initializer_range": 0.3,
-    "eos_token_id": None,
-}
+SIZES = {"hidden_size": 32, "intermediate_size": 48, "max_position_embeddings": 128}
 Answers = dict[str, tuple[list[int], list[TokenLogprobs]]]
 
 
 def build_model(family: str, folder: Path, *, fp8: bool = False) -> Llama:
-    torch.manual_seed(7)
-    config: transformers.PretrainedConfig = (
-        transformers.LlamaConfig(**SIZES) if family == "llama" else transformers.Qwen3Config(**SIZES, head_dim=32)
-    )
-    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    write_model(folder, family, **SIZES | ({"head_dim": 32} if family == "qwen3" else {}))
     return load_model(folder, read_model_config(folder), torch.device("cpu"), torch.float32, fp8=fp8)
 
 

@@ -61,13 +61,13 @@ class RawClient:
         return Answer(status, headers, await self.reader.readexactly(int(headers["content-length"])))
 
     async def chunks(self) -> bytes:
-        body = b""
+        body = bytearray()
         while True:
             size = int(await self.reader.readline(), 16)
             body += await self.reader.readexactly(size)
             assert await self.reader.readexactly(2) == b"\r\n"
             if not size:
-                return body
+                return bytes(body)
 
     async def ended(self) -> bytes:
         """All that comes until the connection ends, however it ends."""

@@ -1,0 +1,73 @@
+"""Models small enough for a test: random weights of public families, and a tokenizer of 300 tokens.
+
+What writes with transformers or tokenizers imports them when it is called: many tests need a config alone.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pagoda_server.model.config import ModelConfig, parse_model_config
+
+if TYPE_CHECKING:
+    import transformers
+
+CONFIG: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "vocab_size": 199,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+"""What a config.json must say, and no more."""
+SIZES: dict[str, Any] = {
+    **{key: value for key, value in CONFIG.items() if key != "architectures"},
+    "max_position_embeddings": 256,
+    "initializer_range": 0.3,
+    "eos_token_id": None,
+}
+OF_FAMILY: dict[str, dict[str, Any]] = {"mistral": {"sliding_window": None}}
+TEMPLATE = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}\n{% endfor %}"
+TEMPLATE += "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+
+
+def build_model_config(**changes: Any) -> ModelConfig:
+    """Returns a config as it is once parsed; `changes` are fields of config.json."""
+    return parse_model_config(CONFIG | changes, {})
+
+
+def write_model(folder: Path, family: str = "llama", **changes: Any) -> "transformers.PreTrainedModel":
+    """Writes a model of random weights, the same each time, and returns it; no bias is 0 and no norm is 1.
+
+    `family` is a model type of transformers, `changes` are fields of its config.
+    """
+    import torch
+    import transformers
+
+    config = transformers.AutoConfig.for_model(family, **SIZES | OF_FAMILY.get(family, {}) | changes)
+    torch.manual_seed(7)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias") or "norm" in name:
+                parameter.add_(torch.randn_like(parameter) * 0.2)
+    model.save_pretrained(folder)
+    return model
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Writes a tokenizer of bytes and a few merges, whose token 0 ends an answer, and a chat template."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=["<eos>"], initial_alphabet=alphabet, show_progress=False
+    )
+    raw.train_from_iterator(["Hello world, hello there"], trainer)
+    raw.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<eos>", "chat_template": TEMPLATE}))
