@@ -32,8 +32,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Refuse = Callable[[int, str], web.Response]
 """Makes the answer of a status and a message."""
 
-logger = logging.getLogger(__name__)
-_http_logger = logging.getLogger(f"{__name__}.http")
+log = logging.getLogger(__name__)
+_http_log = logging.getLogger(f"{__name__}.http")
 
 
 @dataclass(slots=True)
@@ -81,7 +81,7 @@ class Port:
         app.middlewares.insert(0, self._note_request)
         self._runner = web.AppRunner(
             app, access_log=None, auto_decompress=False, lingering_time=0.0, max_line_size=HEAD_LINE_BYTES,
-            max_field_size=HEAD_LINE_BYTES, keepalive_timeout=IDLE_SECONDS, logger=_http_logger,
+            max_field_size=HEAD_LINE_BYTES, keepalive_timeout=IDLE_SECONDS, logger=_http_log,
             shutdown_timeout=1.0,
         )  # fmt: skip
         self._tasks, self._clock, self._context = tasks, clock, context
@@ -143,7 +143,7 @@ class Port:
                 self._runner.server, connection, ssl=context, ssl_handshake_timeout=seconds
             )
         except (OSError, TimeoutError) as error:  # it went away, was too slow, or could not prove who it is
-            logger.debug("connection not opened port=%s error=%s", self.number, type(error).__name__)
+            log.debug("connection not opened port=%s error=%s", self.number, type(error).__name__)
         else:
             assert isinstance(transport, asyncio.WriteTransport)
             peer.transport, peer.protocol, peer.opening = transport, protocol, None
@@ -203,7 +203,7 @@ def build_app(refuse: Refuse, count_error: Callable[[], None]) -> web.Applicatio
         except web.HTTPException as error:
             return _last(refuse(error.status, error.reason))
         except Exception:  # the boundary of one request
-            logger.exception("request failed")
+            log.exception("request failed")
             count_error()
             return _last(refuse(500, "an error of the operator, told in its log"))
 
@@ -241,4 +241,4 @@ def _tell_kind_only(record: logging.LogRecord) -> bool:
     return True
 
 
-_http_logger.addFilter(_tell_kind_only)
+_http_log.addFilter(_tell_kind_only)

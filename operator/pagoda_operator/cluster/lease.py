@@ -17,7 +17,7 @@ RENEW_SECONDS = 2.5
 STEP_DOWN_SECONDS = 7.0
 """A leader that could not renew for so long stops writing, before another one may begin."""
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class LeaderLease:
@@ -60,7 +60,7 @@ class LeaderLease:
         try:
             held = await self._try_hold()
         except ApiError as error:
-            logger.warning("lease not renewed error=%s", error)
+            log.warning("lease not renewed error=%s", error)
             held = self.is_leader
         self._tell(held)
 
@@ -77,7 +77,7 @@ class LeaderLease:
     def _tell(self, held: bool) -> None:
         if held != self._was_leader:
             self._was_leader = held
-            logger.info("leader=%s identity=%s", held, self._identity)
+            log.info("leadership has changed leader=%s identity=%s", held, self._identity)
             self._on_change(held)
 
     async def _try_hold(self) -> bool:

@@ -8,7 +8,7 @@ from pagoda_operator.kube.kinds import EVENT, OPTIONAL, Kind, kind_named
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.kube.pods import waits_for_node
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 async def read_all(
@@ -55,5 +55,5 @@ async def read_events(client: Client, pods: Sequence[Object]) -> tuple[Object, .
         try:
             found += await client.list(EVENT, meta["namespace"], fields=fields)
         except ApiError as error:  # the reconcile goes on without the kubelet's words
-            logger.warning("events not read namespace=%s pod=%s error=%s", meta["namespace"], meta["name"], error)
+            log.warning("events not read namespace=%s pod=%s error=%s", meta["namespace"], meta["name"], error)
     return tuple(sorted(found, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or "")))

@@ -24,7 +24,7 @@ CLEAN_UPS = 5
 LOOK_SECONDS = 0.5
 PAGE_ITEMS = 100
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 Observe = Callable[[str, Object], None]
 """Called with the type of the event ("DELETED" or another) and the object."""
@@ -131,7 +131,7 @@ class _KopfThread:
             with contextlib.suppress(RuntimeError):  # it is closed just now
                 if self._loop is not None:
                     self._loop.call_soon_threadsafe(self._loop.stop)
-        logger.error("the thread in which Kopf watched does not end and is left behind")
+        log.error("the thread in which Kopf watched does not end and is left behind")
 
     def _run(self) -> None:
         error: BaseException | None = None
@@ -161,7 +161,7 @@ class _KopfThread:
 
 def _note_unretrieved(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Logs what Kopf leaves behind: requests when one of them fails, and callbacks that fail when it ends."""
-    logger.warning("left behind by Kopf: %s error=%r", context["message"], context.get("exception"))
+    log.warning("left behind by Kopf what=%r error=%r", context["message"], context.get("exception"))
 
 
 def _settle(ended: "asyncio.Future[None]", error: BaseException | None) -> None:

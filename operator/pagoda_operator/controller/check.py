@@ -17,7 +17,7 @@ REFUSALS = (403, 404)
 ESSENTIAL = (MODEL, "Deployment", "Pod")
 """Kinds without which nothing true can be said of any model."""
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class Checker:
         """Returns whether kinds of other projects have come or gone."""
         before, self.served_kinds = self.served_kinds, await read_optional_kinds(self.client)
         if before != self.served_kinds:
-            logger.info("kinds of other projects served=%s", ",".join(sorted(self.served_kinds)) or "none")
+            log.info("kinds of other projects have changed served=%s", ",".join(sorted(self.served_kinds)) or "none")
         return before != self.served_kinds
 
     async def check(self) -> None:
@@ -74,13 +74,13 @@ class Checker:
         self.metrics.kind_readable.labels(kind.full_name).set(0)
         said = explain(kind, error)
         if self._unread.get(kind) != said:
-            logger.error("kind is not read, others go on kind=%s error=%s", kind.full_name, said)
+            log.error("kind is not read, others go on kind=%s error=%s", kind.full_name, said)
         self._unread[kind] = said
 
     def _note_read(self, kind: Kind) -> None:
         self.metrics.kind_readable.labels(kind.full_name).set(1)
         if self._unread.pop(kind, None) is not None:
-            logger.info("kind is read again kind=%s", kind.full_name)
+            log.info("kind is read again kind=%s", kind.full_name)
 
 
 def explain(kind: Kind, error: ApiError) -> str:

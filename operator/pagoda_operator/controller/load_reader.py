@@ -30,7 +30,7 @@ READINGS_OF_ONE_MODEL = 16
 CAPACITY_NEWS = 0.05
 """A capacity that moved by more than this share is news."""
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -115,12 +115,12 @@ class LoadReader:
         state.failures += 1
         if state.failures == 1:
             about = (*key, pod["metadata"]["name"], error)
-            logger.warning("load is not known namespace=%s model=%s pod=%s error=%s", *about)
+            log.warning("load is not known namespace=%s model=%s pod=%s error=%s", *about)
         self._ask_again(state, min(MAXIMUM_POLL_SECONDS, POLL_SECONDS * 2 ** min(state.failures - 1, 8)))
 
     def _note_load(self, key: Key, pod: Pod, state: _Asked, load: Load) -> None:
         if state.failures:
-            logger.info("load is known again namespace=%s model=%s pod=%s", *key, pod["metadata"]["name"])
+            log.info("load is known again namespace=%s model=%s pod=%s", *key, pod["metadata"]["name"])
         capacity = load.capacity_tokens_per_second
         news = state.load is None or state.failures > 0 or _differs(state.told_capacity, capacity)
         state.load, state.read_at, state.failures = load, self.clock(), 0

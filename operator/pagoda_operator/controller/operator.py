@@ -32,7 +32,7 @@ SERVED_KINDS_SECONDS = 30.0
 """How soon kinds of other projects that are installed later are taken up."""
 SERIES_SECONDS = 5.0
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Operator:
@@ -120,7 +120,7 @@ class Operator:
             if self.store.remove(obj) if event_type == "DELETED" else self.store.put(obj):
                 self._wake(obj)
         except Exception as error:  # the boundary of one object
-            self._count_error("observe", error, kind=obj["kind"])
+            self._count_error("observe failed", error, kind=obj["kind"])
 
     async def read_demand(self, namespace: str, name: str) -> float:
         if self.store.get(MODEL, namespace, name) is None:
@@ -174,7 +174,7 @@ class Operator:
                 self.health.ready = True
                 return
             except ApiError as error:
-                logger.warning("waiting for the API server error=%s", error)
+                log.warning("waiting for the API server error=%s", error)
                 await _wait(stop, 2.0)
 
     async def _check(self) -> None:
@@ -213,7 +213,7 @@ class Operator:
                     again = await self.reconciler.reconcile(key)
             except Exception as error:  # the boundary of one model: count, back off, go on
                 seconds = self.queue.failed(key)
-                self._count_error("reconcile", error, namespace=key[0], name=key[1], again_in=f"{seconds:.1f}")
+                self._count_error("reconcile failed", error, namespace=key[0], name=key[1], again_in=f"{seconds:.1f}")
                 self.metrics.reconciles.labels("error").inc()
             else:
                 self.queue.done(key, requeue_seconds=again)
@@ -237,7 +237,7 @@ class Operator:
                     await self._check()
             except ApiError as error:
                 self._check_soon()
-                self._count_error("check", error)
+                self._count_error("check failed", error)
 
     def _check_soon(self) -> None:
         self._check_at = min(self._check_at, time.monotonic() + FIRST_CHECK_SECONDS)
@@ -263,11 +263,11 @@ class Operator:
             self.metrics_api.hurry()
             self._wake_all()
 
-    def _count_error(self, where: str, error: Exception, **about: str) -> None:
+    def _count_error(self, message: str, error: Exception, **about: str) -> None:
         self.metrics.errors.inc()
-        details = " ".join(f"{key}={value}" for key, value in about.items())
+        details = "".join(f" {key}={value}" for key, value in about.items())
         expected = isinstance(error, ApiError)
-        logger.error("%s failed %s error=%r", where, details, error, exc_info=None if expected else error)
+        log.error(message + "%s error=%r", details, error, exc_info=None if expected else error)
 
     async def _close(self, ports: list[Port], *, orderly: bool) -> None:
         self._watch_stop.set()
@@ -288,7 +288,7 @@ class Operator:
                 await self.metrics_api.leave()
             await self.lease.release()
         except ApiError as error:
-            logger.warning("not left in order error=%s", error)
+            log.warning("leaving failed error=%s", error)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

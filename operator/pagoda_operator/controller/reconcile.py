@@ -19,7 +19,7 @@ from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.plan import ReconcilePlan, World, plan
 from pagoda_operator.plan.loads import Load, sum_loads
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -75,12 +75,12 @@ class Reconciler:
         try:
             return await self._write(model, world, found, now)
         except LostLead:
-            logger.info("another replica may lead: the rest is not written namespace=%s name=%s", *key)
+            log.info("another replica may lead: the rest is not written namespace=%s name=%s", *key)
             return None
         except ApiError as error:
             if not error.namespace_ends:
                 raise
-            logger.info("the namespace is being deleted namespace=%s name=%s", *key)
+            log.info("the namespace is being deleted namespace=%s name=%s", *key)
             return None
 
     async def _write(self, model: Object, world: World, found: ReconcilePlan, now: datetime) -> float | None:

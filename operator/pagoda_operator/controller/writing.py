@@ -26,7 +26,7 @@ _MAY_NOT = re.compile(r"cannot (\w+) resource \"([^\"]+)\"")
 Write = Callable[[], Awaitable[None]]
 DELETE = "delete"
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class LostLead(Exception):
@@ -81,7 +81,7 @@ class Writer:
                     self.client, model, type_=event.type, reason=event.reason, message=event.message, now=self.wall()
                 )
             except ApiError as error:
-                logger.warning("event not written reason=%s error=%s", event.reason, error)
+                log.warning("event not written reason=%s error=%s", event.reason, error)
 
     def soonest(self, *outcomes: Outcome) -> float | None:
         """Returns the seconds until something that failed may be tried again."""
@@ -117,9 +117,7 @@ class Writer:
         if failure.is_worth_saying:
             self.metrics.errors.inc()
         level = logging.WARNING if failure.is_worth_saying and is_news else logging.INFO
-        logger.log(
-            level, "not written kind=%s namespace=%s name=%s attempts=%d error=%s", *id_, failure.attempts, error
-        )
+        log.log(level, "not written kind=%s namespace=%s name=%s attempts=%d error=%s", *id_, failure.attempts, error)
         return failure
 
     async def _refresh(self, id_: Id) -> None:
@@ -130,7 +128,7 @@ class Writer:
         try:
             fresh = await read_object(self.client, known)
         except ApiError as error:
-            logger.info("not read kind=%s namespace=%s name=%s error=%s", *id_, error)
+            log.info("not read kind=%s namespace=%s name=%s error=%s", *id_, error)
             return
         if fresh is None:
             self.store.forget(*id_, uid=known["metadata"]["uid"])
@@ -141,7 +139,7 @@ class Writer:
         async def write() -> None:
             self._must_lead()
             held = await delete_object(self.client, ref)
-            logger.info("deleted kind=%s namespace=%s name=%s", ref.kind, ref.namespace, ref.name)
+            log.info("deleted kind=%s namespace=%s name=%s", ref.kind, ref.namespace, ref.name)
             if held is not None:
                 self.store.put(held)
                 return
@@ -174,7 +172,7 @@ class Writer:
             applied = await remove_fields(self.client, applied, foreign)
         self._accepted[id_of(desired)] = project(desired, applied)
         self.store.put(applied)
-        logger.info("applied kind=%s namespace=%s name=%s", *id_of(desired))
+        log.info("applied kind=%s namespace=%s name=%s", *id_of(desired))
 
     def _apply_status(self, model: Object, status: Object) -> Write:
         async def write() -> None:

@@ -29,7 +29,7 @@ from pagoda_operator.settings import Settings
 CHECK_SECONDS = 30.0
 RETRY_SECONDS = 2.0
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ class MetricsApi:
         try:
             await self.step()
         except ApiError as error:
-            logger.warning("metrics API is waiting error=%s", error)
+            log.warning("metrics API is waiting error=%s", error)
             return RETRY_SECONDS
         except TrustError as error:
             self._trust_nobody(str(error))
@@ -98,7 +98,7 @@ class MetricsApi:
                 cluster_role=s.cluster_role,
             )
             for name in names:
-                logger.info("registered apiservice=%s", name)
+                log.info("registered apiservice=%s", name)
 
     async def _read_or_renew(self) -> Bundle | None:
         s = self.settings
@@ -113,7 +113,7 @@ class MetricsApi:
         bundle = build_bundle((host, f"{host}.cluster.local"), now, previous_ca_pem=stored.ca_pem)
         content = {"ca.crt": bundle.ca_pem, "tls.crt": bundle.certificate_pem, "tls.key": bundle.key_pem}
         written = await write_secret(self.client, name, s.namespace, content, replaces=secret)
-        logger.info("certificate renewed secret=%s written=%s", name, written)
+        log.info("certificate renewed secret=%s written=%s", name, written)
         return bundle if written else self._bundle
 
     def _use(self, trust: Trust, bundle: Bundle) -> None:
@@ -127,13 +127,13 @@ class MetricsApi:
                     file.write(pem)
             self._context = build_ssl_context(trust, *paths)
         if trust != self._trust and self._port is not None:
-            logger.info("the front proxy's CA or names have changed")
+            log.info("the front proxy's CA or names have changed")
             self._port.drop_connections()
         self._trust, self._bundle = trust, bundle
 
     def _trust_nobody(self, why: str) -> None:
         if why != self._refusal:
-            logger.error("metrics API refuses everyone error=%s", why)
+            log.error("metrics API refuses everyone error=%s", why)
         self._refusal = why
         self._trust = self._context = None
         if self._port is not None:
@@ -146,7 +146,7 @@ class MetricsApi:
         port = Port(app, port=number, tasks=self.tasks, clock=self.clock, context=context)
         await port.start()
         self._port = port
-        logger.info("metrics API serves port=%s", number)
+        log.info("metrics API serves port=%s", number)
 
     async def leave(self) -> None:
         """Removes the metrics API from the cluster before a leader stops, if no other operator would answer."""
@@ -154,7 +154,7 @@ class MetricsApi:
         if await serves_elsewhere(self.client, service=s.metrics_service, namespace=s.namespace, identity=s.identity):
             return
         for name in await unregister(self.client, service=s.metrics_service, namespace=s.namespace):
-            logger.info("unregistered apiservice=%s", name)
+            log.info("unregistered apiservice=%s", name)
 
     async def close(self) -> None:
         if self._port is not None:
