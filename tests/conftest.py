@@ -23,14 +23,14 @@ def choose_interpreter() -> None:
 
     patch_tensor = interpreter._patch_lang_tensor
 
-    def patch_tensor_and_index(tensor, scope) -> None:  # type: ignore[no-untyped-def]
+    def patch_tensor_and_index(tensor, scope) -> None:  # type: ignore[no-untyped-def]  # Triton's have no types
         patch_tensor(tensor, scope)
         scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
 
     interpreter._patch_lang_tensor = patch_tensor_and_index
     convert_float = interpreter._convert_float
 
-    def convert_float_exactly(values, source, target, rounding):  # type: ignore[no-untyped-def]
+    def convert_float_exactly(values, source, target, rounding):  # type: ignore[no-untyped-def]  # Triton's have no types
         if (source, target) != (tl.float32, tl.float8e4nv):
             return convert_float(values, source, target, rounding)
         return torch.from_numpy(values.copy()).to(torch.float8_e4m3fn).view(torch.uint8).numpy()

@@ -123,7 +123,7 @@ def test_every_panel_shows_figures_and_every_alert_reads_series_that_exist(
     operators = chart_object(shown.cluster, "PrometheusRule")
     alerts = read_alerts([*rule["spec"]["groups"], *operators["spec"]["groups"]])
     read = {selector for alert in alerts for selector in prometheus.selectors(alert.text)}
-    assert {name for alert in alerts for name in alert.names()} == {NAMED.search(selector)[1] for selector in read}
+    assert {name for alert in alerts for name in alert.names()} == {NAMED.findall(selector)[0] for selector in read}
     wait_for(lambda: all(map(prometheus.has_data, read)), 30, lambda: [s for s in read if not prometheus.has_data(s)])
 
     declared = prometheus.names()

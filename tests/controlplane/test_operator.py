@@ -4,6 +4,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,6 +30,12 @@ def operator(control_plane: ControlPlane) -> Iterator["subprocess.Popen[bytes]"]
 def condition(plane: ControlPlane, name: str, type_: str) -> dict[str, Any]:
     found = plane.get("mdep", name)
     return next(c for c in found.get("status", {}).get("conditions", [{"type": type_}]) if c["type"] == type_)
+
+
+def read_reason(plane: ControlPlane, name: str) -> str | None:
+    """Why it is or is not ready; None before it is judged."""
+    reason: str | None = condition(plane, name, "Ready")["reason"]
+    return reason
 
 
 def test_children_appear_follow_the_spec_and_go_with_it(
@@ -61,7 +68,8 @@ def test_killed_in_the_middle_it_converges_and_restarts_no_pod(control_plane: Co
         lease = ("-n", "pagoda-system", "lease", "pagoda-operator")
         eventually(lambda: plane.get(*lease)["spec"]["holderIdentity"] == "second", seconds=60)
         for i in range(5):
-            eventually(lambda name=f"m{i}": plane.get("deployment", name) and condition(plane, name, "Ready")["reason"])
+            eventually(partial(plane.get, "deployment", f"m{i}"))
+            eventually(partial(read_reason, plane, f"m{i}"))
         assert plane.get("deployment", "m0")["metadata"]["generation"] == generation
     assert second.returncode == 0
     plane.kubectl("delete", "mdep", "--all")
@@ -72,7 +80,7 @@ def test_nothing_is_written_at_rest(control_plane: ControlPlane, operator: "subp
     broken = {"ingress": {"host": "a.example.com", "className": "none"}, "resources": {"cpu": "1000m"}}
     plane.apply(model("quiet", replicas=2), model("none", replicas=0), model("broken", **broken))
     for name in ("quiet", "none", "broken"):
-        eventually(lambda name=name: condition(plane, name, "Ready")["reason"])
+        eventually(partial(read_reason, plane, name))
     time.sleep(12)  # its first comparison with fresh lists is over
     before = plane.writes()
     assert [line for line in before if "/deployments/quiet" in line]

@@ -5,6 +5,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -39,6 +40,10 @@ def conditions(plane: ControlPlane, name: str, namespace: str = "default") -> di
     return {c["type"]: c for c in found}
 
 
+def is_judged(plane: ControlPlane, name: str) -> bool:
+    return bool(conditions(plane, name)["Ready"])
+
+
 def test_a_quota_on_one_kind_is_told_and_the_others_are_there(
     control_plane: ControlPlane, operator: "subprocess.Popen[bytes]"
 ) -> None:
@@ -70,15 +75,14 @@ def test_what_is_added_to_selectors_and_lists_of_ours_is_taken_out(
     plane.kubectl("patch", "service", "added", "--type=merge", "-p", '{"spec": {"selector": {"foo": "bar"}}}')
     for index, kind in ((0, "containers"), (1, "initContainers")):
         path = f"/spec/template/spec/{kind}/{index}/env"
-        op = {"op": "add", "path": path + "/-", "value": {"name": "SPY", "value": "1"}}
+        op: dict[str, Any] = {"op": "add", "path": path + "/-", "value": {"name": "SPY", "value": "1"}}
         op = op if index == 0 else {**op, "path": path, "value": [op["value"]]}
         plane.kubectl("patch", "deployment", "added", "--type=json", "-p", json.dumps([op]))
     zone = '{"spec": {"template": {"spec": {"nodeSelector": {"zone": "a"}}}}}'
     plane.kubectl("patch", "deployment", "added", "--type=merge", "-p", zone)
     egress = '[{"op": "add", "path": "/spec/egress", "value": [{}]}]'
     plane.kubectl("patch", "networkpolicy", "added", "--type=json", "-p", egress)
-    for kind, spec in before.items():
-        soon(lambda kind=kind, spec=spec: plane.get(kind, "added")["spec"] == spec)
+    soon(lambda: all(plane.get(kind, "added")["spec"] == spec for kind, spec in before.items()))
     plane.kubectl("delete", "mdep", "added")
 
 
@@ -121,7 +125,7 @@ def test_after_a_restart_nothing_is_written_that_is_right_already(control_plane:
             model("spread", scheduling={"tolerations": [{"key": "gpu"}], "topologySpread": [SPREAD]}),
         )
         for name in ("plain", "sized", "scaled", "spread"):
-            soon(lambda name=name: conditions(plane, name)["Ready"])
+            soon(partial(is_judged, plane, name))
         time.sleep(12)
     assert first.returncode == 0
     before = plane.writes()

@@ -14,6 +14,7 @@ from pagoda_server.wire import (
     Abort,
     Delta,
     Deltas,
+    FinishReason,
     Hello,
     Stats,
     Submit,
@@ -79,7 +80,7 @@ class FakeEngine:
             if at == 1 and self.gate is not None:
                 await self.gate.wait()
             last = at == count - 1
-            reason = None if not last else "stop" if ids[at] == END else "length"
+            reason: FinishReason | None = None if not last else "stop" if ids[at] == END else "length"
             if at == 1 and self.fails:
                 writer.write(encode_frame(Deltas([Delta(submit.request_id, [], None, "error")])))
                 return

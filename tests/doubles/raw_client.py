@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 STREAM = b'{"stream": true}'
 
@@ -28,9 +28,9 @@ class Answer:
     @property
     def error(self) -> dict[str, Any]:
         assert self.headers["content-type"].startswith("application/json")
-        error = json.loads(self.body)["error"]
+        error: dict[str, Any] = json.loads(self.body)["error"]
         assert set(error) == {"message", "type", "param", "code"}
-        return error  # type: ignore[no-any-return]
+        return error
 
     @property
     def code(self) -> str:
@@ -45,6 +45,9 @@ class RawClient:
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()
+
+    def stop_reading(self) -> None:
+        cast(asyncio.ReadTransport, self.writer.transport).pause_reading()
 
     async def head(self) -> bytes:
         return await self.reader.readuntil(b"\r\n\r\n")

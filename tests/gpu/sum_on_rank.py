@@ -59,7 +59,7 @@ def check_graph(group: Group, shard: Shard, device: torch.device) -> None:
 def add_up(group: Group, share: Tensor) -> Tensor:
     """By NCCL, in the order of the ranks."""
     first, *others = group.gather(share)
-    total = first.float()
+    total: Tensor = first.float()
     for other in others:
         total += other.float()
     return total.to(share.dtype)

@@ -2,6 +2,7 @@
 
 import gc
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ def encode(tokenizer: transformers.PreTrainedTokenizerBase, question: str) -> li
     return list(tokenizer(text, add_special_tokens=False).input_ids)
 
 
-def build(tmp_path: Path, dtype: str) -> Engine:
+def build(tmp_path: Path, dtype: Literal["float32", "bfloat16"]) -> Engine:
     gc.collect()
     torch.cuda.empty_cache()  # the engine before this one held its pages until now
     config = EngineConfig(model=MODEL, socket=tmp_path / "s", device="cuda", dtype=dtype, gpu_memory_fraction=0.1)
@@ -46,9 +47,11 @@ def answer(engine: Engine, prompts: list[list[int]], max_tokens: int = 48) -> li
     return tokens
 
 
-def test_greedy_tokens_are_those_of_transformers_in_fp32(tmp_path: Path, tokenizer: object) -> None:
+def test_greedy_tokens_are_those_of_transformers_in_fp32(
+    tmp_path: Path, tokenizer: transformers.PreTrainedTokenizerBase
+) -> None:
     reference = transformers.AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32).cuda().eval()
-    prompts = [encode(tokenizer, question) for question in QUESTIONS]  # type: ignore[arg-type]
+    prompts = [encode(tokenizer, question) for question in QUESTIONS]
     found = answer(build(tmp_path, "float32"), prompts)
     for prompt, tokens in zip(prompts, found, strict=True):
         ids = torch.tensor([prompt], device="cuda")
@@ -56,14 +59,16 @@ def test_greedy_tokens_are_those_of_transformers_in_fp32(tmp_path: Path, tokeniz
         assert tokens == wanted[0, len(prompt) :].tolist()
 
 
-def test_a_batch_of_128_answers_as_one_does_in_fp32(tmp_path: Path, tokenizer: object) -> None:
+def test_a_batch_of_128_answers_as_one_does_in_fp32(
+    tmp_path: Path, tokenizer: transformers.PreTrainedTokenizerBase
+) -> None:
     engine = build(tmp_path, "float32")
-    prompts = [encode(tokenizer, question) for question in QUESTIONS]  # type: ignore[arg-type]
+    prompts = [encode(tokenizer, question) for question in QUESTIONS]
     alone = [answer(engine, [prompt])[0] for prompt in prompts]
     assert answer(engine, prompts * 32) == alone * 32
     engine.scheduler.check_integrity()
 
 
-def test_bf16_answers_the_sum(tmp_path: Path, tokenizer: object) -> None:
-    tokens = answer(build(tmp_path, "bfloat16"), [encode(tokenizer, "What is 17 + 25?")])[0]  # type: ignore[arg-type]
-    assert "42" in tokenizer.decode(tokens)  # type: ignore[attr-defined]
+def test_bf16_answers_the_sum(tmp_path: Path, tokenizer: transformers.PreTrainedTokenizerBase) -> None:
+    tokens = answer(build(tmp_path, "bfloat16"), [encode(tokenizer, "What is 17 + 25?")])[0]
+    assert "42" in tokenizer.decode(tokens)

@@ -66,7 +66,7 @@ def answer(engine: Engine, prompts: list[list[int]], sampling: Sampling, *, prep
             deltas += engine.drain()
             engine.runner.prepare_next()
         for delta in deltas:
-            found[int(delta.request_id)] += zip(delta.token_ids, delta.logprobs or [None], strict=True)
+            found[int(delta.request_id)] += zip(delta.token_ids, delta.logprobs or (None,), strict=True)
     return found
 
 

@@ -11,6 +11,8 @@ from torch import Tensor
 if not torch.cuda.is_available():  # before the kernels load: they would, without the interpreter the unit tests need
     pytest.skip("needs a CUDA GPU", allow_module_level=True)
 
+from typing import Any
+
 from pagoda_server.kernels.activation import silu_mul
 from pagoda_server.kernels.decode_attention import decode_attention
 from pagoda_server.kernels.decode_plan import DecodePlan, build_decode_plan, plan_decode
@@ -247,7 +249,8 @@ def test_a_captured_step_follows_lengths_and_rows_that_change() -> None:
 def test_norms_round_as_the_model(tokens: int, hidden: int) -> None:
     x, residual = (torch.randn((tokens, hidden), dtype=BF16, device=DEVICE) for _ in range(2))
     weight = torch.randn(hidden, dtype=BF16, device=DEVICE)
-    tolerance = {"rtol": 1.6e-2, "atol": 1e-3}  # a sum in another order may round to the neighbour, twice
+    # A sum in another order may round to the neighbour, twice.
+    tolerance: dict[str, Any] = {"rtol": 1.6e-2, "atol": 1e-3}
     torch.testing.assert_close(rms_norm(x, weight, 1e-6), llama.rms_norm(x, weight, 1e-6), **tolerance)
     total = residual + x
     normed = add_rms_norm(x, residual, weight, 1e-6)

@@ -11,6 +11,8 @@ from torch import Tensor
 if not torch.cuda.is_available():  # before the kernels load: they would, without the interpreter the unit tests need
     pytest.skip("needs a CUDA GPU", allow_module_level=True)
 
+from functools import partial
+
 from pagoda_server.kernels import gemv, linear
 from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.model import llama
@@ -57,7 +59,8 @@ def scratch() -> linear.LinearScratch:
 
 
 def draw(*shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
-    return (torch.randn(shape, device=DEVICE) * shape[-1] ** -0.25).to(dtype)
+    scale: float = shape[-1] ** -0.25
+    return (torch.randn(shape, device=DEVICE) * scale).to(dtype)
 
 
 def measure_error(found: Tensor, expected: Tensor) -> float:
@@ -139,7 +142,7 @@ def test_split_sums_repeat_to_the_bit_in_graphs_that_share_their_scratch(
     def step(out: Tensor) -> None:
         out.copy_(linear.linear(linear.linear(x, outer, tile, scratch), inner, tile, scratch, gated=True))
 
-    graphs = [capture(lambda out=out: step(out)) for out in found]
+    graphs = [capture(partial(step, out)) for out in found]
     for _ in range(ROUNDS):
         scratch.partial.fill_(torch.nan)
         for graph, out in zip(graphs, found, strict=True):

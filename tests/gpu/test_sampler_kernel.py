@@ -41,7 +41,7 @@ def count(num_rows: int) -> Tensor:
 
 def draw(logits: Tensor, table: SamplingTable, rows: Tensor) -> Tensor:
     tokens = torch.full(logits.shape[:1], 99, dtype=torch.int32, device=DEVICE)
-    sample(logits, table, rows, rows % 1000, build_sampler_scratch(*logits.shape, DEVICE), tokens)
+    sample(logits, table, rows, rows % 1000, build_sampler_scratch(logits.shape[0], logits.shape[1], DEVICE), tokens)
     return tokens.long()
 
 

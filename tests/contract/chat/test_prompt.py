@@ -125,7 +125,7 @@ class Chat:
 
 
 @pytest.fixture
-async def chat(model) -> AsyncIterator[Chat]:
+async def chat(model: Model) -> AsyncIterator[Chat]:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 60, 0, 0))
     paths = os.pathsep.join(path for path in sys.path if path.endswith(("operator", "server_image")))
@@ -144,7 +144,7 @@ async def chat(model) -> AsyncIterator[Chat]:
     terminal.close()
 
 
-async def test_answer_streams_with_its_rate_and_the_conversation_is_kept(model, chat) -> None:
+async def test_answer_streams_with_its_rate_and_the_conversation_is_kept(model: Model, chat: Chat) -> None:
     chat.terminal.type(b"Hello\r")
     assert await model.question() == [{"role": "user", "content": "Hello"}]
     model.write("Good ")
@@ -158,12 +158,12 @@ async def test_answer_streams_with_its_rate_and_the_conversation_is_kept(model, 
     assert model.keys == {"Bearer key-of-the-team"}
 
 
-async def test_ctrl_d_ends(model, chat) -> None:
+async def test_ctrl_d_ends(model: Model, chat: Chat) -> None:
     chat.terminal.type(CTRL_D)
     assert await chat.ended()
 
 
-async def test_ctrl_c_in_an_answer_stops_the_answer_only(model, chat) -> None:
+async def test_ctrl_c_in_an_answer_stops_the_answer_only(model: Model, chat: Chat) -> None:
     chat.terminal.type(b"Count\r")
     await model.question()
     model.write("one two")
@@ -177,7 +177,7 @@ async def test_ctrl_c_in_an_answer_stops_the_answer_only(model, chat) -> None:
     assert [message["content"] for message in await model.question()] == ["Count", "one two", "Go on"]
 
 
-async def test_ctrl_c_throws_a_typed_line_away_and_at_an_empty_prompt_ends(model, chat) -> None:
+async def test_ctrl_c_throws_a_typed_line_away_and_at_an_empty_prompt_ends(model: Model, chat: Chat) -> None:
     chat.terminal.type(b"not this")
     await chat.terminal.until(b"not this")
     await asyncio.sleep(KEY_SECONDS)
@@ -189,7 +189,7 @@ async def test_ctrl_c_throws_a_typed_line_away_and_at_an_empty_prompt_ends(model
     assert model.asked.empty()
 
 
-async def test_keys_edit_the_line_and_bring_back_the_last_one(model, chat) -> None:
+async def test_keys_edit_the_line_and_bring_back_the_last_one(model: Model, chat: Chat) -> None:
     chat.terminal.type(b"ac" + LEFT + b"b\r")
     assert (await model.question())[-1]["content"] == "abc"
     model.write("x", None)
@@ -199,7 +199,7 @@ async def test_keys_edit_the_line_and_bring_back_the_last_one(model, chat) -> No
     assert b"^[[" not in chat.terminal.seen
 
 
-async def test_error_is_shown_and_its_question_forgotten(model, chat) -> None:
+async def test_error_is_shown_and_its_question_forgotten(model: Model, chat: Chat) -> None:
     model.refusal = "The prompt is too long."
     chat.terminal.type(b"long\r")
     await model.question()
@@ -210,7 +210,7 @@ async def test_error_is_shown_and_its_question_forgotten(model, chat) -> None:
     assert [message["content"] for message in await model.question()] == ["short"]
 
 
-async def test_clear_forgets_the_conversation(model, chat) -> None:
+async def test_clear_forgets_the_conversation(model: Model, chat: Chat) -> None:
     chat.terminal.type(b"one\r")
     await model.question()
     model.write("x", None)
@@ -222,14 +222,14 @@ async def test_clear_forgets_the_conversation(model, chat) -> None:
     assert [message["content"] for message in await model.question()] == ["two"]
 
 
-async def test_escape_sequences_of_a_model_do_not_reach_the_terminal(model, chat) -> None:
+async def test_escape_sequences_of_a_model_do_not_reach_the_terminal(model: Model, chat: Chat) -> None:
     chat.terminal.type(b"hi\r")
     await model.question()
     model.write("a\x1b]0;owned\x07b", None)
     assert b"a]0;ownedb" in await chat.terminal.until(PROMPT)
 
 
-async def test_long_answer_scrolls_above_the_rate_and_gives_the_screen_back(model, chat) -> None:
+async def test_long_answer_scrolls_above_the_rate_and_gives_the_screen_back(model: Model, chat: Chat) -> None:
     chat.terminal.type(b"long\r")
     await model.question()
     model.write(*(f"line {number}\n" for number in range(30)), None)

@@ -83,4 +83,4 @@ def test_the_gateway_of_a_local_run_is_told_its_own_addresses_and_hosts() -> Non
     plan = plan_replica(build_pod(), name="chat-0", folders=folders, addresses=addresses, secrets={}, python="/py")
     settings = read_gateway(list(plan.gateway.command))
     assert (settings.listen, settings.admin) == (InheritedSocket(9), Address("127.0.0.1", 8))
-    assert settings.allowed_hosts == {"localhost", "127.0.0.1", "[::1]"}
+    assert settings.allowed_hosts == frozenset({"localhost", "127.0.0.1", "[::1]"})

@@ -72,7 +72,7 @@ def choose_value(declared: Declared) -> st.SearchStrategy[Any]:
 @st.composite
 def choose_settings(draw: st.DrawFn) -> object:
     kind = draw(st.sampled_from(KINDS))
-    values = {}
+    values: dict[str, Any] = {}
     for declared in declare(kind):
         chosen = choose_value(declared)
         if declared.setting.has_flag:
@@ -84,7 +84,7 @@ def choose_settings(draw: st.DrawFn) -> object:
 
 
 @given(choose_settings())
-def test_a_command_line_gives_back_the_settings_it_was_made_of(settings: object) -> None:
+def test_a_command_line_gives_back_the_settings_it_was_made_of(settings: Any) -> None:
     kind, parser = type(settings), argparse.ArgumentParser()
     add_flags(parser, kind)
     assert read_settings(kind, parser.parse_args(build_arguments(settings)), **GIVEN.get(kind, {})) == settings

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,7 @@ async def test_fronts_end_with_the_server_however_it_ends(server: Running) -> No
     fronts, engine = server.fronts, server.find("doubles.engine")
     server.process.kill()
     for front in fronts:
-        await server.until(lambda front=front: has_ended(front))
+        await server.until(partial(has_ended, front))
     os.kill(engine[0], signal.SIGKILL)
 
 

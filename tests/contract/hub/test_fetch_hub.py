@@ -10,6 +10,7 @@ import pytest
 
 from pagoda_operator.plan.pods import check_fetch
 from pagoda_operator.plan.world import World
+from tests.contract.hub.conftest import Hub
 
 TOKEN = "hf_SECRETsecretSECRET"
 
@@ -43,14 +44,14 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in (folder / "models").iterdir() if path.is_file()}
 
 
-async def test_weights_arrive_whole_and_neither_code_nor_pickles(hub, tmp_path: Path) -> None:
+async def test_weights_arrive_whole_and_neither_code_nor_pickles(hub: Hub, tmp_path: Path) -> None:
     fetched = await fetch(hub.url, tmp_path)
     assert fetched.code == 0, fetched.said
     assert names(tmp_path) == {"config.json", "tokenizer.json", "model.safetensors", ".pagoda-complete"}
     assert (tmp_path / "models" / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
 
 
-async def test_download_that_is_cut_goes_on_where_it_was_cut(hub, tmp_path: Path) -> None:
+async def test_download_that_is_cut_goes_on_where_it_was_cut(hub: Hub, tmp_path: Path) -> None:
     hub.cuts_left = 1
     hub.files["model.safetensors"] *= 24  # what is kept of a cut answer are blocks of 10 MiB or a little more
     whole = len(hub.files["model.safetensors"])
@@ -61,7 +62,7 @@ async def test_download_that_is_cut_goes_on_where_it_was_cut(hub, tmp_path: Path
     assert (tmp_path / "models" / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
 
 
-async def test_second_fetch_keeps_the_files_that_the_first_completed(hub, tmp_path: Path) -> None:
+async def test_second_fetch_keeps_the_files_that_the_first_completed(hub: Hub, tmp_path: Path) -> None:
     hub.keeps_cutting = True
     first = await fetch(hub.url, tmp_path)
     assert first.code == 1
@@ -73,7 +74,7 @@ async def test_second_fetch_keeps_the_files_that_the_first_completed(hub, tmp_pa
     assert hub.got == ["model.safetensors"]
 
 
-async def test_folder_that_is_not_complete_is_no_model_when_the_hub_is_down(hub, tmp_path: Path) -> None:
+async def test_folder_that_is_not_complete_is_no_model_when_the_hub_is_down(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "config.json").write_text("{}")
     hub.api_status = 500
@@ -96,7 +97,7 @@ async def test_folder_that_is_not_complete_is_no_model_when_the_hub_is_down(hub,
     ],
 )
 async def test_refusal_of_the_hub_is_one_line_with_reason_and_fix(
-    hub, tmp_path: Path, status: int, code: str, expected: str
+    hub: Hub, tmp_path: Path, status: int, code: str, expected: str
 ) -> None:
     hub.api_status, hub.error_code = status, code
     fetched = await fetch(hub.url, tmp_path)
@@ -116,7 +117,7 @@ def read_as_operator(log: str) -> tuple[str, str]:
     return problem.reason, problem.message
 
 
-async def test_gated_files_of_a_listed_repository_are_denied(hub, tmp_path: Path) -> None:
+async def test_gated_files_of_a_listed_repository_are_denied(hub: Hub, tmp_path: Path) -> None:
     hub.file_status, hub.error_code = 403, "GatedRepo"
     fetched = await fetch(hub.url, tmp_path)
     assert fetched.code == 1
@@ -130,7 +131,7 @@ async def test_hub_that_is_not_there_is_a_failed_download(tmp_path: Path) -> Non
     assert fetched.reason_line.startswith("ModelDownloadFailed: URI hf://org/name@main: ")
 
 
-async def test_repository_with_pickles_only_is_refused_before_the_download(hub, tmp_path: Path) -> None:
+async def test_repository_with_pickles_only_is_refused_before_the_download(hub: Hub, tmp_path: Path) -> None:
     del hub.files["model.safetensors"]
     fetched = await fetch(hub.url, tmp_path)
     assert fetched.code == 1
@@ -138,7 +139,7 @@ async def test_repository_with_pickles_only_is_refused_before_the_download(hub, 
     assert hub.got == []
 
 
-async def test_token_is_sent_and_never_said(hub, tmp_path: Path) -> None:
+async def test_token_is_sent_and_never_said(hub: Hub, tmp_path: Path) -> None:
     assert (fetched := await fetch(hub.url, tmp_path, HF_TOKEN=TOKEN)).code == 0
     assert hub.tokens == {f"Bearer {TOKEN}"}
     hub.api_status = 401

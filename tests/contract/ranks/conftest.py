@@ -70,7 +70,7 @@ def answer() -> Callable[[BuiltEngine, list[Sampling]], Answers]:
     """Each request's tokens and log-probabilities; prompts differ in length."""
 
     def run(built: BuiltEngine, samplings: list[Sampling]) -> Answers:
-        engine, answers = built.engine, {}
+        engine, answers = built.engine, Answers()
         for index, sampling in enumerate(samplings):
             prompt = [3 + (7 * index + 11 * position) % 190 for position in range(9 + 13 * index)]
             assert engine.submit(Submit(str(index), prompt, sampling)) is None

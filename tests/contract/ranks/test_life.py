@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -37,8 +37,11 @@ class EngineProcess:
         return await asyncio.open_unix_connection(str(self.socket))
 
 
+Run = Callable[..., AbstractAsyncContextManager[EngineProcess]]
+
+
 @pytest.fixture
-def run(models: dict[str, Path], tmp_path: Path) -> Callable[..., object]:
+def run(models: dict[str, Path], tmp_path: Path) -> Run:
     @asynccontextmanager
     async def run_engine(ranks: int = 2) -> AsyncIterator[EngineProcess]:
         socket, log = tmp_path / "engine.sock", tmp_path / "log"
@@ -82,8 +85,8 @@ async def start_answer(engine: EngineProcess, max_tokens: int) -> tuple[asyncio.
 
 
 @pytest.mark.parametrize("when", ["idle", "in the middle of an answer"])
-async def test_a_killed_rank_ends_the_engine_and_the_log_says_which(when: str, run: Callable[..., object]) -> None:
-    async with run() as engine:  # type: ignore[attr-defined]
+async def test_a_killed_rank_ends_the_engine_and_the_log_says_which(when: str, run: Run) -> None:
+    async with run() as engine:
         _, writer = await start_answer(engine, 1 if when == "idle" else 2000)
         (follower,) = engine.followers
         os.kill(follower, signal.SIGKILL)
@@ -93,8 +96,8 @@ async def test_a_killed_rank_ends_the_engine_and_the_log_says_which(when: str, r
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-async def test_the_ranks_end_with_the_engine(number: signal.Signals, run: Callable[..., object]) -> None:
-    async with run() as engine:  # type: ignore[attr-defined]
+async def test_the_ranks_end_with_the_engine(number: signal.Signals, run: Run) -> None:
+    async with run() as engine:
         _, writer = await start_answer(engine, 2000)
         (follower,) = engine.followers
         engine.process.send_signal(number)
@@ -103,8 +106,8 @@ async def test_the_ranks_end_with_the_engine(number: signal.Signals, run: Callab
         writer.close()
 
 
-async def test_a_number_that_does_not_divide_the_heads_ends_it_with_the_fix(run: Callable[..., object]) -> None:
-    async with run(ranks=3) as engine:  # type: ignore[attr-defined]
+async def test_a_number_that_does_not_divide_the_heads_ends_it_with_the_fix(run: Run) -> None:
+    async with run(ranks=3) as engine:
         assert await engine.process.wait() != 0
         assert "tensor_parallel is 3, which does not divide the model's num_attention_heads 8" in engine.log
         assert engine.log.count("rank=") == 0

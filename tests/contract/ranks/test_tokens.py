@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,7 @@ def test_a_step_that_fails_on_one_rank_breaks_the_runner(build: Build, answer: A
     def fail(chunks: object) -> None:
         raise ValueError("this rank alone")
 
-    divided.engine.runner._runner.launch = fail  # type: ignore[attr-defined]
+    runner: Any = divided.engine.runner
+    runner._runner.launch = fail
     with pytest.raises(RunnerBroken):
         answer(divided, SAMPLINGS)

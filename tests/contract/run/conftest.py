@@ -44,8 +44,17 @@ class Run:
     folder: Path
     port: int
     said: list[tuple[str, str]] = field(default_factory=list)
-    session: Session | None = None
-    work: "asyncio.Task[None] | None" = None
+    started: "tuple[Session, asyncio.Task[None]] | None" = None
+
+    @property
+    def session(self) -> Session:
+        assert self.started is not None
+        return self.started[0]
+
+    @property
+    def work(self) -> "asyncio.Task[None]":
+        assert self.started is not None
+        return self.started[1]
 
     @property
     def url(self) -> str:
@@ -61,14 +70,13 @@ class Run:
 
     def start(self) -> None:
         options = RunOptions(self.file, self.port)
-        self.session = Session(options, read_spec_file(self.file), self.folder, lambda *said: self.said.append(said))
-        self.work = asyncio.create_task(self.session.work())
+        session = Session(options, read_spec_file(self.file), self.folder, lambda *said: self.said.append(said))
+        self.started = session, asyncio.create_task(session.work())
 
     def times(self, condition: str, message: str = "") -> int:
         return sum(1 for said, text in self.said if said == condition and message in text)
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        assert self.work is not None
         try:
             async with asyncio.timeout(60):
                 while not holds():
@@ -78,7 +86,7 @@ class Run:
             pytest.fail(f"it never came true; what was said: {self.said}")
 
     async def stop(self) -> None:
-        if self.session is None or self.work is None:
+        if self.started is None:
             return
         self.work.cancel()
         await asyncio.gather(self.work, return_exceptions=True)

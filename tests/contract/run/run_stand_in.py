@@ -3,9 +3,12 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 from pagoda_cli.local import session
 from tests.contract.run.conftest import build_stand_in_pod
 
 if __name__ == "__main__":
-    session.build_local_pod = build_stand_in_pod
-    sys.exit(session.run_file(session.RunOptions(Path(sys.argv[1]), int(sys.argv[2]))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "build_local_pod", build_stand_in_pod)
+        sys.exit(session.run_file(session.RunOptions(Path(sys.argv[1]), int(sys.argv[2]))))

@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+from tests.contract.run.conftest import Run
 from tests.contract.run.test_run import ask_alone
 
 ROOT = Path(__file__).parents[3]
@@ -26,7 +27,7 @@ def find_processes(folder: Path) -> set[int]:
     return found
 
 
-async def test_nothing_outlives_a_run_that_is_killed(run) -> None:
+async def test_nothing_outlives_a_run_that_is_killed(run: Run) -> None:
     run.write("tiny", replicas=2)
     command = (sys.executable, "-m", "tests.contract.run.run_stand_in", str(run.file), str(run.port))
     paths = ":".join([str(ROOT), os.environ["PYTHONPATH"]])
@@ -44,7 +45,7 @@ async def test_nothing_outlives_a_run_that_is_killed(run) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_file_that_becomes_a_folder_is_said_once_and_the_old_version_runs_on(run) -> None:
+async def test_a_file_that_becomes_a_folder_is_said_once_and_the_old_version_runs_on(run: Run) -> None:
     run.write("old")
     run.start()
     await run.until(lambda: run.times("Ready", run.url) == 1)
@@ -59,7 +60,7 @@ async def test_a_file_that_becomes_a_folder_is_said_once_and_the_old_version_run
     assert run.times("Unchanged") == 1
 
 
-async def test_a_hostile_secret_in_a_changed_file_writes_nothing(run) -> None:
+async def test_a_hostile_secret_in_a_changed_file_writes_nothing(run: Run) -> None:
     run.write("old")
     run.start()
     await run.until(lambda: run.times("Ready", run.url) == 1)
@@ -71,7 +72,7 @@ async def test_a_hostile_secret_in_a_changed_file_writes_nothing(run) -> None:
     assert (await ask_alone(run)).name == "old"
 
 
-async def test_a_folder_that_is_taken_away_is_made_again(run) -> None:
+async def test_a_folder_that_is_taken_away_is_made_again(run: Run) -> None:
     run.write("tiny")
     run.start()
     await run.until(lambda: run.times("Ready", run.url) == 1)
@@ -83,7 +84,7 @@ async def test_a_folder_that_is_taken_away_is_made_again(run) -> None:
     assert answer.status == 200 and answer.pid != server
 
 
-async def test_too_many_open_files_are_said_and_survived(run) -> None:
+async def test_too_many_open_files_are_said_and_survived(run: Run) -> None:
     run.write("tiny")
     run.start()
     await run.until(lambda: run.times("Ready", run.url) == 1)

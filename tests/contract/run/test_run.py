@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
+from tests.contract.run.conftest import Run
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -16,24 +18,24 @@ class Answer:
     pid: int
 
 
-async def ask(run, http: aiohttp.ClientSession) -> Answer:
+async def ask(run: Run, http: aiohttp.ClientSession) -> Answer:
     async with http.post(f"{run.url}/v1/completions", json={"prompt": "x"}) as response:
         body = await response.json()
         return Answer(response.status, body.get("name", ""), body.get("pid", 0))
 
 
-async def ask_alone(run) -> Answer:
+async def ask_alone(run: Run) -> Answer:
     """On a connection of its own, so that it may come to any replica."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
         return await ask(run, session)
 
 
-async def ask_steadily(run, http: aiohttp.ClientSession | None, answers: list[Answer]) -> None:
+async def ask_steadily(run: Run, http: aiohttp.ClientSession | None, answers: list[Answer]) -> None:
     while True:
         answers.append(await (ask(run, http) if http is not None else ask_alone(run)))
 
 
-async def find_pids(run, count: int) -> set[int]:
+async def find_pids(run: Run, count: int) -> set[int]:
     pids: set[int] = set()
     async with asyncio.timeout(60):
         while len(pids) < count:
@@ -41,7 +43,7 @@ async def find_pids(run, count: int) -> set[int]:
     return pids
 
 
-async def test_changed_file_fails_no_request_and_cuts_no_stream(run, http) -> None:
+async def test_changed_file_fails_no_request_and_cuts_no_stream(run: Run, http: aiohttp.ClientSession) -> None:
     run.write("old", replicas=2)
     run.start()
     await run.until(lambda: run.times("Ready", run.url) == 1)
@@ -67,7 +69,9 @@ async def test_changed_file_fails_no_request_and_cuts_no_stream(run, http) -> No
     assert {answer.name for answer in answers[seen + 5 :]} == {"new"}
 
 
-async def test_crashed_server_comes_back_while_requests_go_to_the_other_replica(run, http) -> None:
+async def test_crashed_server_comes_back_while_requests_go_to_the_other_replica(
+    run: Run, http: aiohttp.ClientSession
+) -> None:
     run.write("tiny", replicas=2)
     run.start()
     await run.until(lambda: run.times("Ready", run.url) == 1)
@@ -84,7 +88,7 @@ async def test_crashed_server_comes_back_while_requests_go_to_the_other_replica(
     assert crashed not in await find_pids(run, 2)
 
 
-async def test_clients_are_told_to_come_again_while_no_replica_is_ready(run, http) -> None:
+async def test_clients_are_told_to_come_again_while_no_replica_is_ready(run: Run, http: aiohttp.ClientSession) -> None:
     run.set_ready(False)
     run.write("tiny")
     run.start()
@@ -97,7 +101,7 @@ async def test_clients_are_told_to_come_again_while_no_replica_is_ready(run, htt
     assert (await ask_alone(run)).status == 200
 
 
-async def test_a_model_on_a_gpu_is_loaded_after_the_old_one_has_ended(run, http) -> None:
+async def test_a_model_on_a_gpu_is_loaded_after_the_old_one_has_ended(run: Run, http: aiohttp.ClientSession) -> None:
     run.write("old", gpus=1)
     run.start()
     await run.until(lambda: run.times("Ready", run.url) == 1)
@@ -113,7 +117,9 @@ async def test_a_model_on_a_gpu_is_loaded_after_the_old_one_has_ended(run, http)
     assert (await ask_alone(run)).name == "new"
 
 
-async def test_a_change_that_never_becomes_ready_is_mended_by_the_next_change(run, http) -> None:
+async def test_a_change_that_never_becomes_ready_is_mended_by_the_next_change(
+    run: Run, http: aiohttp.ClientSession
+) -> None:
     run.write("old")
     run.start()
     await run.until(lambda: run.times("Ready", run.url) == 1)
@@ -128,7 +134,7 @@ async def test_a_change_that_never_becomes_ready_is_mended_by_the_next_change(ru
     assert (await ask_alone(run)).name == "mended"
 
 
-async def test_the_end_finishes_the_stream_and_takes_nothing_new(run, http) -> None:
+async def test_the_end_finishes_the_stream_and_takes_nothing_new(run: Run, http: aiohttp.ClientSession) -> None:
     run.write("tiny", replicas=2)
     run.start()
     await run.until(lambda: run.times("Ready", run.url) == 1)
@@ -155,7 +161,7 @@ async def connects(port: int) -> bool:
     return True
 
 
-async def test_hurry_leaves_no_process(run, http) -> None:
+async def test_hurry_leaves_no_process(run: Run, http: aiohttp.ClientSession) -> None:
     run.write("tiny", replicas=2)
     run.start()
     await run.until(lambda: run.times("Ready", run.url) == 1)
@@ -173,7 +179,7 @@ async def test_hurry_leaves_no_process(run, http) -> None:
     stream.close()
 
 
-async def test_a_port_that_is_taken_is_refused_by_name(run, http) -> None:
+async def test_a_port_that_is_taken_is_refused_by_name(run: Run, http: aiohttp.ClientSession) -> None:
     taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", run.port)
     run.write("tiny")
     run.start()
@@ -182,7 +188,9 @@ async def test_a_port_that_is_taken_is_refused_by_name(run, http) -> None:
     taken.close()
 
 
-async def test_a_page_of_another_site_is_refused_at_both_ports_and_drains_nothing(run, http) -> None:
+async def test_a_page_of_another_site_is_refused_at_both_ports_and_drains_nothing(
+    run: Run, http: aiohttp.ClientSession
+) -> None:
     run.write("tiny")
     run.start()
     await run.until(lambda: run.times("Ready", run.url) == 1)

@@ -1,5 +1,6 @@
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,8 @@ from bench.work.workload import INPUT_RATE, OUTPUT_RATE
 BENCH = Path(__file__).parents[3] / "bench"
 
 
-def measured(value: float = 100.0, **changes: object) -> Measurement:
-    fields = {
+def measured(value: float = 100.0, **changes: Any) -> Measurement:
+    fields: dict[str, Any] = {
         "work": "W1",
         "model": "qwen3-0.6b",
         "precision": "bf16",
@@ -35,7 +36,7 @@ def measured(value: float = 100.0, **changes: object) -> Measurement:
         "limit": 400,
         "limit_measured": 300,
     }
-    return Measurement(**(fields | changes))  # type: ignore[arg-type]
+    return Measurement(**(fields | changes))
 
 
 def test_engines_of_one_work_share_a_row() -> None:
@@ -47,7 +48,7 @@ def test_engines_of_one_work_share_a_row() -> None:
 @pytest.mark.parametrize(
     "change", [{"work": "W1/16"}, {"model": "qwen3-8b"}, {"precision": "fp8"}, {"unit": "s"}, {"gpu": "NVIDIA H100"}]
 )
-def test_other_work_model_precision_unit_or_gpu_is_another_row(change: dict[str, str]) -> None:
+def test_other_work_model_precision_unit_or_gpu_is_another_row(change: dict[str, Any]) -> None:
     assert len(merge([], [measured(), measured(**change)])) == 2
 
 

@@ -111,7 +111,7 @@ def test_the_decode_limit_is_bytes_over_bandwidth() -> None:
 
 @pytest.mark.parametrize("model", SHAPES)
 def test_fp8_and_rated_limits_are_the_higher_ones(model: str) -> None:
-    def limit(precision: Precision) -> tuple[int, int]:
+    def limit(precision: Precision) -> tuple[float, float]:
         found = compute_work_limit("NVIDIA H200", model, precision, build_w1())
         assert found is not None
         return found.rated, found.measured

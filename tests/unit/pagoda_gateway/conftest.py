@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -41,8 +42,8 @@ Start = Callable[..., Awaitable[Sidecar]]
 async def start(server: FakeModelServer) -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
 
-        async def start_sidecar(*, clock: Callable[[], float] | None = None, **changes: object) -> Sidecar:
-            values: dict[str, object] = {
+        async def start_sidecar(*, clock: Callable[[], float] | None = None, **changes: Any) -> Sidecar:
+            values: dict[str, Any] = {
                 "listen": Address("127.0.0.1", 0),
                 "admin": Address("127.0.0.1", 0),
                 "upstream": server.socket,
@@ -59,7 +60,7 @@ async def start(server: FakeModelServer) -> AsyncIterator[Start]:
                 "shared_poll_seconds": 0.02,
                 "keys_poll_seconds": 0.02,
             }
-            settings = Settings(**{**values, **changes})  # type: ignore[arg-type]
+            settings = Settings(**{**values, **changes})
             sidecar = Sidecar(settings, clock=clock) if clock else Sidecar(settings)
             await sidecar.start()
             stack.push_async_callback(sidecar.stop)
@@ -72,10 +73,10 @@ async def start(server: FakeModelServer) -> AsyncIterator[Start]:
 class Client:
     session: aiohttp.ClientSession
 
-    async def post(self, gateway: Sidecar, body: object = None, **options: object) -> aiohttp.ClientResponse:
+    async def post(self, gateway: Sidecar, body: object = None, **options: Any) -> aiohttp.ClientResponse:
         url = f"http://127.0.0.1:{gateway.port}/v1/completions"
         data = body if isinstance(body, bytes) else json.dumps(body or {"max_tokens": 10}).encode()
-        return await self.session.post(url, data=data, **options)  # type: ignore[arg-type]
+        return await self.session.post(url, data=data, **options)
 
     async def get(self, gateway: Sidecar, path: str) -> aiohttp.ClientResponse:
         return await self.session.get(f"http://127.0.0.1:{gateway.port}{path}")
@@ -93,12 +94,15 @@ async def client() -> AsyncIterator[Client]:
         yield Client(session)
 
 
-async def wait_until(holds: Callable[[], bool]) -> None:
+async def wait_until(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(5):
         while not holds():
             await asyncio.sleep(0.005)
 
 
+Until = Callable[[Callable[[], object]], Awaitable[None]]
+
+
 @pytest.fixture
-def until() -> Callable[[Callable[[], bool]], Awaitable[None]]:
+def until() -> Until:
     return wait_until

@@ -3,8 +3,16 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
+
+from pagoda_gateway.sidecar import Sidecar
+from tests.doubles.model_server import Call, FakeModelServer
+
+from .conftest import Client, Start, Until
 
 INVALID = json.dumps(
     {"error": {"message": "n is 99", "type": "invalid_request_error", "param": "n", "code": "x"}}
@@ -15,25 +23,27 @@ def weighed(sequences: int, tokens: int) -> tuple[int, bytes]:
     return 200, json.dumps({"sequences": sequences, "tokens": tokens}).encode()
 
 
-Occupy = Callable[..., Awaitable[tuple[asyncio.Task[object], object]]]
+Occupy = Callable[..., Awaitable[tuple[asyncio.Task[aiohttp.ClientResponse], Call]]]
 
 
 @pytest.fixture
-def occupy(server, client) -> Occupy:
+def occupy(server: FakeModelServer, client: Client) -> Occupy:
     """Puts one request at the server, so that the next has to wait."""
 
-    async def take_the_slot(gateway, **options):
+    async def take_the_slot(gateway: Sidecar, **options: Any) -> tuple[asyncio.Task[aiohttp.ClientResponse], Call]:
         asked = asyncio.create_task(client.post(gateway, **options))
         return asked, await server.next_call()
 
     return take_the_slot
 
 
-async def read_code(response) -> str:
-    return (await response.json())["error"]["code"]
+async def read_code(response: aiohttp.ClientResponse) -> str:
+    return str((await response.json())["error"]["code"])
 
 
-async def test_an_invalid_request_is_refused_while_others_wait(server, start, client, occupy) -> None:
+async def test_an_invalid_request_is_refused_while_others_wait(
+    server: FakeModelServer, start: Start, client: Client, occupy: Occupy
+) -> None:
     gateway = await start()
     asked, call = await occupy(gateway)
     server.verdict = 400, INVALID
@@ -47,7 +57,9 @@ async def test_an_invalid_request_is_refused_while_others_wait(server, start, cl
     assert (await asked).status == 200
 
 
-async def test_a_request_that_need_not_wait_is_not_checked(server, start, occupy) -> None:
+async def test_a_request_that_need_not_wait_is_not_checked(
+    server: FakeModelServer, start: Start, occupy: Occupy
+) -> None:
     gateway = await start()
     asked, call = await occupy(gateway)
     await call.answer()
@@ -55,7 +67,9 @@ async def test_a_request_that_need_not_wait_is_not_checked(server, start, occupy
     assert server.checked == []
 
 
-async def test_what_needs_no_engine_is_answered_while_others_wait(server, start, client, occupy) -> None:
+async def test_what_needs_no_engine_is_answered_while_others_wait(
+    server: FakeModelServer, start: Start, client: Client, occupy: Occupy
+) -> None:
     gateway = await start(max_queued=0)
     asked, call = await occupy(gateway)
     embeds = asyncio.create_task(client.session.post(f"http://127.0.0.1:{gateway.port}/v1/embeddings", data=b"{}"))
@@ -65,7 +79,9 @@ async def test_what_needs_no_engine_is_answered_while_others_wait(server, start,
     await asked
 
 
-async def test_a_model_that_is_not_served_is_said_at_once(server, start, client, occupy) -> None:
+async def test_a_model_that_is_not_served_is_said_at_once(
+    server: FakeModelServer, start: Start, client: Client, occupy: Occupy
+) -> None:
     gateway = await start()
     asked, call = await occupy(gateway)
     server.verdict = 404, INVALID.replace(b'"x"', b'"model_not_found"')
@@ -74,7 +90,9 @@ async def test_a_model_that_is_not_served_is_said_at_once(server, start, client,
     await asked
 
 
-async def test_an_invalid_stream_that_was_pinged_is_told_by_an_event(server, start, client, occupy) -> None:
+async def test_an_invalid_stream_that_was_pinged_is_told_by_an_event(
+    server: FakeModelServer, start: Start, client: Client, occupy: Occupy
+) -> None:
     gateway = await start(ping_seconds=0.01)
     asked, call = await occupy(gateway)
     server.verdict = None
@@ -87,7 +105,9 @@ async def test_an_invalid_stream_that_was_pinged_is_told_by_an_event(server, sta
     await asked
 
 
-async def test_the_servers_count_takes_the_place_of_the_estimate(server, start, client, occupy, until) -> None:
+async def test_the_servers_count_takes_the_place_of_the_estimate(
+    server: FakeModelServer, start: Start, client: Client, occupy: Occupy, until: Until
+) -> None:
     gateway = await start(max_queued=10)
     asked, call = await occupy(gateway)
     server.verdict = weighed(3, 4567)
@@ -99,7 +119,9 @@ async def test_the_servers_count_takes_the_place_of_the_estimate(server, start, 
     assert [(await task).status for task in (asked, waits)] == [200, 200]
 
 
-async def test_a_request_the_server_counts_larger_than_the_queue_is_429(server, start, client, occupy) -> None:
+async def test_a_request_the_server_counts_larger_than_the_queue_is_429(
+    server: FakeModelServer, start: Start, client: Client, occupy: Occupy
+) -> None:
     gateway = await start()
     asked, call = await occupy(gateway)
     server.verdict = weighed(1, 200_000)
@@ -129,7 +151,14 @@ async def test_a_request_the_server_counts_larger_than_the_queue_is_429(server, 
         (200, b"x" * 100_000),
     ],
 )
-async def test_a_check_that_says_nothing_leaves_the_estimate(server, start, client, occupy, until, verdict) -> None:
+async def test_a_check_that_says_nothing_leaves_the_estimate(
+    server: FakeModelServer,
+    start: Start,
+    client: Client,
+    occupy: Occupy,
+    until: Until,
+    verdict: tuple[int, bytes] | None,
+) -> None:
     gateway = await start()
     asked, call = await occupy(gateway)
     server.verdict = verdict
@@ -141,7 +170,9 @@ async def test_a_check_that_says_nothing_leaves_the_estimate(server, start, clie
     assert [(await task).status for task in (asked, waits)] == [200, 200]
 
 
-async def test_a_check_that_hangs_keeps_nobody_from_its_turn(server, start, client, occupy) -> None:
+async def test_a_check_that_hangs_keeps_nobody_from_its_turn(
+    server: FakeModelServer, start: Start, client: Client, occupy: Occupy
+) -> None:
     gateway = await start()
     asked, call = await occupy(gateway)
     server.verdict = None
@@ -156,7 +187,9 @@ async def test_a_check_that_hangs_keeps_nobody_from_its_turn(server, start, clie
     assert [(await task).status for task in (asked, waits)] == [200, 200]
 
 
-async def test_one_request_of_many_sequences_counts_as_many(server, start, client, occupy, until) -> None:
+async def test_one_request_of_many_sequences_counts_as_many(
+    server: FakeModelServer, start: Start, client: Client, occupy: Occupy, until: Until
+) -> None:
     gateway = await start(max_queued=2000, max_queued_tokens=10_000_000, backlog_drain_seconds=1.0)
     asked, call = await occupy(gateway)
     body = {"prompt": ["hello"] * 64, "n": 16, "max_tokens": 2000}
@@ -171,7 +204,7 @@ async def test_one_request_of_many_sequences_counts_as_many(server, start, clien
 
 
 async def test_what_no_queue_of_ours_could_hold_is_refused_in_true_words_and_runs_when_idle(
-    server, start, client, occupy
+    server: FakeModelServer, start: Start, client: Client, occupy: Occupy
 ) -> None:
     gateway = await start(max_queued=256)
     asked, call = await occupy(gateway)
@@ -186,7 +219,9 @@ async def test_what_no_queue_of_ours_could_hold_is_refused_in_true_words_and_run
     assert (await asked).status == 200
 
 
-async def test_what_only_seems_too_large_is_weighed_by_the_server_first(server, start, client, occupy, until) -> None:
+async def test_what_only_seems_too_large_is_weighed_by_the_server_first(
+    server: FakeModelServer, start: Start, client: Client, occupy: Occupy, until: Until
+) -> None:
     gateway = await start()
     asked, call = await occupy(gateway)
     server.verdict = weighed(1, 500)
@@ -200,7 +235,7 @@ async def test_what_only_seems_too_large_is_weighed_by_the_server_first(server, 
 
 
 @pytest.fixture
-def keys(tmp_path):
+def keys(tmp_path: Path) -> Path:
     folder = tmp_path / "keys"
     folder.mkdir()
     for tenant in ("alice", "bob"):
@@ -213,7 +248,7 @@ def by(tenant: str) -> dict[str, object]:
 
 
 async def test_a_tenant_with_many_requests_is_not_in_front_of_all_others(
-    server, start, client, occupy, until, keys
+    server: FakeModelServer, start: Start, client: Client, occupy: Occupy, until: Until, keys: Path
 ) -> None:
     gateway = await start(api_keys_dir=keys, max_queued=100)
     asked, call = await occupy(gateway, **by("alice"))
@@ -231,7 +266,9 @@ async def test_a_tenant_with_many_requests_is_not_in_front_of_all_others(
     assert {response.status for response in await asyncio.gather(asked, *waits)} == {200}
 
 
-async def test_a_tenant_that_fills_the_queue_gives_way_to_another(server, start, client, occupy, until, keys) -> None:
+async def test_a_tenant_that_fills_the_queue_gives_way_to_another(
+    server: FakeModelServer, start: Start, client: Client, occupy: Occupy, until: Until, keys: Path
+) -> None:
     gateway = await start(api_keys_dir=keys, max_queued=3)
     asked, call = await occupy(gateway, **by("alice"))
     waits = []
@@ -250,7 +287,9 @@ async def test_a_tenant_that_fills_the_queue_gives_way_to_another(server, start,
     assert [response.status for response in await asyncio.gather(asked, *waits)] == [200, 200, 200, 429, 200]
 
 
-async def test_keys_that_cannot_be_read_any_more_let_nobody_in(start, client, until, keys) -> None:
+async def test_keys_that_cannot_be_read_any_more_let_nobody_in(
+    start: Start, client: Client, until: Until, keys: Path
+) -> None:
     gateway = await start(api_keys_dir=keys)
     keys.rename(keys.parent / "aside")
     await until(lambda: not gateway.keys.readable)

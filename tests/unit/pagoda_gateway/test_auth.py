@@ -1,3 +1,4 @@
+import hmac
 import logging
 import os
 from collections.abc import Callable
@@ -57,9 +58,14 @@ def test_without_a_directory_everyone_is_anonymous() -> None:
 
 def test_all_keys_are_walked_whichever_matches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_secret(tmp_path, "..1", a="key-number-1", b="key-number-2", c="key-number-3")
-    ring, compared = KeyRing(tmp_path), []
-    real = auth.hmac.compare_digest
-    monkeypatch.setattr(auth.hmac, "compare_digest", lambda x, y: compared.append(x) or real(x, y))
+    ring, real = KeyRing(tmp_path), hmac.compare_digest
+    compared: list[bytes] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append(one)
+        return real(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
     assert ring.tenant_of("Bearer key-number-1") == "a"
     assert len(compared) == 3
 
@@ -96,7 +102,9 @@ def test_a_revoked_key_beside_a_dangling_link_is_out_and_the_others_stay(tmp_pat
 
 
 @pytest.mark.parametrize("becomes", ["gone", "a file", "a dangling link"])
-def test_nobody_is_let_in_while_the_folder_cannot_be_read(tmp_path: Path, caplog, becomes: str) -> None:
+def test_nobody_is_let_in_while_the_folder_cannot_be_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, becomes: str
+) -> None:
     keys = tmp_path / "keys"
     keys.mkdir()
     (keys / "alice").write_text(ALICE)
@@ -137,7 +145,7 @@ def write(raw: bytes) -> Callable[[Path], object]:
     ],
 )
 def test_what_is_no_key_is_refused_by_its_tenants_name_and_never_shown(
-    tmp_path: Path, caplog, make: Callable[[Path], object], reason: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, make: Callable[[Path], object], reason: str
 ) -> None:
     caplog.set_level(logging.INFO)
     make(tmp_path / "alice")
@@ -169,7 +177,9 @@ def test_folders_and_pipes_are_no_keys_and_hold_nothing_up(tmp_path: Path) -> No
     assert ring.tenant_of(f"Bearer {BOB}") == "bob" and reason_of(ring) == []
 
 
-async def test_a_watch_that_fails_for_any_reason_lets_nobody_in(tmp_path: Path, monkeypatch) -> None:
+async def test_a_watch_that_fails_for_any_reason_lets_nobody_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "bob").write_text(BOB)
     ring = KeyRing(tmp_path)
     monkeypatch.setattr(auth, "read_keys", lambda directory: 1 / 0)

@@ -3,14 +3,21 @@
 import asyncio
 import logging
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pagoda_gateway.relay import build_headers
+from pagoda_gateway.settings import Address, Settings
+from pagoda_gateway.sidecar import Sidecar
 from pagoda_gateway.upstream import PLAIN, UpstreamBroken, build_request_head, parse_head
+from tests.doubles.model_server import FakeModelServer
 from tests.doubles.raw_client import Answer, connect, post_head
+
+from .conftest import Client, Start
 
 SECRET = b"sk-do-not-tell"
 HOST = b"Host: localhost\r\n"
@@ -63,13 +70,13 @@ KEEP = (404, 417)
 
 
 @pytest.fixture(autouse=True)
-def all_logs(caplog) -> None:
+def all_logs(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
 
 
 @pytest.mark.parametrize("name", BAD)
 async def test_bytes_that_are_no_request_are_answered_in_our_shape_and_never_repeated(
-    server, start, caplog, name: str
+    server: FakeModelServer, start: Start, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     gateway = await start()
     async with connect(gateway.port) as stranger:
@@ -87,7 +94,9 @@ async def test_bytes_that_are_no_request_are_answered_in_our_shape_and_never_rep
 
 
 @pytest.mark.parametrize("rest", [b"zz\r\n", b"-1\r\n", b"2\r\n{}x\r\n"])
-async def test_body_that_stops_making_sense_is_refused_at_once(server, start, caplog, rest: bytes) -> None:
+async def test_body_that_stops_making_sense_is_refused_at_once(
+    server: FakeModelServer, start: Start, caplog: pytest.LogCaptureFixture, rest: bytes
+) -> None:
     gateway = await start(body_seconds=60.0)
     async with connect(gateway.port) as stranger:
         await stranger.send(post_head("Transfer-Encoding: chunked") + b"5\r\n" + b"{'sk-"[:5] + b"\r\n")
@@ -98,7 +107,9 @@ async def test_body_that_stops_making_sense_is_refused_at_once(server, start, ca
     assert "sk-" not in caplog.text and server.calls.empty()
 
 
-async def test_nonsense_behind_a_request_does_not_spoil_its_answer(server, start, caplog) -> None:
+async def test_nonsense_behind_a_request_does_not_spoil_its_answer(
+    server: FakeModelServer, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
     gateway = await start()
     async with connect(gateway.port) as stranger:
         await stranger.send(post_head("Content-Length: 2") + b"{}")
@@ -111,7 +122,9 @@ async def test_nonsense_behind_a_request_does_not_spoil_its_answer(server, start
     assert "sk-do" not in caplog.text
 
 
-async def test_failure_of_our_own_is_told_without_what_was_asked(start, caplog, monkeypatch) -> None:
+async def test_failure_of_our_own_is_told_without_what_was_asked(
+    start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gateway = await start()
 
     def fail(**_: object) -> None:
@@ -142,11 +155,13 @@ WELL_FORMED = re.compile(rb"(GET|POST|DELETE) /v1/[!-~]* HTTP/1\.1")
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(messages=st.lists(MESSAGE, min_size=1, max_size=6))
-def test_any_bytes_have_an_answer_in_our_shape_or_an_end(tmp_path_factory, messages: list[bytes]) -> None:
+def test_any_bytes_have_an_answer_in_our_shape_or_an_end(
+    tmp_path_factory: pytest.TempPathFactory, messages: list[bytes]
+) -> None:
     asyncio.run(try_messages(tmp_path_factory.mktemp("s"), messages))
 
 
-async def try_messages(folder, messages: list[bytes]) -> None:
+async def try_messages(folder: Path, messages: list[bytes]) -> None:
     seen: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -170,7 +185,7 @@ async def try_messages(folder, messages: list[bytes]) -> None:
         assert [line for line in lines if b"Pagoda" in line] == [b"X-Pagoda-Tenant: anonymous"]
 
 
-async def try_message(gateway, message: bytes) -> None:
+async def try_message(gateway: Sidecar, message: bytes) -> None:
     async with asyncio.timeout(5), connect(gateway.port) as stranger:
         await stranger.send(message)
         stranger.writer.write_eof()
@@ -186,13 +201,15 @@ def judge(answer: Answer) -> None:
     assert answer.status == 200 or answer.code
 
 
-def build_gateway(upstream):
-    from pagoda_gateway.settings import Address, Settings
-    from pagoda_gateway.sidecar import Sidecar
-
+def build_gateway(upstream: Path) -> Sidecar:
     local = Address("127.0.0.1", 0)
-    values = {"max_queued": 4, "max_queued_tokens": 10_000, "max_wait_seconds": 5.0, "backlog_drain_seconds": 10.0}
-    names = {"model_name": "m", "namespace": "n", "model_deployment": "d"}
+    values: dict[str, Any] = {
+        "max_queued": 4,
+        "max_queued_tokens": 10_000,
+        "max_wait_seconds": 5.0,
+        "backlog_drain_seconds": 10.0,
+    }
+    names: dict[str, Any] = {"model_name": "m", "namespace": "n", "model_deployment": "d"}
     return Sidecar(Settings(listen=local, admin=local, upstream=upstream, max_running=2, **names, **values))
 
 
@@ -229,7 +246,9 @@ def test_any_head_of_the_server_is_a_head_or_an_error(raw: bytes) -> None:
 @pytest.mark.parametrize(
     "line", [b"X: \xff", b"X: a\rb", b"X\xc3\xa9: 1", b"X: \x00", b"Content-Length: " + b"9" * 5000]
 )
-async def test_odd_head_of_the_server_is_502(server, start, client, line: bytes) -> None:
+async def test_odd_head_of_the_server_is_502(
+    server: FakeModelServer, start: Start, client: Client, line: bytes
+) -> None:
     gateway = await start()
     asked = asyncio.ensure_future(client.post(gateway))
     for _ in range(2):
@@ -238,7 +257,7 @@ async def test_odd_head_of_the_server_is_502(server, start, client, line: bytes)
     assert (response.status, (await response.json())["error"]["code"]) == (502, "upstream_broken")
 
 
-async def test_answer_that_never_begins_is_502(server, start, client) -> None:
+async def test_answer_that_never_begins_is_502(server: FakeModelServer, start: Start, client: Client) -> None:
     gateway = await start()
     asked = asyncio.ensure_future(client.post(gateway))
     for _ in range(2):

@@ -3,13 +3,17 @@
 import asyncio
 import json
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pagoda_gateway.body import SMALL_BYTES, BodyBudget
+from tests.doubles.model_server import FakeModelServer
 from tests.doubles.raw_client import RawClient, connect, post_head
+
+from .conftest import Client, Start, Until
 
 KIB = 1024
 LARGE = 256 * KIB
@@ -52,7 +56,7 @@ def unfinished(size: int, *, chunked: bool) -> bytes:
 
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_bodies_that_never_end_are_refused_beyond_the_budget_and_small_ones_pass(
-    server, start, client, until, chunked: bool
+    server: FakeModelServer, start: Start, client: Client, until: Until, chunked: bool
 ) -> None:
     gateway = await start(max_body_bytes_total=4 * LARGE, max_body_bytes=4 * LARGE)
     async with AsyncExitStack() as stack:
@@ -73,7 +77,9 @@ async def test_bodies_that_never_end_are_refused_beyond_the_budget_and_small_one
     await until(lambda: gateway.bodies.budget.held_bytes == 0)
 
 
-async def test_body_counts_while_its_request_waits_and_not_once_it_is_answered(server, start, client, until) -> None:
+async def test_body_counts_while_its_request_waits_and_not_once_it_is_answered(
+    server: FakeModelServer, start: Start, client: Client, until: Until
+) -> None:
     gateway = await start(max_running=1)
     body = json.dumps({"pad": "x" * 1000}).encode()
     asked = [asyncio.ensure_future(client.post(gateway, body)) for _ in range(2)]
@@ -88,7 +94,7 @@ async def test_body_counts_while_its_request_waits_and_not_once_it_is_answered(s
     assert gateway.bodies.budget.held_bytes == 0
 
 
-async def test_body_in_crumbs_is_counted_and_whole(server, start) -> None:
+async def test_body_in_crumbs_is_counted_and_whole(server: FakeModelServer, start: Start) -> None:
     gateway = await start()
     async with connect(gateway.port) as stranger:
         await stranger.send(post_head("Transfer-Encoding: chunked"))
@@ -101,7 +107,7 @@ async def test_body_in_crumbs_is_counted_and_whole(server, start) -> None:
         assert (await stranger.answer()).status == 200
 
 
-async def test_body_that_stands_still_is_408_and_its_bytes_are_given_back(start, until) -> None:
+async def test_body_that_stands_still_is_408_and_its_bytes_are_given_back(start: Start, until: Until) -> None:
     gateway = await start(body_seconds=0.05)
     async with connect(gateway.port) as stranger:
         await stranger.send(unfinished(100, chunked=False))
@@ -110,7 +116,9 @@ async def test_body_that_stands_still_is_408_and_its_bytes_are_given_back(start,
     assert gateway.bodies.budget.held_bytes == 0
 
 
-async def test_steady_body_has_more_time_than_one_that_stands_still(server, start, until) -> None:
+async def test_steady_body_has_more_time_than_one_that_stands_still(
+    server: FakeModelServer, start: Start, until: Until
+) -> None:
     """64 KiB have 4 s at the slowest rate allowed."""
     gateway = await start(body_seconds=0.05)
     part = b"x" * 64 * KIB
@@ -125,7 +133,7 @@ async def test_steady_body_has_more_time_than_one_that_stands_still(server, star
         assert (await stranger.answer()).status == 200
 
 
-async def test_client_that_asks_first_is_refused_without_being_asked_for_its_body(start, tmp_path) -> None:
+async def test_client_that_asks_first_is_refused_without_being_asked_for_its_body(start: Start, tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir()
     gateway = await start(api_keys_dir=tmp_path / "keys")
     async with connect(gateway.port) as stranger:
@@ -133,7 +141,9 @@ async def test_client_that_asks_first_is_refused_without_being_asked_for_its_bod
         assert (await stranger.answer()).status == 401
 
 
-async def test_client_that_asks_first_is_asked_for_its_body_once_it_is_wanted(server, start) -> None:
+async def test_client_that_asks_first_is_asked_for_its_body_once_it_is_wanted(
+    server: FakeModelServer, start: Start
+) -> None:
     gateway = await start()
     async with connect(gateway.port) as stranger:
         await stranger.send(post_head("Content-Length: 2", "Expect: 100-continue"))
@@ -144,7 +154,7 @@ async def test_client_that_asks_first_is_asked_for_its_body_once_it_is_wanted(se
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_refused_request_is_answered_and_not_read_on(start, tmp_path, chunked: bool) -> None:
+async def test_refused_request_is_answered_and_not_read_on(start: Start, tmp_path: Path, chunked: bool) -> None:
     """NB: the client goes on sending for ever; only the connection's end stops it."""
     (tmp_path / "keys").mkdir()
     gateway = await start(api_keys_dir=tmp_path / "keys")

@@ -6,7 +6,10 @@ import json
 import aiohttp
 import pytest
 
+from tests.doubles.model_server import Call, FakeModelServer
 from tests.doubles.raw_client import STREAM, connect
+
+from .conftest import Client, Start
 
 
 def build_post(*, version: str = "1.1", headers: str = "") -> bytes:
@@ -15,7 +18,7 @@ def build_post(*, version: str = "1.1", headers: str = "") -> bytes:
 
 
 @pytest.mark.parametrize("headers", ["", "Connection: keep-alive\r\n"])
-async def test_http_10_client_gets_the_bytes_and_the_close(server, start, headers: str) -> None:
+async def test_http_10_client_gets_the_bytes_and_the_close(server: FakeModelServer, start: Start, headers: str) -> None:
     gateway = await start()
     async with connect(gateway.port) as stranger:
         stranger.writer.write(build_post(version="1.0", headers=headers))
@@ -29,7 +32,7 @@ async def test_http_10_client_gets_the_bytes_and_the_close(server, start, header
         assert await stranger.reader.read() == b"data: 2\n\n"
 
 
-async def test_http_10_client_that_keeps_its_connection_gets_a_length(server, start) -> None:
+async def test_http_10_client_that_keeps_its_connection_gets_a_length(server: FakeModelServer, start: Start) -> None:
     gateway = await start()
     async with connect(gateway.port) as stranger:
         for _ in range(2):
@@ -40,7 +43,7 @@ async def test_http_10_client_that_keeps_its_connection_gets_a_length(server, st
             assert await stranger.reader.readexactly(2) == b"{}"
 
 
-async def test_connection_serves_again_after_a_stream(server, start) -> None:
+async def test_connection_serves_again_after_a_stream(server: FakeModelServer, start: Start) -> None:
     gateway = await start()
     async with connect(gateway.port) as stranger:
         for _ in range(3):
@@ -53,7 +56,7 @@ async def test_connection_serves_again_after_a_stream(server, start) -> None:
             assert await stranger.reader.readuntil(b"0\r\n\r\n") == b"9\r\ndata: 1\n\n\r\n0\r\n\r\n"
 
 
-async def test_chunks_cut_anywhere_arrive_whole(server, start, client) -> None:
+async def test_chunks_cut_anywhere_arrive_whole(server: FakeModelServer, start: Start, client: Client) -> None:
     gateway = await start()
     asked = asyncio.create_task(client.post(gateway))
     call = await server.next_call()
@@ -64,7 +67,9 @@ async def test_chunks_cut_anywhere_arrive_whole(server, start, client) -> None:
     assert await (await asked).read() == b"hello world"
 
 
-async def test_answer_without_a_length_ends_with_its_connection(server, start, client) -> None:
+async def test_answer_without_a_length_ends_with_its_connection(
+    server: FakeModelServer, start: Start, client: Client
+) -> None:
     gateway = await start()
     asked = asyncio.create_task(client.post(gateway))
     call = await server.next_call()
@@ -76,7 +81,7 @@ async def test_answer_without_a_length_ends_with_its_connection(server, start, c
     assert await response.read() == b"world"
 
 
-async def test_empty_answers_pass(server, start, client) -> None:
+async def test_empty_answers_pass(server: FakeModelServer, start: Start, client: Client) -> None:
     gateway = await start()
     for head in (b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"):
         asked = asyncio.create_task(client.post(gateway))
@@ -86,7 +91,7 @@ async def test_empty_answers_pass(server, start, client) -> None:
         assert (response.status, await response.read()) == (int(head[9:12]), b"")
 
 
-async def test_pinged_stream_takes_a_counted_answer(server, start, client) -> None:
+async def test_pinged_stream_takes_a_counted_answer(server: FakeModelServer, start: Start, client: Client) -> None:
     gateway = await start(ping_seconds=0.01)
     asked = asyncio.create_task(client.post(gateway))
     first = await server.next_call()
@@ -98,7 +103,7 @@ async def test_pinged_stream_takes_a_counted_answer(server, start, client) -> No
     await asked
 
 
-async def test_stream_that_breaks_inside_a_chunk_is_cut(server, start, client) -> None:
+async def test_stream_that_breaks_inside_a_chunk_is_cut(server: FakeModelServer, start: Start, client: Client) -> None:
     gateway = await start()
     asked = asyncio.create_task(client.post(gateway, STREAM))
     call = await server.next_call()
@@ -111,7 +116,7 @@ async def test_stream_that_breaks_inside_a_chunk_is_cut(server, start, client) -
         await response.read()
 
 
-async def test_counted_stream_that_breaks_is_cut(server, start, client) -> None:
+async def test_counted_stream_that_breaks_is_cut(server: FakeModelServer, start: Start, client: Client) -> None:
     gateway = await start()
     asked = asyncio.create_task(client.post(gateway, STREAM))
     call = await server.next_call()
@@ -122,7 +127,7 @@ async def test_counted_stream_that_breaks_is_cut(server, start, client) -> None:
         await response.read()
 
 
-async def test_framing_that_makes_no_sense_is_told(server, start, client) -> None:
+async def test_framing_that_makes_no_sense_is_told(server: FakeModelServer, start: Start, client: Client) -> None:
     gateway = await start()
     asked = asyncio.create_task(client.post(gateway, STREAM))
     call = await server.next_call()
@@ -134,7 +139,9 @@ async def test_framing_that_makes_no_sense_is_told(server, start, client) -> Non
 
 
 @pytest.mark.parametrize("length", ["nine", "-1", "1_0"])
-async def test_length_that_is_no_number_is_502(server, start, client, length: str) -> None:
+async def test_length_that_is_no_number_is_502(
+    server: FakeModelServer, start: Start, client: Client, length: str
+) -> None:
     gateway = await start()
     asked = asyncio.create_task(client.post(gateway))
     for _ in range(2):
@@ -143,7 +150,7 @@ async def test_length_that_is_no_number_is_502(server, start, client, length: st
     assert (response.status, (await response.json())["error"]["code"]) == (502, "upstream_broken")
 
 
-async def test_server_that_hangs_up_at_once_is_502(server, start, client) -> None:
+async def test_server_that_hangs_up_at_once_is_502(server: FakeModelServer, start: Start, client: Client) -> None:
     gateway = await start()
     await server.stop()
     rude = await asyncio.start_unix_server(lambda _, writer: writer.transport.abort(), str(server.socket))
@@ -152,7 +159,7 @@ async def test_server_that_hangs_up_at_once_is_502(server, start, client) -> Non
     rude.close()
 
 
-async def test_slow_client_stops_the_server_and_loses_nothing(server, start) -> None:
+async def test_slow_client_stops_the_server_and_loses_nothing(server: FakeModelServer, start: Start) -> None:
     """NB: more than the kernel's buffers between them hold, and more turns of the loop than it would take to pass."""
     piece, count = b"x" * 64 * 1024, 512
     gateway = await start()
@@ -169,7 +176,7 @@ async def test_slow_client_stops_the_server_and_loses_nothing(server, start) -> 
         await pouring
 
 
-async def pour(call, piece: bytes, count: int) -> None:
+async def pour(call: Call, piece: bytes, count: int) -> None:
     for _ in range(count):
         await call.chunk(piece)
     await call.end_stream()

@@ -3,14 +3,20 @@ import os
 import resource
 import signal
 import sys
+from typing import Any
 
 import pytest
 
 from pagoda_gateway.drain import QUIET_SECONDS, Drain
 from tests.doubles.clock import Clock
+from tests.doubles.model_server import FakeModelServer
+
+from .conftest import Client, Start, Until
 
 
-async def test_drain_finishes_what_runs_and_what_waits(server, start, client, until) -> None:
+async def test_drain_finishes_what_runs_and_what_waits(
+    server: FakeModelServer, start: Start, client: Client, until: Until
+) -> None:
     gateway = await start()
     asked = [asyncio.create_task(client.post(gateway)) for _ in range(2)]
     await until(lambda: gateway.queue.queued == 1)
@@ -29,7 +35,7 @@ async def test_drain_finishes_what_runs_and_what_waits(server, start, client, un
     assert [response.status for response in await asyncio.gather(*asked)] == [200, 200]
 
 
-async def test_drain_says_so_when_it_takes_too_long(server, start, client) -> None:
+async def test_drain_says_so_when_it_takes_too_long(server: FakeModelServer, start: Start, client: Client) -> None:
     gateway = await start()
     asked = asyncio.create_task(client.post(gateway))
     call = await server.next_call()
@@ -41,7 +47,7 @@ async def test_drain_says_so_when_it_takes_too_long(server, start, client) -> No
 
 
 @pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "soon"])
-async def test_drain_refuses_seconds_that_are_no_duration(start, client, seconds: str) -> None:
+async def test_drain_refuses_seconds_that_are_no_duration(start: Start, client: Client, seconds: str) -> None:
     gateway = await start()
     url = f"http://127.0.0.1:{gateway.admin_port}/drain?seconds={seconds}"
     assert (await client.session.post(url, headers={"X-Pagoda-Admin": "1"})).status == 400
@@ -94,7 +100,9 @@ async def test_what_comes_when_the_drain_is_over_is_refused() -> None:
         assert not taken
 
 
-async def test_a_draining_gateway_answers_all_that_comes_and_asks_to_close(server, start, client, until) -> None:
+async def test_a_draining_gateway_answers_all_that_comes_and_asks_to_close(
+    server: FakeModelServer, start: Start, client: Client, until: Until
+) -> None:
     gateway = await start(drain_grace_seconds=0.2)
     draining = asyncio.create_task(client.drain(gateway, 30))
     await until(lambda: gateway.drain.draining)
@@ -110,14 +118,14 @@ async def test_a_draining_gateway_answers_all_that_comes_and_asks_to_close(serve
     assert refused.headers["Connection"] == "close" and "Retry-After" in refused.headers
 
 
-async def test_a_drain_shorter_than_its_grace_ends_in_time(start, client) -> None:
+async def test_a_drain_shorter_than_its_grace_ends_in_time(start: Start, client: Client) -> None:
     gateway = await start(drain_grace_seconds=3600.0)
     drained = await client.drain(gateway, 0.01)
     assert (drained.status, await drained.json()) == (200, {"drained": True})
     assert gateway.drain.refuses()
 
 
-async def run_program(server, *flags: str, **options: object) -> asyncio.subprocess.Process:
+async def run_program(server: FakeModelServer, *flags: str, **options: Any) -> asyncio.subprocess.Process:
     words = (
         f"-m pagoda_gateway sidecar --listen 127.0.0.1:0 --admin 127.0.0.1:0 --upstream {server.socket} --model-name m"
     )
@@ -131,7 +139,7 @@ async def run_program(server, *flags: str, **options: object) -> asyncio.subproc
     )
 
 
-async def test_first_signal_drains_and_the_second_ends_at_once(server) -> None:
+async def test_first_signal_drains_and_the_second_ends_at_once(server: FakeModelServer) -> None:
     process = await run_program(server, "--drain-grace-seconds", "3600")
     async with asyncio.timeout(20):
         assert process.stderr is not None
@@ -143,7 +151,7 @@ async def test_first_signal_drains_and_the_second_ends_at_once(server) -> None:
         assert await process.wait() == 1
 
 
-async def test_signalled_program_ends_when_empty(server) -> None:
+async def test_signalled_program_ends_when_empty(server: FakeModelServer) -> None:
     process = await run_program(server, "--drain-grace-seconds", "0")
     async with asyncio.timeout(20):
         assert process.stderr is not None
@@ -152,7 +160,7 @@ async def test_signalled_program_ends_when_empty(server) -> None:
         assert await process.wait() == 0
 
 
-async def test_program_may_open_as_many_files_as_it_is_let(server) -> None:
+async def test_program_may_open_as_many_files_as_it_is_let(server: FakeModelServer) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     process = await run_program(server, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard)))
     async with asyncio.timeout(20):
@@ -163,13 +171,15 @@ async def test_program_may_open_as_many_files_as_it_is_let(server) -> None:
         await process.wait()
 
 
-async def test_bad_setting_stops_the_program_with_its_name(server) -> None:
+async def test_bad_setting_stops_the_program_with_its_name(server: FakeModelServer) -> None:
     process = await run_program(server, "--ping-seconds", "0")
     _, said = await process.communicate()
     assert process.returncode == 2 and b"ping_seconds" in said
 
 
-async def test_program_relays_apart_and_closes_the_upstream_of_a_client_that_left(server, client) -> None:
+async def test_program_relays_apart_and_closes_the_upstream_of_a_client_that_left(
+    server: FakeModelServer, client: Client
+) -> None:
     process = await run_program(server, "--drain-grace-seconds", "0")
     async with asyncio.timeout(20):
         assert process.stderr is not None

@@ -4,16 +4,21 @@ import asyncio
 
 import pytest
 
+from tests.doubles.model_server import Call, FakeModelServer
 from tests.doubles.raw_client import connect, post
 
+from .conftest import Start, Until
 
-async def gone(call) -> None:
+
+async def gone(call: Call) -> None:
     async with asyncio.timeout(5):
         await call.gone.wait()
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
-async def test_client_that_half_closes_gets_its_answer(server, start, until, version: str) -> None:
+async def test_client_that_half_closes_gets_its_answer(
+    server: FakeModelServer, start: Start, until: Until, version: str
+) -> None:
     gateway = await start()
     async with connect(gateway.port) as client:
         await client.send(post(version=version))
@@ -25,7 +30,9 @@ async def test_client_that_half_closes_gets_its_answer(server, start, until, ver
     await until(lambda: len(gateway.connections) == 0)
 
 
-async def test_client_that_half_closes_in_a_stream_gets_the_rest(server, start, until) -> None:
+async def test_client_that_half_closes_in_a_stream_gets_the_rest(
+    server: FakeModelServer, start: Start, until: Until
+) -> None:
     gateway = await start()
     async with connect(gateway.port) as client:
         await client.send(post())
@@ -43,7 +50,7 @@ async def test_client_that_half_closes_in_a_stream_gets_the_rest(server, start, 
     await until(lambda: gateway.queue.running == 0)
 
 
-async def test_question_between_chunks_is_no_part_of_the_answer(server, start) -> None:
+async def test_question_between_chunks_is_no_part_of_the_answer(server: FakeModelServer, start: Start) -> None:
     gateway = await start()
     async with connect(gateway.port) as client:
         await client.send(post())
@@ -57,7 +64,9 @@ async def test_question_between_chunks_is_no_part_of_the_answer(server, start) -
         assert await client.ended() == b"\r\n\r\n"  # "00": a size of zero
 
 
-async def test_client_that_half_closes_keeps_its_place_in_the_queue(server, start, until) -> None:
+async def test_client_that_half_closes_keeps_its_place_in_the_queue(
+    server: FakeModelServer, start: Start, until: Until
+) -> None:
     gateway = await start(max_running=1, ping_seconds=0.01)
     async with connect(gateway.port) as first, connect(gateway.port) as second:
         await first.send(post())
@@ -74,7 +83,7 @@ async def test_client_that_half_closes_keeps_its_place_in_the_queue(server, star
         assert (answer.status, answer.body.replace(b": ping\n\n", b"")) == (200, b"data: 1\n\n")
 
 
-async def test_pipelined_requests_before_the_end_are_all_answered(server, start) -> None:
+async def test_pipelined_requests_before_the_end_are_all_answered(server: FakeModelServer, start: Start) -> None:
     gateway = await start()
     async with connect(gateway.port) as client:
         await client.send(post() * 3)
@@ -86,7 +95,9 @@ async def test_pipelined_requests_before_the_end_are_all_answered(server, start)
 
 
 @pytest.mark.parametrize("when", ["before the head", "in the stream", "in the queue"])
-async def test_client_that_closes_frees_what_it_asked_for(server, start, until, when: str) -> None:
+async def test_client_that_closes_frees_what_it_asked_for(
+    server: FakeModelServer, start: Start, until: Until, when: str
+) -> None:
     gateway = await start(max_running=1)
     async with connect(gateway.port) as other, connect(gateway.port) as client:
         if when == "in the queue":
@@ -110,7 +121,9 @@ async def test_client_that_closes_frees_what_it_asked_for(server, start, until, 
         assert b'code="499"' in gateway.metrics.render()
 
 
-async def test_client_that_half_closes_and_then_leaves_frees_what_it_asked_for(server, start, monkeypatch) -> None:
+async def test_client_that_half_closes_and_then_leaves_frees_what_it_asked_for(
+    server: FakeModelServer, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pagoda_gateway.half_close.ASK_AT_SECONDS", (0.0, 0.3))
     monkeypatch.setattr("pagoda_gateway.half_close.LOOK_EVERY_SECONDS", 0.05)
     gateway = await start()

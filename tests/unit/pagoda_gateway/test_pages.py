@@ -10,18 +10,22 @@ from pagoda_gateway.pulse import STALLED_SECONDS
 from pagoda_server.http.metrics import ModelLabels, ServerMetrics
 from pagoda_server.http.tally import Tally
 from tests.doubles.clock import Clock
-from tests.doubles.model_server import LOAD
+from tests.doubles.model_server import LOAD, FakeModelServer
+
+from .conftest import Client, Start, Until
 
 METRIC_NAMES = ["requests", "queued_requests", "queued_tokens", "running_requests", "rejected", "draining"]
 METRIC_NAMES += ["queue_wait_seconds", "time_to_first_byte_seconds", "demand_tokens_per_second"]
 
 
-async def test_slots_come_from_the_server(start, until) -> None:
+async def test_slots_come_from_the_server(start: Start, until: Until) -> None:
     gateway = await start(max_running=0)
     await until(lambda: gateway.queue.slots == 7)
 
 
-async def test_load_adds_the_queue_to_the_demand(server, start, client, until) -> None:
+async def test_load_adds_the_queue_to_the_demand(
+    server: FakeModelServer, start: Start, client: Client, until: Until
+) -> None:
     gateway = await start(backlog_drain_seconds=10.0)
     asked = [asyncio.create_task(client.post(gateway, {"max_tokens": 93})) for _ in range(2)]
     await until(lambda: gateway.queue.queued == 1 and gateway.server.fresh_load() is not None)
@@ -35,7 +39,9 @@ async def test_load_adds_the_queue_to_the_demand(server, start, client, until) -
     await asyncio.gather(*asked)
 
 
-async def test_stale_load_is_503_and_never_zero(server, start, client, until) -> None:
+async def test_stale_load_is_503_and_never_zero(
+    server: FakeModelServer, start: Start, client: Client, until: Until
+) -> None:
     clock = Clock(1000.0)
     gateway = await start(clock=clock)
     await until(lambda: gateway.server.fresh_load() is not None)
@@ -49,7 +55,7 @@ async def test_stale_load_is_503_and_never_zero(server, start, client, until) ->
     assert re.search(r"demand_tokens_per_second\{[^}]*\} NaN", page)
 
 
-async def test_load_that_cannot_be_read_is_503(server, start, client) -> None:
+async def test_load_that_cannot_be_read_is_503(server: FakeModelServer, start: Start, client: Client) -> None:
     server.load = {"tokens_per_second": "many"}
     gateway = await start()
     await gateway.server.poll()
@@ -72,7 +78,7 @@ BAD_LOADS: dict[str, object] = {
 
 @pytest.mark.parametrize("load", BAD_LOADS.values(), ids=BAD_LOADS.keys())
 async def test_a_load_that_cannot_be_read_is_unknown_said_once_and_the_watch_goes_on(
-    server, start, client, until, caplog, load
+    server: FakeModelServer, start: Start, client: Client, until: Until, caplog: pytest.LogCaptureFixture, load: object
 ) -> None:
     server.load = load
     gateway = await start(max_running=0)
@@ -87,7 +93,9 @@ async def test_a_load_that_cannot_be_read_is_unknown_said_once_and_the_watch_goe
     await until(lambda: gateway.server.fresh_load() is not None and gateway.queue.slots == 7)
 
 
-async def test_a_ready_server_whose_size_cannot_be_read_still_serves(server, start, client) -> None:
+async def test_a_ready_server_whose_size_cannot_be_read_still_serves(
+    server: FakeModelServer, start: Start, client: Client
+) -> None:
     server.load = b"\xff"
     gateway = await start(max_running=0)
     asked = asyncio.create_task(client.post(gateway))
@@ -96,7 +104,7 @@ async def test_a_ready_server_whose_size_cannot_be_read_still_serves(server, sta
 
 
 async def test_a_watch_that_fails_is_counted_and_one_that_does_not_go_round_shows_in_health(
-    start, client, until, monkeypatch
+    start: Start, client: Client, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(1000.0)
     gateway = await start(clock=clock)
@@ -113,7 +121,9 @@ async def test_a_watch_that_fails_is_counted_and_one_that_does_not_go_round_show
     assert (stalled.status, await stalled.json()) == (503, {"status": "stalled", "loops": ["server_watch"]})
 
 
-async def test_a_server_that_hangs_makes_the_gateway_unready(server, start, client, until, monkeypatch) -> None:
+async def test_a_server_that_hangs_makes_the_gateway_unready(
+    server: FakeModelServer, start: Start, client: Client, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pagoda_gateway.load.POLL_TIMEOUT_SECONDS", 0.02)
     clock = Clock(1000.0)
     gateway = await start(clock=clock)
@@ -128,7 +138,9 @@ async def test_a_server_that_hangs_makes_the_gateway_unready(server, start, clie
     "page",
     [b"no_end 1", b"\xff 1\n", b"up one two three\n", b"<html>\n", b"pagoda_gateway_draining 1\n", b"a 1\n\x00\n"],
 )
-async def test_a_page_that_would_spoil_the_gateways_own_is_left_out(server, start, client, page: bytes) -> None:
+async def test_a_page_that_would_spoil_the_gateways_own_is_left_out(
+    server: FakeModelServer, start: Start, client: Client, page: bytes
+) -> None:
     server.metrics_page = page
     gateway = await start()
     shown = await (await client.get(gateway, "/metrics")).read()
@@ -136,7 +148,7 @@ async def test_a_page_that_would_spoil_the_gateways_own_is_left_out(server, star
     assert re.search(rb"^pagoda_gateway_server_up\{.*\} 0.0$", shown, re.MULTILINE)
 
 
-async def test_ready_follows_the_server(server, start, client, until) -> None:
+async def test_ready_follows_the_server(server: FakeModelServer, start: Start, client: Client, until: Until) -> None:
     gateway = await start()
     await until(gateway.server.ready)
     assert (await client.get(gateway, "/ready")).status == 200
@@ -146,7 +158,7 @@ async def test_ready_follows_the_server(server, start, client, until) -> None:
     assert (await client.get(gateway, "/health")).status == 200
 
 
-async def test_every_metric_names_its_deployment(server, start, client) -> None:
+async def test_every_metric_names_its_deployment(server: FakeModelServer, start: Start, client: Client) -> None:
     gateway = await start()
     asked = asyncio.create_task(client.post(gateway))
     await (await server.next_call()).answer()
@@ -158,7 +170,9 @@ async def test_every_metric_names_its_deployment(server, start, client) -> None:
     assert samples and all(wanted.items() <= sample.labels.items() for sample in samples)
 
 
-async def test_the_servers_page_follows_the_gateways_and_no_family_appears_twice(server, start, client) -> None:
+async def test_the_servers_page_follows_the_gateways_and_no_family_appears_twice(
+    server: FakeModelServer, start: Start, client: Client
+) -> None:
     server.metrics_page = ServerMetrics(ModelLabels("m", "ns", "md"), lambda: None, Tally.build_single()).render()
     gateway = await start()
     answer = await client.get(gateway, "/metrics")
@@ -172,7 +186,7 @@ async def test_the_servers_page_follows_the_gateways_and_no_family_appears_twice
 
 @pytest.mark.parametrize("hangs", [True, False])
 async def test_a_server_that_does_not_answer_shows_as_down_and_hides_nothing(
-    server, start, client, monkeypatch, hangs
+    server: FakeModelServer, start: Start, client: Client, monkeypatch: pytest.MonkeyPatch, hangs: bool
 ) -> None:
     monkeypatch.setattr("pagoda_gateway.load.METRICS_TIMEOUT_SECONDS", 0.05)
     gateway = await start()
@@ -185,7 +199,7 @@ async def test_a_server_that_does_not_answer_shows_as_down_and_hides_nothing(
     assert "pagoda_gateway_queued_requests{" in page
 
 
-async def test_unknown_path_is_an_openai_error(start, client) -> None:
+async def test_unknown_path_is_an_openai_error(start: Start, client: Client) -> None:
     gateway = await start()
     refused = await client.get(gateway, "/admin")
     assert refused.status == 404 and (await refused.json())["error"]["code"] == "not_found"

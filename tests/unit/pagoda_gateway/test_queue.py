@@ -189,5 +189,6 @@ def test_leaving_twice_changes_nothing() -> None:
     queue, _ = build_queue()
     enter(queue)
     waiting = enter(queue, tokens=5)
-    queue.leave(waiting), queue.leave(waiting)
+    queue.leave(waiting)
+    queue.leave(waiting)
     assert (queue.queued, queue.queued_tokens, queue.cancelled) == (0, 0, 1)

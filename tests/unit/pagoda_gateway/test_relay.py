@@ -1,11 +1,16 @@
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from tests.doubles.model_server import FakeModelServer
 
-async def test_answer_passes_unchanged(server, start, client) -> None:
+from .conftest import Client, Start, Until
+
+
+async def test_answer_passes_unchanged(server: FakeModelServer, start: Start, client: Client) -> None:
     gateway = await start()
     asked = asyncio.create_task(client.post(gateway, b"{not json"))
     call = await server.next_call()
@@ -15,7 +20,7 @@ async def test_answer_passes_unchanged(server, start, client) -> None:
     assert (response.status, await response.read()) == (400, b'{"error":"yours"}')
 
 
-async def test_get_is_relayed_without_a_slot(server, start, client) -> None:
+async def test_get_is_relayed_without_a_slot(server: FakeModelServer, start: Start, client: Client) -> None:
     gateway = await start(max_running=1)
     running = asyncio.create_task(client.post(gateway))
     post = await server.next_call()
@@ -28,7 +33,7 @@ async def test_get_is_relayed_without_a_slot(server, start, client) -> None:
     await running
 
 
-async def test_chunks_arrive_apart(server, start, client) -> None:
+async def test_chunks_arrive_apart(server: FakeModelServer, start: Start, client: Client) -> None:
     gateway = await start()
     asked = asyncio.create_task(client.post(gateway, {"stream": True}))
     call = await server.next_call()
@@ -43,7 +48,9 @@ async def test_chunks_arrive_apart(server, start, client) -> None:
     assert await response.read() == b""
 
 
-async def test_requests_reach_the_server_in_order_and_never_above_the_slots(server, start, client, until) -> None:
+async def test_requests_reach_the_server_in_order_and_never_above_the_slots(
+    server: FakeModelServer, start: Start, client: Client, until: Until
+) -> None:
     gateway = await start(max_running=1)
     asked = []
     for number in range(4):
@@ -57,7 +64,9 @@ async def test_requests_reach_the_server_in_order_and_never_above_the_slots(serv
     assert [response.status for response in await asyncio.gather(*asked)] == [200] * 4
 
 
-async def test_full_queue_is_429_with_retry_after(server, start, client, until) -> None:
+async def test_full_queue_is_429_with_retry_after(
+    server: FakeModelServer, start: Start, client: Client, until: Until
+) -> None:
     gateway = await start(max_queued=1)
     asked = [asyncio.create_task(client.post(gateway)) for _ in range(2)]
     await until(lambda: gateway.queue.queued == 1)
@@ -70,7 +79,7 @@ async def test_full_queue_is_429_with_retry_after(server, start, client, until) 
     await asyncio.gather(*asked)
 
 
-async def test_tokens_bound_is_429(server, start, client, until) -> None:
+async def test_tokens_bound_is_429(server: FakeModelServer, start: Start, client: Client, until: Until) -> None:
     gateway = await start(max_queued_tokens=100)
     asked = asyncio.create_task(client.post(gateway))
     call = await server.next_call()
@@ -80,7 +89,7 @@ async def test_tokens_bound_is_429(server, start, client, until) -> None:
     await asked
 
 
-async def test_wait_over_the_deadline_is_503(server, start, client) -> None:
+async def test_wait_over_the_deadline_is_503(server: FakeModelServer, start: Start, client: Client) -> None:
     gateway = await start(max_wait_seconds=0.05)
     asked = asyncio.create_task(client.post(gateway))
     call = await server.next_call()
@@ -92,7 +101,7 @@ async def test_wait_over_the_deadline_is_503(server, start, client) -> None:
     await asked
 
 
-async def test_waiting_stream_is_pinged_then_served(server, start, client) -> None:
+async def test_waiting_stream_is_pinged_then_served(server: FakeModelServer, start: Start, client: Client) -> None:
     gateway = await start(ping_seconds=0.01)
     asked = asyncio.create_task(client.post(gateway))
     first = await server.next_call()
@@ -109,7 +118,9 @@ async def test_waiting_stream_is_pinged_then_served(server, start, client) -> No
 
 
 @pytest.mark.parametrize("way", ["deadline", "server error"])
-async def test_failure_after_a_ping_is_an_event(server, start, client, way: str) -> None:
+async def test_failure_after_a_ping_is_an_event(
+    server: FakeModelServer, start: Start, client: Client, way: str
+) -> None:
     gateway = await start(ping_seconds=0.01, max_wait_seconds=0.1 if way == "deadline" else 30)
     asked = asyncio.create_task(client.post(gateway))
     first = await server.next_call()
@@ -127,7 +138,9 @@ async def test_failure_after_a_ping_is_an_event(server, start, client, way: str)
     await asked
 
 
-async def test_client_that_leaves_the_queue_takes_its_tokens_along(server, start, client, until) -> None:
+async def test_client_that_leaves_the_queue_takes_its_tokens_along(
+    server: FakeModelServer, start: Start, client: Client, until: Until
+) -> None:
     gateway = await start()
     asked = asyncio.create_task(client.post(gateway))
     call = await server.next_call()
@@ -141,7 +154,9 @@ async def test_client_that_leaves_the_queue_takes_its_tokens_along(server, start
     assert server.calls.empty()
 
 
-async def test_client_that_leaves_while_running_closes_the_upstream(server, start, client, until) -> None:
+async def test_client_that_leaves_while_running_closes_the_upstream(
+    server: FakeModelServer, start: Start, client: Client, until: Until
+) -> None:
     gateway = await start()
     asked = asyncio.create_task(client.post(gateway, {"stream": True}))
     call = await server.next_call()
@@ -156,7 +171,9 @@ async def test_client_that_leaves_while_running_closes_the_upstream(server, star
     assert b'code="499"' in gateway.metrics.render()
 
 
-async def test_client_that_leaves_before_the_head_closes_the_upstream(server, start, client, until) -> None:
+async def test_client_that_leaves_before_the_head_closes_the_upstream(
+    server: FakeModelServer, start: Start, client: Client, until: Until
+) -> None:
     gateway = await start()
     asked = asyncio.create_task(client.post(gateway))
     call = await server.next_call()
@@ -166,10 +183,10 @@ async def test_client_that_leaves_before_the_head_closes_the_upstream(server, st
     await until(lambda: gateway.queue.running == 0)
 
 
-async def test_body_over_the_cap_is_413(server, start, client) -> None:
+async def test_body_over_the_cap_is_413(server: FakeModelServer, start: Start, client: Client) -> None:
     gateway = await start(max_body_bytes=100)
 
-    async def unsized():
+    async def unsized() -> AsyncIterator[bytes]:
         yield b"x" * 101
 
     for data in (b"x" * 101, unsized()):
@@ -178,7 +195,7 @@ async def test_body_over_the_cap_is_413(server, start, client) -> None:
     assert server.calls.empty()
 
 
-async def test_absent_server_is_503_with_retry_after(server, start, client) -> None:
+async def test_absent_server_is_503_with_retry_after(server: FakeModelServer, start: Start, client: Client) -> None:
     gateway = await start()
     await server.stop()
     refused = await client.post(gateway)
@@ -186,7 +203,9 @@ async def test_absent_server_is_503_with_retry_after(server, start, client) -> N
     assert "Retry-After" in refused.headers
 
 
-async def test_request_is_sent_again_only_before_the_first_byte(server, start, client) -> None:
+async def test_request_is_sent_again_only_before_the_first_byte(
+    server: FakeModelServer, start: Start, client: Client
+) -> None:
     gateway = await start()
     asked = asyncio.create_task(client.post(gateway))
     (await server.next_call()).writer.close()
@@ -199,7 +218,9 @@ async def test_request_is_sent_again_only_before_the_first_byte(server, start, c
     assert server.calls.empty()
 
 
-async def test_stream_that_breaks_ends_with_an_error_event(server, start, client) -> None:
+async def test_stream_that_breaks_ends_with_an_error_event(
+    server: FakeModelServer, start: Start, client: Client
+) -> None:
     gateway = await start()
     asked = asyncio.create_task(client.post(gateway, {"stream": True}))
     call = await server.next_call()
@@ -210,7 +231,9 @@ async def test_stream_that_breaks_ends_with_an_error_event(server, start, client
     assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "upstream_broken"
 
 
-async def test_a_server_that_ends_before_it_answers_is_a_502_in_words(server, start, client) -> None:
+async def test_a_server_that_ends_before_it_answers_is_a_502_in_words(
+    server: FakeModelServer, start: Start, client: Client
+) -> None:
     gateway = await start()
     asked = asyncio.create_task(client.post(gateway))
     for _ in range(2):
@@ -221,7 +244,7 @@ async def test_a_server_that_ends_before_it_answers_is_a_502_in_words(server, st
 
 
 async def test_a_killed_server_ends_every_stream_with_an_error_event_and_frees_its_slots(
-    server, start, client, until
+    server: FakeModelServer, start: Start, client: Client, until: Until
 ) -> None:
     gateway = await start(max_running=3)
     asked = [asyncio.create_task(client.post(gateway, {"stream": True})) for _ in range(3)]
@@ -238,7 +261,9 @@ async def test_a_killed_server_ends_every_stream_with_an_error_event_and_frees_i
     assert b'reason="upstream_broken"} 3.0' in gateway.metrics.render()
 
 
-async def test_nobody_outside_speaks_for_the_gateway(server, start, client, tmp_path: Path) -> None:
+async def test_nobody_outside_speaks_for_the_gateway(
+    server: FakeModelServer, start: Start, client: Client, tmp_path: Path
+) -> None:
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "alice").write_text("sk-alice")
     gateway = await start(api_keys_dir=tmp_path / "keys")
@@ -252,7 +277,9 @@ async def test_nobody_outside_speaks_for_the_gateway(server, start, client, tmp_
     await asked
 
 
-async def test_wrong_key_is_401_and_reload_lets_the_new_key_in(server, start, client, tmp_path: Path, until) -> None:
+async def test_wrong_key_is_401_and_reload_lets_the_new_key_in(
+    server: FakeModelServer, start: Start, client: Client, tmp_path: Path, until: Until
+) -> None:
     (tmp_path / "keys").mkdir()
     gateway = await start(api_keys_dir=tmp_path / "keys")
     refused = await client.post(gateway, headers={"Authorization": "Bearer sk-alice"})

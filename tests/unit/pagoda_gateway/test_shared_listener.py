@@ -14,6 +14,9 @@ import pytest
 from pagoda_gateway.connections import Connections, Limits
 from pagoda_gateway.settings import Address, InheritedSocket, parse_listen
 from pagoda_gateway.shared_listener import accept_delay_seconds, build_shared_listener
+from tests.doubles.model_server import FakeModelServer
+
+from .conftest import Client, Start, Until
 
 
 @pytest.fixture
@@ -28,7 +31,9 @@ def share(listener: socket.socket) -> InheritedSocket:
     return InheritedSocket(os.dup(listener.fileno()))
 
 
-async def test_gateway_accepts_only_while_its_server_is_ready(server, start, client, until, listener) -> None:
+async def test_gateway_accepts_only_while_its_server_is_ready(
+    server: FakeModelServer, start: Start, client: Client, until: Until, listener: socket.socket
+) -> None:
     server.ready_status = 503
     gateway = await start(listen=share(listener))
     asked = asyncio.create_task(client.get(gateway, "/ready"))
@@ -38,9 +43,11 @@ async def test_gateway_accepts_only_while_its_server_is_ready(server, start, cli
     assert (await asked).status == 200
 
 
-async def test_connection_that_nobody_took_is_the_successors(server, start, client, until, listener) -> None:
+async def test_connection_that_nobody_took_is_the_successors(
+    server: FakeModelServer, start: Start, client: Client, until: Until, listener: socket.socket
+) -> None:
     old = await start(listen=share(listener), drain_grace_seconds=60.0)
-    await until(lambda: old._shared.accepting)
+    await until(lambda: old._shared is not None and old._shared.accepting)
     asked = asyncio.create_task(client.post(old))
     running = await server.next_call()
     old.begin_drain()
@@ -54,7 +61,7 @@ async def test_connection_that_nobody_took_is_the_successors(server, start, clie
 
 
 async def test_kept_connection_serves_on_in_the_grace_and_is_told_to_close(
-    server, start, client, until, listener
+    server: FakeModelServer, start: Start, client: Client, until: Until, listener: socket.socket
 ) -> None:
     gateway = await start(listen=share(listener), drain_grace_seconds=60.0)
     await (await client.get(gateway, "/health")).read()
@@ -65,7 +72,9 @@ async def test_kept_connection_serves_on_in_the_grace_and_is_told_to_close(
     assert (response.status, response.headers["Connection"]) == (200, "close")
 
 
-async def test_idle_connection_is_closed_when_the_grace_is_over(start, until, listener) -> None:
+async def test_idle_connection_is_closed_when_the_grace_is_over(
+    start: Start, until: Until, listener: socket.socket
+) -> None:
     gateway = await start(listen=share(listener))
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -76,7 +85,9 @@ async def test_idle_connection_is_closed_when_the_grace_is_over(start, until, li
     writer.close()
 
 
-async def test_gateway_whose_server_is_gone_gives_up_its_idle_connections(server, start, listener) -> None:
+async def test_gateway_whose_server_is_gone_gives_up_its_idle_connections(
+    server: FakeModelServer, start: Start, listener: socket.socket
+) -> None:
     gateway = await start(listen=share(listener))
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -105,7 +116,9 @@ def no_descriptor_left() -> Iterator[list[int]]:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-async def test_no_descriptor_left_is_said_once_and_survived(listener, until, caplog, monkeypatch) -> None:
+async def test_no_descriptor_left_is_said_once_and_survived(
+    listener: socket.socket, until: Until, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     caplog.set_level(logging.INFO)
     monkeypatch.setattr("pagoda_guard.shared_listener.PAUSE_AFTER_ERROR_SECONDS", 0.001)
     tries: list[int] = []
@@ -120,7 +133,13 @@ async def test_no_descriptor_left_is_said_once_and_survived(listener, until, cap
         return accepted[-1]
 
     shared.serve(accept)
-    monkeypatch.setattr(shared, "_watch", lambda watch=shared._watch: (tries.append(1), watch()))
+    watch = shared._watch
+
+    def watch_and_count() -> None:
+        tries.append(1)
+        watch()
+
+    monkeypatch.setattr(shared, "_watch", watch_and_count)
     with socket.create_connection(listener.getsockname()):
         with no_descriptor_left():
             shared.resume()

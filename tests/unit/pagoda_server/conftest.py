@@ -16,6 +16,11 @@ from pagoda_server.runtime.reference.runner import ReferenceRunner
 from pagoda_server.wire import Delta, Sampling, Submit
 from tests.doubles.tiny_models import write_model
 
+Models = dict[str, tuple[Path, Any]]
+"""The folder of each, and the model as transformers has it."""
+BuildEngine = Callable[..., Engine]
+Generate = Callable[..., list[list[int]]]
+
 torch.set_num_threads(1)
 LLAMA3_ROPE = {
     "rope_type": "llama3",
@@ -35,7 +40,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Any]]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     saved = {}
     for name, changes in MODELS.items():
         folder = tmp_path_factory.mktemp(name)
@@ -44,7 +49,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, An
 
 
 @pytest.fixture
-def build_engine(models: dict[str, tuple[Path, Any]]) -> Callable[..., Engine]:
+def build_engine(models: Models) -> BuildEngine:
     def build(
         family: str = "llama",
         *,
@@ -64,7 +69,7 @@ def build_engine(models: dict[str, tuple[Path, Any]]) -> Callable[..., Engine]:
 
 
 @pytest.fixture
-def generate() -> Callable[..., list[list[int]]]:
+def generate() -> Generate:
     """Runs prompts together to their end; the tokens of each."""
 
     def run(engine: Engine, prompts: list[list[int]], sampling: Sampling) -> list[list[int]]:

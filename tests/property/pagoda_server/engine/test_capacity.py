@@ -92,7 +92,7 @@ def test_a_burst_shorter_than_a_window_is_no_full_window() -> None:
 def test_nothing_is_known_before_a_full_window() -> None:
     load = Load(None)
     load.serve(50.0, 60.0, occupancy=0.5)
-    assert load.capacity.tokens_per_second is None and load.capacity.source is None
+    assert (load.capacity.tokens_per_second, load.capacity.source) == (None, None)
     load.serve(50.0, 2 * WINDOW_SECONDS, occupancy=1.0)
     assert (load.capacity.tokens_per_second, load.capacity.source) == (50.0, "observed")
 

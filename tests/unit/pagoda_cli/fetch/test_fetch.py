@@ -1,5 +1,6 @@
 """`pagoda fetch`: what it takes, what it refuses, what it leaves behind."""
 
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,7 @@ def test_bundled_model_is_copied_from_the_package(
     tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_model(tmp_path / "tiny")
-    monkeypatch.setattr(fetch.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(resources, "files", lambda package: tmp_path)
     fetch_model("bundled://tiny", tmp_path / "dest", said.append)
     assert (tmp_path / "dest" / "model.safetensors").read_text() == "model.safetensors"
     assert not (tmp_path / "dest" / "modeling.py").exists()

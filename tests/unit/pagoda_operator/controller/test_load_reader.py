@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -138,7 +139,7 @@ async def test_a_pod_that_was_away_is_asked_at_once_when_it_is_ready_again(world
 async def test_the_model_is_told_of_the_first_figure_and_of_another_capacity_only(world: World) -> None:
     world.models = {A: [pod("a")]}
     for capacity, news in ((None, 1), (None, 1), (100.0, 2), (104.0, 2), (106.0, 3), (106.0, 3)):
-        world.answers["a"] = lambda capacity=capacity: load(capacity)  # type: ignore[misc]
+        world.answers["a"] = partial(load, capacity)
         await world.step(POLL_SECONDS * 1.1)
         assert len(world.news) == news, capacity
     assert set(world.news) == {A}

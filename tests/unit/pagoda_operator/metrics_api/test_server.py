@@ -165,7 +165,7 @@ async def test_only_reads_are_answered(front: Front, proxy: tuple[str, str], met
 
 
 async def test_a_body_is_refused_and_not_inflated(front: Front, proxy: tuple[str, str]) -> None:
-    more = {"data": gzip.compress(b" " * 10_000_000), "headers": {"Content-Encoding": "gzip"}}
+    more: dict[str, Any] = {"data": gzip.compress(b" " * 10_000_000), "headers": {"Content-Encoding": "gzip"}}
     status, body = await front.get(GROUP, proxy, **more)
     assert (status, body["reason"]) == (413, "RequestEntityTooLarge")
 

@@ -1,6 +1,7 @@
 """What an operator sets reaches the engine, or is refused with field, value and fix."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,6 @@ def test_a_wait_that_is_none_is_refused(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"max_num_seqs": 0}, {"gpu_memory_fraction": 1.5}, {"max_batched_tokens": 3}])
-def test_bad_setting_is_named(wrong) -> None:
+def test_bad_setting_is_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         EngineConfig(model=Path("m"), socket=Path("s"), **wrong)

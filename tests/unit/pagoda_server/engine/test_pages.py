@@ -16,7 +16,7 @@ def build_computed(pool: PagePool, token_ids: list[int]) -> Request:
     return request
 
 
-def test_equal_digests_of_different_tokens_are_no_hit(monkeypatch) -> None:
+def test_equal_digests_of_different_tokens_are_no_hit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefix_module, "build_page_digest", lambda parent, token_ids: b"collision")
     pool = PagePool(8, 4)
     cache = PrefixCache(pool)

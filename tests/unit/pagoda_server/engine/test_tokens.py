@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pagoda_server.wire import Sampling, Submit
+from tests.unit.pagoda_server.conftest import BuildEngine, Generate, Models
 
 GREEDY = Sampling(max_tokens=20, temperature=0.0)
 SEEDED = Sampling(max_tokens=20, temperature=1.1, top_p=0.95, top_k=60, seed=11)
@@ -17,7 +18,9 @@ def build_prompts(count: int, *, seed: int = 3, longest: int = 30) -> list[list[
 
 
 @pytest.mark.parametrize("family", ["llama", "llama3-rope-tied", "mistral", "qwen2", "qwen3"])
-def test_greedy_tokens_equal_those_of_transformers(family, models, build_engine, generate) -> None:
+def test_greedy_tokens_equal_those_of_transformers(
+    family: str, models: Models, build_engine: BuildEngine, generate: Generate
+) -> None:
     prompts = [*build_prompts(3), [5, 9, 2] * 20]
     expected = []
     for prompt in prompts:
@@ -31,7 +34,7 @@ def test_greedy_tokens_equal_those_of_transformers(family, models, build_engine,
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, SEEDED], ids=["greedy", "seeded"])
-def test_batched_tokens_equal_those_alone(sampling, build_engine, generate) -> None:
+def test_batched_tokens_equal_those_alone(sampling: Sampling, build_engine: BuildEngine, generate: Generate) -> None:
     prompts = build_prompts(6)
     alone = [generate(build_engine(), [prompt], sampling)[0] for prompt in prompts]
     assert generate(build_engine(), prompts, sampling) == alone
@@ -39,14 +42,16 @@ def test_batched_tokens_equal_those_alone(sampling, build_engine, generate) -> N
 
 @pytest.mark.parametrize("cache", [True, False])
 @pytest.mark.parametrize("sampling", [GREEDY, SEEDED], ids=["greedy", "seeded"])
-def test_preempted_request_keeps_its_tokens(cache, sampling, build_engine, generate) -> None:
+def test_preempted_request_keeps_its_tokens(
+    cache: bool, sampling: Sampling, build_engine: BuildEngine, generate: Generate
+) -> None:
     prompts = build_prompts(5, longest=20)
     tight = build_engine(pages=14, cache=cache)
     assert generate(tight, prompts, sampling) == generate(build_engine(), prompts, sampling)
     assert tight.stats().preemptions > 0
 
 
-def test_prefix_hit_never_changes_tokens(build_engine, generate) -> None:
+def test_prefix_hit_never_changes_tokens(build_engine: BuildEngine, generate: Generate) -> None:
     shared = build_prompts(1, longest=30)[0] + list(range(40))
     prompts = [shared, shared, [*shared, 7], [*shared[:-3], 1, 2]]
     engine = build_engine()
@@ -55,7 +60,7 @@ def test_prefix_hit_never_changes_tokens(build_engine, generate) -> None:
     assert engine.stats().cached_prompt_tokens > 3 * 30
 
 
-def test_prefix_is_not_shared_between_salts(build_engine) -> None:
+def test_prefix_is_not_shared_between_salts(build_engine: BuildEngine) -> None:
     engine, prompt = build_engine(), list(range(40))
     cached = {}
     for index, salt in enumerate(["a", "b", "a"]):
@@ -64,13 +69,13 @@ def test_prefix_is_not_shared_between_salts(build_engine) -> None:
     assert cached == {0: 0, 1: 0, 2: 36}, "and a hit leaves at least one prompt token to compute"
 
 
-def test_seeds_differ_and_repeat(build_engine, generate) -> None:
+def test_seeds_differ_and_repeat(build_engine: BuildEngine, generate: Generate) -> None:
     prompt = [[4, 5, 6]]
     runs = [generate(build_engine(), prompt, Sampling(max_tokens=12, temperature=1.5, seed=seed)) for seed in (1, 2, 1)]
     assert runs[0] == runs[2] != runs[1]
 
 
-def test_stop_token_ends_the_answer_and_is_among_its_tokens(build_engine, generate) -> None:
+def test_stop_token_ends_the_answer_and_is_among_its_tokens(build_engine: BuildEngine, generate: Generate) -> None:
     prompt = [[8, 9, 10]]
     free = generate(build_engine(), prompt, GREEDY)[0]
     stop = free[5]
@@ -80,10 +85,10 @@ def test_stop_token_ends_the_answer_and_is_among_its_tokens(build_engine, genera
     assert stop not in generate(build_engine(), prompt, held)[0][:10]
 
 
-def test_logprobs_are_the_models_own(models, build_engine) -> None:
+def test_logprobs_are_the_models_own(models: Models, build_engine: BuildEngine) -> None:
     engine, prompt = build_engine("qwen3"), [3, 1, 4, 1, 5]
     engine.submit(Submit("a", prompt, Sampling(max_tokens=1, temperature=0.0, logprobs=3, frequency_penalty=1.0)))
-    logprobs = engine.step()[0].logprobs[0]
+    [logprobs] = engine.step()[0].logprobs or []
     with torch.no_grad():
         expected = torch.log_softmax(models["qwen3"][1](torch.tensor([prompt])).logits[0, -1], -1).topk(3)
     assert [token for token, _ in logprobs.top] == expected.indices.tolist()

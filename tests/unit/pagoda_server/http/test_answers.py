@@ -1,5 +1,6 @@
 """An answer does not depend on how its tokens come: one a frame, or many at once because the front was busy."""
 
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any, cast
 
@@ -20,8 +21,8 @@ END = 0
 
 
 class ByteTokenizer:
-    def decode(self, ids: object) -> str:
-        return bytes(ids).decode("utf-8", errors="replace")  # type: ignore[call-overload]
+    def decode(self, ids: Sequence[int]) -> str:
+        return bytes(ids).decode("utf-8", errors="replace")
 
 
 BYTES = cast(Tokenizer, ByteTokenizer())

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import triton
@@ -51,8 +52,8 @@ def read_usage(cubin: bytes, what: str) -> int:
     return max(int(found) for found in re.findall(rf"{what}:(\d+)", usage))
 
 
-def stop_after_compiling(run: Callable[..., object]) -> Callable[..., object]:
-    def compile_only(self: JITFunction, *args: object, grid: object, warmup: bool, **options: object) -> object:
+def stop_after_compiling(run: Callable[..., Any]) -> Callable[..., Any]:
+    def compile_only(self: JITFunction, *args: object, grid: object, warmup: bool, **options: object) -> Any:
         compiled = run(self, *args, grid=grid, warmup=True, **options)
         record = {
             "kernel": f"{self.module.rpartition('.')[2]}.{self.__name__}",

@@ -7,6 +7,7 @@ processes without the interpreter.
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from triton import knobs
@@ -21,7 +22,16 @@ from pagoda_server.start.common_shapes import COMMON_SHAPES
 def main(what: str, folder: Path, own: Path, stub: Path) -> None:
     compiled: list[str] = []
     link = build._build
-    build._build = lambda name, *rest: compiled.append(name) or link(name, *rest)
+
+    def note_link(name: str, *rest: object) -> object:
+        compiled.append(name)
+        return link(name, *rest)
+
+    def note_compile(*, src: Any, cache_hit: bool, **_: object) -> None:
+        if not cache_hit:
+            compiled.append(src.name)
+
+    build._build = note_link
     if what == "compile":
         compile_ahead.build_stub_libcuda(stub)
         compile_ahead.prepare_process(folder, stub)
@@ -29,7 +39,7 @@ def main(what: str, folder: Path, own: Path, stub: Path) -> None:
         shipped.ShippedCache.folder = folder
         shipped.use_shipped_kernels()
         compile_ahead.prepare_process(own, stub)
-    knobs.compilation.listener = lambda *, src, cache_hit, **_: cache_hit or compiled.append(src.name)
+    knobs.compilation.listener = note_compile
     driver.set_active(compile_ahead.AbsentGpu(90))
     compile_ahead.launch_all(
         compile_ahead.build_two_layers(COMMON_SHAPES["Qwen3-0.6B"]), torch.device("meta"), fp8=False

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from pagoda_server.runtime.reference.attention import attend_pages
 
 PAGE_SIZE = 16
 POISON = 7.0
-SCALE_TOLERANCE = {"rtol": 1e-5, "atol": 2e-6}
+SCALE_TOLERANCE: dict[str, Any] = {"rtol": 1e-5, "atol": 2e-6}
 
 
 @dataclass(frozen=True)

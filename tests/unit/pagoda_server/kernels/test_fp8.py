@@ -64,7 +64,7 @@ def write_rotated(qkv: Tensor, caches: list[Tensor], heads: int, head_dim: int, 
     cos, sin = build_rotary_table(frequencies, 32)
     positions = torch.tensor([0, 7, 31], device=qkv.device)
     slots = torch.tensor([33, -1, 5], device=qkv.device)
-    rope_write(qkv, positions, slots, cos, sin, *caches, heads, k_scale=scales[0], v_scale=scales[1])
+    rope_write(qkv, positions, slots, cos, sin, caches[0], caches[1], heads, k_scale=scales[0], v_scale=scales[1])
 
 
 def test_keys_and_values_are_written_over_their_scales(device: torch.device) -> None:
@@ -102,8 +102,9 @@ def test_attention_over_fp8_pages_multiplies_by_their_scales(attend: str, device
         plan_decode(rows, contexts, plan)
         found = decode_attention(q, k_cache, v_cache, table, plan, 32**-0.5, k_scale=K_SCALE, v_scale=V_SCALE)
     else:
-        starts, scales = torch.arange(4, dtype=torch.int32, device=device), {"k_scale": K_SCALE, "v_scale": V_SCALE}
-        found = prefill_attention(q, k_cache, v_cache, table, rows, starts, contexts, 32**-0.5, **scales)
+        starts = torch.arange(4, dtype=torch.int32, device=device)
+        cached = (q, k_cache, v_cache, table, rows, starts, contexts)
+        found = prefill_attention(*cached, 32**-0.5, k_scale=K_SCALE, v_scale=V_SCALE)
     expected = attend_pages(q, LayerCache(k_cache, v_cache, K_SCALE, V_SCALE), pages, [1, 1, 1], lengths)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     unquantized = attend_pages(q, LayerCache(k, v), pages, [1, 1, 1], lengths)

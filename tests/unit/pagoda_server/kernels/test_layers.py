@@ -1,5 +1,7 @@
 """Norm, activation, rotary and cache write: the numbers of `model/llama.py`, and nothing written for padding."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,7 @@ from pagoda_server.runtime.reference.attention import write_pages
 
 EPS = 1e-5
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
-TOLERANCES = {
+TOLERANCES: dict[torch.dtype, dict[str, Any]] = {
     torch.float32: {"rtol": 1e-5, "atol": 1e-6},
     torch.float16: {"rtol": 2e-3, "atol": 1e-3},
     torch.bfloat16: {"rtol": 1.6e-2, "atol": 1e-2},
@@ -58,7 +60,7 @@ def test_rope_write_norms_rotates_and_stores(
     cos, sin = build_rotary_table(frequencies, 32)
     caches = [torch.zeros((3, 16, kv_heads, head_dim), device=device) for _ in range(4)]
     out = torch.full((5, heads, head_dim), 7.0, device=device)
-    rope_write(qkv, positions.int(), slots, cos, sin, caches[0], caches[1], heads, *norms, EPS, out)
+    rope_write(qkv, positions.int(), slots, cos, sin, caches[0], caches[1], heads, norms[0], norms[1], EPS, out)
 
     angles = (positions.float()[:, None] * frequencies).repeat(1, 2)[:, None, :]
     rotary = llama.Rotary(angles.cos(), angles.sin())

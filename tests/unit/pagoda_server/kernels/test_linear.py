@@ -1,5 +1,7 @@
 """Small-batch projections: torch's numbers at shapes that fill no tile, and what is fused as the passes it saves."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,13 +14,14 @@ from pagoda_server.model import llama
 from pagoda_server.quant.fp8 import quantize_rows
 
 EPS = 1e-5
-EXACT = {"rtol": 1e-4, "atol": 1e-5}
+EXACT: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
 GEMV = GemvTile(rows=2, values=64)
 TILE = LinearTile(rows=16, values=32)
 
 
 def draw(*shape: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
-    return (torch.randn(shape, device=device) * shape[-1] ** -0.25).to(dtype)
+    scale: float = shape[-1] ** -0.25
+    return (torch.randn(shape, device=device) * scale).to(dtype)
 
 
 def project(

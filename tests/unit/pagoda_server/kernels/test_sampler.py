@@ -47,7 +47,8 @@ def draw(logits: Tensor, table: SamplingTable, rows: list[int] | None = None) ->
     """Logits of the table's `rows`, all if None."""
     where = torch.tensor(range(logits.shape[0]) if rows is None else rows, dtype=torch.int32, device=logits.device)
     tokens = torch.full(logits.shape[:1], 99, dtype=torch.int32, device=logits.device)
-    sample(logits, table, where, 100 + where, build_sampler_scratch(*logits.shape, logits.device), tokens)
+    scratch = build_sampler_scratch(logits.shape[0], logits.shape[1], logits.device)
+    sample(logits, table, where, 100 + where, scratch, tokens)
     return tokens.tolist()
 
 
@@ -80,7 +81,7 @@ def test_from_the_coldest_temperature_on_a_draw_is_one_of_the_softmax(device: to
 
 
 @pytest.mark.parametrize("extreme", [{"top_p": 1e-45}, {"min_p": 1e-45}, {"top_p": 0.0}, {"min_p": 1.0}], ids=str)
-def test_extreme_filters_choose_a_token(extreme: dict[str, float], device: torch.device) -> None:
+def test_extreme_filters_choose_a_token(extreme: dict[str, Any], device: torch.device) -> None:
     logits = build_logits(4, device)
     sampling = Sampling(max_tokens=1, temperature=1.0, **extreme)
     tokens = draw(logits, build_table([sampling] * 4, list(range(4)), device))

@@ -15,7 +15,7 @@ def run_script(what: str, shipped: Path) -> list[str]:
     stub.mkdir(exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
-    command = [sys.executable, SCRIPT, what, shipped, own, stub]
+    command: list[str | Path] = [sys.executable, SCRIPT, what, shipped, own, stub]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     found: list[str] = json.loads(done.stdout)

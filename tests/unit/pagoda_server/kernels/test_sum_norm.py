@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from pagoda_server.kernels.norm import add_rms_norm, add_rms_norm_fp8
 from pagoda_server.kernels.sum_norm import MAX_TOKENS, Exchange, Shares, count_bytes, sum_rms_norm, sum_rms_norm_fp8
 from pagoda_server.parallel.group import TorchGroup
-from pagoda_server.quant.fp8 import replace_linears
+from pagoda_server.quant.fp8 import Fp8Linear, replace_linears
 from pagoda_server.runtime.gpu.projections import FP8, INVARIANT, TORCH, ProjectionBackend, ResidualStream
 
 SCRIPT = Path(__file__).with_name("sum_norm_on_rank.py")
@@ -82,15 +83,16 @@ class ExchangeGroup(TorchGroup):
         return self.exchange.shares(like, index)
 
 
-def build_projection(backend: ProjectionBackend, bias: bool, device: torch.device) -> nn.Module:
+def build_projection(backend: ProjectionBackend, bias: bool, device: torch.device) -> nn.Linear:
     projection: nn.Module = nn.Linear(48, 64, bias=bias, device=device)
     if backend is FP8:
         holder = nn.Sequential(projection)
         replace_linears(holder)
         projection = holder[0].to(device)
+        assert isinstance(projection, Fp8Linear)
         projection.weight.copy_(torch.randn(64, 48))
         projection.weight_scale.fill_(0.1)
-    return projection
+    return cast(nn.Linear, projection)
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -105,7 +107,7 @@ def test_a_projection_writes_its_share_in_place_and_the_norm_adds_it(
     for _ in range(2):
         x, projection = torch.randn((3, 48), device=device), build_projection(backend, bias, device)
         for stream in (divided, alone):
-            backend.write(x, projection, stream)  # type: ignore[arg-type]
+            backend.write(x, projection, stream)
         assert isinstance(divided.pending, Shares) and isinstance(alone.pending, Tensor)
         assert torch.equal(divided.pending.own, alone.pending)
         places.append(divided.pending.own.data_ptr())

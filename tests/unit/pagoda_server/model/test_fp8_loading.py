@@ -16,12 +16,13 @@ from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.model.config import UnsupportedModel, parse_model_config, read_model_config
 from pagoda_server.model.llama import Layer, Llama
 from pagoda_server.model.loader import BadCheckpoint, load_model
-from pagoda_server.quant.fp8 import quantize_rows
+from pagoda_server.quant.fp8 import Fp8Linear, quantize_rows
 from pagoda_server.runtime.cache import count_page_bytes
 from pagoda_server.runtime.reference.runner import ReferenceRunner
 from pagoda_server.start.build import build_engine
 from pagoda_server.start.device import refuse_fp8_before_ada
 from pagoda_server.wire import Sampling
+from tests.unit.pagoda_server.conftest import Generate, Models
 
 CPU = torch.device("cpu")
 NUMBERS = {"num_bits": 8, "type": "float", "symmetric": True, "group_size": None, "observer": "minmax"}
@@ -46,7 +47,7 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture
-def write(models: dict[str, tuple[Path, Any]], tmp_path: Path) -> Write:
+def write(models: Models, tmp_path: Path) -> Write:
     """A checkpoint in fp8 of a tiny model: one scale a channel, or with `per_tensor` one for all of a tensor."""
 
     def write_checkpoint(family: str = "llama", *, per_tensor: bool = False, **scheme: Any) -> Path:
@@ -82,7 +83,9 @@ def same_weights(first: Llama, second: Llama) -> bool:
 
 
 @pytest.mark.parametrize("family", ["llama", "llama3-rope-tied", "mistral", "qwen2", "qwen3"])
-def test_a_stored_checkpoint_equals_its_16_bit_one_quantized_as_it_loads(family: str, models, write: Write) -> None:
+def test_a_stored_checkpoint_equals_its_16_bit_one_quantized_as_it_loads(
+    family: str, models: Models, write: Write
+) -> None:
     stored, made = load(write(family)), load(models[family][0], fp8=True)
     assert same_weights(stored, made)
     layer = stored.layers[0]
@@ -90,7 +93,7 @@ def test_a_stored_checkpoint_equals_its_16_bit_one_quantized_as_it_loads(family:
     assert stored.embedding.dtype == torch.float32
 
 
-def test_quantized_weights_stay_near(models) -> None:
+def test_quantized_weights_stay_near(models: Models) -> None:
     plain, made = load(models["qwen2"][0]), load(models["qwen2"][0], fp8=True)
     assert isinstance(plain.layers[1], Layer) and isinstance(made.layers[1], Layer)
     for name in ("qkv", "output", "gate_up", "down"):
@@ -105,6 +108,7 @@ def test_one_scale_for_a_tensor_becomes_one_for_each_of_its_rows(write: Write) -
     layer, tensors = load(folder).layers[0], load_file(folder / "model.safetensors")
     assert isinstance(layer, Layer)
     scales = [tensors[f"model.layers.0.self_attn.{name}_proj.weight_scale"] for name in "qkv"]
+    assert isinstance(layer.qkv, Fp8Linear)
     assert torch.equal(layer.qkv.weight_scale, torch.cat([scales[0].repeat(64), *(s.repeat(32) for s in scales[1:])]))
 
 
@@ -125,7 +129,7 @@ def test_static_scales_of_activations_are_not_needed(write: Write) -> None:
     assert same_weights(load(folder), without)
 
 
-def test_an_fp8_cache_takes_half_the_bytes_of_16_bits(models) -> None:
+def test_an_fp8_cache_takes_half_the_bytes_of_16_bits(models: Models) -> None:
     config = read_model_config(models["llama"][0])
     assert count_page_bytes(config, 64, E4M3) * 2 == count_page_bytes(config, 64, torch.bfloat16)
 
@@ -162,7 +166,7 @@ def put(path: str, value: Any) -> dict[str, Any]:
         ("kv_cache_scheme", {**KV_SCHEME, "strategy": "attn_head"}, "kv_cache_scheme.strategy is 'attn_head'"),
     ],
 )
-def test_what_is_not_supported_of_the_format_is_named(path: str, value: Any, message: str, models) -> None:
+def test_what_is_not_supported_of_the_format_is_named(path: str, value: Any, message: str, models: Models) -> None:
     raw = json.loads((models["llama"][0] / "config.json").read_text())
     assert parse_model_config(raw | {"quantization_config": SCHEME}, {}).quantization is not None
     with pytest.raises(UnsupportedModel, match=f"config.json: quantization_config.*{message}"):
@@ -218,7 +222,9 @@ def build_config(folder: Path, **settings: Any) -> EngineConfig:
     return EngineConfig(model=folder, socket=Path("s"), device="cpu", measure_capacity=False, **settings)
 
 
-def test_an_fp8_engine_answers_and_its_pages_hold_four_times_the_tokens_of_float32(models, generate) -> None:
+def test_an_fp8_engine_answers_and_its_pages_hold_four_times_the_tokens_of_float32(
+    models: Models, generate: Generate
+) -> None:
     folder = models["llama"][0]
     engines = [
         build_engine(build_config(folder, kv_cache_bytes=1 << 20, **settings)).engine
@@ -239,7 +245,7 @@ def test_an_fp8_engine_answers_and_its_pages_hold_four_times_the_tokens_of_float
     ],
 )
 def test_a_gpu_without_fp8_is_refused_before_weights_are_read(
-    settings: dict[str, Any], message: str | None, models, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, Any], message: str | None, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     folder = models["llama"][0]

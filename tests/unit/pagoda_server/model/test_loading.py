@@ -11,12 +11,13 @@ from safetensors.torch import load_file, save_file
 
 from pagoda_server.model.config import UnsupportedModel, parse_model_config, read_model_config
 from pagoda_server.model.loader import BadCheckpoint, load_model
+from tests.unit.pagoda_server.conftest import Models
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def folder(models: dict[str, tuple[Path, Any]], tmp_path: Path) -> Path:
+def folder(models: Models, tmp_path: Path) -> Path:
     return Path(shutil.copytree(models["llama"][0], tmp_path / "copy"))
 
 
@@ -35,13 +36,13 @@ def load(folder: Path) -> None:
         ({"architectures": ["MistralForCausalLM"], "sliding_window": 4096}, "sliding_window is 4096"),
     ],
 )
-def test_unsupported_config_is_refused_by_name(change, message, folder) -> None:
+def test_unsupported_config_is_refused_by_name(change: dict[str, Any], message: str, folder: Path) -> None:
     raw = json.loads((folder / "config.json").read_text())
     with pytest.raises(UnsupportedModel, match=message):
         parse_model_config(raw | change, {})
 
 
-def test_old_and_new_rope_fields_mean_the_same(folder) -> None:
+def test_old_and_new_rope_fields_mean_the_same(folder: Path) -> None:
     raw = json.loads((folder / "config.json").read_text())
     scaling = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}
     del raw["rope_parameters"]
@@ -50,13 +51,13 @@ def test_old_and_new_rope_fields_mean_the_same(folder) -> None:
     assert parse_model_config(old, {}) == parse_model_config(new, {})
 
 
-def test_end_of_sequence_comes_from_the_generation_config_first(folder) -> None:
+def test_end_of_sequence_comes_from_the_generation_config_first(folder: Path) -> None:
     raw = json.loads((folder / "config.json").read_text()) | {"eos_token_id": 2}
     assert parse_model_config(raw, {"eos_token_id": [7, 8]}).eos_token_ids == (7, 8)
     assert parse_model_config(raw, {}).eos_token_ids == (2,)
 
 
-def test_missing_and_unexpected_tensors_are_named(folder) -> None:
+def test_missing_and_unexpected_tensors_are_named(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     tensors["stranger"] = tensors.pop("model.layers.1.self_attn.k_proj.weight")
     save_file(tensors, folder / "model.safetensors")
@@ -64,13 +65,13 @@ def test_missing_and_unexpected_tensors_are_named(folder) -> None:
         load(folder)
 
 
-def test_pickled_weights_are_refused(folder) -> None:
+def test_pickled_weights_are_refused(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(BadCheckpoint, match="safetensors"):
         load(folder)
 
 
-def test_sharded_weights_equal_the_single_file(folder, models) -> None:
+def test_sharded_weights_equal_the_single_file(folder: Path, models: Models) -> None:
     config = read_model_config(folder)
     single = load_model(folder, config, CPU, torch.float32).state_dict()
     (folder / "model.safetensors").unlink()

@@ -26,6 +26,7 @@ from pagoda_server.wire import (
     encode_frame,
     frame,
 )
+from tests.unit.pagoda_server.conftest import BuildEngine, Generate, Models
 
 
 class Client:
@@ -58,7 +59,7 @@ class Client:
 
 
 @pytest.fixture
-def config(models: dict[str, tuple[Path, Any]], tmp_path: Path) -> EngineConfig:
+def config(models: Models, tmp_path: Path) -> EngineConfig:
     return EngineConfig(model=models["llama"][0], socket=tmp_path / "e.sock", device="cpu", kv_cache_bytes=4 << 20)
 
 
@@ -85,7 +86,9 @@ async def run_process(config: EngineConfig) -> AsyncIterator[Callable[[], Any]]:
             await task
 
 
-async def test_front_hears_hello_then_stats_then_its_own_answers(config, build_engine, generate) -> None:
+async def test_front_hears_hello_then_stats_then_its_own_answers(
+    config: EngineConfig, build_engine: BuildEngine, generate: Generate
+) -> None:
     sampling = Sampling(max_tokens=8, temperature=0.0)
     expected = generate(build_engine(), [[1, 2, 3], [9, 8]], sampling)
     async with run_process(config) as connect:
@@ -106,7 +109,7 @@ async def test_front_hears_hello_then_stats_then_its_own_answers(config, build_e
     assert not config.socket.exists()
 
 
-async def test_abort_ends_a_request_and_refusals_name_the_field(config) -> None:
+async def test_abort_ends_a_request_and_refusals_name_the_field(config: EngineConfig) -> None:
     async with run_process(config) as connect:
         client = await connect()
         client.send(Submit("long", [1], Sampling(max_tokens=255)))
@@ -118,7 +121,7 @@ async def test_abort_ends_a_request_and_refusals_name_the_field(config) -> None:
         assert "999" in refusal.message and "at most 255" in refusal.message
 
 
-async def test_requests_of_a_closed_connection_are_aborted(config) -> None:
+async def test_requests_of_a_closed_connection_are_aborted(config: EngineConfig) -> None:
     async with run_process(config) as connect:
         leaving, staying = await connect(), await connect()
         for index in range(200):
@@ -136,7 +139,7 @@ BAD_FRAMES = [b"", b"\xc1", b"\x82\xa4type\xa6submit\xa5other" + b"\x91" * 100_0
 
 
 @pytest.mark.parametrize("raw", [*map(frame, BAD_FRAMES), b"\xff\xff\xff\xff"], ids=range(5))
-async def test_a_bad_frame_ends_its_connection_and_no_other(config, raw: bytes) -> None:
+async def test_a_bad_frame_ends_its_connection_and_no_other(config: EngineConfig, raw: bytes) -> None:
     async with run_process(config) as connect:
         bad, good = await connect(), await connect()
         good.send(Submit("long", [1], Sampling(max_tokens=200, temperature=0.0)))
@@ -147,11 +150,17 @@ async def test_a_bad_frame_ends_its_connection_and_no_other(config, raw: bytes) 
         assert (len(tokens), reason) == (200, "length")
 
 
-async def test_numbers_that_no_device_holds_are_refused_while_others_are_answered(config) -> None:
+async def test_numbers_that_no_device_holds_are_refused_while_others_are_answered(config: EngineConfig) -> None:
     async with run_process(config) as connect:
         client = await connect()
         client.send(Submit("good", [1], Sampling(max_tokens=200, temperature=0.0)))
-        absurd = {"seed": 2**63, "top_k": 2**40, "temperature": 1e300, "stop_token_ids": (2**40,), "logprobs": 10**9}
+        absurd: dict[str, Any] = {
+            "seed": 2**63,
+            "top_k": 2**40,
+            "temperature": 1e300,
+            "stop_token_ids": (2**40,),
+            "logprobs": 10**9,
+        }
         for field, value in absurd.items():
             client.send(Submit(field, [1], Sampling(**{"max_tokens": 5, field: value})))
         refused: set[str | None] = set()
@@ -164,7 +173,7 @@ async def test_numbers_that_no_device_holds_are_refused_while_others_are_answere
         assert (await client.receive_answer("next"))[1] == "length"
 
 
-async def test_a_request_whose_turn_does_not_come_in_time_is_refused_as_overdue(config) -> None:
+async def test_a_request_whose_turn_does_not_come_in_time_is_refused_as_overdue(config: EngineConfig) -> None:
     config = dataclasses.replace(config, max_num_seqs=1, max_wait_seconds=0.2)
     async with run_process(config) as connect:
         client = await connect()
@@ -176,12 +185,15 @@ async def test_a_request_whose_turn_does_not_come_in_time_is_refused_as_overdue(
         assert refusal.request_id.isdigit()
 
 
-async def test_failed_step_ends_its_requests_and_repeated_failure_ends_the_engine(config, monkeypatch) -> None:
+async def test_failed_step_ends_its_requests_and_repeated_failure_ends_the_engine(
+    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     built = await asyncio.to_thread(build_real_engine, config)
-    runner, failures = built.engine.runner, iter([True, False])
+    runner: Any = built.engine.runner
+    failures = iter([True, False])
     forward = runner.forward
 
-    def fail_sometimes(chunks):
+    def fail_sometimes(chunks: object) -> object:
         if next(failures, True):
             raise RuntimeError("device error")
         return forward(chunks)

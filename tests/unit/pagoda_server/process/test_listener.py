@@ -6,6 +6,7 @@ import resource
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -25,16 +26,16 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 async def listener(path: Path) -> AsyncIterator[Listener]:
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        listener.note_request(request.protocol)
+        made.note_request(request.protocol)
         return web.Response(text="well")
 
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     bound.bind(str(path))
     server = web.Server(answer)
-    listener = Listener(bound, server, Tally.build_single())
-    listener.start()
-    yield listener
-    listener.close()
+    made = Listener(bound, server, Tally.build_single())
+    made.start()
+    yield made
+    made.close()
     await server.shutdown(1)
 
 
@@ -57,10 +58,10 @@ async def test_out_of_descriptors_a_connection_waits_and_the_log_says_so_once(
     tries = 0
     pause = listener._shared._pause
 
-    def count(*args: object) -> None:
+    def count(*args: Any) -> None:
         nonlocal tries
         tries += 1
-        pause(*args)  # type: ignore[arg-type]
+        pause(*args)
 
     monkeypatch.setattr(listener._shared, "_pause", count)
     before = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -60,7 +60,7 @@ def test_it_is_the_mean_of_full_decode_and_prefill_steps() -> None:
 def test_what_a_step_costs_is_told_apart() -> None:
     device = Device(step_seconds=0.004, token_seconds=1e-5, first_seconds=30.0, pair_seconds=1e-9)
     measured = measure_capacity(device.runner, build_limits(), PagePool(2000), clock=lambda: device.now)
-    assert measured is not None
+    assert measured is not None and measured.step_cost is not None
     assert device.now - 30.0 <= 1.1
     assert measured.step_cost.prompt_pair_seconds == pytest.approx(1e-9)
     assert measured.step_cost.base_seconds == pytest.approx(0.004)
@@ -71,7 +71,7 @@ def test_what_a_step_costs_is_told_apart() -> None:
 def test_a_slow_device_is_measured_with_a_smaller_batch_and_keeps_the_budget() -> None:
     device = Device(step_seconds=0.1, token_seconds=0.01)
     measured = measure_capacity(device.runner, build_limits(model_len=32), PagePool(2000), clock=lambda: device.now)
-    assert measured is not None
+    assert measured is not None and measured.tokens_per_second is not None
     assert device.now < 1.5 and max(map(len, device.batches)) < 32
     assert measured.tokens_per_second <= 2 / (1 / device.rate(32) + 1 / device.rate(2048)), "never more than it can do"
 
@@ -90,7 +90,8 @@ def test_a_real_runner_is_measured_on_scratch_pages_that_are_given_back(build_en
     engine = build_engine(pages=pages)
     scheduler = engine.scheduler
     measured = measure_capacity(engine.runner, scheduler.limits, scheduler.pool, budget_seconds=0.1)
-    assert measured is not None and measured.tokens_per_second > 0 and measured.step_cost.prompt_token_seconds > 0
+    assert measured is not None and measured.tokens_per_second is not None and measured.step_cost is not None
+    assert measured.tokens_per_second > 0 and measured.step_cost.prompt_token_seconds > 0
     assert scheduler.pool.num_free == pages
     scheduler.check_integrity()
 

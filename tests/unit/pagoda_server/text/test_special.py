@@ -260,8 +260,14 @@ def test_a_special_token_is_found_across_the_borders_of_slices(monkeypatch: pyte
 def test_what_cannot_fit_is_not_searched_for_special_tokens(
     build: Callable[..., Tokenizer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokenizer, searched = build(), []
-    monkeypatch.setattr(tokenizer.special, "find", lambda text: searched.append(text) or [])
+    tokenizer = build()
+    searched: list[str] = []
+
+    def find(text: str) -> list[object]:
+        searched.append(text)
+        return []
+
+    monkeypatch.setattr(tokenizer.special, "find", find)
     with pytest.raises(PromptTooLong):
         tokenizer.encode_chat(user("a" * 1000), limit=10)
     assert not searched
