@@ -107,3 +107,61 @@ def test_a_commit_is_checked_by_what_make_check_runs() -> None:
         wanted = arguments[0] if program == "make" else " ".join(["$(BIN)/" + Path(program).name, *arguments])
         check = makefile.partition("\ncheck:")[2].partition("\ndocs:")[0]
         assert wanted in check, f"{hook['id']} is not run by `make check`"
+
+
+PRODUCT = ("operator", "server_image", "helm", "docs", "crds")
+
+
+def list_product_folders() -> list[str]:
+    roots = [ROOT / name for name in ("operator", "server_image", "bench", "helm/dashboards")]
+    files = [path for root in roots for path in root.rglob("*.py") if path.parent != root or root.name != "operator"]
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in files}
+    return sorted(folder for folder in folders if "node_modules" not in folder)
+
+
+@pytest.mark.parametrize("folder", list_product_folders())
+def test_the_source_map_names_every_folder(folder: str) -> None:
+    assert f"`{folder}`" in (ROOT / "ARCHITECTURE.md").read_text()
+
+
+def list_source_map_rows() -> list[tuple[str, str]]:
+    """Returns the folder of each row of the source map, and a file that the row names."""
+    text = (ROOT / "ARCHITECTURE.md").read_text().partition("## Source map")[2]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if "| `" in line]
+    return [
+        (row[0].split("`")[1], name) for row in rows for name in re.findall(r"`([\w/]+\.(?:py|yaml|json))`", row[-1])
+    ]
+
+
+@pytest.mark.parametrize(("folder", "name"), list_source_map_rows())
+def test_a_file_that_the_source_map_names_is_there(folder: str, name: str) -> None:
+    places = [ROOT / folder / name, ROOT / name, ROOT / "helm" / "pagoda" / name]
+    assert any(place.is_file() for place in places)
+
+
+def read_walks() -> list[tuple[list[str], list[str]]]:
+    """Returns the words and the paths of each walk of CONTRIBUTING.md."""
+    text = (ROOT / "CONTRIBUTING.md").read_text().partition("## Five walks")[2].partition("\n## ")[0]
+    rows = [line.strip("|").split(" | ") for line in text.splitlines() if line.startswith("| a")]
+    return [(re.findall("`([^`]+)`", row[1]), re.findall("`([^`]+/[^`]+)`", row[2])) for row in rows]
+
+
+def has_word(path: Path, words: list[str]) -> bool:
+    """Returns whether a file has one of the words, also as a part of a name that underscores join."""
+    text = path.read_text(errors="replace")
+    return any(re.search(rf"(?<![A-Za-z]){re.escape(word)}(?![A-Za-z])", text) for word in words)
+
+
+def test_there_are_five_walks() -> None:
+    assert len(read_walks()) == 5
+
+
+@pytest.mark.parametrize(("words", "paths"), read_walks(), ids=lambda value: value[0] if len(value) == 1 else None)
+def test_a_walk_passes_each_file_that_has_its_word(words: list[str], paths: list[str]) -> None:
+    suffixes = {".py", ".md", ".json", ".yaml", ".tpl", ".txt"}
+    files = [path for root in PRODUCT for path in (ROOT / root).rglob("*") if path.suffix in suffixes]
+    found = {path.relative_to(ROOT).as_posix() for path in files if has_word(path, words)}
+    generators = {path for path in paths if Path(path).name.startswith("generate_")}
+    assert found == {path for path in paths if path.split("/")[0] in PRODUCT} - generators
+    for path in paths:
+        assert path in generators or has_word(ROOT / path, words), path
