@@ -8,7 +8,7 @@ from importlib import import_module
 class Command:
     name: str
     module: str
-    """Of `bench`. Its `main` takes the words after the command's name and returns the exit code."""
+    """A module of `bench`, whose `main` takes the words after the command's name and returns the exit code."""
     summary: str
     explains_errors: bool = False
     """Its ValueError, OSError or RuntimeError says all there is to say: it is printed without a traceback."""

@@ -23,7 +23,7 @@ class Job:
     """`ENGINE/MODEL` and what is special: what a person types."""
     model: str
     command: str
-    """Of `bench`; it takes `--lines`, the model and its folder."""
+    """A command of `bench` that takes `--lines`, the model and its folder."""
     flags: tuple[str, ...]
     weights: bool = False
     """The engine reads random weights from the folder instead of making its own."""

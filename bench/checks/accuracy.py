@@ -57,7 +57,7 @@ class Exchange:
 @dataclass(frozen=True, slots=True)
 class Distance:
     mean: float
-    """Of |Δ log-prob|, in nats."""
+    """|Δ log-prob|, in nats."""
     largest: float
     divergence: float
     """Mean over the tokens, in nats."""

@@ -16,7 +16,7 @@ class Sample:
     rss_bytes: int
     """Resident memory of the process."""
     cuda_bytes: int
-    """Of live tensors on the GPU; 0 without one."""
+    """Bytes of live tensors on the GPU; 0 without one."""
     objects: Mapping[str, int] = field(default_factory=dict)
     """Live Python objects, by the name of their class."""
 

@@ -18,7 +18,7 @@ class Decode:
     lengths: list[int]
     """Tokens in the context of each sequence."""
     dtype: torch.dtype = BF16
-    """Of the cache."""
+    """The cache's type."""
     pipeline: Pipeline | None = None
     """Defaults to the one that the kernel chooses; so do the programs per SM."""
     programs: int | None = None

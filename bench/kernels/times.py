@@ -62,7 +62,7 @@ def sample_seconds(case: Case) -> list[float]:
 
 
 def find_floor(case: Case, rates: Rates) -> float:
-    """Returns seconds."""
+    """Returns the seconds that a case must take, by its bytes or its arithmetic."""
     return max(case.num_bytes / rates.bytes_per_second, case.flops / rates.bf16_flop_per_second)
 
 

@@ -15,7 +15,7 @@ SMALL_SHARE = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Of one kernel; calls and microseconds are those of one step, on average."""
+    """One kernel; calls and microseconds are those of one step, on average."""
 
     role: Role
     name: str
@@ -30,7 +30,7 @@ class Profile:
     step_us: float
     """From the first kernel to the end of the last one, divided by the steps."""
     idle_us: float
-    """Of a step: nothing ran on the GPU."""
+    """The part of a step in which nothing ran on the GPU."""
 
 
 def summarise(events: Iterable[KernelEvent], num_steps: int) -> Profile:

@@ -42,9 +42,9 @@ class Row:
     limit_measured: float | None = None
     ours: float | None = None
     date: str = ""
-    """Of the newest figure."""
+    """When the newest figure was measured."""
     num_bytes: float | None = None
-    """Of one call of a kernel; None for other work."""
+    """What one call of a kernel reads and writes; None for other work."""
     flop: float | None = None
     runs: dict[str, Run] = field(default_factory=dict)
     """Engine to its run."""

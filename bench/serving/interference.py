@@ -21,7 +21,7 @@ RunLoad = Callable[[Load], Report]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongPrompts:
     tokens: int = LONG_TOKENS
-    """Of each prompt."""
+    """How long each prompt is."""
     pause_seconds: float = 0.0
     """Between the answer to one and the next."""
 
@@ -35,7 +35,7 @@ class Interference:
     long_prompts: int
     """Answered while the streams ran, from just before they began."""
     failed: int
-    """Of all requests."""
+    """Over all requests."""
     first_error: str
 
     @property

@@ -30,7 +30,7 @@ class Start:
     ready_seconds: float
     first_token_seconds: float
     phases: Mapping[str, float]
-    """Of the engine, as it says itself; `total` until the front could ask it."""
+    """The engine's phases, as it says itself; `total` lasts until the front could ask it."""
 
     def list_figures(self) -> dict[str, float]:
         phases = {f"start phase {name}": seconds for name, seconds in self.phases.items()}

@@ -6,7 +6,7 @@ from random import Random
 
 TEMPERATURE = 0.6
 CLOSED_TOKENS_IN, CLOSED_TOKENS_OUT = 512, 256
-"""Of each request of a closed loop, over HTTP or not."""
+"""Each request's, in a closed loop, over HTTP or not."""
 OUTPUT_RATE, INPUT_RATE = "output tokens/s", "input tokens/s"
 RATES = (OUTPUT_RATE, INPUT_RATE)
 """Units of which more is better; of all others less is."""
@@ -19,7 +19,7 @@ class Work:
     output_lengths: list[int]
     """Tokens that each prompt must be answered with, exactly: the end of sequence is ignored."""
     unit: str = OUTPUT_RATE
-    """Of its rate: which tokens are counted over the whole time."""
+    """The unit of its rate: which tokens are counted over the whole time."""
 
     @property
     def num_prompt_tokens(self) -> int:

@@ -44,7 +44,7 @@ def read_dashboards() -> list[Expression]:
 
 
 def read_alerts(groups: Iterable[Object]) -> list[Expression]:
-    """Of the groups of a PrometheusRule."""
+    """Yields the expressions of a PrometheusRule's groups."""
     return [Expression(rule["alert"], rule["expr"]) for group in groups for rule in group["rules"]]
 
 

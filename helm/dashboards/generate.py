@@ -37,7 +37,7 @@ def pods(name: str, by: str = "") -> str:
 
 
 def demand() -> str:
-    """Of all pods that know it: a gateway whose server went silent shows NaN, which would hide the others."""
+    """Sums over the pods that know it: a gateway whose server went silent shows NaN, which would hide the rest."""
     return f"sum(pagoda_gateway_demand_tokens_per_second{CHOSEN} >= 0)"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pagoda_guard.settings import SettingError
 from pagoda_operator.settings import Settings, build_settings
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,8 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(_run(settings))
     except Exception as error:
-        logger.exception("the operator fails")
-        logger.critical("the operator ends reason=%s", error or repr(error))
+        log.exception("the operator fails")
+        log.critical("the operator ends reason=%s", error or repr(error))
         return 1
     return 0
 

@@ -36,7 +36,7 @@ class FailingRunner:
     def __init__(self, failing_step: int) -> None:
         self.steps, self.failing_step = 0, failing_step
         self.unknown_tokens = 0
-        """Of prompts, that the host was to give and does not know."""
+        """Prompt tokens that the host was to give and does not know."""
 
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         self.steps += 1

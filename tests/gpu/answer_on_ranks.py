@@ -44,7 +44,7 @@ def list_questions() -> list[Submit]:
 
 
 def answer(engine: Engine, requests: list[Submit]) -> list[dict[str, Any]]:
-    """Of each request its tokens, their log-probabilities, and the two likeliest first tokens with theirs."""
+    """Returns each request's tokens, their log-probabilities, and the two likeliest first tokens with theirs."""
     tokens: list[list[int]] = [[] for _ in requests]
     logprobs: list[list[Any]] = [[] for _ in requests]
     for request in requests:

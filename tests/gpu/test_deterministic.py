@@ -24,7 +24,7 @@ Answer = list[tuple[int, float]]
 
 
 def build_model(dtype: torch.dtype) -> Llama:
-    """Of random weights that make every next token a close call."""
+    """Builds random weights that make every next token a close call."""
     torch.manual_seed(0)
     config = parse_model_config(
         {

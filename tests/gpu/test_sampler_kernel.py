@@ -61,7 +61,7 @@ FILTERS = [
 
 @pytest.mark.parametrize("dtype", [BF16, torch.float32])
 def test_sampler_draws_only_what_the_reference_keeps(dtype: torch.dtype) -> None:
-    """Of equal logits the reference's sort keeps some and the kernel all: those count as kept."""
+    """Counts equal logits as kept: the reference's sort keeps some of them, the kernel all."""
     samplings = FILTERS * 25
     logits = (torch.randn((len(samplings), VOCAB), device=DEVICE) * 3).to(dtype)
     tokens = draw(logits, build_table(samplings), count(len(samplings)))

@@ -1,8 +1,10 @@
 """Rules of the tree that no linter knows."""
 
+import ast
 import re
 import runpy
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,19 @@ def test_a_commit_is_checked_by_what_make_check_runs() -> None:
         wanted = arguments[0] if program == "make" else " ".join(["$(BIN)/" + Path(program).name, *arguments])
         check = makefile.partition("\ncheck:")[2].partition("\ndocs:")[0]
         assert wanted in check, f"{hook['id']} is not run by `make check`"
+
+
+def list_docstrings() -> Iterator[tuple[Path, str]]:
+    for root in ("operator", "server_image", "bench", "e2e", "helm", "tests"):
+        for path in (ROOT / root).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (text := ast.get_docstring(node)):
+                    yield path, text
+
+
+def test_a_docstring_is_a_sentence_about_its_function() -> None:
+    of = [f"{path.relative_to(ROOT)}: {text}" for path, text in list_docstrings() if text.startswith("Of ")]
+    assert of == []
 
 
 PRODUCT = ("operator", "server_image", "helm", "docs", "crds")

@@ -23,7 +23,7 @@ class Target:
     port: int
     model: str
     api_key: str
-    """Of the tenant who attacks."""
+    """The attacking tenant's."""
 
 
 def build_head(target: Target, length: int, *more: str, path: str = "/v1/completions", key: bool = True) -> bytes:

@@ -60,7 +60,7 @@ class Snapshot:
 
 
 def parse_listing(raw: bytes) -> Snapshot:
-    """Raises ListingError."""
+    """Parses what the hub lists. Raises ListingError."""
     try:
         listing = parse_json(raw, _Listing, limit_bytes=MAX_LISTING_BYTES)
     except BadInput as error:

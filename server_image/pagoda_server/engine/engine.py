@@ -22,7 +22,7 @@ from pagoda_server.wire import Delta, FinishReason, Rejected, Stats, Submit, Tok
 
 log = logging.getLogger(__name__)
 SEED_BITS = 62
-"""Of the seed that a request without its own is given."""
+"""Bits of the seed that a request without its own is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Engine:
         self._requests: dict[str, Request] = {}
         self._in_flight: deque[InFlightStep] = deque()
         self._committed: list[Delta] = []
-        """Of committed steps, kept should the next one fail before they are returned."""
+        """Deltas of committed steps, kept in case the next one fails before they are returned."""
         self._step_cost = measured.step_cost
         self._served = ServedWindow(clock)
         self._capacity = Capacity(clock, measured=measured.tokens_per_second)

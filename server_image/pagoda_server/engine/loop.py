@@ -24,7 +24,7 @@ MAX_FAILED_STEPS = 3
 STATS_SECONDS = 0.1
 """Between two snapshots while requests run: each looks at all that wait."""
 MAX_TAKEN_TOKENS = 65_536
-"""Of prompts taken up between two steps, a few milliseconds' work: streams wait for it."""
+"""Prompt tokens taken up between two steps, a few milliseconds' work: streams wait for it."""
 
 
 class Stop:

@@ -29,10 +29,10 @@ class StepCost:
 
     base_seconds: float
     context_token_seconds: float
-    """Of each token in the contexts of the requests that decode."""
+    """For each token in the contexts of the requests that decode."""
     prompt_token_seconds: float
     prompt_pair_seconds: float = 0.0
-    """Of each pair of a prompt's token and one before it, which attention works through."""
+    """For each pair of a prompt's token and one before it, which attention works through."""
 
 
 def find_prompt_limit(cost: StepCost | None, scheduler: Scheduler) -> int | None:

@@ -50,7 +50,7 @@ class Lines:
     def __init__(self) -> None:
         self._lines: dict[int, OrderedDict[str, None]] = {}
         self._costs: dict[str, int] = {}
-        """Of the names that stand in a line: which."""
+        """The cost of each name that stands in a line: which line that is."""
 
     def __len__(self) -> int:
         return len(self._costs)

@@ -21,12 +21,12 @@ from pagoda_server.kernels.arguments import check_tensor
 MIN_PIECE_TOKENS = 128
 MAX_WAVES = 2
 PARTS: tl.constexpr = tl.constexpr(14)
-"""Of the longest context, at most; with the waves 16 candidates."""
+"""Parts of the longest context, at most; with the waves 16 candidates."""
 START_PAGES: tl.constexpr = tl.constexpr(1)
 """What it costs to begin a piece, in pages."""
 PIECE_FIELDS: tl.constexpr = tl.constexpr(8)
 FALLBACK_SMS = 132
-"""Of a Hopper GPU; for machines without CUDA, where only tests run."""
+"""A Hopper GPU's; for machines without CUDA, where only tests run."""
 
 
 @dataclass(frozen=True, slots=True)

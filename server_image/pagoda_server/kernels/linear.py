@@ -21,7 +21,7 @@ from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.kernels.projection import check_projection, round_output, store_output
 
 MIN_ROWS, MAX_ROWS = 16, 64
-"""Of x: what the tile is padded to."""
+"""Rows of x that the tile is padded to."""
 MAX_SPLITS = 16
 
 

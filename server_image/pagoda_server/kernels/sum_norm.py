@@ -19,7 +19,7 @@ from pagoda_server.kernels.fp8 import build_quantized, store_quantized
 from pagoda_server.kernels.norm import round_norm
 
 MAX_TOKENS = 512
-"""Of one sum. Programs start in their order and wait for their like alone, so that no rank need hold all at once."""
+"""In one sum. Programs start in their order and wait for their like alone, so that no rank need hold all at once."""
 SIGNAL_BYTES = 8
 ALIGNMENT = 128
 MAX_COUNTED: tl.constexpr = tl.constexpr(1 << 62)
@@ -32,10 +32,10 @@ class Shares:
     own: Tensor
     """[T, hidden], in the memory of this rank."""
     addresses: tuple[int, ...]
-    """Of each rank's share, in their order."""
+    """Pointers to each rank's share, in their order."""
     signals: tuple[int, ...]
-    """Of each rank's signals [MAX_TOKENS, ranks] int64: how often a rank came to a program. A rank's own is its count,
-    the others' are theirs; so a CUDA graph holds no number that would change from one replay to the next."""
+    """Pointers to each rank's signals [MAX_TOKENS, ranks] int64: how often a rank came to a program. A rank's own is
+    its count, the others' are theirs: a CUDA graph holds no number that would change from one replay to the next."""
     rank: int
 
 

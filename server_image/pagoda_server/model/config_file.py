@@ -16,9 +16,9 @@ from pagoda_server.model.files import UnsupportedModel
 T = TypeVar("T", bound=msgspec.Struct)
 MAX_LAYERS = 1024
 MAX_WIDTH = 2**20
-"""Of hidden states, heads and all heads together."""
+"""The widest hidden state, head, or all heads together."""
 MAX_TOKENS = 2**24
-"""Of a vocabulary."""
+"""The largest vocabulary."""
 MAX_POSITIONS = 2**31
 
 Width = Annotated[int, msgspec.Meta(ge=1, le=MAX_WIDTH)]

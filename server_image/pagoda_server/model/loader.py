@@ -73,7 +73,7 @@ def allocate(model: nn.Module, device: torch.device) -> None:
 
 class IndexFile(msgspec.Struct, frozen=True):
     weight_map: dict[str, str]
-    """Of each tensor, its file."""
+    """Each tensor's file."""
 
 
 def find_tensors(folder: Path, config: ModelConfig, slots: Mapping[str, Slot]) -> list[StoredTensor]:

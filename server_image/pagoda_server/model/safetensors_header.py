@@ -18,7 +18,7 @@ from pagoda_server.model.files import UnsupportedModel
 
 PREFIX_BYTES = 8
 MAX_HEADER_BYTES = 16 * 1024 * 1024
-"""Of one file: some 100,000 tensors. The library reads six times as much, which takes gigabytes once it is parsed."""
+"""One file's: some 100,000 tensors. The library reads six times as much, which takes gigabytes once it is parsed."""
 MAX_DIMENSIONS = 8
 MAX_ELEMENTS = 2**53
 DTYPES = {

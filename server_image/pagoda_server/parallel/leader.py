@@ -68,14 +68,13 @@ class Followers:
     def close(self) -> bool:
         """Ends them, lets go of the leader's own runner, and returns whether all were alive and at the same step."""
         self._closing = True
-        lost = [rank for rank, process in self._processes.items() if process.poll() is not None]
         for channel in self._channels.values():
             channel.close()
-        for process in self._processes.values():
-            end(process)
+        lost = [rank for rank, process in self._processes.items() if end(process) != 0]
         for rank in lost:
             self._report(rank)
-        return not lost and self._runner is not None and self._runner.close()
+        runner, self._runner = self._runner, None
+        return not lost and runner is not None and runner.close()
 
     def _end_with(self, rank: int) -> None:
         if not self._closing:
@@ -100,13 +99,17 @@ def start_follower() -> tuple[subprocess.Popen[bytes], Channel]:
     return process, Channel(own)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Waits for a process whose channel is closed, so that it ends by itself; ends it by force after a while."""
+def end(process: subprocess.Popen[bytes]) -> int:
+    """Waits for a process whose channel is closed, and returns its exit code: 0 where it ends with the leader.
+
+    One that does not end is killed in the end. NB: only the code tells who was lost: a killed process's sockets close
+    before anybody can wait for it.
+    """
     try:
-        process.wait(END_SECONDS)
+        return process.wait(END_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait()
+        return process.wait()
 
 
 class ParallelRunner:

@@ -68,7 +68,7 @@ class Step(msgspec.Struct, frozen=True, array_like=True):
 
     chunks: list[ChunkMessage]
     idle: bool = True
-    """Of `prepare_next`."""
+    """The argument of `prepare_next`."""
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ MAX_CONTEXT_TOKENS = 1024
 PREFILL_TOKENS = 256
 LONG_PROMPT_TOKENS = 8192
 ENOUGH_RUNS = 3
-"""Of the smallest and the largest batch; the fastest counts."""
+"""Runs of the smallest and of the largest batch; the fastest counts."""
 MIN_SECONDS = 1e-9
 
 

@@ -19,7 +19,7 @@ class RunnerOptions:
     num_pages: int
     page_size: int
     kv_dtype: torch.dtype | None = None
-    """Of the KV tensors. None: the activations'."""
+    """The KV tensors' type; None means the activations'."""
     measure_projections: bool = False
     deterministic: bool = False
 

@@ -80,7 +80,7 @@ def test_a_prompt_does_the_arithmetic_of_the_limit() -> None:
 
 
 def test_a_prompt_of_one_token_does_the_arithmetic_of_a_decode() -> None:
-    """Of more, the last layer needs less than the others: all but keys and values is of the last token alone."""
+    """The last layer needs less than the others: all but keys and values is of the last token alone."""
     shape = SHAPES["llama-3.1-8b"]
     prompt, decode = compute_prefill_costs(shape, "bf16", 1), compute_decode_costs(shape, "bf16", 1, 1)
     assert {role: cost.flop for role, cost in prompt.items()} == {role: cost.flop for role, cost in decode.items()}

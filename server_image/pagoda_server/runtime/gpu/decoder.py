@@ -27,7 +27,7 @@ class Wanted(NamedTuple):
     tokens: Tensor
     """[S] int32, places in the flat batch."""
     attend: Attend
-    """Of their queries alone, [S, heads, head_dim]."""
+    """The attention of their queries alone, [S, heads, head_dim]."""
 
 
 class FusedDecoder:

@@ -134,7 +134,7 @@ class Fp8Backend:
 
     name: str
     multiply: Callable[[Tensor | Quantized, Any, Tensor | None], Tensor]
-    """Of x [T, K], or of what it is quantized, and an `Fp8Linear`; in the tensor given last if there is one."""
+    """Multiplies x [T, K], plain or quantized, by an `Fp8Linear`, into the tensor given last if there is one."""
     adds: ClassVar[bool] = False
 
     def read(self, stream: ResidualStream, norm: Tensor, eps: float, projection: nn.Module) -> Tensor:

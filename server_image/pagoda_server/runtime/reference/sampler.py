@@ -24,7 +24,7 @@ class SamplingRow:
     sampling: Sampling
     seed: int
     position: int
-    """Of the token to choose, in the whole sequence."""
+    """The position of the token to choose, in the whole sequence."""
     prompt_token_ids: Sequence[int]
     output_token_ids: Sequence[int]
     stop_token_ids: frozenset[int]

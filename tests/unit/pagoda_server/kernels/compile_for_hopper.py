@@ -43,7 +43,7 @@ SHAPES = [(32, 8, 128, torch.bfloat16), (14, 2, 64, torch.bfloat16), (12, 4, 96,
 
 
 def read_usage(cubin: bytes, what: str) -> int:
-    """Of a thread: registers (REG), or the bytes of STACK to which those are spilled that did not fit."""
+    """Reads a thread's registers (REG), or the bytes of STACK to which those that did not fit are spilled."""
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
@@ -73,7 +73,7 @@ def stop_after_compiling(run: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def compile_projections(dtype: torch.dtype) -> None:
-    """Of Qwen3-0.6B: gates and ups in one load or part, the projection after them in several."""
+    """Uses Qwen3-0.6B's shapes: gates and ups in one load or part, the projection after them in several."""
     gate_up, down = torch.zeros((6144, 1024), dtype=dtype), torch.zeros((1024, 3072), dtype=dtype)
     hidden = torch.zeros((BATCH, 1024), dtype=dtype)
     scratch = linear.build_linear_scratch(6144, CPU)
@@ -115,7 +115,7 @@ def compile_attention(
 
 
 def compile_sums(dtype: torch.dtype) -> None:
-    """Of two and of three ranks."""
+    """Compiles the sums of two and of three ranks."""
     residual, weight = torch.zeros((TOKENS, 4096), dtype=dtype), torch.zeros(4096, dtype=dtype)
     for ranks in (2, 3):
         memory = torch.zeros(sum_norm.count_bytes(ranks, residual.nbytes) + 128, dtype=torch.uint8)

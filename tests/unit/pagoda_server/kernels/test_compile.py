@@ -14,10 +14,10 @@ from pagoda_server.kernels.linear import FP8_TILES, TILES, LinearTile
 SCRIPT = Path(__file__).parent / "compile_for_hopper.py"
 HOPPER_SHARED_BYTES = 232_448
 SM_SHARED_BYTES, RESERVED_BYTES = 233_472, 1024
-"""Of an SM, and what the driver keeps of it for each program."""
+"""An SM's shared memory, and what the driver keeps of it for each program."""
 SM_REGISTERS = 65_536
 HALF_SHARED_BYTES = 115_712
-"""Of a program two of which run at once."""
+"""What a program may use if two run at once."""
 KERNELS = {
     "activation._silu_mul_fp8_kernel",
     "activation._silu_mul_kernel",

@@ -22,7 +22,7 @@ DTYPES = [torch.float32, torch.float16]  # the interpreter cuts a bfloat16 off; 
 
 
 def open_exchanges(ranks: int, share_bytes: int, device: torch.device) -> list[Exchange]:
-    """Of ranks that need not wait for each other: all have come to every program before."""
+    """Builds ranks that need not wait for each other: all have come to every program before."""
     size = count_bytes(ranks, share_bytes)
     memories = [torch.zeros(size + 128, dtype=torch.uint8, device=device) for _ in range(ranks)]
     memories = [memory[-memory.data_ptr() % 128 :][:size] for memory in memories]
@@ -34,7 +34,7 @@ def open_exchanges(ranks: int, share_bytes: int, device: torch.device) -> list[E
 
 
 def fill(exchanges: list[Exchange], like: Tensor, index: int) -> tuple[list[Shares], Tensor]:
-    """Of all ranks, and the sum in their order."""
+    """Returns the shares of all ranks, and their sum in order."""
     filled = [shares for exchange in exchanges if (shares := exchange.shares(like, index)) is not None]
     assert len(filled) == len(exchanges)
     total = torch.zeros_like(like, dtype=torch.float32)

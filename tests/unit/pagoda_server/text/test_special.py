@@ -164,7 +164,7 @@ def test_what_cannot_fit_is_refused_without_encoding(build: Callable[..., Tokeni
 
 
 class Unlisted:
-    """Of an encoding: its length alone."""
+    """Compares the length of an encoding alone."""
 
     def __len__(self) -> int:
         return 11

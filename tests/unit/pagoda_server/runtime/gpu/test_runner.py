@@ -109,7 +109,7 @@ def test_same_tokens_and_logprobs_as_the_reference(family: str, projections: str
 
 
 def test_the_last_layer_computes_only_the_tokens_that_choose(model: Llama) -> None:
-    """Of a step with prompts: of the others no layer would read more than keys and values."""
+    """Counts the rows of a step with prompts: of the others no layer reads more than keys and values."""
     computed: dict[nn.Module, int] = {}
 
     @dataclass(frozen=True)
