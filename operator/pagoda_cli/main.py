@@ -43,7 +43,9 @@ def fetch(
     from pagoda_cli.fetch.model import fetch_model, report_failure
     from pagoda_cli.fetch.model_uri import FetchError
     from pagoda_cli.fetch.progress import open_terminal
+    from pagoda_guard.termination import end_on_sigterm
 
+    end_on_sigterm()
     say, say_progress = open_terminal(sys.stdout)
     try:
         fetch_model(uri, dest, say, say_progress)

@@ -8,12 +8,14 @@ import sys
 from collections.abc import Sequence
 
 from pagoda_guard.settings import SettingError
+from pagoda_guard.termination import end_on_sigterm
 from pagoda_operator.settings import Settings, build_settings
 
 log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    end_on_sigterm()
     try:
         settings = build_settings(sys.argv[1:] if argv is None else argv, os.environ)
     except SettingError as error:

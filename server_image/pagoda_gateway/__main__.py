@@ -1,6 +1,7 @@
 """The command line: flags become one frozen `Settings`, then a role runs.
 
-Nothing else reads flags or the environment. The other roles join here as sub-commands.
+Nothing else reads flags or the environment. The other roles join here as sub-commands; each imports what it
+needs when it runs, so that this process can be told to end from its first moment on.
 """
 
 import argparse
@@ -9,12 +10,10 @@ import resource
 import sys
 from collections.abc import Sequence
 
-import uvloop
-
 from pagoda_gateway.settings import Settings
-from pagoda_gateway.sidecar import run_sidecar
 from pagoda_guard.flags import add_flags, read_settings
 from pagoda_guard.settings import SettingError
+from pagoda_guard.termination import end_on_sigterm
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = read_settings(Settings, flags)
     except SettingError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
+    end_on_sigterm()
+    import uvloop
+
+    from pagoda_gateway.sidecar import run_sidecar
+
     raise_file_limit()
     try:
         uvloop.run(run_sidecar(settings))

@@ -13,6 +13,7 @@ from functools import partial
 
 from pagoda_guard.flags import add_flags, read_settings
 from pagoda_guard.parent import end_with_parent
+from pagoda_guard.termination import end_on_sigterm
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.http.engine_client import EngineGone
 from pagoda_server.parallel.channel import end_at_once
@@ -86,6 +87,7 @@ def run(flags: argparse.Namespace) -> int:
 
 
 def run_serve(flags: argparse.Namespace) -> int:
+    end_on_sigterm()
     settings = read_server(flags)
     return asyncio.run(serve(settings, build_engine_command(settings.engine), partial(build_front_command, settings)))
 
