@@ -180,3 +180,24 @@ def test_a_walk_passes_each_file_that_has_its_word(words: list[str], paths: list
     assert found == {path for path in paths if path.split("/")[0] in PRODUCT} - generators
     for path in paths:
         assert path in generators or has_word(ROOT / path, words), path
+
+
+def read_vocabulary() -> list[tuple[str, str, str]]:
+    """Returns the folders, our word and the place of each row of the vocabulary."""
+    rows = []
+    for section in (ROOT / "docs/concepts/vocabulary.md").read_text().split("\n## ")[1:]:
+        folders = next((line for line in section.splitlines() if line.startswith("`")), "")
+        cells = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")][1:]
+        rows += [(folders, row[0], row[2]) for row in cells if folders]
+    return rows
+
+
+@pytest.mark.parametrize(("folders", "word", "place"), read_vocabulary())
+def test_a_word_of_the_vocabulary_is_where_it_says(folders: str, word: str, place: str) -> None:
+    roots = [ROOT / folder for folder in re.findall("`([^`]+)`", folders)]
+    names = re.findall(r"`([\w./]+(?:\.py|/\w+))`", place)
+    files = [root / name for root in roots for name in names if (root / name).exists()]
+    assert len(files) >= len(names)
+    source = "".join(path.read_text() for root in roots for path in root.rglob("*.py"))
+    for name in re.findall(r"`(\w+)(?:\.\w+)?`", word):
+        assert re.search(rf"\b{name}\b", source), name
