@@ -128,10 +128,8 @@ PRODUCT = ("operator", "server_image", "helm", "docs", "crds")
 
 
 def list_product_folders() -> list[str]:
-    roots = [ROOT / name for name in ("operator", "server_image", "bench", "helm/dashboards")]
-    files = [path for root in roots for path in root.rglob("*.py") if path.parent != root or root.name != "operator"]
-    folders = {path.parent.relative_to(ROOT).as_posix() for path in files}
-    return sorted(folder for folder in folders if "node_modules" not in folder)
+    roots = [ROOT / name for name in ("operator", "server_image", "bench", "helm")]
+    return sorted({path.parent.relative_to(ROOT).as_posix() for root in roots for path in root.rglob("*.py")})
 
 
 @pytest.mark.parametrize("folder", list_product_folders())

@@ -33,7 +33,7 @@ KINDS = [kind for kinds in PROGRAMS.values() for kind in kinds]
 PARSERS = [build_operator_parser({}), build_gateway_parser(), build_server_parser()]
 BOUNDED = [(kind, declared) for kind in KINDS for declared in declare(kind) if declared.accepted]
 GIVEN = {pagoda_server.settings.Settings: {"engine": EngineConfig(model=Path("m"), socket=Path("s"))}}
-"""Of a dataclass that has fields beside its settings."""
+"""The fields that a dataclass has beside its settings."""
 
 WORD = st.text("aZ09-_.:/[] ", min_size=1).map(str.strip).filter(bool)
 ADDRESS = st.builds(Address, st.sampled_from(["localhost", "0.0.0.0", "::1"]), st.integers(0, 65535))
@@ -50,7 +50,7 @@ CHECKED: dict[str, st.SearchStrategy[Any]] = {
     "models_size_limit": st.sampled_from(["500Gi", "1k", "7"]),
     "stale_seconds": st.floats(2, 1e9),
 }
-"""Of fields with a check of their own."""
+"""Values of the fields that have a check of their own."""
 
 
 def choose_value(declared: Declared) -> st.SearchStrategy[Any]:
