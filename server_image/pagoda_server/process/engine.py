@@ -10,6 +10,7 @@ import contextlib
 import gc
 import itertools
 import logging
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ from pagoda_server.wire import (
 
 log = logging.getLogger(__name__)
 STATS_SECONDS = 0.5
+BACKLOG = 128
+"""Far above the fronts of a server, its only clients."""
 
 
 class EngineFailed(Exception):
@@ -63,6 +66,25 @@ async def serve_engine(
         await asyncio.to_thread(built.close)
 
 
+def listen_at(path: Path) -> socket.socket:
+    """Returns a socket that listens at `path`, for this user alone.
+
+    It gets its name last: who waits until the name is there may connect at once.
+    """
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with contextlib.ExitStack() as close_when_refused:
+        close_when_refused.callback(listening.close)
+        unnamed = path.with_suffix(".new")
+        for left_by_a_killed_engine in (path, unnamed):
+            left_by_a_killed_engine.unlink(missing_ok=True)
+        listening.bind(str(unnamed))
+        unnamed.chmod(0o600)
+        listening.listen(BACKLOG)
+        unnamed.replace(path)
+        close_when_refused.pop_all()
+    return listening
+
+
 class EngineServer:
     def __init__(self, built: BuiltEngine) -> None:
         self._hello: Hello = built.hello
@@ -74,11 +96,9 @@ class EngineServer:
         self._numbers = itertools.count(1)
         self._engine = EngineLoop(built.engine, self._deliver_from_thread, self._end_from_thread)
 
-    async def serve(self, socket: Path, *, on_ready: Callable[[], None]) -> None:
+    async def serve(self, path: Path, *, on_ready: Callable[[], None]) -> None:
         self._loop.set_exception_handler(self._report)
-        socket.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(self._accept, path=str(socket))
-        socket.chmod(0o600)
+        server = await asyncio.start_unix_server(self._accept, sock=listen_at(path))
         self._engine.start()
         self._tasks.watch("the engine's thread", self._wait_for_thread())
         self._tasks.watch("the engine's stats", self._send_stats())
@@ -93,7 +113,7 @@ class EngineServer:
                 writer.close()
             await self._tasks.stop()
             await asyncio.to_thread(self._engine.stop)
-            socket.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
     async def _wait_for_thread(self) -> None:
         await self._ended.wait()

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import dataclasses
+import socket
+import stat
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from pagoda_server.engine.config import EngineConfig
-from pagoda_server.process.engine import EngineFailed, EngineServer, serve_engine
+from pagoda_server.process.engine import EngineFailed, EngineServer, listen_at, serve_engine
 from pagoda_server.start.build import build_engine as build_real_engine
 from pagoda_server.wire import (
     Abort,
@@ -107,6 +109,25 @@ async def test_front_hears_hello_then_stats_then_its_own_answers(
         served = await first.receive_until(lambda m: isinstance(m, Stats) and m.generation_tokens == 16)
         assert served.tokens_per_second == pytest.approx((5 + 16) / 5), "prompt and answer tokens over five seconds"
     assert not config.socket.exists()
+
+
+def test_the_socket_has_its_name_only_when_it_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between bind and listen a connection is refused, and a busy machine may stop there for long."""
+    path, named_before = tmp_path / "e.sock", []
+    listen = socket.socket.listen
+
+    def note_and_listen(listening: socket.socket, backlog: int) -> None:
+        named_before.append(path.exists())
+        listen(listening, backlog)
+
+    monkeypatch.setattr(socket.socket, "listen", note_and_listen)
+    for left_by_a_killed_engine in (path, path.with_suffix(".new")):
+        left_by_a_killed_engine.touch()
+    for _ in range(2):
+        with listen_at(path), socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert named_before == [False, False]
 
 
 async def test_abort_ends_a_request_and_refusals_name_the_field(config: EngineConfig) -> None:
