@@ -1,9 +1,13 @@
 """Kernels run on the GPU if there is one, else in Triton's interpreter: chosen before any test loads them.
 
+Torch's threads sleep while they wait, as in the product (`pagoda_server.__main__.share_cpus`).
+
 No property test has a deadline: a busy machine is no fault.
 """
 
 import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # libgomp reads it when torch loads it
 
 import torch
 from hypothesis import settings

@@ -92,8 +92,18 @@ def run_serve(flags: argparse.Namespace) -> int:
     return asyncio.run(serve(settings, build_engine_command(settings.engine), partial(build_front_command, settings)))
 
 
+def share_cpus() -> None:
+    """Lets torch's threads sleep while they wait for each other. NB: libgomp reads this when it is loaded.
+
+    By default they spin, and where others use the CPUs too each waits for one that cannot run: a step of the sample
+    model then takes a hundred times as long.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
 def run_engine_alone(flags: argparse.Namespace) -> int:
     config = read_settings(EngineConfig, flags)
+    share_cpus()
     from pagoda_server.process.engine import run_engine
 
     run_engine(config)
@@ -101,6 +111,7 @@ def run_engine_alone(flags: argparse.Namespace) -> int:
 
 
 def run_rank(flags: argparse.Namespace) -> int:
+    share_cpus()
     from pagoda_server.process.rank import run_follower
 
     run_follower(read_settings(RankSettings, flags).descriptor)

@@ -1,4 +1,4 @@
-"""Where the documentation is read: what a condition, an alert or the command line points at when more has to be said."""
+"""Where the documentation is read: what a condition, an alert or the command line points at."""
 
 DOCS_URL = "https://github.com/pagoda-dev/pagoda/blob/main/docs"
 

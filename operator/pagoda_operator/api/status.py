@@ -28,7 +28,7 @@ class Condition(OpenModel):
 
 class CapacityStatus(OpenModel):
     tokens_per_second: Figure | None = Field(default=None, description="Tokens per second that one replica can serve.")
-    source: str | None = Field(default=None, description="measured (at start) or observed (under load).")
+    source: str | None = Field(default=None, description="measured (at start) or observed (while pods were full).")
     measured_at: str | None = Field(
         default=None, description="When the capacity was determined.", json_schema_extra={"format": "date-time"}
     )

@@ -11,6 +11,7 @@ from pagoda_operator.objects.settings import IngressRules
 from pagoda_operator.plan.conditions import compute_conditions, timestamp
 from pagoda_operator.plan.hashing import hash_of
 from pagoda_operator.plan.ingress_rules import find_ingress_refusal
+from pagoda_operator.plan.loads import MEASURED
 from pagoda_operator.plan.revision import capacity_key, written_capacity_key
 from pagoda_operator.plan.world import World
 
@@ -43,7 +44,11 @@ def url_of(mdep: ModelDeployment, rules: IngressRules) -> str:
 
 
 def plan_capacity(world: World, mdep: ModelDeployment, now: datetime) -> Object | None:
-    """Returns the capacity of a replica, kept until the key changes or a measurement differs by more than noise."""
+    """Returns the capacity of a replica, kept until the key changes or a figure differs by more than noise.
+
+    What a start measures is at most what a replica can do: it raises the figure, and only what full pods observe lowers
+    it. So a pod that starts on a busy node scales nothing up.
+    """
     key, load = capacity_key(mdep), world.load
     before: Object | None = world.before.get("capacity")
     if before is not None and before.get("key") == written_capacity_key(mdep):
@@ -53,9 +58,13 @@ def plan_capacity(world: World, mdep: ModelDeployment, now: datetime) -> Object 
     if load is None or load.capacity_tokens_per_second is None:
         return before
     new = round(load.capacity_tokens_per_second, 1)
-    if before is not None and _is_noise(float(before["tokensPerSecond"]), new):
+    if before is not None and _is_no_news(float(before["tokensPerSecond"]), new, load.capacity_source):
         return before
     return {"tokensPerSecond": new, "source": load.capacity_source, "measuredAt": timestamp(now), "key": key}
+
+
+def _is_no_news(before: float, new: float, source: str | None) -> bool:
+    return _is_noise(before, new) or (source == MEASURED and new < before)
 
 
 def _load(world: World) -> Object | None:

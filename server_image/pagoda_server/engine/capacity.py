@@ -3,7 +3,8 @@
 The measurement at start is of a made-up load. While the engine is full, the rate it serves *is* its capacity for the
 load that really comes, so the estimate follows that rate, and downwards too: where answers are long or contexts large
 the start's figure is too high, utilisation would never reach the autoscaler's target, and a full engine would get no
-help. While the engine is not full its rate is only a lower bound: it can raise the estimate, never lower it.
+help. While the engine is not full its rate is only a lower bound: it can raise the estimate, never lower it, and what
+it raised counts as measured still, for the engine was not seen at its limit.
 """
 
 import math
@@ -69,9 +70,7 @@ class Capacity:
         before = self.tokens_per_second
         if is_full and rate > 0.0:
             weight = 1.0 if before is None else 1.0 - math.exp(-seconds / FOLLOW_SECONDS)
-            self._observe(rate if before is None else before + weight * (rate - before))
+            self.tokens_per_second = rate if before is None else before + weight * (rate - before)
+            self.source = "observed"
         elif before is not None and rate > before:
-            self._observe(rate)
-
-    def _observe(self, tokens_per_second: float) -> None:
-        self.tokens_per_second, self.source = tokens_per_second, "observed"
+            self.tokens_per_second = rate

@@ -1,8 +1,7 @@
 """What this device can serve, measured in a few steps at start: what autoscaling aims by until real load was seen."""
 
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from pagoda_server.engine.batch import Chunk, Limits
@@ -17,7 +16,11 @@ MAX_CONTEXT_TOKENS = 1024
 PREFILL_TOKENS = 256
 LONG_PROMPT_TOKENS = 8192
 ENOUGH_RUNS = 3
-"""Runs of the smallest and of the largest batch; the fastest counts."""
+"""Runs of the smallest and of the largest batch on a steady device; the fastest counts."""
+STEADY = 1.1
+"""The most that the second fastest run may take, as a multiple of the fastest, where nobody else uses the device."""
+NO_SLOWER = 1.5
+"""The most that a token of the full batch may take there, as a multiple of one of a smaller batch."""
 MIN_SECONDS = 1e-9
 
 
@@ -26,19 +29,22 @@ def measure_capacity(
     limits: Limits,
     pool: PagePool,
     *,
-    budget_seconds: float = 1.0,
+    budget_seconds: float = 4.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Measured | None:
     """Measures tokens per second, half of them prompts and half decoded, on scratch pages that are given back.
 
     The rate is the harmonic mean of two: decode by as many sequences as the engine runs at once, each in the middle of
     its share of the context (`choose_context`), and prefill of short prompts. It is not a promise for any other mix:
-    long answers are slower, long prompts and cached prefixes faster, and nothing here waits for a client. A device too
-    slow for a full batch within the budget is measured with a smaller one, which is less than it can do.
+    long answers are slower, long prompts and cached prefixes faster, and nothing here waits for a client.
+
+    Whatever else uses the device only makes a run slower, and a smaller batch is no faster for each of its tokens. So
+    the best rate of all runs and sizes counts, and is never more than the device can do: short runs slip between the
+    work of others, and a device too slow for a full batch within the budget is measured with a smaller one.
     `engine.capacity` corrects the figure by what is really served. What a step costs is the line through the smallest
     and the largest batch. Returns None when the pool has no free page. Call it before the engine serves: it writes to
     free pages. It takes at most the budget, the first use of what it runs and one step more; where a full batch is
-    fast, a fraction of that.
+    fast and its runs agree, a fraction of that.
     """
     requests = _build_scratch(limits, pool)
     if not requests:
@@ -49,10 +55,9 @@ def measure_capacity(
         for chunks in (decode[:1], prefill[:1], [*decode[:1], *prefill[1:2]]):
             runner.launch(chunks).wait()  # loads what a device loads at first use
         decode_times, prefill_times = (
-            _time_batches(runner, chunks, budget_seconds / 2, clock) for chunks in (decode, prefill)
+            _time_batches(runner, chunks, budget_seconds * 3 / 8, clock) for chunks in (decode, prefill)
         )
-        can_afford = 2 * ENOUGH_RUNS * prefill_times[1] < budget_seconds / 2
-        pair_seconds = _measure_pair(runner, limits, pool, requests, clock) if can_afford else 0.0
+        pair_seconds = _measure_pair(runner, limits, pool, requests, budget_seconds / 8, clock)
     finally:
         for request in requests:
             pool.release(request.page_ids)
@@ -60,7 +65,12 @@ def measure_capacity(
 
 
 def _measure_pair(
-    runner: Runner, limits: Limits, pool: PagePool, requests: Sequence[Request], clock: Callable[[], float]
+    runner: Runner,
+    limits: Limits,
+    pool: PagePool,
+    requests: Sequence[Request],
+    budget_seconds: float,
+    clock: Callable[[], float],
 ) -> float:
     """Returns the seconds of attention for a pair of tokens, from a long prompt's last chunk and its first.
 
@@ -74,7 +84,7 @@ def _measure_pair(
     held = page_ids[: pool.pages_for(num_tokens)]
     prompt = replace(requests[0], token_ids=[0] * num_tokens, num_prompt_tokens=num_tokens, page_ids=held)
     begin, end = (
-        _time_batches(runner, [Chunk(prompt, start, count, is_sampled=False)], math.inf, clock)[1]
+        _time_batches(runner, [Chunk(prompt, start, count, is_sampled=False)], budget_seconds / 2, clock)[1]
         for start in (0, num_tokens - count)
     )
     return max(end - begin, 0.0) / (count * (num_tokens - count))
@@ -84,9 +94,8 @@ def _evaluate(
     decode_times: dict[int, float], prefill_times: dict[int, float], context: int, prompt: int, pair_seconds: float
 ) -> Measured:
     """Evaluates batches of 1-token chunks after `context` tokens, and batches of chunks of `prompt` tokens."""
-    sequences, prompts = max(decode_times), max(prefill_times)
-    decode_rate = sequences / decode_times[sequences]
-    prefill_rate = prompts * prompt / prefill_times[prompts]
+    decode_rate = max(size / seconds for size, seconds in decode_times.items())
+    prefill_rate = max(size * prompt / seconds for size, seconds in prefill_times.items())
     base_seconds, sequence_seconds = _fit_line(decode_times)
     _, prompt_seconds = _fit_line(prefill_times)
     cost = StepCost(base_seconds, sequence_seconds / context, prompt_seconds / prompt, pair_seconds)
@@ -138,18 +147,40 @@ def _build_prefill(requests: Sequence[Request], budget_tokens: int) -> list[Chun
 def _time_batches(
     runner: Runner, chunks: Sequence[Chunk], budget_seconds: float, clock: Callable[[], float]
 ) -> dict[int, float]:
-    """Returns the fastest run's seconds by batch size, doubled from one chunk to the largest within the budget."""
+    """Returns the fastest run's seconds by batch size, doubled from one chunk to the largest within the budget.
+
+    Where runs of one batch disagree, somebody else uses the device: then all sizes are run until the budget is spent.
+    """
     end = clock() + budget_seconds
-    times: dict[int, float] = {}
-    size, runs = 1, 0
-    while True:
+    runs: dict[int, list[float]] = {}
+
+    def run(size: int) -> None:
         begin = clock()
         runner.launch(chunks[:size]).wait()
-        seconds = max(clock() - begin, MIN_SECONDS)
-        times[size], runs = min(times.get(size, seconds), seconds), runs + 1
-        next_size = min(2 * size, len(chunks))
-        is_done = size == len(chunks) and runs == ENOUGH_RUNS
-        if is_done or clock() + seconds * next_size / size > end:
-            return times
-        if next_size > size and runs == (ENOUGH_RUNS if size == 1 else 1):
-            size, runs = next_size, 0
+        runs[size] = sorted([*runs.get(size, ()), max(clock() - begin, MIN_SECONDS)])
+
+    def can_run(size: int) -> bool:
+        tried = max((one for one in runs if one <= size), default=size)
+        return not runs or clock() + runs[tried][0] * size / tried <= end
+
+    for size in _double(len(chunks)):
+        for _ in range(ENOUGH_RUNS if size in (1, len(chunks)) else 1):
+            if can_run(size):
+                run(size)
+    while not _are_steady(runs, len(chunks)) and any(map(can_run, runs)):
+        for size in filter(can_run, list(runs)):
+            run(size)
+    return {size: seconds[0] for size, seconds in runs.items()}
+
+
+def _double(end: int) -> list[int]:
+    """Returns 1, 2, 4 and so on, and `end`."""
+    return [*(2**power for power in range((end - 1).bit_length())), end]
+
+
+def _are_steady(runs: Mapping[int, Sequence[float]], full: int) -> bool:
+    if full not in runs:
+        return False
+    token_seconds = {size: seconds[0] / size for size, seconds in runs.items()}
+    agree = all(len(runs[size]) >= ENOUGH_RUNS and runs[size][1] <= STEADY * runs[size][0] for size in (1, full))
+    return agree and token_seconds[full] <= NO_SLOWER * min(token_seconds.values())

@@ -1,6 +1,9 @@
 """The command that the operator writes is one that the server reads, and the architecture page names its flags."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +99,12 @@ def test_the_architecture_page_names_the_flags_as_they_are(capsys: pytest.Captur
     with pytest.raises(SystemExit):
         build_parser().parse_args(["serve", "--help"])
     assert named <= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+
+
+def test_the_engines_threads_sleep_while_they_wait(tmp_path: Path) -> None:
+    """Threads that spin make a step take a hundred times as long where others use the CPUs too."""
+    command = [sys.executable, "-m", "pagoda_server", "engine", f"--model={tmp_path}", f"--socket={tmp_path / 's'}"]
+    environ = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    ended = subprocess.run(command, env={**environ, "OMP_DISPLAY_ENV": "verbose"}, capture_output=True, text=True)
+    assert "GOMP_SPINCOUNT = '0'" in ended.stderr, ended.stderr
+    assert "config.json is missing" in ended.stderr

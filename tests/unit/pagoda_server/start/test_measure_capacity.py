@@ -1,10 +1,13 @@
 """The measurement at start: of a full batch in the middle of its context, within its budget, and without a trace."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.pages import PagePool
@@ -23,6 +26,8 @@ class Device:
     token_seconds: float
     first_seconds: float = 0.0
     pair_seconds: float = 0.0
+    others_seconds: Callable[[], float] = lambda: 0.0
+    """What others who use the device add to a step."""
     batches: list[list[Chunk]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -37,7 +42,7 @@ class Device:
         seconds += self.pair_seconds * sum(c.start * c.num_tokens for c in chunks if c.num_tokens > 1)
         seconds += 0.0 if self.batches else self.first_seconds
         self.batches.append(list(chunks))
-        return seconds
+        return seconds + self.others_seconds()
 
     def rate(self, num_tokens: int) -> float:
         return num_tokens / (self.step_seconds + self.token_seconds * num_tokens)
@@ -69,11 +74,26 @@ def test_what_a_step_costs_is_told_apart() -> None:
 
 
 def test_a_slow_device_is_measured_with_a_smaller_batch_and_keeps_the_budget() -> None:
-    device = Device(step_seconds=0.1, token_seconds=0.01)
+    device = Device(step_seconds=0.5, token_seconds=0.05)
     measured = measure_capacity(device.runner, build_limits(model_len=32), PagePool(2000), clock=lambda: device.now)
     assert measured is not None and measured.tokens_per_second is not None
-    assert device.now < 1.5 and max(map(len, device.batches)) < 32
+    assert device.now < 6.0 and max(map(len, device.batches)) < 32
     assert measured.tokens_per_second <= 2 / (1 / device.rate(32) + 1 / device.rate(2048)), "never more than it can do"
+
+
+def stall(random: Random, share: float, longest_seconds: float) -> float:
+    return random.uniform(0.0, longest_seconds) if random.random() < share else 0.0
+
+
+@given(seed=st.integers(0, 2**32), share=st.floats(0.0, 0.5), stall_seconds=st.floats(0.001, 0.1))
+def test_who_else_uses_the_device_hardly_changes_it(seed: int, share: float, stall_seconds: float) -> None:
+    random = Random(seed)
+    device = Device(0.002, 1e-5, others_seconds=lambda: stall(random, share, stall_seconds))
+    measured = measure_capacity(device.runner, build_limits(), PagePool(2000), clock=lambda: device.now)
+    assert measured is not None and measured.tokens_per_second is not None
+    alone = 2 / (1 / device.rate(32) + 1 / device.rate(2048))
+    assert 0.5 * alone < measured.tokens_per_second <= alone * (1 + 1e-9)
+    assert device.now < 4.0 + 3 * (0.03 + stall_seconds), "the budget and three first uses"
 
 
 @pytest.mark.parametrize(
