@@ -1,4 +1,4 @@
-"""What conditions point at exists: each reason has its section in troubleshooting, and no section is of a gone reason."""
+"""What conditions point at exists: each reason has its section in troubleshooting, and no other word has one."""
 
 import re
 from pathlib import Path
