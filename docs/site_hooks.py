@@ -1,4 +1,5 @@
-"""Shows pages from outside docs/ on the site, and turns links between files of the repository into links of the site.
+"""Shows pages from outside docs/ on the site, turns links between files of the repository into links of the site, and
+writes llms.txt: a list of all pages for programs that read (llmstxt.org), each beside it as the Markdown it is made of.
 
 Every page is written for a reader of the repository: its links are paths between files. A link to a file that the site
 shows becomes a link of the site; one to another file becomes a link to it in the public repository; one to nothing is a
@@ -13,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.nav import Navigation, Section
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +54,33 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     parts = _CODE.split(markdown)
     return "".join(part if at % 2 else _LINK.sub(replace, part) for at, part in enumerate(parts))
+
+
+def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> None:
+    config.extra["llms_sections"] = _list_sections(nav)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    lines = [f"# {config.site_name}", "", f"> {config.site_description}"]
+    for title, pages in config.extra["llms_sections"].items():
+        lines += ["", f"## {title}", ""]
+        for page in pages:
+            target = Path(config.site_dir, page.file.src_uri)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(page.markdown)
+            lines.append(f"- [{page.title}]({page.file.src_uri})")
+    Path(config.site_dir, "llms.txt").write_text("\n".join([*lines, ""]))
+
+
+def _list_sections(nav: Navigation) -> dict[str, list[Page]]:
+    """Returns the pages under the titles of the navigation; those without one come first."""
+    sections: dict[str, list[Page]] = {"Start": []}
+    for item in nav.items:
+        if isinstance(item, Page):
+            sections["Start"].append(item)
+        elif isinstance(item, Section):
+            sections[item.title] = [child for child in item.children if isinstance(child, Page)]
+    return sections
 
 
 def _find_path(file: File) -> str:
