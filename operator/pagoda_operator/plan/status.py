@@ -19,16 +19,15 @@ NOISE = 0.05
 DEFAULT_GPU_RESOURCE = Resources().gpu_resource
 
 
-_KEPT = ("selector", "url", "capacity", "revision", "completeRevision", "wantedReplicas", "readyOfWanted")
+_KEPT = ("selector", "url", "capacity", "revision", "completeRevision")
 """What stays said of a resource that breaks the rules: its objects stay as they are too."""
 
 
 def plan_status(world: World, now: datetime, *, objects: tuple[Object, ...], capacity: Object | None) -> Object:
     status: Object = {"observedGeneration": world.generation, "conditions": compute_conditions(world, now)}
-    status |= _count(world)
+    status |= _count(world) | _compare_with_wanted(world)
     if world.mdep is None:
         return {**status, **{key: world.before[key] for key in _KEPT if key in world.before}}
-    status |= _compare_with_wanted(world)
     status["selector"] = selector_text(world.mdep)
     status["url"] = url_of(world.mdep, has_ingress=any(obj["kind"] == "Ingress" for obj in objects))
     status["load"] = _load(world)
@@ -49,8 +48,9 @@ def _count(world: World) -> Object:
 
 
 def _compare_with_wanted(world: World) -> Object:
-    ready, wanted = ready_and_wanted(world)
-    return {"wantedReplicas": wanted, "readyOfWanted": f"{ready}/{wanted}"}
+    ready, now_wanted = ready_and_wanted(world)
+    wanted = world.before.get("wantedReplicas") if world.mdep is None else now_wanted
+    return {} if wanted is None else {"wantedReplicas": wanted, "readyOfWanted": f"{ready}/{wanted}"}
 
 
 def _revisions(world: World, objects: tuple[Object, ...], conditions: list[Object]) -> Object:
