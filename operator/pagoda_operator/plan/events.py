@@ -34,16 +34,19 @@ def plan_events(world: World, status: Object) -> tuple[Event, ...]:
 
 
 def _verdicts(before: dict[str, Object], status: Object) -> Iterator[Event]:
-    """Yields a new Ready and a new Stalled, but not a Stalled that the Ready now or before has told of."""
+    """Yields a new Ready, and why it stalls or the way in is shut, but not what Ready says already."""
     now = {condition["type"]: condition for condition in status["conditions"]}
-    ready, stalled = now["Ready"], now.get("Stalled")
+    ready = now["Ready"]
     is_news = _has_changed(before, ready)
     if is_news:
         yield _event(ready)
-    if stalled is None or not _has_changed(before, stalled) or stalled["reason"] == ready["reason"]:
-        return
-    if not (is_news and ready["reason"] in EMBEDDING and f"{stalled['reason']}: " in ready["message"]):
-        yield Event("Warning", stalled["reason"], stalled["message"])
+    for kind, trouble in (("Stalled", "True"), ("Ingress", "False")):
+        found = now.get(kind)
+        if found is None or found["status"] != trouble or not _has_changed(before, found):
+            continue
+        is_told = is_news and ready["reason"] in EMBEDDING and f"{found['reason']}: " in ready["message"]
+        if not is_told and found["reason"] != ready["reason"]:
+            yield Event("Warning", found["reason"], found["message"])
 
 
 def _milestones(before: dict[str, Object], status: Object) -> Iterator[Event]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pagoda_operator.objects.settings import IngressRules
-from pagoda_operator.plan import Load, World, plan, world_of
+from pagoda_operator.plan import Handshake, Load, World, plan, world_of
 from tests.doubles.snapshots import (
     CRASHING,
     NOW,
@@ -146,6 +146,22 @@ def test_an_ingress_that_is_written_is_told(controller: str, told: tuple[str, st
     story.seen = {"ingress_classes": (offered,), "ingress_rules": IngressRules(("*",))}
     assert told in story.tell()
     assert told not in story.tell()
+
+
+def test_a_host_without_its_certificate_is_told_once_whether_the_model_serves_or_not() -> None:
+    story = Story(ingress={"host": "a.example.com", "tlsSecretName": "t"})
+    offered = {"metadata": {"name": "nginx"}, "spec": {"controller": "k8s.io/ingress-nginx"}}
+    story.seen = {"ingress_classes": (offered,), "ingress_rules": IngressRules(("*",))}
+    story.tell()
+    story.seen["handshake"] = Handshake("192.0.2.1", ("ingress.local",))
+    assert story.tell() == [("Warning", "CertificateMissing")]
+    assert story.tell() == []
+    ready = pod("m-1", revision_in(story.children), ready=True)
+    assert ("Warning", "Degraded") in story.tell(ready)
+    story.seen["handshake"] = None
+    assert story.tell(ready) == [("Normal", "Serving"), ("Normal", "Written")]
+    story.seen["handshake"] = Handshake("192.0.2.1", None)
+    assert story.tell(ready) == [("Warning", "Degraded")]
 
 
 def test_a_capacity_is_told_when_it_is_known_and_not_when_it_is_corrected_by_a_little() -> None:
