@@ -1,7 +1,7 @@
 """Keeps what ingress controllers show for the hosts that are to have a certificate, beside the reconciles.
 
 What was seen counts only when it was seen twice: a controller needs a moment to take up an Ingress or a Secret. Where
-nobody answers, nothing is known, and nothing is said.
+nobody answers twice, nothing is known, and nothing is said.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from pagoda_guard.parsing import BadInput
 from pagoda_guard.tasks import Tasks
 from pagoda_operator.cluster.handshake import read_handshake
 from pagoda_operator.kube.objects import Object
-from pagoda_operator.plan import Handshake
+from pagoda_operator.plan import Handshake, Unasked
 from pagoda_operator.plan.certificate import is_good
 
 Key = tuple[str, str]
@@ -45,7 +45,8 @@ class _Asked:
     question: Question
     due_at: float
     last: Handshake | None = None
-    sure: Handshake | None = None
+    sure: Handshake | Unasked | None = field(default_factory=Unasked)
+    failures: int = 0
     reading: bool = False
 
 
@@ -60,6 +61,8 @@ class HandshakeReader:
     on_news: Callable[[Key], None]
     read: Callable[[str, int, str], Awaitable[Handshake]] = read_handshake
     _asked: dict[Key, _Asked] = field(default_factory=dict)
+    _has_looked: bool = False
+    """Whether it is known who is to be asked."""
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READINGS))
 
     async def run(self) -> None:
@@ -70,7 +73,8 @@ class HandshakeReader:
     def step(self) -> None:
         """Starts the readings that are due, and forgets what nobody asks for any more."""
         before, self._asked = self._asked, {}
-        if not self.is_leader():
+        self._has_looked = self.is_leader()
+        if not self._has_looked:
             return
         for key, model, ingress in self.models():
             if (question := build_question(model, ingress)) is None:
@@ -83,9 +87,10 @@ class HandshakeReader:
                 known.reading = True
                 self.tasks.spawn("handshake", self._read(key, known))
 
-    def known(self, key: Key) -> Handshake | None:
-        asked = self._asked.get(key)
-        return None if asked is None else asked.sure
+    def known(self, key: Key) -> Handshake | Unasked | None:
+        if (asked := self._asked.get(key)) is not None:
+            return asked.sure
+        return None if self._has_looked else Unasked()
 
     async def _read(self, key: Key, asked: _Asked) -> None:
         seen, question = None, asked.question
@@ -99,18 +104,28 @@ class HandshakeReader:
             self._note(key, asked, seen)
 
     def _note(self, key: Key, asked: _Asked, seen: Handshake | None) -> None:
-        sure = seen if seen == asked.last else None
-        is_news = sure != asked.sure
-        asked.last, asked.sure = seen, sure
+        asked.failures = asked.failures + 1 if seen is None else 0
+        if asked.failures == 1:
+            asked.due_at = self.clock() + AGAIN_SECONDS
+            return
+        before, asked.sure = asked.sure, _judge(asked, seen)
+        asked.last = seen
         asked.due_at = self.clock() + _pause_seconds(asked)
-        if is_news:
+        if asked.sure != before:
             self.on_news(key)
+
+
+def _judge(asked: _Asked, seen: Handshake | None) -> Handshake | Unasked | None:
+    """Returns what is known after one more reading: what was seen twice, or nothing."""
+    is_first = asked.last is None and seen is not None
+    return asked.sure if is_first else seen if seen == asked.last else None
 
 
 def _pause_seconds(asked: _Asked) -> float:
     if asked.last is None:
         return SILENT_SECONDS
-    return GOOD_SECONDS if asked.sure is not None and is_good(asked.question.host, asked.sure) else AGAIN_SECONDS
+    is_sure = isinstance(asked.sure, Handshake) and is_good(asked.question.host, asked.sure)
+    return GOOD_SECONDS if is_sure else AGAIN_SECONDS
 
 
 def build_question(model: Object, ingress: Object | None) -> Question | None:

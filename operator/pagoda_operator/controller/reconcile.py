@@ -17,7 +17,7 @@ from pagoda_operator.kube.objects import Object
 from pagoda_operator.kube.pods import is_ready
 from pagoda_operator.metrics import Metrics
 from pagoda_operator.objects.settings import BuildSettings
-from pagoda_operator.plan import Handshake, ReconcilePlan, World, plan
+from pagoda_operator.plan import Handshake, ReconcilePlan, Unasked, World, plan
 from pagoda_operator.plan.loads import Load, sum_loads
 
 SERIES_SECONDS = 5.0
@@ -30,7 +30,7 @@ class Reconciler:
     store: Store
     client: Client
     loads: LoadReader
-    handshake_of: Callable[[Key], Handshake | None]
+    handshake_of: Callable[[Key], Handshake | Unasked | None]
     metrics: Metrics
     settings: BuildSettings
     served_kinds: Callable[[], frozenset[str]]

@@ -5,7 +5,7 @@ from pagoda_operator.plan.drift import find_foreign, project
 from pagoda_operator.plan.events import Event
 from pagoda_operator.plan.hashing import needs_apply
 from pagoda_operator.plan.loads import Load
-from pagoda_operator.plan.world import Handshake, Refusal, Rival, World, world_of
+from pagoda_operator.plan.world import Handshake, Refusal, Rival, Unasked, World, world_of
 
 __all__ = [
     "Event",
@@ -15,6 +15,7 @@ __all__ = [
     "ReconcilePlan",
     "Refusal",
     "Rival",
+    "Unasked",
     "World",
     "find_foreign",
     "needs_apply",

@@ -8,7 +8,7 @@ import re
 
 from pagoda_operator.api.reasons import Reason
 from pagoda_operator.plan.pods import Finding
-from pagoda_operator.plan.world import Handshake, World
+from pagoda_operator.plan.world import Handshake, Unasked, World
 
 _NO_NAME = re.compile(r"[^A-Za-z0-9.*:_ -]")
 SHOWN_CHARACTERS = 80
@@ -19,6 +19,8 @@ def check_certificate(world: World) -> Finding | None:
     seen = world.handshake
     if ingress is None or ingress.tls_secret_name is None or seen is None:
         return None
+    if isinstance(seen, Unasked):
+        return _find_said_before(world)
     if is_good(ingress.host, seen):
         return None
     return Finding(
@@ -27,6 +29,15 @@ def check_certificate(world: World) -> Finding | None:
         f"{ingress.tls_secret_name} of spec.ingress.tlsSecretName exists in this namespace, is of type "
         f"kubernetes.io/tls and has a certificate for {ingress.host}",
     )
+
+
+def _find_said_before(world: World) -> Finding | None:
+    """Returns what the status says of this spec already, so that another leader does not take it back unseen."""
+    for said in world.before.get("conditions", []):
+        is_of_now = said.get("observedGeneration") == world.generation
+        if said["type"] == "Ingress" and said.get("reason") == Reason.CERTIFICATE_MISSING and is_of_now:
+            return Finding(Reason.CERTIFICATE_MISSING, said.get("message", ""))
+    return None
 
 
 def is_good(host: str, seen: Handshake) -> bool:

@@ -43,6 +43,10 @@ class Handshake:
     """The names that its certificate is for; None when it refused to serve that host."""
 
 
+class Unasked:
+    """Says that no ingress controller has been asked since this process leads: what was said before holds."""
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """`mdep` is None when the resource could not be parsed; `parse_error` says why."""
@@ -72,8 +76,8 @@ class World:
     ingress_rules: IngressRules = IngressRules()
     """What the chart's values let authors have in an Ingress."""
     rivals: tuple[Rival, ...] = ()
-    handshake: Handshake | None = None
-    """The last one for the host of spec.ingress; None where nothing is known of it."""
+    handshake: Handshake | Unasked | None = None
+    """The last one for the host of spec.ingress; None where nothing can be known of it."""
     at: datetime | None = None
     """When a plan is made of it."""
 

@@ -1,18 +1,19 @@
 """A host without its certificate is said by what was shown for it, and never where nothing is known."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pagoda_operator.objects.settings import IngressRules
-from pagoda_operator.plan import Handshake, World, world_of
+from pagoda_operator.plan import Handshake, Unasked, World, world_of
 from pagoda_operator.plan.certificate import is_name_of
-from tests.doubles.snapshots import condition, pod, resource, verdict
+from tests.doubles.snapshots import condition, planned, pod, resource, verdict
 
 CLASS = {"metadata": {"name": "nginx"}, "spec": {"controller": "k8s.io/ingress-nginx"}}
 
 
-def world(handshake: Handshake | None, **ingress: Any) -> World:
+def world(handshake: Handshake | Unasked | None, **ingress: Any) -> World:
     raw = resource(ingress={"host": "a.example.com", **ingress})
     known: dict[str, Any] = {"ingress_classes": (CLASS,), "ingress_rules": IngressRules(("*",))}
     return world_of(raw, pods=[pod("m-1", "a", ready=True)], handshake=handshake, **known)
@@ -49,6 +50,16 @@ def test_a_host_that_is_shown_no_certificate_is_said_and_the_model_serves_on(
 )
 def test_nothing_is_said_otherwise(seen: World) -> None:
     assert (verdict(seen, "Ingress"), verdict(seen)) == (("True", "Written"), ("True", "Serving"))
+
+
+def test_a_leader_that_has_asked_nobody_yet_takes_nothing_back_that_was_said_of_this_spec() -> None:
+    said = planned(world(Handshake("192.0.2.1", None), tlsSecretName="t")).status
+    seen = replace(world(Unasked(), tlsSecretName="t"), before=said)
+    assert planned(seen).status["conditions"] == said["conditions"] and planned(seen).events == ()
+    assert verdict(replace(seen, handshake=None), "Ingress") == ("True", "Written")
+    for told in said["conditions"]:
+        told["observedGeneration"] = 1
+    assert verdict(seen, "Ingress") == ("True", "Written"), "that was another spec"
 
 
 @pytest.mark.parametrize(
