@@ -32,4 +32,6 @@ def test_no_answer_is_lost_when_pods_are_deleted_or_rolled_out(namespace: Any, w
         namespace.apply("rollout", **spec, queue={"maxQueued": 200})
         wait_for(lambda: are_new_and_ready(namespace, before), 240, lambda: namespace.kubectl("get", "pods"))
         counts = load.wait_counts()
+    told = namespace.told("rollout")
+    assert told.count(("Normal", "RolloutStarted")) == 1 and ("Normal", "RolloutComplete") in told, told
     assert counts["whole"] > 0 and counts["cut"] == counts["failed"] == 0, counts
