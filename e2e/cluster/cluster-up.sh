@@ -63,4 +63,12 @@ wait_until 30 "the registry answers at $IMAGE_REGISTRY" answers "http://$IMAGE_R
 "$here/in" kubectl -n kube-system rollout status deployment/coredns --timeout=90s >/dev/null
 say "DNS is ready"
 wait_until 60 "ingress-nginx answers at http://192.0.2.1:8880" answers http://192.0.2.1:10254/healthz
-say "the cluster is ready: e2e/cluster/in kubectl get nodes"
+say "the cluster is ready"
+cat >&2 <<NEXT
+
+look into it:     e2e/cluster/in kubectl get pods -A    (helm and curl too, or a shell: e2e/cluster/in bash)
+Pagoda on it:     make e2e STORIES=e2e/quickstart       (builds the images, installs the chart, runs a story)
+then your model:  e2e/cluster/in kubectl apply -f examples/quickstart.yaml
+                  e2e/cluster/in kubectl wait --for=condition=Ready modeldeployment/quickstart --timeout=5m
+end it:           make cluster-down
+NEXT
