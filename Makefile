@@ -82,7 +82,7 @@ chart:  ## the chart as dist/pagoda-VERSION.tgz (REGISTRY=registry.example.com/t
 	@[ -z "$(PUSH)" ] || [ -n "$(REGISTRY)" ] || { echo "PUSH is set and REGISTRY is not: say where to" >&2; exit 1; }
 	@[ -x "$(HELM)" ] || e2e/cluster/build.sh helm
 	@$(HELM) package --destination dist helm/pagoda
-	@[ -z "$(PUSH)" ] || $(HELM) push $(PUSH_FLAGS) dist/pagoda-$(CHART_VERSION).tgz oci://$(REGISTRY)/charts
+	@[ -z "$(PUSH)" ] || $(HELM) push $(HELM_FLAGS) dist/pagoda-$(CHART_VERSION).tgz oci://$(REGISTRY)/charts
 
 cluster-up:  ## a real Kubernetes in namespaces of its own
 	@e2e/cluster/build.sh

@@ -73,7 +73,7 @@ for image in "$control" "$server"; do tell "$image"; done
 if [ -z "${PUSH:-}" ]; then
   echo "not pushed. Into a kind cluster: kind load docker-image $control $server"
 fi
-if [ "$registry $tag" != "ghcr.io/pagoda-dev $version" ]; then
-  echo "install with: --set image.control.repository=$registry/pagoda --set image.control.tag=$tag \\"
-  echo "              --set image.server.repository=$registry/pagoda-server --set image.server.tag=$tag"
+if [ "$registry" != ghcr.io/pagoda-dev ] || [ "$tag" != "$version" ]; then
+  echo "install with: --set image.control.repository=$registry/pagoda --set image.server.repository=$registry/pagoda-server"
 fi
+if [ "$tag" != "$version" ]; then echo "              --set image.control.tag=$tag --set image.server.tag=$tag"; fi

@@ -1,4 +1,4 @@
-"""Writes helm/pagoda/README.md from the chart and the comments of its values: `python docs/reference/generate_chart.py`.
+"""Writes helm/pagoda/README.md from the chart and its values: `python docs/reference/generate_chart.py`.
 
 A test fails when the file is not what this writes, or when a value has no comment.
 """
@@ -20,8 +20,7 @@ Written by `docs/reference/generate_chart.py`; do not edit.
 
 {description}
 
-The chart, version {version}, installs the CRD, the operator and its rights. It needs Kubernetes {kubernetes} or newer and
-helm 3.8 or newer.
+Version {version} installs the CRD, the operator and its rights. It needs at least Kubernetes {kubernetes} and helm 3.8.
 
 ```bash
 helm install pagoda helm/pagoda --namespace pagoda-system --create-namespace
@@ -63,10 +62,11 @@ def _walk(node: yaml.MappingNode, lines: list[str], prefix: str) -> Iterator[Val
 
 
 def _has_comments(node: yaml.MappingNode, lines: list[str]) -> bool:
-    return any(
-        _read_comment(lines, key.start_mark.line) or (isinstance(value, yaml.MappingNode) and _has_comments(value, lines))
-        for key, value in node.value
-    )
+    def is_commented(key: yaml.Node, value: yaml.Node) -> bool:
+        inside = isinstance(value, yaml.MappingNode) and _has_comments(value, lines)
+        return inside or bool(_read_comment(lines, key.start_mark.line))
+
+    return any(is_commented(key, value) for key, value in node.value)
 
 
 def _read_comment(lines: list[str], at: int) -> str:

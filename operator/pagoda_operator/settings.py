@@ -44,7 +44,7 @@ class Settings:
         str, Setting("disk of a node that a model's files may fill, where they are not in a claim", parse=parse_size)
     ] = "500Gi"
     hub_endpoint: Annotated[
-        str, Setting("address of a mirror that hf:// models are fetched from, as HF_ENDPOINT; empty: Hugging Face's hub")
+        str, Setting("address of a mirror of Hugging Face's hub, which hf:// models are fetched from")
     ] = ""
     user_id: Annotated[
         int, Setting("uid and gid of model pods; 0 leaves them to the platform, as OpenShift wants", minimum=0)
