@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# build-images.sh: builds both images of this tree, and with PUSH=1 pushes them; prints their names and sizes. `make images` calls it.
+# build-images.sh [control | server]: builds an image of this tree, or both, and with PUSH=1 pushes; prints names and sizes.
+# `make images` calls it, with
 #   REGISTRY=registry.example.com/team  what the names begin with; by default the chart's, ghcr.io/pagoda-dev
 #   TAG=0.1.0                           by default the version in pyproject.toml, which is the chart's default too
 #   PUSH=1                              needs REGISTRY; log in first with the builder's own `login`
@@ -60,19 +61,22 @@ read -ra build_flags <<<"${BUILD_FLAGS:-}"
 read -ra push_flags <<<"${PUSH_FLAGS:-}"
 command -v "${builder[0]}" >/dev/null || fail "BUILDER is ${builder[0]}, which is not installed: use docker, podman or buildah"
 
-control=$registry/pagoda:$tag server=$registry/pagoda-server:$tag
-build control "$control"
-build server "$server"
-for image in "$control" "$server"; do
-  if [ -n "${PUSH:-}" ]; then
+declare -A names=([control]=$registry/pagoda:$tag [server]=$registry/pagoda-server:$tag)
+images=()
+[ $# != 0 ] || set -- control server
+for target in "$@"; do
+  [ -n "${names[$target]:-}" ] || fail "there is no image $target: say control or server"
+  build "$target" "${names[$target]}"
+  images+=("${names[$target]}")
+done
+if [ -n "${PUSH:-}" ]; then
+  for image in "${images[@]}"; do
     echo "== pushing $image" >&2
     "${builder[@]}" push "${push_flags[@]}" "$image"
-  fi
-done
-for image in "$control" "$server"; do tell "$image"; done
-if [ -z "${PUSH:-}" ]; then
-  echo "not pushed. Into a kind cluster: kind load docker-image $control $server"
+  done
 fi
+for image in "${images[@]}"; do tell "$image"; done
+if [ -z "${PUSH:-}" ]; then echo "not pushed. Into a kind cluster: kind load docker-image ${images[*]}"; fi
 if [ "$registry" != ghcr.io/pagoda-dev ] || [ "$tag" != "$version" ]; then
   echo "install with: --set image.control.repository=$registry/pagoda --set image.server.repository=$registry/pagoda-server"
 fi
