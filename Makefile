@@ -73,8 +73,7 @@ format: setup  ## format the code
 	$(BIN)/ruff format .
 
 images:  ## both images (REGISTRY=registry.example.com/team PUSH=1; more: server_image/build-images.sh)
-	@REGISTRY="$(REGISTRY)" TAG="$(TAG)" PUSH="$(PUSH)" PLATFORM="$(PLATFORM)" BUILDER="$(BUILDER)" \
-	  BUILD_FLAGS="$(BUILD_FLAGS)" PUSH_FLAGS="$(PUSH_FLAGS)" server_image/build-images.sh
+	@server_image/build-images.sh
 
 HELM ?= $(or $(shell command -v helm),$(CLUSTER_HOME)/bin/helm)
 CHART_VERSION = $(shell sed -n 's/^version: //p' helm/pagoda/Chart.yaml)

@@ -6,7 +6,7 @@
 #   PUSH=1                              needs REGISTRY; log in first with the builder's own `login`
 #   PLATFORM=linux/amd64                by default this machine's
 #   BUILDER=docker                      docker, podman or buildah, with flags of its own where it needs some; by default the first found
-#   BUILD_FLAGS, PUSH_FLAGS             further flags of `build` and `push`, as --build-arg BASE=... or --tls-verify=false
+#   BUILD_FLAGS, PUSH_FLAGS             further flags of `build` and `push`, as --build-arg "BASE=..." or --tls-verify=false
 # It must never push what it was not told to.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -26,6 +26,9 @@ find_builder() {
   done
   fail "no builder: none of docker, podman, buildah is installed and answers \`info\`: install one (apt-get install podman), or name it: BUILDER=..."
 }
+
+# split_words TEXT: its words, a line each; what stands in quotes is one
+split_words() { xargs -r -n 1 printf '%s\n' <<<"$1"; }
 
 read_version() { sed -n 's/^version = "\(.*\)"$/\1/p' "$root/pyproject.toml"; }
 
@@ -55,10 +58,10 @@ version=$(read_version)
 tag=${TAG:-$version}
 if [ -n "${PUSH:-}" ] && [ -z "${REGISTRY:-}" ]; then fail "PUSH is set and REGISTRY is not: say where to, as REGISTRY=registry.example.com/team"; fi
 registry=${REGISTRY:-ghcr.io/pagoda-dev}
-read -ra builder <<<"${BUILDER:-$(find_builder)}"
-[ ${#builder[@]} != 0 ] || exit 1
-read -ra build_flags <<<"${BUILD_FLAGS:-}"
-read -ra push_flags <<<"${PUSH_FLAGS:-}"
+named=${BUILDER:-$(find_builder)}
+mapfile -t builder < <(split_words "$named")
+mapfile -t build_flags < <(split_words "${BUILD_FLAGS:-}")
+mapfile -t push_flags < <(split_words "${PUSH_FLAGS:-}")
 command -v "${builder[0]}" >/dev/null || fail "BUILDER is ${builder[0]}, which is not installed: use docker, podman or buildah"
 
 declare -A names=([control]=$registry/pagoda:$tag [server]=$registry/pagoda-server:$tag)

@@ -48,7 +48,9 @@ class Value:
 
 def read_values(text: str) -> Iterator[Value]:
     """Yields each value of the chart with the comment above it; after a group what is in it."""
-    yield from _walk(yaml.compose(text, Loader=yaml.SafeLoader), text.splitlines(), "")
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert isinstance(root, yaml.MappingNode)
+    yield from _walk(root, text.splitlines(), "")
 
 
 def _walk(node: yaml.MappingNode, lines: list[str], prefix: str) -> Iterator[Value]:
