@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROMPT ?= Tell me a short story about a fox.
 RUN_FLAGS := --ask "$(PROMPT)" $(if $(ONCE),--once)
 
-.PHONY: help setup run test check lint-shell lint-chart vet docs audit fuzz format e2e e2e-full cluster-up cluster-down requirements release-check
+.PHONY: help setup run test check lint-shell lint-chart vet docs audit fuzz format images chart e2e e2e-full cluster-up cluster-down requirements release-check
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
 
@@ -71,6 +71,17 @@ fuzz: setup  ## property tests, again and again with new inputs (MINUTES=10)
 format: setup  ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+images:  ## both images (REGISTRY=registry.example.com/team PUSH=1; more: server_image/build-images.sh)
+	@server_image/build-images.sh
+
+HELM ?= $(or $(shell command -v helm),$(CLUSTER_HOME)/bin/helm)
+CHART_VERSION = $(shell sed -n 's/^version: //p' helm/pagoda/Chart.yaml)
+chart:  ## the chart as dist/pagoda-VERSION.tgz (REGISTRY=registry.example.com/team PUSH=1: to oci://REGISTRY/charts)
+	@[ -z "$(PUSH)" ] || [ -n "$(REGISTRY)" ] || { echo "PUSH is set and REGISTRY is not: say where to" >&2; exit 1; }
+	@[ -x "$(HELM)" ] || e2e/cluster/build.sh helm
+	@$(HELM) package --destination dist helm/pagoda
+	@[ -z "$(PUSH)" ] || $(HELM) push $(HELM_FLAGS) dist/pagoda-$(CHART_VERSION).tgz oci://$(REGISTRY)/charts
 
 cluster-up:  ## a real Kubernetes in namespaces of its own
 	@e2e/cluster/build.sh

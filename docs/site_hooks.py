@@ -27,6 +27,7 @@ OUTSIDE = {
     "SECURITY.md": "project/security.md",
     "bench/README.md": "project/benchmarks.md",
     "bench/RESULTS.md": "project/figures.md",
+    "helm/pagoda/README.md": "reference/chart.md",
 }
 """Pages outside docs/: the path in the repository, and the path on the site."""
 

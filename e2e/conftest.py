@@ -74,9 +74,9 @@ class Cluster:
         self.helm("upgrade", "--install", "pagoda", chart, "--namespace", SYSTEM, "--create-namespace", *sets)
         return self.wait_operator()
 
-    def install_this(self) -> str:
+    def install_this(self, *values: str) -> str:
         """The chart and the images of this tree."""
-        return self.install(CHART, self.control_image, "ingress.allowedHosts={example.com}")
+        return self.install(CHART, self.control_image, "ingress.allowedHosts={example.com}", *values)
 
     def wait_operator(self) -> str:
         return self.kubectl("-n", SYSTEM, "rollout", "status", "deployment/pagoda", "--timeout=60s", check=False)

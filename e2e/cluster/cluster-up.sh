@@ -48,12 +48,25 @@ add_fake_gpus() {
   done
 }
 
+tell_what_next() {
+  cat >&2 <<NEXT
+
+look into it:     e2e/cluster/in kubectl get pods -A    (helm and curl too, or a shell: e2e/cluster/in bash)
+Pagoda on it:     make e2e STORIES=e2e/quickstart       (builds the images, installs the chart, runs a story)
+then your model:  e2e/cluster/in kubectl apply -f examples/quickstart.yaml
+                  e2e/cluster/in kubectl wait --for=condition=Ready modeldeployment/quickstart --timeout=5m
+end it:           make cluster-down
+NEXT
+}
+
+is_new=
 if is_up; then
   say "the cluster is up already"
 else
   "$here/kubernetes-down.sh"
   say "starting Kubernetes $KUBERNETES_VERSION"
   "$here/kubernetes-up.sh"
+  is_new=1
 fi
 start_registry
 "$here/in" kubectl apply -f "$here/addons/coredns.yaml" -f "$here/addons/ingress-nginx.yaml" >/dev/null
@@ -63,4 +76,5 @@ wait_until 30 "the registry answers at $IMAGE_REGISTRY" answers "http://$IMAGE_R
 "$here/in" kubectl -n kube-system rollout status deployment/coredns --timeout=90s >/dev/null
 say "DNS is ready"
 wait_until 60 "ingress-nginx answers at http://192.0.2.1:8880" answers http://192.0.2.1:10254/healthz
-say "the cluster is ready: e2e/cluster/in kubectl get nodes"
+say "the cluster is ready"
+if [ -n "$is_new" ]; then tell_what_next; fi

@@ -54,13 +54,17 @@ mount_network_settings() {
   )
 }
 
-# build TREE KIND: the image of a tree, by that tree's own Dockerfile; its id is in $work/id.
+# build TREE KIND: the image of a tree, as that tree builds it; its id is in $work/id.
 build() {
+  local flags=(--quiet --layers --pull-never --isolation chroot --network host "${mounts[@]}" --iidfile "$work/id")
+  flags+=(--build-arg "BASE=$BASE" --build-arg COMPILER= --ignorefile "$here/pagoda-images/ignore")
+  if [ -x "$1/server_image/build-images.sh" ]; then
+    PUSH='' REGISTRY=localhost/e2e BUILDER="${BUILDAH[*]}" BUILD_FLAGS="${flags[*]}" "$1/server_image/build-images.sh" "$2" >/dev/null
+    return
+  fi
   local file=("$1/server_image/Dockerfile" --target "$2")
   if [ ! -e "${file[0]}" ]; then file=("$1/server_image/Dockerfile.$2"); fi # release 0.1.0 has a file per image
-  buildah bud --quiet --layers --pull-never --isolation chroot --network host "${mounts[@]}" \
-    --build-arg BASE="$BASE" --build-arg COMPILER= --ignorefile "$here/pagoda-images/ignore" --iidfile "$work/id" \
-    -f "${file[@]}" "$1" >/dev/null
+  buildah bud "${flags[@]}" -f "${file[@]}" "$1" >/dev/null
 }
 
 is_in_registry() {

@@ -114,12 +114,14 @@ def crds(
         raise _fail(f"{out / FILE_NAME}: not as generated: run `pagoda crds --out {out}`")
 
 
-@app.command()
-def operator() -> None:
-    """Run the operator (in a cluster, or here with a kubeconfig). Its settings are environment variables."""
+@app.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+def operator(
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="FLAG...", show_default=False)] = None,
+) -> None:
+    """Run the operator (in a cluster, or here with a kubeconfig); `pagoda operator --help` lists its settings."""
     import os
 
-    os.execv(sys.executable, [sys.executable, "-m", "pagoda_operator"])
+    os.execv(sys.executable, [sys.executable, "-m", "pagoda_operator", *(arguments or [])])
 
 
 @app.command()

@@ -43,6 +43,12 @@ class Settings:
     models_size_limit: Annotated[
         str, Setting("disk of a node that a model's files may fill, where they are not in a claim", parse=parse_size)
     ] = "500Gi"
+    hub_endpoint: Annotated[
+        str, Setting("address of a mirror of Hugging Face's hub, which hf:// models are fetched from")
+    ] = ""
+    user_id: Annotated[
+        int, Setting("uid and gid of model pods; 0 leaves them to the platform, as OpenShift wants", minimum=0)
+    ] = 10001
     watch_namespaces: Annotated[Names, Setting("namespaces whose ModelDeployments are served; empty means all")] = ()
     workers: Annotated[int, Setting("reconciles that run at once", minimum=1, maximum=64)] = 4
     metrics_port: Annotated[int, Setting("port of the Prometheus metrics", minimum=0, maximum=65535)] = 8080

@@ -97,6 +97,19 @@ def test_a_release_has_a_dated_section_of_the_changelog(section: str, fault: str
     assert [fault in said for said in faults] == ([True] if fault else []), faults
 
 
+def read_cells(text: str) -> Iterator[str]:
+    """Yields the cells of the tables of a page; a link counts as what it shows."""
+    for line in text.splitlines():
+        if line.startswith("| "):
+            yield from re.sub(r"\]\([^)]*\)", "]", line).strip("| ").split(" | ")
+
+
+def test_a_cell_of_the_readme_is_read_at_a_glance() -> None:
+    cells = list(read_cells((ROOT / "README.md").read_text()))
+    assert len(cells) > 20
+    assert [cell for cell in cells if len(cell.split()) > 25] == []
+
+
 def test_the_changelog_says_what_is_unreleased() -> None:
     assert "## [Unreleased]\n" in (ROOT / "CHANGELOG.md").read_text()
 

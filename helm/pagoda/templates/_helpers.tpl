@@ -58,3 +58,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "pagoda.lease" -}}
 {{- printf "%s-leader" (include "pagoda.fullname" .) -}}
 {{- end -}}
+
+{{- define "pagoda.isOpenShift" -}}
+{{- /* Not empty where the platform chooses the uids of pods. */ -}}
+{{- $found := .Capabilities.APIVersions.Has "security.openshift.io/v1" -}}
+{{- if or (eq (toString .Values.openshift) "true") (and (eq (toString .Values.openshift) "auto") $found) }}true{{ end -}}
+{{- end -}}

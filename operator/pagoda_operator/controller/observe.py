@@ -21,6 +21,8 @@ def build_plan_settings(settings: Settings) -> BuildSettings:
         image_pull_secrets=settings.image_pull_secrets,
         ingress=IngressRules(settings.ingress_hosts, settings.ingress_annotations),
         models_size_limit=settings.models_size_limit,
+        hub_endpoint=settings.hub_endpoint,
+        user_id=settings.user_id,
     )
 
 

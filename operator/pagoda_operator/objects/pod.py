@@ -32,7 +32,7 @@ def _pod_spec(mdep: ModelDeployment, settings: BuildSettings) -> Object:
     spec: Object = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": build_pod_security_context(),
+        "securityContext": build_pod_security_context(settings.user_id),
         "terminationGracePeriodSeconds": mdep.spec.rollout.drain_seconds + GRACE_AFTER_DRAIN_SECONDS,
         "initContainers": [_fetch(mdep, settings), _gateway(mdep, settings)],
         "containers": [_server(mdep, settings)],
@@ -56,6 +56,8 @@ def _container(name: str, image: str, settings: BuildSettings) -> Object:
 
 def _fetch(mdep: ModelDeployment, settings: BuildSettings) -> Object:
     env: list[Object] = [{"name": "HF_HOME", "value": "/tmp/huggingface"}]
+    if settings.hub_endpoint:
+        env.append({"name": "HF_ENDPOINT", "value": settings.hub_endpoint})
     token = mdep.spec.model.token_secret_ref
     if token is not None:
         env.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": token.name, "key": token.key}}})

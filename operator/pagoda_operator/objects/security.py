@@ -2,15 +2,16 @@
 
 from typing import Any
 
-USER_ID = 10001
 
+def build_pod_security_context(user_id: int) -> dict[str, Any]:
+    """Returns the context of a pod that runs as `user_id`; with 0 the platform chooses a user, who must not be root.
 
-def build_pod_security_context() -> dict[str, Any]:
+    NB: OpenShift gives each namespace a range of uids, and refuses a pod that names another.
+    """
+    chosen = {"runAsUser": user_id, "runAsGroup": user_id, "fsGroup": user_id} if user_id else {}
     return {
         "runAsNonRoot": True,
-        "runAsUser": USER_ID,
-        "runAsGroup": USER_ID,
-        "fsGroup": USER_ID,
+        **chosen,
         "fsGroupChangePolicy": "OnRootMismatch",
         "seccompProfile": {"type": "RuntimeDefault"},
     }

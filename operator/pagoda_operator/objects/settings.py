@@ -25,3 +25,7 @@ class BuildSettings:
     ingress: IngressRules = IngressRules()
     models_size_limit: str = "500Gi"
     """The maximum disk space of a node that a model's files may take, where they are not kept in a claim."""
+    hub_endpoint: str = ""
+    """What hf:// is fetched from in place of Hugging Face's own hub."""
+    user_id: int = 10001
+    """The uid, gid and fsGroup of model pods; 0 leaves them to the platform."""

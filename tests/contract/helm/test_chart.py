@@ -33,6 +33,7 @@ MATRIX = [
     ("metricsApi.enabled=false", "crds.enabled=false"),
     ("rbac.create=false", "serviceAccount.create=false", "serviceAccount.name=mine"),
     ("crds.keep=false", "image.control.tag=v9", "imagePullSecrets[0].name=pull", "nodeSelector.a=b"),
+    ("openshift=true",),
     ("tolerations[0].operator=Exists", "extraEnv[0].name=A", "extraEnv[0].value=b", "podAnnotations.a=b"),
 ]
 CUSTOM_KINDS = ("CustomResourceDefinition", "ServiceMonitor", "PrometheusRule")
@@ -41,7 +42,7 @@ BAD_VALUES = [
     *("replcias=2", "replicas=0", "replicas=6", "image.contorl=x", "image.server.pullPolicy=Always"),
     *("image.control.pullPolicy=Sometimes", "metricsApi.enable=true", "serviceMonitor.interval=soon"),
     *("prometheusRule.lables.a=b", "dashboards.folder=x", "resources.limit=x", "crds.keep=maybe"),
-    *("ingress.allowedHost={a}", "models.sizeLimit=much", "networkPolicy.enable=true"),
+    *("ingress.allowedHost={a}", "models.sizeLimit=much", "networkPolicy.enable=true", "openshift=maybe"),
 ]
 
 
@@ -126,6 +127,24 @@ def test_operator_pod_meets_the_restricted_standard(render: Render) -> None:
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert container["securityContext"]["allowPrivilegeEscalation"] is False
+
+
+def test_on_openshift_no_pod_names_a_user(helm: Helm) -> None:
+    from pagoda_operator.controller.observe import build_plan_settings
+    from pagoda_operator.settings import build_settings
+
+    def read(*flags: str) -> tuple[int | None, int]:
+        """Returns the uid of the operator's pod, and that of the model pods that it makes."""
+        objects = [item for item in yaml.safe_load_all(helm("template", "rel", str(CHART), *flags).stdout) if item]
+        (deployment,) = find(objects, "Deployment")
+        pod = deployment["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        env = {item["name"]: item["value"] for item in pod["containers"][0]["env"] if "value" in item}
+        return pod["securityContext"].get("runAsUser"), build_plan_settings(build_settings([], env)).user_id
+
+    has_api = ("--api-versions", "security.openshift.io/v1")
+    assert read() == read("--set", "openshift=false", *has_api) == (65532, 10001)
+    assert read(*has_api) == read("--set", "openshift=true") == read("--set", "openshift=true", *has_api) == (None, 0)
 
 
 def test_every_setting_given_to_the_operator_is_one_it_knows(render: Render) -> None:
@@ -231,3 +250,4 @@ def test_what_an_ingress_may_have_reaches_the_operator_and_is_nothing_by_default
     assert read(hosts).ingress.host_suffixes == ("a.example.com", "b.example.com")
     assert read("ingress.allowedAnnotations={a/b}").ingress.annotations == ("a/b",)
     assert read("models.sizeLimit=7Gi").models_size_limit == "7Gi"
+    assert read("models.hubEndpoint=https://hub.example.com").hub_endpoint == "https://hub.example.com"

@@ -40,6 +40,13 @@ def test_crds_check_tells_a_changed_file(tmp_path: Path) -> None:
     assert file.name in result.output
 
 
+def test_the_operators_help_is_its_own() -> None:
+    command = [sys.executable, "-m", "pagoda_cli.main", "operator"]
+    assert "--metrics-api-port" in subprocess.check_output([*command, "--help"], text=True)
+    bad = subprocess.run([*command, "--workers", "0"], capture_output=True, text=True, check=False)
+    assert bad.returncode == 2 and "workers" in bad.stderr
+
+
 def test_version_is_printed() -> None:
     assert RUNNER.invoke(app, ["version"]).output.strip()
 
