@@ -50,6 +50,12 @@ class Metrics:
             "pagoda_operator_api_calls", "Calls to the API server", ["verb", "kind", "code"], registry=r
         )
         self.leader = Gauge("pagoda_operator_leader", "1 while this replica writes", registry=r)
+        self.certificate_expiration = Gauge(
+            "pagoda_operator_certificate_expiration_timestamp_seconds",
+            "When a certificate that this replica serves ends",
+            ["certificate"],
+            registry=r,
+        )
         self._models = {
             name: Gauge(f"pagoda_model_{name}", text, MODEL_LABELS, registry=r) for name, text in MODEL_GAUGES.items()
         }

@@ -16,6 +16,7 @@ from .conftest import Client, Start, Until
 
 METRIC_NAMES = ["requests", "queued_requests", "queued_tokens", "running_requests", "rejected", "draining"]
 METRIC_NAMES += ["queue_wait_seconds", "time_to_first_byte_seconds", "demand_tokens_per_second"]
+METRIC_NAMES += ["time_to_first_token_seconds"]
 
 
 async def test_slots_come_from_the_server(start: Start, until: Until) -> None:
