@@ -35,7 +35,10 @@ def needs_renewal(bundle: Bundle, now: datetime) -> bool:
 
 
 def read_expiration(bundle: Bundle) -> float:
-    """Returns when the certificate ends, as a Unix timestamp in seconds. Raises ValueError for one that cannot be read."""
+    """Returns when the certificate ends, as a Unix timestamp in seconds.
+
+    Raises ValueError for one that cannot be read.
+    """
     return x509.load_pem_x509_certificate(bundle.certificate_pem).not_valid_after_utc.timestamp()
 
 

@@ -32,17 +32,24 @@ class Rules:
         self._run("check", "rules", "--lint=all", "--lint-fatal", str(self.path))
 
     def expect(
-        self, series: Mapping[str, str], firing: Iterable[tuple[str, str]] = (), *, at: str = "40m", **more: Any
+        self,
+        series: Mapping[str, str],
+        firing: Iterable[tuple[str, str]] = (),
+        *,
+        at: str = "40m",
+        every: str = "1m",
+        **more: Any,
     ) -> None:
-        """Asserts that with these series exactly these alerts, each of a severity, fire at that time."""
-        samples = [
-            {"labels": f'{{alertname="{name}",severity="{severity}"}}', "value": 1} for name, severity in firing
-        ]
+        """Asserts that with these series exactly these alerts, each of a severity, fire at that time.
+
+        The series have a value each minute; the rules are evaluated `every` so often.
+        """
+        samples = [{"labels": f'{{alertname="{name}",severity="{severity}"}}', "value": 1} for name, severity in firing]
         asked = {"expr": FIRING, "eval_time": at, "exp_samples": samples}
         inputs = [{"series": name, "values": values} for name, values in series.items()]
         test = {"interval": "1m", "input_series": inputs, "promql_expr_test": [asked], **more}
         case = self.path.with_name("case.yaml")
-        tests = {"rule_files": [str(self.path)], "evaluation_interval": "1m", "tests": [test]}
+        tests = {"rule_files": [str(self.path)], "evaluation_interval": every, "tests": [test]}
         case.write_text(yaml.safe_dump(tests))
         self._run("test", "rules", str(case))
 

@@ -1,4 +1,4 @@
-"""Alerts on what the replicas can carry: too much demand, the maximum reached, a full KV cache, an engine that stands."""
+"""Alerts on what the replicas can carry: too much demand, their maximum, a full KV cache, an engine that stands."""
 
 from collections.abc import Iterator
 
