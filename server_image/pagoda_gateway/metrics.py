@@ -12,6 +12,8 @@ WAIT_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600
 FIRST_BYTE_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
 FIRST_TOKEN_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 300)
 """NB: an objective's time must be one of them, so none may go."""
+CODES = (200, 429, 500, 502, 503)
+"""Shown from the start: a counter that appears with its first count has not risen, as Prometheus sees it."""
 
 
 class Metrics:
@@ -24,6 +26,8 @@ class Metrics:
             (*LABELS, "code"),
             registry=self.registry,
         )
+        for code in CODES:
+            self._requests.labels(*self._values, str(code))
         self._rejected = Counter(
             "pagoda_gateway_rejected",
             "Requests refused by the gateway, by reason",

@@ -1,4 +1,4 @@
-"""Alerts on objectives by promtool: how fast the budget is spent decides, over two windows, and never a few requests."""
+"""Alerts on objectives by promtool: how fast the budget is spent decides, over two windows, never a few requests."""
 
 from pathlib import Path
 

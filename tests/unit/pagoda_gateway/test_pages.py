@@ -171,6 +171,12 @@ async def test_every_metric_names_its_deployment(server: FakeModelServer, start:
     assert samples and all(wanted.items() <= sample.labels.items() for sample in samples)
 
 
+async def test_a_status_that_alerts_ask_for_is_shown_before_it_is_first_given(start: Start) -> None:
+    page = (await start()).metrics.render().decode()
+    shown = dict(re.findall(r'^pagoda_gateway_requests_total\{code="(\d+)".*\} (.*)$', page, re.MULTILINE))
+    assert shown == dict.fromkeys(("200", "429", "500", "502", "503"), "0.0")
+
+
 async def test_the_servers_page_follows_the_gateways_and_no_family_appears_twice(
     server: FakeModelServer, start: Start, client: Client
 ) -> None:

@@ -93,7 +93,9 @@ def _find_objectives(mdep: ModelDeployment, promised: Objectives) -> Iterator[Ob
             "availability",
             "PagodaModelAvailabilityObjective",
             promised.availability,
-            misses=lambda window: _unanswered(mdep, window),
+            misses=lambda window: (
+                f"{sum_rate(mdep, REQUESTS, window, MISSED)} / {sum_rate(mdep, REQUESTS, window, VALID)}"
+            ),
             requests=lambda window: sum_increase(mdep, REQUESTS, window, VALID),
             missed="requests are refused for load, or fail",
             advice="The label code of pagoda_gateway_requests_total says which: 429 and 503 are refusals.",
@@ -104,15 +106,6 @@ def _later_than(mdep: ModelDeployment, histogram: str, seconds: float, window: s
     """Returns the query of the share above a bound of a histogram, as its page writes the bound."""
     within = sum_rate(mdep, f"{histogram}_bucket", window, f'le="{float(seconds)}"')
     return f"1 - {within} / {sum_rate(mdep, f'{histogram}_count', window)}"
-
-
-def _unanswered(mdep: ModelDeployment, window: str) -> str:
-    """Returns the query of the share of misses.
-
-    NB: without a miss so far there is no series of one, hence the zero.
-    """
-    total = sum_rate(mdep, REQUESTS, window, VALID)
-    return f"({sum_rate(mdep, REQUESTS, window, MISSED)} or {total} * 0) / {total}"
 
 
 def _records(objective: Objective) -> Iterator[Object]:
