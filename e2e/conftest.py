@@ -135,6 +135,18 @@ class Namespace:
             lambda: f"{name} Ready; its status: {json.dumps(self.model(name).get('status'), indent=1)}",
         )
 
+    def row(self, name: str, *flags: str) -> dict[str, str]:
+        """What `kubectl get` shows of it, by column."""
+        head, row = self.kubectl("get", "modeldeployment", name, *flags).splitlines()
+        return dict(zip(head.split(), row.split(), strict=True))
+
+    def told(self, name: str) -> list[tuple[str, str]]:
+        """Type and reason of the events on it, oldest first."""
+        about = f"involvedObject.kind=ModelDeployment,involvedObject.name={name}"
+        found = json.loads(self.kubectl("get", "events", "--field-selector", about, "-o", "json"))["items"]
+        ordered = sorted(found, key=lambda event: str(event["metadata"]["creationTimestamp"]))
+        return [(event["type"], event["reason"]) for event in ordered]
+
     def ready_replicas(self, name: str) -> int:
         return int(self.model(name).get("status", {}).get("readyReplicas", 0))
 
@@ -156,17 +168,21 @@ class Namespace:
             process.kill()
             process.wait()
 
-    def wait_reason(self, name: str, reason: str, *, type_: str = "Ready", timeout: float = 90) -> str:
-        """Waits until the condition is false for this reason; gives its message."""
+    def wait_reason(
+        self, name: str, reason: str, *, type_: str = "Ready", status: str = "False", timeout: float = 90
+    ) -> str:
+        """Waits until the condition has this status for this reason; gives its message."""
 
         def find_message() -> str:
             found = self.condition(name, type_)
-            return str(found["message"]) if (found["status"], found["reason"]) == ("False", reason) else ""
+            return str(found["message"]) if (found["status"], found["reason"]) == (status, reason) else ""
 
         return wait_for(
             find_message,
             timeout,
-            lambda: f"{type_} False for {reason}; its status: {json.dumps(self.model(name).get('status'), indent=1)}",
+            lambda: (
+                f"{type_} {status} for {reason}; its status: {json.dumps(self.model(name).get('status'), indent=1)}"
+            ),
         )
 
 

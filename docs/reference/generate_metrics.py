@@ -64,6 +64,7 @@ class Family:
 def operator_page() -> str:
     metrics = OperatorMetrics()
     metrics.set_model("ns", "model", dict.fromkeys(MODEL_GAUGES, 1.0))
+    metrics.set_conditions("ns", "model", {"Ready": ("Serving", True)})
     metrics.reconciles.labels("ok").inc()
     metrics.api_calls.labels("get", "Pod", "200").inc()
     metrics.task_failures.labels("loads").inc()

@@ -1,5 +1,7 @@
 """What the operator tells Prometheus: of itself, and of each ModelDeployment until it is deleted."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 MODEL_LABELS = ("namespace", "model_deployment")
@@ -56,6 +58,14 @@ class Metrics:
             ["certificate"],
             registry=r,
         )
+        self._conditions = Gauge(
+            "pagoda_model_condition",
+            "1 while the condition of this type is True, 0 while it is not; the label reason is the one it has now",
+            (*MODEL_LABELS, "type", "reason"),
+            registry=r,
+        )
+        self._reasons: dict[tuple[str, str], dict[str, str]] = {}
+        """The reason of each condition that has a series, by the model and the condition's type."""
         self._models = {
             name: Gauge(f"pagoda_model_{name}", text, MODEL_LABELS, registry=r) for name, text in MODEL_GAUGES.items()
         }
@@ -68,7 +78,19 @@ class Metrics:
             else:
                 self._models[gauge].labels(namespace, name).set(value)
 
+    def set_conditions(self, namespace: str, name: str, conditions: Mapping[str, tuple[str, bool]]) -> None:
+        """Sets one series for each condition, given its reason and whether it is True; those of before are gone."""
+        before = self._reasons.pop((namespace, name), {})
+        for kind, reason in before.items():
+            if conditions.get(kind, ("", False))[0] != reason:
+                self._conditions.remove(namespace, name, kind, reason)
+        for kind, (reason, is_true) in conditions.items():
+            self._conditions.labels(namespace, name, kind, reason).set(is_true)
+        if conditions:
+            self._reasons[namespace, name] = {kind: reason for kind, (reason, _) in conditions.items()}
+
     def remove_model(self, namespace: str, name: str) -> None:
+        self.set_conditions(namespace, name, {})
         for gauge in MODEL_GAUGES:
             self._remove(gauge, namespace, name)
 

@@ -61,17 +61,28 @@ def _version() -> dict[str, Any]:
     }
 
 
-def _columns() -> list[dict[str, str]]:
+def _columns() -> list[dict[str, Any]]:
+    """Returns the columns of `kubectl get`, and those that only `-o wide` shows."""
     ready = ".status.conditions[?(@.type=='Ready')]"
-    return [
-        {"name": "Ready", "type": "string", "jsonPath": f"{ready}.status"},
-        {"name": "Reason", "type": "string", "jsonPath": f"{ready}.reason"},
-        {"name": "Replicas", "type": "integer", "jsonPath": ".status.readyReplicas"},
-        {"name": "Tok/s", "type": "number", "jsonPath": ".status.load.tokensPerSecond"},
-        {"name": "Capacity", "type": "number", "jsonPath": ".status.capacity.tokensPerSecond"},
-        {"name": "URL", "type": "string", "jsonPath": ".status.url"},
-        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    narrow = [
+        _column("Ready", "string", f"{ready}.status"),
+        _column("Reason", "string", f"{ready}.reason"),
+        _column("Replicas", "string", ".status.readyOfWanted"),
+        _column("Age", "date", ".metadata.creationTimestamp"),
     ]
+    wide = [
+        _column("Up-to-date", "integer", ".status.updatedReplicas"),
+        _column("Model", "string", ".spec.model.uri"),
+        _column("GPUs", "integer", ".status.gpus"),
+        _column("Tok/s", "number", ".status.load.tokensPerSecond"),
+        _column("Capacity", "number", ".status.capacity.tokensPerSecond"),
+        _column("URL", "string", ".status.url"),
+    ]
+    return [*narrow, *({**column, "priority": 1} for column in wide)]
+
+
+def _column(name: str, kind: str, path: str) -> dict[str, Any]:
+    return {"name": name, "type": kind, "jsonPath": path}
 
 
 def _root_schema() -> Schema:

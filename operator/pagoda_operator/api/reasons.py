@@ -23,6 +23,17 @@ class Reason(StrEnum):
     COMPLETE = "Complete", "Every replica has the current revision."
     SCALED_TO_ZERO = "ScaledToZero", "spec.replicas is 0, so nothing runs.", "Raise spec.replicas."
 
+    ROLLOUT_FAILING = (
+        "RolloutFailing",
+        "An older revision serves on, and the new one does not start.",
+        "Do what the message says of the new revision's pods, or set the spec back: the old pods have stayed.",
+    )
+    DEGRADED = (
+        "Degraded",
+        "The model answers requests, though a replica, or the certificate of its host, is in trouble.",
+        "Do what the message says; the condition PodsReady or Ingress says the same by its own reason.",
+    )
+
     STARTING = "Starting", "Replicas are starting, or the model is being fetched."
     PROGRESSING = "Progressing", "A rollout replaces replicas one after another."
     NO_SURGE_CAPACITY = (
@@ -36,6 +47,12 @@ class Reason(StrEnum):
         "A rollout has made no progress within its deadline.",
         "Look at the new pods: kubectl describe pod.",
     )
+
+    ROLLOUT_STARTED = "RolloutStarted", "A rollout to another revision has begun."
+    ROLLOUT_COMPLETE = "RolloutComplete", "Every replica has the current revision, and is ready."
+    RESUMED = "Resumed", "The Deployment is no longer paused."
+    SCALED = "Scaled", "Another number of replicas is wanted: spec.replicas was edited, or the HPA has scaled."
+    CAPACITY_MEASURED = "CapacityMeasured", "The capacity of a replica is known, for this model, engine and hardware."
 
     INVALID_SPEC = "InvalidSpec", "The spec breaks a rule; nothing is changed.", "Correct the field that is named."
     NAME_TAKEN = (
@@ -62,6 +79,21 @@ class Reason(StrEnum):
         "IngressNotAllowed",
         "The chart's values do not allow this host or annotation.",
         "Choose one that is allowed, or have it added to ingress.allowedHosts or ingress.allowedAnnotations.",
+    )
+    HOST_TAKEN = (
+        "HostTaken",
+        "Another ModelDeployment has this host and path; it gets the requests, and no Ingress is written for this one.",
+        "Choose another host or path, or delete the other one.",
+    )
+    UNKNOWN_CONTROLLER = (
+        "UnknownController",
+        "The Ingress has been written for a controller that is no nginx we know: streams may be buffered or cut.",
+        "Set spec.ingress.className to a class of nginx, or spec.ingress.annotations to what that controller reads.",
+    )
+    CERTIFICATE_MISSING = (
+        "CertificateMissing",
+        "Who asks for the host over TLS is shown no certificate for it, though spec.ingress.tlsSecretName is set.",
+        "Create that Secret in the ModelDeployment's namespace, of type kubernetes.io/tls, with a certificate for it.",
     )
     METRICS_MISSING = (
         "MetricsMissing",

@@ -53,10 +53,21 @@ class Status(OpenModel):
     )
     replicas: int | None = Field(default=None, description="Number of pods.")
     ready_replicas: int | None = Field(default=None, description="Number of pods that answer requests.")
+    updated_replicas: int | None = Field(default=None, description="Number of pods of the current revision.")
+    wanted_replicas: int | None = Field(
+        default=None, description="Number of replicas wanted now: spec.replicas, or what the HPA has asked for."
+    )
+    ready_of_wanted: str | None = Field(
+        default=None, description="readyReplicas and wantedReplicas in one, e.g. 1/2, for the column Replicas."
+    )
+    gpus: int | None = Field(default=None, description="GPUs that all pods together ask for.")
     selector: str | None = Field(default=None, description="Label selector of the pods, for the scale subresource.")
     url: str | None = Field(default=None, description="Base URL of the OpenAI API.")
     capacity: CapacityStatus | None = Field(default=None, description="What one replica can serve.")
     load: LoadStatus | None = Field(default=None, description="What all replicas serve at present.")
     revision: str | None = Field(
         default=None, description="Hash of the pod template that is served or being rolled out."
+    )
+    complete_revision: str | None = Field(
+        default=None, description="The same as revision once every replica has it; absent while it is rolled out."
     )

@@ -8,7 +8,7 @@ from pagoda_operator.controller.store import Store
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.kube.pods import is_ready
 from pagoda_operator.objects.settings import BuildSettings, IngressRules
-from pagoda_operator.plan import World, world_of
+from pagoda_operator.plan import Rival, World, world_of
 from pagoda_operator.plan.loads import Load, sum_loads
 from pagoda_operator.settings import Settings
 
@@ -32,6 +32,7 @@ def build_world(store: Store, key: Key, model: Object, *, loads: Mapping[str, Lo
         pods=pods,
         ingress_classes=tuple(store.of_kind("IngressClass")),
         storage_classes=tuple(store.of_kind("StorageClass")),
+        rivals=tuple(Rival(other, ingress) for other, ingress in store.rivals(model)),
         load=sum_loads(sum(map(is_ready, pods)), loads),
         **seen,
     )

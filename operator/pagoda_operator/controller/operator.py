@@ -13,6 +13,7 @@ from pagoda_operator.cluster.client import ApiError, Client, load_api_client
 from pagoda_operator.cluster.lease import LeaderLease
 from pagoda_operator.cluster.watch import WatchEnded, watch
 from pagoda_operator.controller.check import Checker
+from pagoda_operator.controller.handshake_reader import HandshakeReader
 from pagoda_operator.controller.health import Health, build_health_app, build_metrics_app
 from pagoda_operator.controller.load_reader import LoadReader
 from pagoda_operator.controller.observe import build_plan_settings
@@ -30,7 +31,6 @@ FIRST_CHECK_SECONDS = 10.0
 """Soon after the start: what was deleted between our list and Kopf's would stay in the store otherwise."""
 SERVED_KINDS_SECONDS = 30.0
 """How soon kinds of other projects that are installed later are taken up."""
-SERIES_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ class Operator:
         self.checker = Checker(self.client, self.store, self.metrics, settings.watch_namespaces, self._wake)
         self.health = Health(lease_seen_at=time.monotonic(), lease_written_at=time.monotonic())
         self.loads = self._build_loads()
+        self.handshakes = self._build_handshakes()
         self.lease = self._build_lease()
         self.metrics_api = self._build_metrics_api()
         self.reconciler = self._build_reconciler()
@@ -73,6 +74,10 @@ class Operator:
             models=lambda: [(key, self.store.pods(key)) for key in self.store.model_keys()],
             on_news=self.queue.add,
         )
+
+    def _build_handshakes(self) -> HandshakeReader:
+        ways_in, leads = self.store.models_with_ingress, lambda: self.lease.is_leader
+        return HandshakeReader(time.monotonic, self.tasks, ways_in, leads, on_news=self.queue.add)
 
     def _build_lease(self) -> LeaderLease:
         return LeaderLease(
@@ -103,6 +108,7 @@ class Operator:
             store=self.store,
             client=self.client,
             loads=self.loads,
+            handshake_of=self.handshakes.known,
             metrics=self.metrics,
             settings=build_plan_settings(self.settings),
             served_kinds=lambda: self.checker.served_kinds,
@@ -161,7 +167,8 @@ class Operator:
         keep("lease", self._keep_lease)
         keep("check", self._keep_checking)
         keep("loads", self.loads.run)
-        keep("series", self._keep_series)
+        keep("handshakes", self.handshakes.run)
+        keep("series", self.reconciler.keep_series)
         if self.settings.metrics_api_port:
             keep("metrics API", self.metrics_api.run)
         for _ in range(self.settings.workers):
@@ -242,14 +249,6 @@ class Operator:
 
     def _check_soon(self) -> None:
         self._check_at = min(self._check_at, time.monotonic() + FIRST_CHECK_SECONDS)
-
-    async def _keep_series(self) -> None:
-        """Keeps the models' series fresh between reconciles."""
-        while True:
-            await asyncio.sleep(SERIES_SECONDS)
-            for key in self.store.model_keys():
-                self.reconciler.show(key, self.loads.known(self.store.pods(key)))
-                await asyncio.sleep(0)  # with many models nobody else is to wait for all of them
 
     def _wake(self, obj: Object) -> None:
         for key in self.store.concerned_by(obj):

@@ -1,5 +1,6 @@
 """One reconcile: observe → plan → apply. The plan decides; `writing` carries it out, and only on the leader."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,8 +17,10 @@ from pagoda_operator.kube.objects import Object
 from pagoda_operator.kube.pods import is_ready
 from pagoda_operator.metrics import Metrics
 from pagoda_operator.objects.settings import BuildSettings
-from pagoda_operator.plan import ReconcilePlan, World, plan
+from pagoda_operator.plan import Handshake, ReconcilePlan, World, plan
 from pagoda_operator.plan.loads import Load, sum_loads
+
+SERIES_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,7 @@ class Reconciler:
     store: Store
     client: Client
     loads: LoadReader
+    handshake_of: Callable[[Key], Handshake | None]
     metrics: Metrics
     settings: BuildSettings
     served_kinds: Callable[[], frozenset[str]]
@@ -55,6 +59,7 @@ class Reconciler:
             kinds=self.served_kinds(),
             events=await read_events(self.client, pods),
             ingress_rules=self.settings.ingress,
+            handshake=self.handshake_of(key),
         )
         now = datetime.fromtimestamp(self.wall(), UTC)
         found = plan(world, now, self.settings)
@@ -63,6 +68,14 @@ class Reconciler:
             again = await self._carry_out(key, model, world, found, now)
         self.show(key, loads)
         return again
+
+    async def keep_series(self) -> None:
+        """Keeps the models' series fresh between reconciles."""
+        while True:
+            await asyncio.sleep(SERIES_SECONDS)
+            for key in self.store.model_keys():
+                self.show(key, self.loads.known(self.store.pods(key)))
+                await asyncio.sleep(0)  # with many models nobody else is to wait for all of them
 
     def show(self, key: Key, loads: Mapping[str, Load]) -> None:
         """Sets the model's series from what is known now, its status as it was written."""
@@ -105,7 +118,9 @@ def show_model(
     pods = [child for child in children if child["kind"] == "Pod"]
     ready_pods = sum(map(is_ready, pods))
     hpa = next((child for child in children if child["kind"] == "HorizontalPodAutoscaler"), {})
-    conditions = {c["type"]: c["status"] == "True" for c in (model.get("status") or {}).get("conditions") or ()}
+    found = (model.get("status") or {}).get("conditions") or ()
+    conditions = {c["type"]: c["status"] == "True" for c in found}
+    metrics.set_conditions(*key, {c["type"]: (c.get("reason", ""), c["status"] == "True") for c in found})
     metrics.set_model(
         *key,
         {

@@ -4,6 +4,7 @@ NB: a watch that reconnects never says what was deleted meanwhile, so lists are 
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from pagoda_operator.controller.slim import slim
 from pagoda_operator.kube.objects import INSTANCE_LABEL, MODEL_DEPLOYMENT_LABEL, Object
@@ -47,9 +48,18 @@ def owner_of(obj: Object) -> Key | None:
     return (namespace, name) if name else None
 
 
+def host_of(obj: Object) -> str | None:
+    """Returns the host that a ModelDeployment asks for; None for one that asks for none, and for any other object."""
+    ingress = (obj.get("spec") or {}).get("ingress") if obj["kind"] == MODEL else None
+    host = ingress.get("host") if isinstance(ingress, dict) else None
+    return host if isinstance(host, str) else None
+
+
 class Store:
     def __init__(self) -> None:
         self._objects: dict[Id, Object] = {}
+        self._hosts: dict[str, dict[Id, None]] = {}
+        """The ModelDeployments that ask for a host, in the order in which they came."""
         self._owned: dict[Key, dict[Id, None]] = {}
         self._gone: dict[Id, int] = {}
         """The last version of what was deleted, oldest deletion first."""
@@ -66,6 +76,8 @@ class Store:
         kept = self._objects[id_] = slim(obj)
         if (owner := owner_of(kept)) is not None:
             self._owned.setdefault(owner, {})[id_] = None
+        if (host := host_of(kept)) is not None:
+            self._hosts.setdefault(host, {})[id_] = None
         return True
 
     def remove(self, obj: Object) -> bool:
@@ -106,6 +118,16 @@ class Store:
     def of_kind(self, kind: str) -> list[Object]:
         return [obj for (k, _, _), obj in self._objects.items() if k == kind]
 
+    def rivals(self, model: Object) -> list[tuple[Object, Object | None]]:
+        """Returns the other ModelDeployments that ask for the same host, each with the Ingress of its name."""
+        others = [id_ for id_ in self._hosts.get(host_of(model) or "", ()) if id_ != id_of(model)]
+        return [(self._objects[id_], self.get("Ingress", *id_[1:])) for id_ in others]
+
+    def models_with_ingress(self) -> list[tuple[Key, Object, Object | None]]:
+        """Returns the ModelDeployments that ask for a host, each with the Ingress of its name."""
+        ids = [id_ for asking in self._hosts.values() for id_ in asking]
+        return [(id_[1:], self._objects[id_], self.get("Ingress", *id_[1:])) for id_ in ids]
+
     def children(self, key: Key) -> list[Object]:
         """Returns the model's objects.
 
@@ -138,8 +160,14 @@ class Store:
 
     def _forget(self, id_: Id) -> None:
         obj = self._objects.pop(id_, None)
-        owner = owner_of(obj) if obj is not None else None
-        if owner is not None and owner in self._owned:
-            self._owned[owner].pop(id_, None)
-            if not self._owned[owner]:
-                del self._owned[owner]
+        if obj is None:
+            return
+        _drop(self._owned, owner_of(obj), id_)
+        _drop(self._hosts, host_of(obj), id_)
+
+
+def _drop(index: dict[Any, dict[Id, None]], key: Any, id_: Id) -> None:
+    if key is not None and key in index:
+        index[key].pop(id_, None)
+        if not index[key]:
+            del index[key]

@@ -18,8 +18,7 @@ from pagoda_operator.controller.attempts import Attempts, Failure
 from pagoda_operator.controller.store import Id, Store, id_of
 from pagoda_operator.kube.objects import APPLIED_HASH, Object
 from pagoda_operator.metrics import Metrics
-from pagoda_operator.plan import ObjectRef, ReconcilePlan, Refusal, find_foreign, needs_apply, project
-from pagoda_operator.plan.decide import Event
+from pagoda_operator.plan import Event, ObjectRef, ReconcilePlan, Refusal, find_foreign, needs_apply, project
 from pagoda_operator.plan.ownership import can_adopt
 
 _MAY_NOT = re.compile(r"cannot (\w+) resource \"([^\"]+)\"")

@@ -15,6 +15,12 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
     return not deleted and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
+def is_to_run(pod: Mapping[str, Any]) -> bool:
+    """Returns whether the pod is neither on its way out nor over, as an evicted one is until somebody deletes it."""
+    over = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+    return pod["metadata"].get("deletionTimestamp") is None and not over
+
+
 def is_made_by(pod: Mapping[str, Any], deployment: str) -> bool:
     """Returns whether a ReplicaSet of this Deployment controls the pod, by the name that Deployments give ReplicaSets.
 

@@ -16,6 +16,7 @@ from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.plan.drift import amount_of
 from pagoda_operator.plan.hashing import with_hash
 from pagoda_operator.plan.ingress_class import choose_ingress_class
+from pagoda_operator.plan.ingress_hosts import find_holder
 from pagoda_operator.plan.ingress_rules import find_ingress_refusal
 from pagoda_operator.plan.ownership import is_controlled_by
 from pagoda_operator.plan.revision import keep_template
@@ -85,7 +86,7 @@ def replicas_now(world: World, mdep: ModelDeployment) -> int:
 def lacks_surge_capacity(world: World) -> bool:
     """Returns True while a rollout cannot place its surge pod for lack of GPUs, and until that rollout is over."""
     live = world.child("Deployment")
-    if live is None or not _old_pods_remain(live):
+    if live is None or not old_pods_remain(live):
         return False
     strategy = live["spec"].get("strategy", {}).get("rollingUpdate", {})
     if strategy.get("maxSurge") in (0, "0%"):
@@ -95,7 +96,7 @@ def lacks_surge_capacity(world: World) -> bool:
     return any(resource in insufficient_resources(message) for message in messages)
 
 
-def _old_pods_remain(deployment: Object) -> bool:
+def old_pods_remain(deployment: Object) -> bool:
     status = deployment.get("status", {})
     return int(status.get("replicas", 0)) > int(status.get("updatedReplicas", 0))
 
@@ -119,7 +120,7 @@ def _replicas_to_write(mdep: ModelDeployment, live: Object | None, *, has_hpa: b
 
 def _ingress(world: World, mdep: ModelDeployment) -> Object | None:
     chosen = choose_ingress_class(world)
-    if chosen is None or find_ingress_refusal(mdep, world.ingress_rules):
+    if chosen is None or find_ingress_refusal(mdep, world.ingress_rules) or find_holder(world):
         return None
     controller = str(chosen.get("spec", {}).get("controller", ""))
     return build_ingress(mdep, class_name=str(chosen["metadata"]["name"]), controller=controller)

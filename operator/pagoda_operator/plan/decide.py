@@ -1,13 +1,13 @@
 """The one decision of the operator: what is to be there, what is to go, what the status says, when to look again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
 
 from pagoda_operator.api.reasons import Reason
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.plan.children import plan_children
+from pagoda_operator.plan.events import Event, plan_events
 from pagoda_operator.plan.ownership import is_controlled_by
 from pagoda_operator.plan.status import plan_capacity, plan_status
 from pagoda_operator.plan.world import World
@@ -37,13 +37,6 @@ class ObjectRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    type: Literal["Normal", "Warning"]
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class ReconcilePlan:
     objects: tuple[Object, ...]
     deletions: tuple[ObjectRef, ...]
@@ -59,15 +52,15 @@ def plan(world: World, now: datetime, settings: BuildSettings) -> ReconcilePlan:
     """
     if world.raw["metadata"].get("deletionTimestamp"):
         return ReconcilePlan((), (), world.before, (), None)
+    world = replace(world, at=now)
     if world.mdep is None:
-        status = plan_status(world, now, template=None, capacity=None)
-        return ReconcilePlan((), (), status, _events(world, status), None)
+        status = plan_status(world, now, objects=(), capacity=None)
+        return ReconcilePlan((), (), status, plan_events(world, status), None)
     capacity = plan_capacity(world, world.mdep, now)
     known = float(capacity["tokensPerSecond"]) if capacity else None
     objects = plan_children(world, world.mdep, settings, known)
-    template = next(obj["spec"]["template"] for obj in objects if obj["kind"] == "Deployment")
-    status = plan_status(world, now, template=template, capacity=capacity)
-    return ReconcilePlan(objects, _deletions(world, objects), status, _events(world, status), _requeue(status))
+    status = plan_status(world, now, objects=objects, capacity=capacity)
+    return ReconcilePlan(objects, _deletions(world, objects), status, plan_events(world, status), _requeue(status))
 
 
 def _deletions(world: World, objects: tuple[Object, ...]) -> tuple[ObjectRef, ...]:
@@ -87,29 +80,6 @@ def _ref(child: Object) -> ObjectRef:
     return ObjectRef(
         child["apiVersion"], child["kind"], metadata["namespace"], metadata["name"], str(metadata.get("uid", ""))
     )
-
-
-def _events(world: World, status: Object) -> tuple[Event, ...]:
-    """Returns one event when Ready changes, or the reason why it is not, or why it stalls.
-
-    The same state is never told again.
-    """
-    before = {c.get("type"): (c.get("status"), c.get("reason")) for c in world.before.get("conditions", [])}
-    told: dict[str, Event] = {}
-    for condition in status["conditions"]:
-        state = condition["status"], condition["reason"]
-        if condition["type"] in ("Ready", "Stalled") and before.get(condition["type"]) != state:
-            told.setdefault(condition["reason"], _event(condition))
-    ready = status["conditions"][0]
-    if before.get("Ready") == (ready["status"], ready["reason"]):
-        told.pop(ready["reason"], None)  # it was told when Ready changed
-    return tuple(told.values())
-
-
-def _event(condition: Object) -> Event:
-    reason = condition["reason"]
-    quiet = condition["type"] == "Ready" and (condition["status"] == "True" or reason == Reason.STARTING)
-    return Event("Normal" if quiet else "Warning", reason, condition["message"])
 
 
 def _requeue(status: Object) -> float:

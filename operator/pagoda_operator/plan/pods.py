@@ -1,12 +1,19 @@
 """What is wrong with the pods, in the user's words. One named check per trouble; the first to find one wins."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from pagoda_operator.api.reasons import Reason
 from pagoda_operator.kube.objects import Object
-from pagoda_operator.kube.pods import insufficient_resources, requested, unschedulable_message, waits_for_node
+from pagoda_operator.kube.pods import (
+    insufficient_resources,
+    is_to_run,
+    requested,
+    unschedulable_message,
+    waits_for_node,
+)
 from pagoda_operator.plan.world import World
 
 
@@ -18,6 +25,13 @@ class Finding:
 
 Check = Callable[[World], Finding | None]
 
+
+def first_problem(chain: Iterable[Check], world: World) -> Finding | None:
+    return next((problem for check in chain if (problem := check(world)) is not None), None)
+
+
+LOOP_SECONDS = 600.0
+"""How long a container that has crashed more than once must run to loop no more: the kubelet's own measure."""
 _PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 _FETCH_REASONS = (Reason.MODEL_NOT_FOUND, Reason.MODEL_DOWNLOAD_DENIED, Reason.MODEL_DOWNLOAD_FAILED)
 _NO_SECRET = re.compile(r'secret "([^"]+)" not found')
@@ -43,7 +57,7 @@ def check_image_pull(world: World) -> Finding | None:
 
 
 def check_scheduling(world: World) -> Finding | None:
-    for pod in sorted(world.pods, key=_name):  # the same words after a restart
+    for pod in _pods(world):
         message = unschedulable_message(pod)
         if message is not None:
             return Finding(Reason.UNSCHEDULABLE, _explain_unschedulable(pod, message))
@@ -52,7 +66,7 @@ def check_scheduling(world: World) -> Finding | None:
 
 def check_out_of_memory(world: World) -> Finding | None:
     for pod, container in _containers(world):
-        if _failed(pod, container).get("reason") == "OOMKilled":
+        if _failed(world, pod, container).get("reason") == "OOMKilled":
             limit = _memory_limit(pod, container["name"])
             if limit is None:
                 return Finding(
@@ -71,7 +85,7 @@ def check_out_of_memory(world: World) -> Finding | None:
 def check_crash_loop(world: World) -> Finding | None:
     for pod, container in _containers(world):
         waiting = container.get("state", {}).get("waiting", {})
-        again = container.get("restartCount", 0) > 0 and _failed(pod, container)
+        again = container.get("restartCount", 0) > 0 and _failed(world, pod, container)
         if waiting.get("reason") == "CrashLoopBackOff" or again:
             ended = _terminated(container)
             line = _last_line(ended.get("message", "")) or "it said nothing"
@@ -153,8 +167,13 @@ def _explain_unschedulable(pod: Object, message: str) -> str:
     return f"no node has enough {' and '.join(parts)} for {_name(pod)}. {message}"
 
 
+def _pods(world: World) -> list[Object]:
+    """Returns the pods that are to run, in an order that gives the same words after a restart."""
+    return sorted(filter(is_to_run, world.pods), key=_name)
+
+
 def _containers(world: World, only: str | None = None) -> Iterator[tuple[Object, Object]]:
-    for pod in sorted(world.pods, key=_name):
+    for pod in _pods(world):
         status = pod.get("status", {})
         for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):
             if only is None or container["name"] == only:
@@ -166,17 +185,30 @@ def _terminated(container: Object) -> Object:
     return {} if state.get("exitCode") == 0 else state
 
 
-def _failed(pod: Object, container: Object) -> Object:
-    """Returns how the container ended by a fault, unless the pod has been ready since.
+def _failed(world: World, pod: Object, container: Object) -> Object:
+    """Returns how the container ended by a fault, unless it is over: the pod has been ready since, and does not loop.
 
-    NB: between two crashes it runs for a while.
+    NB: between two crashes it runs for a while, and may be ready.
     """
+    if _loops(world, container):
+        return _terminated(container)
     started = container.get("state", {}).get("running", {}).get("startedAt", "")
     for condition in pod.get("status", {}).get("conditions", []):
         if condition["type"] == "Ready":
             was_ready = condition["status"] == "True" or "" < started < condition.get("lastTransitionTime", "")
             return {} if was_ready else _terminated(container)
     return _terminated(container)
+
+
+def _loops(world: World, container: Object) -> bool:
+    """Returns whether the container has ended again and again, and lately."""
+    ended = _terminated(container).get("finishedAt")
+    if container.get("restartCount", 0) < 2 or world.at is None or not isinstance(ended, str):
+        return False
+    try:
+        return (world.at - datetime.fromisoformat(ended)).total_seconds() < LOOP_SECONDS
+    except (ValueError, TypeError):
+        return False
 
 
 def _memory_limit(pod: Object, name: str) -> str | None:

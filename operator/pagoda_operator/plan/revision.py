@@ -8,7 +8,7 @@ import msgspec
 
 from pagoda_guard.parsing import BadInput, parse_json
 from pagoda_operator.api import ModelDeployment
-from pagoda_operator.kube.objects import REVISION_INPUTS, Object
+from pagoda_operator.kube.objects import REVISION_INPUTS, REVISION_LABEL, Object
 from pagoda_operator.kube.pods import is_ready
 from pagoda_operator.objects.pod import build_pod_template
 from pagoda_operator.objects.settings import BuildSettings
@@ -72,12 +72,41 @@ def keep_template(world: World, mdep: ModelDeployment, settings: BuildSettings) 
     """Returns the pod template, and the annotation that remembers it."""
     said, written = pod_inputs_hash(mdep), written_inputs_hash(mdep)
     stored = _stored(world.child("Deployment"))
-    fresh = build_pod_template(mdep, settings)
+    fresh = _label(build_pod_template(mdep, settings))
     kept = stored is not None and stored.keeps(said, written) and _has_containers_of(fresh, stored.template)
     immediately = mdep.spec.rollout.upgrade_policy == "Immediately"
     template = stored.template if stored and kept and not immediately and not fails(world, stored.template) else fresh
     remembered = {"inputs": written, "said": said, "template": template}
     return template, json.dumps(remembered, sort_keys=True, separators=(",", ":"))
+
+
+def _label(template: Object) -> Object:
+    """Returns the template with its revision as a label, so that a pod tells which revision it has."""
+    labels = {**template["metadata"]["labels"], REVISION_LABEL: revision_of(template)}
+    return {**template, "metadata": {**template["metadata"], "labels": labels}}
+
+
+def revision_of(template: Object) -> str:
+    """Returns the name of a revision: its label, or the hash of what has none."""
+    return revision_label_of(template) or hash_of(template)[:10]
+
+
+def revision_label_of(obj: Object) -> str | None:
+    """Returns the revision that a template, or a pod of it, is labelled with; None for one of release 0.1.0."""
+    found: Any = obj
+    for step in ("metadata", "labels", REVISION_LABEL):  # NB: a template may come from an annotation, so from anybody
+        found = found.get(step) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def split_by_revision(world: World) -> tuple[tuple[Object, ...], tuple[Object, ...]]:
+    """Returns the pods of the Deployment's current template, and those of older ones.
+
+    NB: templates of release 0.1.0 have no label, and are kept: their pods are told apart from labelled ones only.
+    """
+    current = revision_label_of((world.child("Deployment") or {}).get("spec", {}).get("template") or {})
+    own = tuple(pod for pod in world.pods if revision_label_of(pod) == current)
+    return own, tuple(pod for pod in world.pods if revision_label_of(pod) != current)
 
 
 def _has_containers_of(fresh: Object, stored: Object) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -23,6 +24,23 @@ class Refusal:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Another ModelDeployment that asks for the same host, and its Ingress if it has one."""
+
+    model: Object
+    ingress: Object | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """What the ingress controller showed when it was asked for a host over TLS."""
+
+    address: str
+    names: tuple[str, ...] | None
+    """The names that its certificate is for; None when it refused to serve that host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +71,11 @@ class World:
     """The status as it stands; without what is not of its type."""
     ingress_rules: IngressRules = IngressRules()
     """What the chart's values let authors have in an Ingress."""
+    rivals: tuple[Rival, ...] = ()
+    handshake: Handshake | None = None
+    """The last one for the host of spec.ingress; None where nothing is known of it."""
+    at: datetime | None = None
+    """When a plan is made of it."""
 
     def child(self, kind: str) -> Object | None:
         """Returns our object of that kind. NB: an object with our labels may have been made by anybody."""
@@ -74,12 +97,17 @@ def world_of(raw: Object, *, children: Iterable[Object] = (), pods: Iterable[Obj
 
     Fields that a newer CRD has, and this program does not know, are left out.
     """
+    mdep, error = None, ""
     try:
-        read = {**raw, "status": {}}
-        mdep, error = ModelDeployment.model_validate(read, extra="ignore", context={"extra": "ignore"}), ""
+        mdep = parse_model(raw)
     except ValidationError as invalid:
-        mdep, error = None, _first_errors(invalid)
+        error = _first_errors(invalid)
     return World(raw, mdep, error, tuple(children), tuple(pods), before=_read_status(raw.get("status")), **seen)
+
+
+def parse_model(raw: Object) -> ModelDeployment:
+    """Returns the resource without its status. Raises ValidationError for one that breaks the rules."""
+    return ModelDeployment.model_validate({**raw, "status": {}}, extra="ignore", context={"extra": "ignore"})
 
 
 def _read_status(status: Any) -> Object:

@@ -67,3 +67,22 @@ def test_sums_are_shown_only_when_every_ready_pod_has_told_its_load() -> None:
     assert (series["tokens_per_second"], series["demand_tokens_per_second"], series["queued_requests"]) == (30, 60, 10)
     assert series["capacity_tokens_per_second"] == 95 and series["ready_replicas"] == 2
     assert "tokens_per_second" not in shown(pods, {"a": load(10, 90)})
+
+
+def condition_series(metrics: Metrics) -> dict[tuple[str, str], float]:
+    """The value by type and reason."""
+    families = [family for family in metrics.registry.collect() if family.name == "pagoda_model_condition"]
+    return {(s.labels["type"], s.labels["reason"]): s.value for family in families for s in family.samples}
+
+
+def test_each_condition_has_one_series_with_the_reason_it_has_now() -> None:
+    metrics = Metrics()
+    serving = {"type": "Ready", "status": "True", "reason": "Serving"}
+    missing = {"type": "Scaling", "status": "False", "reason": "MetricsMissing"}
+    show_model(metrics, KEY, {"status": {"conditions": [serving, missing]}}, [], {})
+    assert condition_series(metrics) == {("Ready", "Serving"): 1.0, ("Scaling", "MetricsMissing"): 0.0}
+    crashing = {"type": "Ready", "status": "False", "reason": "CrashLooping"}
+    show_model(metrics, KEY, {"status": {"conditions": [crashing]}}, [], {})
+    assert condition_series(metrics) == {("Ready", "CrashLooping"): 0.0}
+    metrics.remove_model(*KEY)
+    assert condition_series(metrics) == {}

@@ -14,5 +14,5 @@ cd "$folder"
 export POD_NAMESPACE=ingress-nginx POD_NAME=controller-0 NGINX_BINARY=/usr/sbin/nginx
 exec "$CLUSTER_HOME/bin/ingress-nginx" --kubeconfig="$CLUSTER_RUN/pki/admin.kubeconfig" \
   --configmap=ingress-nginx/ingress-nginx --controller-class=k8s.io/ingress-nginx --ingress-class=nginx \
-  --http-port=8880 --https-port=8443 --healthz-port=10254 \
+  --http-port=8880 --https-port=443 --healthz-port=10254 \
   --disable-leader-election --update-status=false --report-node-internal-ip-address=false

@@ -36,6 +36,7 @@ class Bench:
             store=self.store,
             client=self.api,
             loads=Silent(),  # type: ignore[arg-type]  # nothing but `known` is asked of it
+            handshake_of=lambda key: None,
             metrics=Metrics(),
             settings=BuildSettings("control:1", "server:1"),
             served_kinds=frozenset,

@@ -130,3 +130,27 @@ def test_an_object_of_a_stranger_concerns_no_model_but_the_one_that_it_names() -
     assert store.concerned_by(made("Pod", "x", 3, owner="")) == []
     assert len(store.concerned_by({"kind": "IngressClass", "metadata": {"name": "nginx"}})) == 2
     assert store.concerned_by(made("ModelDeployment", "deleted", 4)) == [("ns", "deleted")]
+
+
+def asking(name: str, host: str | None, version: int) -> dict[str, Any]:
+    found = made("ModelDeployment", name, version)
+    return {**found, "spec": {"ingress": {"host": host}} if host else {}}
+
+
+def test_rivals_are_the_others_that_ask_for_the_same_host_now() -> None:
+    store = Store()
+    a, b = asking("a", "x.example.com", 1), asking("b", "x.example.com", 2)
+    ingress = made("Ingress", "b", 3, owner="b")
+    for obj in (a, b, asking("c", "y.example.com", 4), asking("d", None, 5), ingress):
+        store.put(obj)
+    assert [(m["metadata"]["name"], i is not None) for m, i in store.rivals(a)] == [("b", True)]
+    assert [(key, i is not None) for key, _, i in store.models_with_ingress()] == [
+        (("ns", "a"), False),
+        (("ns", "b"), True),
+        (("ns", "c"), False),
+    ]
+    store.put(asking("b", "y.example.com", 6))
+    assert store.rivals(a) == []
+    store.remove(asking("b", "y.example.com", 7))
+    assert store.rivals(asking("c", "y.example.com", 4)) == []
+    assert store.rivals(asking("d", None, 5)) == []

@@ -275,9 +275,12 @@ def test_a_paused_deployment_is_said_with_the_way_out() -> None:
 def test_ready_pods_go_on_serving_while_a_new_revision_is_refused() -> None:
     refused = (Refusal("Deployment", "m", "422: spec.x: Invalid value"),)
     seen = world_of(resource(), pods=[pod(ready=True)], refusals=refused)
-    assert (condition(seen, "Ready")["status"], condition(seen, "Stalled")["reason"]) == ("True", "ApplyFailed")
+    ready = condition(seen, "Ready")
+    assert (ready["status"], ready["reason"]) == ("True", "RolloutFailing")
+    assert "refused: ApplyFailed: Deployment m: 422: spec.x: Invalid value" in ready["message"]
+    assert condition(seen, "Stalled")["reason"] == "ApplyFailed"
     assert condition(seen, "Progressing")["message"] == "Deployment m: 422: spec.x: Invalid value"
-    assert [event.reason for event in plan(seen, NOW, SETTINGS).events] == ["Serving", "ApplyFailed"]
+    assert [event.reason for event in plan(seen, NOW, SETTINGS).events] == ["RolloutFailing", "Fetched"]
 
 
 def test_an_object_with_our_labels_that_is_not_ours_is_not_seen_as_a_child() -> None:

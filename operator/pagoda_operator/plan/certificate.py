@@ -1,0 +1,46 @@
+"""Whether the host of an Ingress has its certificate, by what the ingress controller shows whoever asks for that host.
+
+The operator may read no Secret, and nginx keeps to itself that one is missing: it serves a certificate of its own
+(ingress-nginx) or ends the handshake (NGINX Inc's). Both are seen from outside, by anybody.
+"""
+
+import re
+
+from pagoda_operator.api.reasons import Reason
+from pagoda_operator.plan.pods import Finding
+from pagoda_operator.plan.world import Handshake, World
+
+_NO_NAME = re.compile(r"[^A-Za-z0-9.*:_ -]")
+SHOWN_CHARACTERS = 80
+
+
+def check_certificate(world: World) -> Finding | None:
+    ingress = world.mdep.spec.ingress if world.mdep else None
+    seen = world.handshake
+    if ingress is None or ingress.tls_secret_name is None or seen is None:
+        return None
+    if is_good(ingress.host, seen):
+        return None
+    return Finding(
+        Reason.CERTIFICATE_MISSING,
+        f"the ingress controller at {seen.address} {_describe(seen.names)} for {ingress.host}: see that the Secret "
+        f"{ingress.tls_secret_name} of spec.ingress.tlsSecretName exists in this namespace, is of type "
+        f"kubernetes.io/tls and has a certificate for {ingress.host}",
+    )
+
+
+def is_good(host: str, seen: Handshake) -> bool:
+    return seen.names is not None and any(is_name_of(host, name) for name in seen.names)
+
+
+def is_name_of(host: str, name: str) -> bool:
+    """Returns whether a certificate for that name is one for the host; a wildcard stands for one label (RFC 6125)."""
+    host, name = host.lower(), name.lower()
+    return name == host or (name.startswith("*.") and name[1:] == host[host.find(".") :] and "." in host)
+
+
+def _describe(names: tuple[str, ...] | None) -> str:
+    if names is None:
+        return "refuses TLS"
+    shown = _NO_NAME.sub("?", names[0])[:SHOWN_CHARACTERS] if names else ""
+    return f"shows a certificate of other names ({shown or 'it has none'})"
