@@ -14,6 +14,7 @@ MODEL_GAUGES = {
     "capacity_tokens_per_second": "Tokens per second that one pod can serve",
     "queued_requests": "Requests that wait for a slot, all pods",
     "scaling_active": "1 while the Scaling condition is True; no series without autoscaling",
+    "certificate_expiration_timestamp_seconds": "When the certificate shown for the host ends, where that is known",
     "hpa_min_replicas": "Minimum number of replicas of the HPA",
     "hpa_max_replicas": "Maximum number of replicas of the HPA",
     "hpa_current_replicas": "Replicas that the HPA last saw",

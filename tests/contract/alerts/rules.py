@@ -11,11 +11,12 @@ OBJECTIVES = {"timeToFirstTokenSeconds": 2, "interTokenLatencySeconds": 0.1, "av
 
 
 def build_model_groups(objectives: Object | None = None, **more: Any) -> list[Object]:
-    """The groups of a model with an autoscaler and keys."""
+    """The groups of a model with an autoscaler, keys and a host."""
     spec = {
         "model": {"uri": "bundled://pagoda-tiny"},
         "autoscaling": {"maxReplicas": 3},
         "auth": {"apiKeysSecretRef": {"name": "keys"}},
+        "ingress": {"host": "llm.example.com", "tlsSecretName": "llm-tls"},
         "monitoring": {"objectives": objectives},
         **more,
     }

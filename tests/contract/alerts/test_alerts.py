@@ -264,6 +264,15 @@ def test_an_operator_that_is_well_raises_no_alarm(operators: Rules, trouble: str
     operators.expect(OPERATOR_WELL | OPERATOR_SILENT[trouble])
 
 
+def test_a_hosts_certificate_that_is_not_renewed_raises_an_alarm_a_week_before_its_end(rules: Rules) -> None:
+    lasting = {name: values.replace("x60", "x200") for name, values in WELL.items()}
+    shown = model("certificate_expiration_timestamp_seconds")[0]
+    expires = [("PagodaModelCertificateExpires", "warning")]
+    rules.expect({**lasting, shown: f"{6 * 86400}+0x200"}, expires, at="90m")
+    rules.expect({**lasting, shown: "-60+0x200"}, expires, at="90m")
+    rules.expect({**lasting, shown: f"{8 * 86400}+0x200"}, at="90m")
+
+
 def test_a_certificate_that_is_not_renewed_raises_an_alarm_two_weeks_before_its_end(operators: Rules) -> None:
     lasting = {name: values.replace("x60", "x200") for name, values in OPERATOR_WELL.items()}
     near = {**lasting, CERTIFICATE: f"{13 * 86400}+0x200"}
@@ -273,7 +282,7 @@ def test_a_certificate_that_is_not_renewed_raises_an_alarm_two_weeks_before_its_
 
 def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() -> None:
     fires = {name.partition(",")[0].split()[0] for name in (*FIRES, *OPERATOR_FIRES, "CertificateExpires")}
-    silent = {name.replace(":", " ").replace(",", " ").split()[0] for name in SILENT}
+    silent = {name.replace(":", " ").replace(",", " ").split()[0] for name in (*SILENT, "CertificateExpires")}
     named = {rule["alert"] for rule in build_all_rules() if "alert" in rule}
     ours = {name for name in named if not name.endswith("Objective")}
     assert {name.removeprefix("PagodaModel").removeprefix("PagodaOperator") for name in ours} == fires

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.api.reasons import Reason
+from pagoda_operator.api.spec import Ingress
 from pagoda_operator.objects.alerts.rule import BY, Alert, read_model, select
 
 BY_REASON = "by (namespace, model_deployment, reason)"
 CRASHING = f"{Reason.CRASH_LOOPING}|{Reason.OUT_OF_MEMORY}"
+CERTIFICATE_DAYS = 7
 NOT_STUCK = f"{CRASHING}|{Reason.PAUSED}"
 """Reasons to be stalled that have an alert of their own, or are somebody's intent."""
 
@@ -25,6 +27,8 @@ def find_state_alerts(mdep: ModelDeployment) -> Iterator[Alert]:
         yield _not_scaling(mdep)
     if mdep.spec.auth is not None:
         yield _keys_refused(mdep)
+    if mdep.spec.ingress is not None and mdep.spec.ingress.tls_secret_name is not None:
+        yield _certificate_expires(mdep, mdep.spec.ingress)
 
 
 def _describe(mdep: ModelDeployment) -> str:
@@ -49,7 +53,7 @@ def _not_ready(mdep: ModelDeployment) -> Alert:
 
 def _rollout_stuck(mdep: ModelDeployment) -> Alert:
     stalled = _condition(mdep, f'type="Stalled",reason!~"{NOT_STUCK}"')
-    failing = _condition(mdep, 'type="Ready",reason="RolloutFailing"')
+    failing = _condition(mdep, f'type="Ready",reason="{Reason.ROLLOUT_FAILING}"')
     return Alert(
         "PagodaModelRolloutStuck",
         f"{stalled} == 1 or on (namespace, model_deployment) {failing} == 1",
@@ -83,6 +87,19 @@ def _not_scaling(mdep: ModelDeployment) -> Alert:
         "has not been able to scale for 15 minutes",
         "The HPA lacks its metric and keeps the current number of replicas. The condition Scaling says why: "
         f"{_describe(mdep)}; kubectl -n {mdep.namespace} describe hpa",
+    )
+
+
+def _certificate_expires(mdep: ModelDeployment, ingress: Ingress) -> Alert:
+    end = read_model(mdep, "certificate_expiration_timestamp_seconds")
+    return Alert(
+        "PagodaModelCertificateExpires",
+        f"{end} - time() < {CERTIFICATE_DAYS} * 86400",
+        60,
+        "warning",
+        "has a host whose certificate ends in {{ $value | humanizeDuration }}",
+        f"After that clients refuse to connect to {ingress.host}. See why the Secret {ingress.tls_secret_name} is not "
+        f"renewed; with cert-manager: kubectl -n {mdep.namespace} describe certificate",
     )
 
 
