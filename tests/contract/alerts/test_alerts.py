@@ -62,7 +62,6 @@ WELL: dict[str, str] = {
     **condition("Ready", "Serving", 1),
     **condition("PodsReady", "AllReady", 1),
     **condition("Progressing", "Complete", 0),
-    **condition("Stalled", "", 0),
     **always(0, pod("gateway_keys_refused", ',reason="short"')),
     **always(1, pod("gateway_server_up"), pod("gateway_server_up", number=2)),
     **each_minute(100, answered(200)),
@@ -80,13 +79,13 @@ WELL: dict[str, str] = {
 }
 SERIES_OF_CONDITIONS = {
     kind: model("condition", f',type="{kind}",reason="{reason}"')
-    for kind, reason in (("Ready", "Serving"), ("PodsReady", "AllReady"), ("Stalled", ""))
+    for kind, reason in (("Ready", "Serving"), ("PodsReady", "AllReady"))
 }
 
 
 def turned(kind: str, reason: str, value: int) -> dict[str, str]:
     """A condition with another reason than in WELL: the operator shows one series of it."""
-    return {**no_more(*SERIES_OF_CONDITIONS[kind]), **condition(kind, reason, value)}
+    return {**no_more(*SERIES_OF_CONDITIONS.get(kind, ())), **condition(kind, reason, value)}
 
 
 Case = tuple[dict[str, str], dict[str, str]]
@@ -145,7 +144,6 @@ SILENT: dict[str, dict[str, str]] = {
     "NotReady, and ready again": dict.fromkeys(model("ready"), "0+0x35 1+0x25"),
     "NotReady, and just deleted": dict.fromkeys(WELL, "1+0x5 0+0x10 stale"),
     "RolloutStuck: a roll-out goes on": {
-        **turned("Stalled", "", 0),
         **condition("Reconciling", "Progressing", 1),
         **dict.fromkeys(model("ready_replicas"), "2+0x30 1+0x30"),
     },
