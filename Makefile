@@ -25,7 +25,7 @@ run: setup  ## serve examples/quickstart.yaml on this machine (ONCE=1: one answe
 	@$(BIN)/pagoda run examples/quickstart.yaml $(RUN_FLAGS)
 
 test: setup  ## all tests but the end-to-end ones
-	@echo "== the test control plane and helm (the first build takes about ten minutes)"
+	@echo "== the test control plane, helm and promtool (the first build takes about ten minutes)"
 	@e2e/cluster/build.sh test
 	@echo "== tests"
 	@$(BIN)/python -m pytest -q

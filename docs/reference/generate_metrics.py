@@ -69,6 +69,7 @@ def operator_page() -> str:
     metrics.api_calls.labels("get", "Pod", "200").inc()
     metrics.task_failures.labels("loads").inc()
     metrics.kind_readable.labels("apps/Deployment").set(1)
+    metrics.certificate_expiration.labels("metrics_api").set(1)
     return generate_latest(metrics.registry).decode()
 
 

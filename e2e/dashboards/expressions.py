@@ -12,7 +12,8 @@ from typing import Any
 
 Object = dict[str, Any]
 DASHBOARDS = Path(__file__).parents[2] / "helm" / "pagoda" / "dashboards"
-METRIC = re.compile(r"\b(?:pagoda|kube|DCGM)_\w+|\bvllm:\w+")
+METRIC = re.compile(r"(?<![\w:])(?:(?:pagoda|kube|DCGM)_\w+|vllm:\w+)")
+"""NB: not what a rule of ours records, which has a level in front: `model_deployment:pagoda_…`."""
 LABEL_VALUES = re.compile(r"label_values\((?P<series>.*), \w+\)")
 
 
@@ -43,9 +44,10 @@ def read_dashboards() -> list[Expression]:
     return [found for path in paths for found in _read_dashboard(json.loads(path.read_text(encoding="utf-8")))]
 
 
-def read_alerts(groups: Iterable[Object]) -> list[Expression]:
-    """Yields the expressions of a PrometheusRule's groups."""
-    return [Expression(rule["alert"], rule["expr"]) for group in groups for rule in group["rules"]]
+def read_rules(groups: Iterable[Object]) -> list[Expression]:
+    """Returns the expressions of a PrometheusRule's groups: alerts, and series that are recorded for them."""
+    rules = [rule for group in groups for rule in group["rules"]]
+    return [Expression(rule.get("alert") or rule["record"], rule["expr"]) for rule in rules]
 
 
 def _read_dashboard(dashboard: Object) -> Iterator[Expression]:

@@ -20,7 +20,7 @@ from pagoda_operator.api import ModelDeployment
 from pagoda_operator.objects.podmonitor import build_podmonitor
 from pagoda_operator.objects.prometheusrule import build_prometheusrule
 
-from .expressions import Expression, read_alerts, read_dashboards
+from .expressions import Expression, read_dashboards, read_rules
 from .prometheus import Prometheus
 from .scraping import build_config
 
@@ -121,7 +121,7 @@ def test_every_panel_shows_figures_and_every_alert_reads_series_that_exist(
     rule = build_prometheusrule(model(shown))
     assert rule is not None
     operators = chart_object(shown.cluster, "PrometheusRule")
-    alerts = read_alerts([*rule["spec"]["groups"], *operators["spec"]["groups"]])
+    alerts = read_rules([*rule["spec"]["groups"], *operators["spec"]["groups"]])
     read = {selector for alert in alerts for selector in prometheus.selectors(alert.text)}
     assert {name for alert in alerts for name in alert.names()} == {NAMED.findall(selector)[0] for selector in read}
     wait_for(lambda: all(map(prometheus.has_data, read)), 30, lambda: [s for s in read if not prometheus.has_data(s)])

@@ -14,6 +14,7 @@ MODEL_GAUGES = {
     "capacity_tokens_per_second": "Tokens per second that one pod can serve",
     "queued_requests": "Requests that wait for a slot, all pods",
     "scaling_active": "1 while the Scaling condition is True; no series without autoscaling",
+    "certificate_expiration_timestamp_seconds": "When the certificate shown for the host ends, where that is known",
     "hpa_min_replicas": "Minimum number of replicas of the HPA",
     "hpa_max_replicas": "Maximum number of replicas of the HPA",
     "hpa_current_replicas": "Replicas that the HPA last saw",
@@ -52,6 +53,12 @@ class Metrics:
             "pagoda_operator_api_calls", "Calls to the API server", ["verb", "kind", "code"], registry=r
         )
         self.leader = Gauge("pagoda_operator_leader", "1 while this replica writes", registry=r)
+        self.certificate_expiration = Gauge(
+            "pagoda_operator_certificate_expiration_timestamp_seconds",
+            "When a certificate that this replica serves ends",
+            ["certificate"],
+            registry=r,
+        )
         self._conditions = Gauge(
             "pagoda_model_condition",
             "1 while the condition of this type is True, 0 while it is not; the label reason is the one it has now",

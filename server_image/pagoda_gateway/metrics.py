@@ -10,6 +10,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 LABELS = ("namespace", "model_deployment", "model_name")
 WAIT_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
 FIRST_BYTE_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
+FIRST_TOKEN_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 300)
+"""NB: an objective's time must be one of them, so none may go."""
+CODES = (200, 429, 500, 502, 503)
+"""Shown from the start: a counter that appears with its first count has not risen, as Prometheus sees it."""
 
 
 class Metrics:
@@ -22,6 +26,8 @@ class Metrics:
             (*LABELS, "code"),
             registry=self.registry,
         )
+        for code in CODES:
+            self._requests.labels(*self._values, str(code))
         self._rejected = Counter(
             "pagoda_gateway_rejected",
             "Requests refused by the gateway, by reason",
@@ -56,10 +62,15 @@ class Metrics:
         self.queue_wait_seconds = self._histogram(
             "queue_wait_seconds", "Seconds that a request waited for its turn", WAIT_BUCKETS
         )
-        self.time_to_first_byte_seconds = self._histogram(
+        self._time_to_first_byte_seconds = self._histogram(
             "time_to_first_byte_seconds",
             "Seconds from a request to the first byte of its answer's body",
             FIRST_BYTE_BUCKETS,
+        )
+        self._time_to_first_token_seconds = self._histogram(
+            "time_to_first_token_seconds",
+            "Seconds from a request to the first token of its streaming answer, its wait for a turn included",
+            FIRST_TOKEN_BUCKETS,
         )
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
@@ -74,6 +85,12 @@ class Metrics:
         """Returns a function that counts one more of a value of `label`."""
         whole = Counter(f"pagoda_gateway_{name}", text, (*LABELS, label), registry=self.registry)
         return lambda value: whole.labels(*self._values, value).inc()
+
+    def observe_first_byte(self, seconds: float, *, is_stream: bool) -> None:
+        """Notes how long a client waited. The server sends a stream's first event with its first token."""
+        self._time_to_first_byte_seconds.observe(seconds)
+        if is_stream:
+            self._time_to_first_token_seconds.observe(seconds)
 
     def count_request(self, code: int) -> None:
         self._requests.labels(*self._values, str(code)).inc()

@@ -168,11 +168,13 @@ class Relay:
         return Refusal(503, "draining", message, retry_after_seconds=1, close=True)
 
     async def _hand_back(self, exchange: Exchange, reply: Reply, arrived_at: float) -> web.StreamResponse:
+        is_stream = exchange.head.status == 200 and exchange.head.get("content-type").startswith(SSE)
+
         def note_first_byte() -> None:
-            self._metrics.time_to_first_byte_seconds.observe(self._clock() - arrived_at)
+            self._metrics.observe_first_byte(self._clock() - arrived_at, is_stream=is_stream)
 
         try:
-            if reply.pinged and not (exchange.head.status == 200 and exchange.head.get("content-type").startswith(SSE)):
+            if reply.pinged and not is_stream:
                 return await reply.fail_event(await read_error(exchange))
             if not reply.committed:
                 await reply.start(exchange.head)

@@ -55,6 +55,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- printf "%s-metrics-tls" (include "pagoda.metricsApiService" .) -}}
 {{- end -}}
 
+{{- define "pagoda.runbookUrl" -}}
+{{- /* As build_runbook_url of the operator gives it. */ -}}
+https://github.com/pagoda-dev/pagoda/blob/main/docs/runbooks/{{ . }}.md
+{{- end -}}
+
 {{- define "pagoda.lease" -}}
 {{- printf "%s-leader" (include "pagoda.fullname" .) -}}
 {{- end -}}

@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic.alias_generators import to_camel
+
 from pagoda_operator.api import spec as s
 from pagoda_operator.api.base import LABEL_KEY_PATTERN
+from pagoda_operator.api.objectives import FIRST_TOKEN_BOUNDS, TOKEN_BOUNDS
 
 MAX_NAME_LENGTH = 40
 _URI = (
@@ -28,6 +31,18 @@ class Rule:
     cel: str
     message: str
     holds: Callable[[Any], bool]
+
+
+def _bound(field: str, bounds: tuple[float, ...]) -> Rule:
+    """Returns the rule that an objective's time is one that its histogram counts by."""
+    name = to_camel(field)
+    listed = ", ".join(f"{bound:g}" for bound in bounds)
+    return Rule(
+        ("spec", "monitoring", "objectives"),
+        f"!has(self.{name}) || self.{name} in [{', '.join(map(str, map(float, bounds)))}]",
+        f"monitoring.objectives.{name} must be a bound of the histogram that counts it: choose one of {listed}",
+        lambda o: getattr(o, field) is None or getattr(o, field) in bounds,
+    )
 
 
 def _transition(path: str, cel: str, message: str) -> Rule:
@@ -184,6 +199,8 @@ RULES: tuple[Rule, ...] = (
         "rollout.maxSurge and rollout.maxUnavailable may not both be 0: set one of them to 1",
         _surge_or_unavailable,
     ),
+    _bound("time_to_first_token_seconds", FIRST_TOKEN_BOUNDS),
+    _bound("inter_token_latency_seconds", TOKEN_BOUNDS),
 )
 
 

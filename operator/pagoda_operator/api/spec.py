@@ -15,6 +15,7 @@ from pagoda_operator.api.base import (
     ShapeOf,
     StringMap,
 )
+from pagoda_operator.api.objectives import Objectives
 from pagoda_operator.api.scheduling import Scheduling
 from pagoda_operator.api.shapes import ScalingBehavior
 
@@ -217,6 +218,9 @@ class Monitoring(ApiModel):
     enabled: bool = Field(
         default=True,
         description="Creates a PodMonitor and a PrometheusRule if the cluster has these kinds.",
+    )
+    objectives: Objectives | None = Field(
+        default=None, description="What you promise of this model; alerts tell when a promise is about to be broken."
     )
 
 

@@ -29,7 +29,7 @@ async def read_handshake(address: str, port: int, host: str) -> Handshake:
         if error.reason in _REFUSED:
             return Handshake(address, None)
         raise
-    return Handshake(address, read_names(certificate))
+    return Handshake(address, read_names(certificate), read_expiration(certificate))
 
 
 async def _shake_hands(address: str, port: int, host: str) -> bytes:
@@ -45,6 +45,14 @@ def _build_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
+
+
+def read_expiration(certificate: bytes) -> float:
+    """Returns when a certificate ends, as a Unix timestamp. Raises BadInput for bytes that are no certificate."""
+    try:
+        return x509.load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()
+    except (ValueError, OverflowError) as error:
+        raise BadInput(f"not a certificate: {error}") from error
 
 
 def read_names(certificate: bytes) -> tuple[str, ...]:

@@ -100,6 +100,7 @@ class Operator:
             clock=time.monotonic,
             tasks=self.tasks,
             count_error=self.metrics.errors.inc,
+            show_expiration=lambda at: self.metrics.certificate_expiration.labels("metrics_api").set(at),
         )
 
     def _build_reconciler(self) -> Reconciler:

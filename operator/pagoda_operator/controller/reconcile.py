@@ -18,6 +18,7 @@ from pagoda_operator.kube.pods import is_ready
 from pagoda_operator.metrics import Metrics
 from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.plan import Handshake, ReconcilePlan, Unasked, World, plan
+from pagoda_operator.plan.certificate import find_expiration
 from pagoda_operator.plan.loads import Load, sum_loads
 
 SERIES_SECONDS = 5.0
@@ -80,7 +81,8 @@ class Reconciler:
     def show(self, key: Key, loads: Mapping[str, Load]) -> None:
         """Sets the model's series from what is known now, its status as it was written."""
         if (model := self.store.get(MODEL, *key)) is not None:
-            show_model(self.metrics, key, model, self.store.children(key), loads)
+            expires_at = find_expiration(model, self.handshake_of(key))
+            show_model(self.metrics, key, model, self.store.children(key), loads, expires_at)
 
     async def _carry_out(
         self, key: Key, model: Object, world: World, found: ReconcilePlan, now: datetime
@@ -112,9 +114,14 @@ class Reconciler:
 
 
 def show_model(
-    metrics: Metrics, key: Key, model: Object, children: Sequence[Object], loads: Mapping[str, Load]
+    metrics: Metrics,
+    key: Key,
+    model: Object,
+    children: Sequence[Object],
+    loads: Mapping[str, Load],
+    expires_at: float | None = None,
 ) -> None:
-    """Sets the model's series from what is known now."""
+    """Sets the model's series from what is known now; `expires_at` is when its host's certificate ends."""
     pods = [child for child in children if child["kind"] == "Pod"]
     ready_pods = sum(map(is_ready, pods))
     hpa = next((child for child in children if child["kind"] == "HorizontalPodAutoscaler"), {})
@@ -128,6 +135,7 @@ def show_model(
             "scaling_active": float(conditions["Scaling"]) if "Scaling" in conditions else None,
             "replicas": float(len(pods)),
             "ready_replicas": float(ready_pods),
+            "certificate_expiration_timestamp_seconds": expires_at,
             **_load_figures(ready_pods, loads),
             **_hpa_figures(hpa),
         },

@@ -34,6 +34,14 @@ def needs_renewal(bundle: Bundle, now: datetime) -> bool:
     return key.public_key() != certificate.public_key() or now >= begin + (end - begin) * 2 / 3
 
 
+def read_expiration(bundle: Bundle) -> float:
+    """Returns when the certificate ends, as a Unix timestamp in seconds.
+
+    Raises ValueError for one that cannot be read.
+    """
+    return x509.load_pem_x509_certificate(bundle.certificate_pem).not_valid_after_utc.timestamp()
+
+
 def build_bundle(names: tuple[str, ...], now: datetime, *, previous_ca_pem: bytes = b"") -> Bundle:
     """Returns a new CA and leaf. The CA's key is thrown away: each renewal has a CA of its own.
 

@@ -20,7 +20,7 @@ from pagoda_operator.metrics_api.aggregation import (
     unregister,
     write_secret,
 )
-from pagoda_operator.metrics_api.certificates import Bundle, build_bundle, needs_renewal
+from pagoda_operator.metrics_api.certificates import Bundle, build_bundle, needs_renewal, read_expiration
 from pagoda_operator.metrics_api.server import ReadDemand, build_metrics_api_app
 from pagoda_operator.metrics_api.trust import Trust, TrustError, build_ssl_context
 from pagoda_operator.ports import Port
@@ -42,6 +42,8 @@ class MetricsApi:
     clock: Callable[[], float]
     tasks: Tasks
     count_error: Callable[[], None]
+    show_expiration: Callable[[float], None]
+    """Takes when the certificate that is served ends, as a Unix timestamp in seconds."""
     _trust: Trust | None = None
     _refusal: str = ""
     _bundle: Bundle | None = None
@@ -130,6 +132,7 @@ class MetricsApi:
             log.info("the front proxy's CA or names have changed")
             self._port.drop_connections()
         self._trust, self._bundle = trust, bundle
+        self.show_expiration(read_expiration(bundle))
 
     def _trust_nobody(self, why: str) -> None:
         if why != self._refusal:

@@ -7,6 +7,7 @@ The operator may read no Secret, and nginx keeps to itself that one is missing: 
 import re
 
 from pagoda_operator.api.reasons import Reason
+from pagoda_operator.kube.objects import Object
 from pagoda_operator.plan.pods import Finding
 from pagoda_operator.plan.world import Handshake, Unasked, World
 
@@ -42,6 +43,15 @@ def _find_said_before(world: World) -> Finding | None:
 
 def is_good(host: str, seen: Handshake) -> bool:
     return seen.names is not None and any(is_name_of(host, name) for name in seen.names)
+
+
+def find_expiration(model: Object, seen: Handshake | None) -> float | None:
+    """Returns when the host's certificate ends, a Unix timestamp in seconds; None where no good one has been seen."""
+    ingress = (model.get("spec") or {}).get("ingress") or {}
+    host = ingress.get("host") if isinstance(ingress, dict) else None
+    if seen is None or not isinstance(host, str) or not is_good(host, seen):
+        return None
+    return seen.expires_at
 
 
 def is_name_of(host: str, name: str) -> bool:

@@ -41,6 +41,8 @@ class Handshake:
     address: str
     names: tuple[str, ...] | None
     """The names that its certificate is for; None when it refused to serve that host."""
+    expires_at: float | None = None
+    """When that certificate ends, as a Unix timestamp in seconds."""
 
 
 class Unasked:

@@ -131,9 +131,11 @@ class Tally:
         return self._cells[self._first + CONNECTIONS] <= min(self._column(CONNECTIONS))
 
     def sum_finished(self) -> dict[FinishReason, float]:
-        """Returns how many requests of all fronts finished for each reason that there has been."""
-        sums = {reason: sum(self._column(FIRST_REASON + at)) for at, reason in enumerate(REASONS)}
-        return {reason: count for reason, count in sums.items() if count}
+        """Returns how many requests of all fronts finished for each reason.
+
+        NB: zeros too, for a counter that appears with its first count has not risen, as Prometheus sees it.
+        """
+        return {reason: sum(self._column(FIRST_REASON + at)) for at, reason in enumerate(REASONS)}
 
     def sum_histogram(self, histogram: Histogram) -> tuple[list[float], float]:
         """Returns how many were at or below each bucket's bound, infinity last, and the sum of all."""

@@ -1,14 +1,12 @@
 """What we tell people to query is what the pages show."""
 
-import re
 import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pagoda_operator.api import ModelDeployment
-from pagoda_operator.objects.prometheusrule import build_prometheusrule
+from tests.contract.alerts.rules import build_all_rules
 
 ROOT = Path(__file__).parents[3]
 REFERENCE = runpy.run_path(str(ROOT / "docs" / "reference" / "generate_metrics.py"))
@@ -20,20 +18,15 @@ def shown() -> set[str]:
     return {name for family in families for name in family.samples()}
 
 
-def alerts() -> list[Any]:
-    spec: dict[str, Any] = {"model": {"uri": "bundled://pagoda-tiny"}, "autoscaling": {"maxReplicas": 2}}
-    spec["auth"] = {"apiKeysSecretRef": {"name": "keys"}}
-    raw = {"apiVersion": "pagoda.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": "m", "namespace": "ns"}}
-    rule = build_prometheusrule(ModelDeployment.model_validate({**raw, "spec": spec}))
-    assert rule is not None
-    found: list[Any] = EXPRESSIONS["read_alerts"](rule["spec"]["groups"])
+def rules() -> list[Any]:
+    found: list[Any] = EXPRESSIONS["read_rules"]([{"rules": build_all_rules()}])
     return found
 
 
-@pytest.mark.parametrize("expression", [*EXPRESSIONS["read_dashboards"](), *alerts()], ids=lambda found: found.where)
+@pytest.mark.parametrize("expression", [*EXPRESSIONS["read_dashboards"](), *rules()], ids=lambda found: found.where)
 def test_every_query_names_metrics_that_a_page_shows(expression: Any) -> None:
     names = expression.names()
-    assert names
+    assert names or expression.where.endswith("Objective"), "only these read what other rules record"
     assert expression.needs_gpu_exporter or names <= shown()
 
 
@@ -45,13 +38,6 @@ def test_no_variable_of_grafana_is_left_in_a_query() -> None:
 def test_a_panel_without_a_gpu_exporter_is_one_of_the_gpu_panels() -> None:
     needing = [found.where for found in EXPRESSIONS["read_dashboards"]() if found.needs_gpu_exporter]
     assert needing and all(" / GPU " in where for where in needing)
-
-
-def test_every_alert_is_explained_in_the_how_to_and_no_other() -> None:
-    told = (ROOT / "docs" / "how-to" / "monitoring.md").read_text(encoding="utf-8")
-    chart = (ROOT / "helm" / "pagoda" / "templates" / "monitoring.yaml").read_text(encoding="utf-8")
-    ours = {alert.where for alert in alerts()} | set(re.findall(r"alert: (\w+)", chart))
-    assert set(re.findall(r"^\| `(Pagoda\w+)`", told, re.MULTILINE)) == ours
 
 
 def test_no_two_metrics_of_a_pod_have_one_name() -> None:

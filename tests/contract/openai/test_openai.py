@@ -167,4 +167,6 @@ async def test_every_series_says_whose_it_is(stack: Any) -> None:
     assert {"num_requests_running", "prompt_tokens", "time_to_first_token_seconds", "request_success"} <= {
         name.removeprefix("vllm:") for name in aliases
     }
-    assert all(sample.value == 1 for sample in ours["pagoda_server_request_success"] if sample.name.endswith("_total"))
+    finished = [sample for sample in ours["pagoda_server_request_success"] if sample.name.endswith("_total")]
+    assert sum(sample.value for sample in finished) == 1
+    assert {sample.labels["finished_reason"] for sample in finished} == {"stop", "length", "abort", "error"}

@@ -16,6 +16,7 @@ from .conftest import Client, Start, Until
 
 METRIC_NAMES = ["requests", "queued_requests", "queued_tokens", "running_requests", "rejected", "draining"]
 METRIC_NAMES += ["queue_wait_seconds", "time_to_first_byte_seconds", "demand_tokens_per_second"]
+METRIC_NAMES += ["time_to_first_token_seconds"]
 
 
 async def test_slots_come_from_the_server(start: Start, until: Until) -> None:
@@ -168,6 +169,12 @@ async def test_every_metric_names_its_deployment(server: FakeModelServer, start:
     assert {family.name for family in families} >= {f"pagoda_gateway_{name}" for name in METRIC_NAMES}
     wanted = {"namespace": "ns", "model_deployment": "md", "model_name": "m"}
     assert samples and all(wanted.items() <= sample.labels.items() for sample in samples)
+
+
+async def test_a_status_that_alerts_ask_for_is_shown_before_it_is_first_given(start: Start) -> None:
+    page = (await start()).metrics.render().decode()
+    shown = dict(re.findall(r'^pagoda_gateway_requests_total\{code="(\d+)".*\} (.*)$', page, re.MULTILINE))
+    assert shown == dict.fromkeys(("200", "429", "500", "502", "503"), "0.0")
 
 
 async def test_the_servers_page_follows_the_gateways_and_no_family_appears_twice(

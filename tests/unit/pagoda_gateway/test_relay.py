@@ -1,10 +1,12 @@
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from tests.doubles.clock import Clock
 from tests.doubles.model_server import FakeModelServer
 
 from .conftest import Client, Start, Until
@@ -115,6 +117,29 @@ async def test_waiting_stream_is_pinged_then_served(server: FakeModelServer, sta
     await second.end_stream()
     assert (await streamed.read()).replace(b": ping\n\n", b"") == b"data: 1\n\n"
     await asked
+
+
+async def test_the_first_token_of_a_stream_is_timed_from_the_request_and_a_ping_is_none(
+    server: FakeModelServer, start: Start, client: Client
+) -> None:
+    clock = Clock(1000.0)
+    gateway = await start(ping_seconds=0.01, clock=clock)
+    asked = asyncio.create_task(client.post(gateway))
+    first = await server.next_call()
+    streamed = await client.post(gateway, {"stream": True})
+    assert (await streamed.content.readuntil(b"\n\n")) == b": ping\n\n"
+    clock.now += 1.25
+    await first.answer()
+    await asked
+    second = await server.next_call()
+    await second.start_stream()
+    await second.chunk(b"data: 1\n\n")
+    await second.end_stream()
+    await streamed.read()
+    page = gateway.metrics.render().decode()
+    name = "pagoda_gateway_time_to_first_token_seconds"
+    counts = dict(re.findall(rf'^{name}_bucket{{le="(1.0|1.5|\+Inf)".*}} (.*)$', page, re.MULTILINE))
+    assert counts == {"1.0": "0.0", "1.5": "1.0", "+Inf": "1.0"}
 
 
 @pytest.mark.parametrize("way", ["deadline", "server error"])

@@ -86,3 +86,12 @@ def test_each_condition_has_one_series_with_the_reason_it_has_now() -> None:
     assert condition_series(metrics) == {("Ready", "CrashLooping"): 0.0}
     metrics.remove_model(*KEY)
     assert condition_series(metrics) == {}
+
+
+def test_the_end_of_a_certificate_is_shown_while_it_is_known() -> None:
+    metrics = Metrics()
+    name = b'pagoda_model_certificate_expiration_timestamp_seconds{model_deployment="tiny",namespace="ns"} 5.0'
+    show_model(metrics, KEY, {}, [], {}, 5.0)
+    assert name in generate_latest(metrics.registry)
+    show_model(metrics, KEY, {}, [], {})
+    assert b"certificate_expiration_timestamp_seconds{model" not in generate_latest(metrics.registry)

@@ -51,6 +51,10 @@ def parse(name: str = "m", **spec: Any) -> ModelDeployment:
         ({"tracing": {"endpoint": "x"}}, "Extra inputs"),
         ({"cost": {"gpuHourPrice": 2}}, "Extra inputs"),
         ({"rollout": {"maxSurge": 0, "maxUnavailable": "0%"}}, "may not both be 0"),
+        ({"monitoring": {"objectives": {"timeToFirstTokenSeconds": 2.2}}}, "choose one of 0.02, 0.05, 0.1"),
+        ({"monitoring": {"objectives": {"interTokenLatencySeconds": 0.06}}}, "choose one of 0.001, 0.002"),
+        ({"monitoring": {"objectives": {"share": 0.5}}}, "greater than or equal to 0.9"),
+        ({"monitoring": {"objectives": {"availability": 1}}}, "less than or equal to 0.9999"),
         ({"unknownField": 1}, "Extra inputs"),
     ],
 )

@@ -6,15 +6,15 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from pagoda_guard.parsing import BadInput
 from pagoda_operator.cluster import handshake
-from pagoda_operator.cluster.handshake import read_handshake, read_names
-from pagoda_operator.metrics_api.certificates import build_bundle
+from pagoda_operator.cluster.handshake import read_expiration, read_handshake, read_names
+from pagoda_operator.metrics_api.certificates import LIFE_DAYS, build_bundle
 
 HERE = "127.0.0.1"
 
@@ -60,6 +60,12 @@ async def test_the_names_are_those_of_the_certificate_for_the_host_that_is_asked
         assert (await read_handshake(HERE, port, "a.b")).names == ("a.b", "*.c")
 
 
+async def test_when_the_certificate_ends_is_read_too(tmp_path: Path) -> None:
+    async with serving(server_context(tmp_path, "a.b")) as port:
+        ends = (await read_handshake(HERE, port, "a.b")).expires_at
+    assert ends == pytest.approx((datetime.now(UTC) + timedelta(days=LIFE_DAYS)).timestamp(), abs=60)
+
+
 async def test_a_server_that_refuses_the_host_is_told_from_one_that_is_not_there(tmp_path: Path) -> None:
     context = server_context(tmp_path, "a.b")
     context.sni_callback = lambda *_: ssl.AlertDescription.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
@@ -86,5 +92,6 @@ async def test_one_that_says_nothing_is_left_in_time(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("certificate", [b"", b"0\x03nope", bytes(1000)])
 def test_bytes_that_are_no_certificate_are_bad_input(certificate: bytes) -> None:
-    with pytest.raises(BadInput):
-        read_names(certificate)
+    for read in (read_names, read_expiration):
+        with pytest.raises(BadInput):
+            read(certificate)

@@ -3,12 +3,14 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from pagoda_guard.tasks import Tasks
+from pagoda_operator.metrics_api.certificates import LIFE_DAYS
 from pagoda_operator.metrics_api.serving import CHECK_SECONDS, RETRY_SECONDS, MetricsApi
 from pagoda_operator.settings import Settings
 from tests.doubles.api_server import FakeApi
@@ -23,6 +25,7 @@ SECRET = f"/api/v1/namespaces/{SETTINGS.namespace}/secrets/localhost-metrics-tls
 
 class Served:
     def __init__(self, cluster: FakeApi, tasks: Tasks) -> None:
+        self.expirations: list[float] = []
         self.api = MetricsApi(
             cluster,
             SETTINGS,
@@ -32,6 +35,7 @@ class Served:
             clock=asyncio.get_running_loop().time,
             tasks=tasks,
             count_error=lambda: None,
+            show_expiration=self.expirations.append,
         )
 
     async def can_ask(self, client: tuple[str, str]) -> bool:
@@ -83,6 +87,18 @@ async def test_a_rotated_ca_is_trusted_and_the_one_before_it_is_not(
     await served.api.try_step()
     assert not await served.can_ask(client)
     assert await served.can_ask(write(tmp_path, "new", *rotated.sign("proxy")))
+
+
+async def test_when_the_served_certificate_ends_is_told_again_only_with_another_one(
+    cluster: FakeApi, served: Served
+) -> None:
+    (ends,) = served.expirations
+    assert ends == pytest.approx((NOW + timedelta(days=LIFE_DAYS)).timestamp(), abs=1)
+    await served.api.try_step()
+    assert served.expirations == [ends]
+    cluster.objects[SECRET]["data"]["tls.crt"] = "bm9uc2Vuc2U="
+    await served.api.try_step()
+    assert len(served.expirations) == 2
 
 
 @pytest.mark.parametrize("key", ["requestheader-client-ca-file", "requestheader-allowed-names"])

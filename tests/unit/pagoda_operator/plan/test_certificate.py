@@ -7,7 +7,7 @@ import pytest
 
 from pagoda_operator.objects.settings import IngressRules
 from pagoda_operator.plan import Handshake, Unasked, World, world_of
-from pagoda_operator.plan.certificate import is_name_of
+from pagoda_operator.plan.certificate import find_expiration, is_name_of
 from tests.doubles.snapshots import condition, planned, pod, resource, verdict
 
 CLASS = {"metadata": {"name": "nginx"}, "spec": {"controller": "k8s.io/ingress-nginx"}}
@@ -75,3 +75,19 @@ def test_a_leader_that_has_asked_nobody_yet_takes_nothing_back_that_was_said_of_
 )
 def test_a_wildcard_stands_for_one_label(host: str, name: str, expected: bool) -> None:
     assert is_name_of(host, name) is expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "seen", "expected"),
+    [
+        ({"ingress": {"host": "a.b"}}, Handshake("192.0.2.1", ("a.b",), 5.0), 5.0),
+        ({"ingress": {"host": "a.b"}}, Handshake("192.0.2.1", ("ingress.local",), 5.0), None),
+        ({"ingress": {"host": "a.b"}}, None, None),
+        ({"ingress": "nonsense"}, Handshake("192.0.2.1", ("a.b",), 5.0), None),
+        ({}, Handshake("192.0.2.1", ("a.b",), 5.0), None),
+    ],
+)
+def test_only_of_a_certificate_for_the_host_is_known_when_it_ends(
+    spec: dict[str, Any], seen: Handshake | None, expected: float | None
+) -> None:
+    assert find_expiration({"spec": spec}, seen) == expected

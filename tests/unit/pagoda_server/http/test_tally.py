@@ -37,7 +37,7 @@ def test_a_front_that_is_started_anew_counts_on() -> None:
     Tally(memory, 1).count_finished("stop")
     Tally(memory, 1).count_finished("stop")
     Tally(memory, 0).count_finished("length")
-    assert Tally(memory, 0).sum_finished() == {"stop": 2, "length": 1}
+    assert Tally(memory, 0).sum_finished() == {"stop": 2, "length": 1, "abort": 0, "error": 0}
 
 
 def test_a_front_knows_whether_all_others_have_the_engine() -> None:
