@@ -55,6 +55,8 @@ class Reconciler:
             kinds=self.served_kinds(),
             events=await read_events(self.client, pods),
             ingress_rules=self.settings.ingress,
+            profiles=self.settings.profiles,
+            allowed=self.settings.allowed,
         )
         now = datetime.fromtimestamp(self.wall(), UTC)
         found = plan(world, now, self.settings)

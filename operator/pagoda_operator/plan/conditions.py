@@ -20,7 +20,7 @@ _DEFAULT_STORAGE = "storageclass.kubernetes.io/is-default-class"
 def check_spec(world: World) -> Finding | None:
     if world.mdep is not None:
         return None
-    return Finding(Reason.INVALID_SPEC, world.parse_error)
+    return Finding(world.parse_reason, world.parse_error)
 
 
 def check_names(world: World) -> Finding | None:
