@@ -106,6 +106,10 @@ class Settings:
     def __post_init__(self) -> None:
         check(self)
 
+    def serves(self, namespace: str | None) -> bool:
+        """Returns whether objects there are looked at. NB: our own namespace is always watched, for the Lease."""
+        return not self.watch_namespaces or namespace is None or namespace in self.watch_namespaces
+
 
 def build_parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pagoda operator", description="Runs ModelDeployments on this cluster.")

@@ -31,6 +31,16 @@ VOLUMES: list[dict[str, Any]] = [
     {"name": "space", "emptyDir": {"sizeLimit": "1Gi"}},
     {"name": "both", "projected": {"sources": SOURCES}},
 ]
+BAD_SOURCES: list[dict[str, Any]] = [
+    {},
+    {"hostPath": {"path": "/"}},
+    {"csi": {"driver": "x"}},
+    {"emptyDir": {}},
+    {"emptyDir": {"sizeLimit": "1Gi"}, "configMap": {"name": "a"}},
+    {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
+    {"projected": {"sources": [{}]}},
+    {"configMap": {"name": "a", "items": [{"key": "k", "path": "../x"}]}},
+]
 EVERYTHING: dict[str, Any] = {
     "profile": "h100",
     "engine": {"nodes": 1},
@@ -199,19 +209,7 @@ BAD: list[dict[str, Any]] = [
     {"pod": {"env": [{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}]}},
     {"pod": {"envFrom": [{"prefix": "A"}]}},
     {"pod": {"envFrom": [{"secretRef": {"name": "a"}, "configMapRef": {"name": "a"}}]}},
-    *(
-        {"pod": {"volumes": [{"name": "a", **source}]}}
-        for source in (
-            {},
-            {"hostPath": {"path": "/"}},
-            {"csi": {"driver": "x"}},
-            {"emptyDir": {}},
-            {"emptyDir": {"sizeLimit": "1Gi"}, "configMap": {"name": "a"}},
-            {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
-            {"projected": {"sources": [{}]}},
-            {"configMap": {"name": "a", "items": [{"key": "k", "path": "../x"}]}},
-        )
-    ),
+    *({"pod": {"volumes": [{"name": "a", **source}]}} for source in BAD_SOURCES),
     {"pod": {"volumes": [{"name": "models", "emptyDir": {"sizeLimit": "1Gi"}}]}},
     {"pod": {"volumes": [{"name": "a", "emptyDir": {"sizeLimit": "1Gi"}}] * 2}},
     *(

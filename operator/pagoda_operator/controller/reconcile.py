@@ -30,6 +30,7 @@ class Reconciler:
     metrics: Metrics
     settings: BuildSettings
     served_kinds: Callable[[], frozenset[str]]
+    unread_kinds: Callable[[], frozenset[str]]
     is_leader: Callable[[], bool]
     wall: Callable[[], float]
     _writer: Writer = field(init=False)
@@ -53,6 +54,7 @@ class Reconciler:
             loads=loads,
             has_stale_load=self.loads.has_stale(pods),
             kinds=self.served_kinds(),
+            unread_kinds=self.unread_kinds(),
             events=await read_events(self.client, pods),
             ingress_rules=self.settings.ingress,
             profiles=self.settings.profiles,

@@ -46,6 +46,8 @@ class World:
     storage_classes: tuple[Object, ...] = ()
     kinds: frozenset[str] = frozenset()
     """Kinds of other projects that the cluster serves, as group/Kind."""
+    unread_kinds: frozenset[str] = frozenset()
+    """Kinds that the operator may not read, so that an empty list says nothing."""
     load: Load | None = None
     """The load of all ready pods; None unless each of them told its own lately."""
     has_stale_load: bool = False

@@ -30,7 +30,11 @@ def containers(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def test_a_spec_that_says_nothing_new_has_the_template_of_the_release_before() -> None:
     plain = build_pod_template(model(), BuildSettings("control:1", "server:1"))
-    gpus = {"engine": {"tensorParallel": 2}, "auth": {"apiKeysSecretRef": {"name": "k"}}, "resources": {"cpu": "4"}}
+    gpus: dict[str, Any] = {
+        "engine": {"tensorParallel": 2},
+        "auth": {"apiKeysSecretRef": {"name": "k"}},
+        "resources": {"cpu": "4"},
+    }
     large = build_pod_template(model(**gpus), BuildSettings("control:1", "server:1", image_pull_secrets=("p",)))
     assert [hash_of(plain)[:16], hash_of(large)[:16]] == ["fcf799a4f2117a42", "902c2e18bfa5369d"]
 

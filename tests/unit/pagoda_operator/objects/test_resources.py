@@ -33,7 +33,7 @@ def requested(pod: dict[str, Any], resource: str) -> Decimal:
         assert found is not None
         return Decimal(found)
 
-    return max(sum(map(amount, [*sidecars, *pod["containers"]])), *map(amount, steps))
+    return max(sum(map(amount, [*sidecars, *pod["containers"]]), Decimal(0)), *map(amount, steps))
 
 
 def test_two_bundled_models_fit_on_two_cpus_beside_what_a_node_runs_itself() -> None:

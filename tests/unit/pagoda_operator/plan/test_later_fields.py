@@ -7,8 +7,9 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
+from pagoda_operator.api.resources import Resources
 from pagoda_operator.api.shapes import Affinity, TopologySpread
-from pagoda_operator.api.spec import Engine, Resources, Spec
+from pagoda_operator.api.spec import Engine, Spec
 from pagoda_operator.plan.revision import _GONE_WRITTEN, _LATER_FIELDS, _POD_FIELDS
 
 FIELDS_0_1_0 = (Path(__file__).parent / "fields_0_1_0.txt").read_text().split("\n")
