@@ -101,11 +101,25 @@ class Profiles:
 
 def _fill(mdep: ModelDeployment, below: Blocks, said: str) -> ModelDeployment:
     written = mdep.spec.model_dump(by_alias=True, exclude_defaults=True)
+    _refuse_to_hide(below.get("pod", {}), mdep.spec.pod, said)
     spec = {**written, **join(below, {key: written[key] for key in below if key in written})}
     try:
         return mdep.model_validate({**mdep.model_dump(by_alias=True, exclude={"spec"}), "spec": spec})
     except ValidationError as error:
         raise ProfileError(f"{said} does not go with this spec: {explain(error)}") from error
+
+
+def _refuse_to_hide(below: dict[str, Any], pod: Pod, said: str) -> None:
+    """Raises ProfileError where a volume of the author would take the place of one below, such as that of the CA."""
+    names = {volume["name"] for volume in below.get("volumes", ())}
+    paths = [f"{mount['mountPath']}/" for mount in below.get("volumeMounts", ())]
+    for volume in pod.volumes or ():
+        if volume.name in names:
+            raise ProfileError(f"spec.pod.volumes: {volume.name} is a volume of {said}: choose another name")
+    for mount in pod.volume_mounts or ():
+        own = f"{mount.mount_path}/"
+        if any(own.startswith(path) or path.startswith(own) for path in paths):
+            raise ProfileError(f"spec.pod.volumeMounts: {said} mounts there too: choose another path than {own[:-1]}")
 
 
 def join(below: Blocks, above: Blocks) -> Blocks:

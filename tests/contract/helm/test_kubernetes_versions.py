@@ -101,7 +101,8 @@ def rendered(settings: tuple[str, ...]) -> tuple[dict[str, Any], ...]:
 
 
 def build_children(spec: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-    everything = Allowed(**dict.fromkeys(Allowed.model_fields, ("*",)) | {"service_types": ("LoadBalancer",)})
+    lists = dict.fromkeys(Allowed.model_fields, ["*"]) | {"service_types": ["LoadBalancer"]}
+    everything = Allowed.model_validate(lists)
     resource = {
         "apiVersion": "pagoda.dev/v1alpha1",
         "kind": "ModelDeployment",

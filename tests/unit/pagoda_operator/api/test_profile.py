@@ -124,3 +124,19 @@ def test_a_profile_of_several_gpus_is_for_models_that_are_split_so() -> None:
 def test_an_unknown_list_of_what_is_allowed_is_refused(raw: Any, said: str) -> None:
     with pytest.raises(ProfileError, match=said):
         read_allowed(raw)
+
+
+@pytest.mark.parametrize(
+    ("pod", "said"),
+    [
+        ({"volumes": [{"name": "pagoda-ca", "emptyDir": {"sizeLimit": "1Gi"}}]}, "pagoda-ca is a volume of profile p"),
+        ({"volumeMounts": [{"name": "x", "mountPath": "/mnt/pagoda-ca"}]}, "profile p mounts there too"),
+        ({"volumeMounts": [{"name": "x", "mountPath": "/mnt/pagoda-ca/ca.crt"}]}, "profile p mounts there too"),
+    ],
+)
+def test_an_author_hides_no_volume_of_the_profile(pod: dict[str, Any], said: str) -> None:
+    profiles = Profiles(named=read_profiles({"p": {"download": {"caBundle": {"configMapName": "ca"}}}}))
+    with pytest.raises(ProfileError, match=said):
+        profiles.resolve(model(profile="p", pod=pod))
+    beside = {"volumeMounts": [{"name": "x", "mountPath": "/mnt/pagoda-ca-2"}]}
+    assert profiles.resolve(model(profile="p", pod=beside)).spec.pod.volume_mounts
