@@ -126,14 +126,17 @@ def test_no_volume_is_of_the_node_or_has_a_token(kind: str) -> None:
     assert set(ProjectedSource.model_fields) == {"config_map", "secret"}
 
 
-TEXT = st.text(st.characters(codec="ascii", categories=["L", "N"], include_characters="_-./*"), min_size=1, max_size=30)
+NAMES = st.lists(st.sampled_from(["A", "B", "NCCL_X", "team"]), min_size=1, unique=True)
+LISTED = st.lists(st.sampled_from(["A", "B", "NCCL_X", "NCCL_*", "team", "te", "*"]), unique=True)
 
 
-@given(names=st.lists(TEXT, min_size=1, max_size=4), listed=st.lists(TEXT, max_size=4))
-def test_no_variable_or_label_but_the_listed_reaches_a_pod(names: list[str], listed: list[str]) -> None:
-    allowed = Allowed(env=tuple(listed), pod_labels=tuple(listed))
-    pod = {"env": [{"name": name, "value": "x"} for name in names], "labels": dict.fromkeys(names, "x")}
+@given(variables=NAMES, labels=NAMES, env=LISTED, pod_labels=LISTED)
+def test_variables_and_labels_reach_a_pod_if_all_are_listed_and_only_then(
+    variables: list[str], labels: list[str], env: list[str], pod_labels: list[str]
+) -> None:
+    pod = {"env": [{"name": name, "value": "x"} for name in variables], "labels": dict.fromkeys(labels, "x")}
     resource = {**world(RULES).raw, "spec": {"model": {"uri": "bundled://pagoda-tiny"}, "pod": pod}}
-    for written in plan(world_of(resource, allowed=allowed), NOW, SETTINGS).objects:
-        if written["kind"] == "Deployment":
-            assert set(names) <= set(listed) or "*" in listed
+    allowed = Allowed(env=tuple(env), pod_labels=tuple(pod_labels))
+    starts = {"NCCL_X"} if "NCCL_*" in env else set()
+    listed = ("*" in env or set(variables) <= {*env} | starts) and ("*" in pod_labels or set(labels) <= {*pod_labels})
+    assert bool(plan(world_of(resource, allowed=allowed), NOW, SETTINGS).objects) is listed

@@ -19,7 +19,7 @@ SCRATCH_GIB = 4
 DISK_REQUEST = "64Mi"
 BUNDLED_CPU = "250m"
 BUNDLED_MEMORY = "1280Mi"
-"""A server of the bundled model holds some 1,150 MiB while it answers, and a tenth of a core at rest."""
+"""A server of the bundled model holds some 1,150 MiB while it answers, and takes a hundredth of a core at rest."""
 
 
 def gateway_resources() -> Object:

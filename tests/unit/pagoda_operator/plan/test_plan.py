@@ -190,12 +190,19 @@ def test_a_refused_pod_and_a_taken_name_are_told() -> None:
     assert reason(world_of(resource(), taken=("Service m",), pods=[pod(ready=True)])) == "NameTaken"
 
 
-def test_a_roll_out_without_a_free_gpu_replaces_in_place_and_says_so() -> None:
-    children = live(plan(world_of(resource()), NOW, SETTINGS).objects)
+CLAIMED = {"resources": {"claims": [{"name": "gpu", "resourceClaimTemplateName": "h100"}]}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"), [({}, NO_GPU), (CLAIMED, "0/3 nodes are available: 3 cannot allocate all claims.")]
+)
+def test_a_roll_out_without_a_free_gpu_replaces_in_place_and_says_so(spec: dict[str, Any], message: str) -> None:
+    asked = resource(**spec)
+    children = live(plan(world_of(asked), NOW, SETTINGS).objects)
     deployment = next(c for c in children if c["kind"] == "Deployment")
     deployment["status"] = {"replicas": 2, "updatedReplicas": 1}
-    pods = [pod(ready=True), pod(conditions=[unschedulable(NO_GPU)])]
-    planned = plan(world_of(resource(), children=children, pods=pods), NOW, SETTINGS)
+    pods = [pod(ready=True), pod(conditions=[unschedulable(message)])]
+    planned = plan(world_of(asked, children=children, pods=pods), NOW, SETTINGS)
     strategy = next(o for o in planned.objects if o["kind"] == "Deployment")["spec"]["strategy"]["rollingUpdate"]
     assert strategy == {"maxSurge": 0, "maxUnavailable": 1}
     assert planned.status["conditions"][-1]["reason"] == "NoSurgeCapacity"
