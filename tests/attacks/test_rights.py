@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from pagoda_operator.api.allowed import Allowed
 from pagoda_operator.api.pod import Image, Pod, ProjectedSource, Volume
@@ -115,7 +116,7 @@ HARMLESS = {
 
 
 def test_whatever_an_author_may_say_of_pods_and_services_is_judged_or_said_to_be_harmless() -> None:
-    blocks = {"image": Image, "pod": Pod, "service": ServiceSettings}
+    blocks: dict[str, type[BaseModel]] = {"image": Image, "pod": Pod, "service": ServiceSettings}
     fields = {f"{name}.{field}" for name, block in blocks.items() for field in block.model_fields}
     assert fields == JUDGED | set(HARMLESS)
 

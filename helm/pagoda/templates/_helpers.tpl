@@ -82,7 +82,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- /* Values as JSON in a variable. NB: Kubernetes would put other variables in the place of $(NAME). */ -}}
 {{- define "pagoda.json" -}}
-{{- toJson . | replace "$(" "$$(" | quote -}}
+{{- toJson (default dict .) | replace "$(" "$$(" | quote -}}
+{{- end -}}
+
+{{- /* Not empty where ClusterRoles are made. NB: with helm's --reuse-values a new value is not there, not even its default. */ -}}
+{{- define "pagoda.clusterRoles" -}}
+{{- if and .Values.rbac.create (ne (toString .Values.rbac.clusterRoles) "false") -}}true{{- end -}}
 {{- end -}}
 
 {{- define "pagoda.metricsApiService" -}}

@@ -319,3 +319,17 @@ def test_without_cluster_roles_none_is_made_and_what_needs_one_is_said(render: R
         assert (
             "watchNamespaces, and set metricsApi.enabled to false" in helm("template", "rel", str(CHART), *flags).stderr
         )
+
+
+NEWER = (
+    *("global", "image.registry", "image.control.digest", "image.server.digest", "watchNamespaces"),
+    *("profiles", "models.defaults", "models.allowed", "rbac.clusterRoles"),
+)
+
+
+def test_values_of_the_release_before_that_are_reused_render_the_same(render: Render) -> None:
+    """With `helm upgrade --reuse-values` what is new in values.yaml is not there, not even its default."""
+    reused, fresh = render(*(f"{name}=null" for name in NEWER)), render()
+    assert read_settings(reused) == read_settings(fresh)
+    others = [[item for item in objects if item["kind"] != "Deployment"] for objects in (reused, fresh)]
+    assert others[0] == others[1]
