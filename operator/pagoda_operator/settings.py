@@ -4,14 +4,16 @@ A bad value stops the process and names the setting, the value and what is accep
 """
 
 import argparse
+import json
 import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pagoda_guard.flags import add_flags, read_settings
 from pagoda_guard.settings import Setting, check
+from pagoda_operator.api.profile import read_allowed, read_profile, read_profiles
 from pagoda_operator.kube.quantity import parse_bytes
 
 Names = tuple[str, ...]
@@ -22,6 +24,31 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 def parse_size(text: str) -> str:
     """Returns `text`, which is a size as Kubernetes writes them. Raises ValueError when it is none."""
     parse_bytes(text)
+    return text
+
+
+def parse_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{text[:100]!r} is not JSON ({error}): give a JSON object") from error
+
+
+def parse_defaults(text: str) -> str:
+    """Returns `text`, which is the fields of a profile. Raises ValueError when it is not."""
+    read_profile("models.defaults", parse_json(text))
+    return text
+
+
+def parse_profiles(text: str) -> str:
+    """Returns `text`, which is profiles by name. Raises ValueError when it is not."""
+    read_profiles(parse_json(text))
+    return text
+
+
+def parse_allowed(text: str) -> str:
+    """Returns `text`, which is what authors may have. Raises ValueError when it is not."""
+    read_allowed(parse_json(text))
     return text
 
 
@@ -43,12 +70,18 @@ class Settings:
     models_size_limit: Annotated[
         str, Setting("disk of a node that a model's files may fill, where they are not in a claim", parse=parse_size)
     ] = "500Gi"
-    hub_endpoint: Annotated[
-        str, Setting("address of a mirror of Hugging Face's hub, which hf:// models are fetched from")
-    ] = ""
     user_id: Annotated[
         int, Setting("uid and gid of model pods; 0 leaves them to the platform, as OpenShift wants", minimum=0)
     ] = 10001
+    model_defaults: Annotated[
+        str, Setting("fields that every ModelDeployment has, as JSON of a profile", parse=parse_defaults)
+    ] = "{}"
+    profiles: Annotated[
+        str, Setting("profiles that a ModelDeployment may name, as JSON by name", parse=parse_profiles)
+    ] = "{}"
+    allowed: Annotated[
+        str, Setting("what authors of ModelDeployments may have, as JSON of models.allowed", parse=parse_allowed)
+    ] = "{}"
     watch_namespaces: Annotated[Names, Setting("namespaces whose ModelDeployments are served; empty means all")] = ()
     workers: Annotated[int, Setting("reconciles that run at once", minimum=1, maximum=64)] = 4
     metrics_port: Annotated[int, Setting("port of the Prometheus metrics", minimum=0, maximum=65535)] = 8080
@@ -75,6 +108,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         check(self)
+
+    def serves(self, namespace: str | None) -> bool:
+        """Returns whether objects there are looked at. NB: our own namespace is always watched, for the Lease."""
+        return not self.watch_namespaces or namespace is None or namespace in self.watch_namespaces
 
 
 def build_parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:

@@ -6,7 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
+from pagoda_operator.api.allowed import Allowed
+from pagoda_operator.api.pod import Image, Pod, ProjectedSource, Volume
+from pagoda_operator.api.service import ServiceSettings
 from pagoda_operator.objects.pod import build_pod_template
 from pagoda_operator.objects.settings import BuildSettings, IngressRules
 from pagoda_operator.plan import ReconcilePlan, World, plan, world_of
@@ -94,3 +98,46 @@ def test_no_container_and_no_volume_is_without_a_limit(uri: str, gpus: int) -> N
         assert {"memory", "ephemeral-storage"} <= set(limits)
         assert requests["ephemeral-storage"] == "64Mi", "else the limit would be taken for the request"
     assert all("sizeLimit" in volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume)
+
+
+JUDGED = {
+    *("image.server", "pod.labels", "pod.annotations", "pod.env", "pod.env_from", "pod.service_account_name"),
+    *("pod.volumes", "service.type", "service.annotations"),
+}
+"""What `models.allowed` decides about."""
+HARMLESS = {
+    "image.pull_policy": "the same images",
+    "image.pull_secrets": "a credential goes to its own registry, and says nothing to anybody else",
+    "pod.volume_mounts": "below /mnt, where no program, library, model or key is",
+    "pod.startup_seconds": "a time",
+    "service.load_balancer_class": "only with type LoadBalancer",
+    "service.load_balancer_source_ranges": "only fewer may come",
+}
+
+
+def test_whatever_an_author_may_say_of_pods_and_services_is_judged_or_said_to_be_harmless() -> None:
+    blocks: dict[str, type[BaseModel]] = {"image": Image, "pod": Pod, "service": ServiceSettings}
+    fields = {f"{name}.{field}" for name, block in blocks.items() for field in block.model_fields}
+    assert fields == JUDGED | set(HARMLESS)
+
+
+@pytest.mark.parametrize("kind", sorted(set(Volume.model_fields) - {"name"}))
+def test_no_volume_is_of_the_node_or_has_a_token(kind: str) -> None:
+    assert kind in {"config_map", "secret", "persistent_volume_claim", "empty_dir", "projected"}
+    assert set(ProjectedSource.model_fields) == {"config_map", "secret"}
+
+
+NAMES = st.lists(st.sampled_from(["A", "B", "NCCL_X", "team"]), min_size=1, unique=True)
+LISTED = st.lists(st.sampled_from(["A", "B", "NCCL_X", "NCCL_*", "team", "te", "*"]), unique=True)
+
+
+@given(variables=NAMES, labels=NAMES, env=LISTED, pod_labels=LISTED)
+def test_variables_and_labels_reach_a_pod_if_all_are_listed_and_only_then(
+    variables: list[str], labels: list[str], env: list[str], pod_labels: list[str]
+) -> None:
+    pod = {"env": [{"name": name, "value": "x"} for name in variables], "labels": dict.fromkeys(labels, "x")}
+    resource = {**world(RULES).raw, "spec": {"model": {"uri": "bundled://pagoda-tiny"}, "pod": pod}}
+    allowed = Allowed(env=tuple(env), pod_labels=tuple(pod_labels))
+    starts = {"NCCL_X"} if "NCCL_*" in env else set()
+    listed = ("*" in env or set(variables) <= {*env} | starts) and ("*" in pod_labels or set(labels) <= {*pod_labels})
+    assert bool(plan(world_of(resource, allowed=allowed), NOW, SETTINGS).objects) is listed

@@ -19,6 +19,74 @@ REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 IN = {"key": "gpu", "operator": "In", "values": ["h100"]}
 SPREAD = {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"}
 POLICY = {"type": "Pods", "value": 4, "periodSeconds": 60}
+DIGEST = f"sha256:{'a' * 64}"
+SOURCES: list[dict[str, Any]] = [
+    {"configMap": {"name": "a"}},
+    {"secret": {"name": "b", "items": [{"key": "k", "path": "p/q"}]}},
+]
+VOLUMES: list[dict[str, Any]] = [
+    {"name": "conf", "configMap": {"name": "conf", "optional": True}},
+    {"name": "keys", "secret": {"secretName": "keys"}},
+    {"name": "data", "persistentVolumeClaim": {"claimName": "data", "readOnly": True}},
+    {"name": "space", "emptyDir": {"sizeLimit": "1Gi"}},
+    {"name": "both", "projected": {"sources": SOURCES}},
+]
+BAD_SOURCES: list[dict[str, Any]] = [
+    {},
+    {"hostPath": {"path": "/"}},
+    {"csi": {"driver": "x"}},
+    {"emptyDir": {}},
+    {"emptyDir": {"sizeLimit": "1Gi"}, "configMap": {"name": "a"}},
+    {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
+    {"projected": {"sources": [{}]}},
+    {"configMap": {"name": "a", "items": [{"key": "k", "path": "../x"}]}},
+]
+EVERYTHING: dict[str, Any] = {
+    "profile": "h100",
+    "engine": {"nodes": 1},
+    "image": {
+        "server": f"registry.example.com:5000/team/pagoda-server@{DIGEST}",
+        "pullPolicy": "Always",
+        "pullSecrets": [{"name": "pull"}],
+    },
+    "pod": {
+        "labels": {"team": "search", "example.com/cost": "a"},
+        "annotations": {"example.com/note": "any text, with spaces"},
+        "env": [
+            {"name": "NCCL_DEBUG", "value": "INFO"},
+            {"name": "EMPTY"},
+            {"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+            {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k", "optional": True}}},
+            {"name": "C", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        ],
+        "envFrom": [{"secretRef": {"name": "s"}, "prefix": "P_"}, {"configMapRef": {"name": "c"}}],
+        "serviceAccountName": "reader",
+        "volumes": VOLUMES,
+        "volumeMounts": [
+            {"name": "conf", "mountPath": "/mnt/conf", "readOnly": True},
+            {"name": "space", "mountPath": "/mnt/space", "subPath": "a/b"},
+        ],
+        "startupSeconds": 300,
+    },
+    "resources": {
+        "claims": [
+            {"name": "gpu", "resourceClaimTemplateName": "h100", "request": "gpu"},
+            {"name": "nic", "resourceClaimName": "shared"},
+        ],
+        "sharedMemory": "8Gi",
+        "ephemeralStorage": "20Gi",
+    },
+    "rollout": {"progressDeadlineSeconds": 7200},
+    "service": {
+        "type": "LoadBalancer",
+        "annotations": {"example.com/internal": "true"},
+        "loadBalancerClass": "example.com/nlb",
+        "loadBalancerSourceRanges": ["192.0.2.0/24"],
+    },
+    "scheduling": {"schedulerName": "volcano"},
+    "monitoring": {"labels": {"release": "kube-prometheus-stack"}, "interval": "30s"},
+    "networkPolicy": {"egressPorts": [3128, 8443]},
+}
 GOOD: list[dict[str, Any]] = [
     {},
     {"replicas": 3},
@@ -53,6 +121,10 @@ GOOD: list[dict[str, Any]] = [
     {"scheduling": {"affinity": {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": [IN]}]}}}}},
     {"scheduling": {"affinity": {"podAntiAffinity": {REQUIRED: [{"topologyKey": "zone", "labelSelector": {}}]}}}},
     {"autoscaling": {"maxReplicas": 3, "behavior": {"scaleUp": {"policies": [POLICY], "selectPolicy": "Max"}}}},
+    EVERYTHING,
+    {"engine": {"tensorParallel": 2}, "resources": {"claims": [{"name": "a", "resourceClaimTemplateName": "b"}]}},
+    {"model": {"uri": "hf://a/b"}, "resources": {"gpuResource": "nvidia.com/mig-3g.40gb"}},
+    {"service": {"type": "NodePort"}},
 ]
 BAD: list[dict[str, Any]] = [
     {"replicas": 1, "autoscaling": {"maxReplicas": 2}},
@@ -118,6 +190,67 @@ BAD: list[dict[str, Any]] = [
     {"scheduling": {"affinity": {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": []}}}}},
     {"autoscaling": {"maxReplicas": 3, "behavior": {"scaleUp": {"policies": [{**POLICY, "value": 0}]}}}},
     {"model": {"uri": "hf://a/b", "tokenSecretRef": {"name": "t", "key": ".."}}},
+    {"profile": "H 100"},
+    {"engine": {"nodes": 2}},
+    {"engine": {"tensorParallel": 2}, "resources": {"gpuResource": "nvidia.com/mig-3g.40gb"}},
+    *({"image": {"server": image}} for image in ("", "-x", "a b", "a@sha256:abc", "a/b@md5:" + "0" * 64)),
+    {"image": {"pullPolicy": "Sometimes"}},
+    {"image": {"pullSecrets": [{"name": "a"}, {"name": "a"}]}},
+    *(
+        {"pod": {kind: {key: "x"}}}
+        for kind in ("labels", "annotations")
+        for key in (
+            "a b",
+            "pagoda.dev/x",
+            "a.pagoda.dev/x",
+            "app.kubernetes.io/name",
+            "x.k8s.io/y",
+            "pod-template-hash",
+        )
+    ),
+    {"pod": {"labels": {"a": "b c"}}},
+    *({"pod": {"env": [{"name": name}]}} for name in ("HF_HOME", "HF_TOKEN", "PAGODA_X", "a-b", "1A", "A=B", "")),
+    {"pod": {"env": [{"name": "A"}, {"name": "A"}]}},
+    {"pod": {"env": [{"name": "A", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]}},
+    {"pod": {"env": [{"name": "A", "valueFrom": {}}]}},
+    {"pod": {"env": [{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}]}},
+    {"pod": {"envFrom": [{"prefix": "A"}]}},
+    {"pod": {"envFrom": [{"secretRef": {"name": "a"}, "configMapRef": {"name": "a"}}]}},
+    *({"pod": {"volumes": [{"name": "a", **source}]}} for source in BAD_SOURCES),
+    {"pod": {"volumes": [{"name": "models", "emptyDir": {"sizeLimit": "1Gi"}}]}},
+    {"pod": {"volumes": [{"name": "a", "emptyDir": {"sizeLimit": "1Gi"}}] * 2}},
+    *(
+        {"pod": {"volumeMounts": [{"name": "a", "mountPath": path}]}}
+        for path in (
+            "/mnt",
+            "/usr/lib",
+            "/models",
+            "/run/pagoda",
+            "/mnt/../etc",
+            "/mnt/./a",
+            "mnt/a",
+            "/mnt/a/",
+            "/mnt//a",
+        )
+    ),
+    {"pod": {"volumeMounts": [{"name": "a", "mountPath": "/mnt/a", "subPath": "../x"}]}},
+    {"pod": {"volumeMounts": [{"name": "a", "mountPath": "/mnt/a"}, {"name": "b", "mountPath": "/mnt/a"}]}},
+    {"pod": {"serviceAccountName": "a b"}},
+    {"pod": {"hostNetwork": True}},
+    {"pod": {"startupSeconds": 1}},
+    {"resources": {"claims": [{"name": "a"}]}},
+    {"resources": {"claims": [{"name": "a", "resourceClaimName": "b", "resourceClaimTemplateName": "c"}]}},
+    {"resources": {"claims": [{"name": "a", "resourceClaimName": "b"}] * 2}},
+    {"resources": {"sharedMemory": "much"}},
+    {"service": {"type": "ExternalName"}},
+    {"service": {"loadBalancerClass": "a"}},
+    {"service": {"type": "NodePort", "loadBalancerSourceRanges": ["192.0.2.0/24"]}},
+    {"service": {"type": "LoadBalancer", "loadBalancerSourceRanges": ["everybody"]}},
+    {"service": {"annotations": {"pagoda.dev/applied-hash": "x"}}},
+    {"monitoring": {"labels": {"app.kubernetes.io/managed-by": "x"}}},
+    *({"monitoring": {"interval": interval}} for interval in ("0s", "soon", "30")),
+    *({"networkPolicy": {"egressPorts": [port]}} for port in (0, 65536, "http")),
+    {"download": {"endpoint": "https://hub.example"}},
 ]
 
 

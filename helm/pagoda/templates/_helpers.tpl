@@ -34,16 +34,60 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{- /* The image of one of image.control and image.server. A registry takes the place of the repository's own; a digest goes before a tag. */ -}}
+{{- define "pagoda.image" -}}
+{{- $image := .image -}}
+{{- $repository := $image.repository -}}
+{{- $registry := default .root.Values.image.registry (.root.Values.global).imageRegistry -}}
+{{- if $registry -}}
+{{- $first := splitList "/" $repository | first -}}
+{{- if and (contains "/" $repository) (or (contains "." $first) (contains ":" $first) (eq $first "localhost")) -}}
+{{- $repository = trimPrefix (printf "%s/" $first) $repository -}}
+{{- end -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" $registry) $repository -}}
+{{- end -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (default .root.Chart.AppVersion $image.tag) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "pagoda.controlImage" -}}
-{{- printf "%s:%s" .Values.image.control.repository (default .Chart.AppVersion .Values.image.control.tag) -}}
+{{- include "pagoda.image" (dict "root" . "image" .Values.image.control) -}}
 {{- end -}}
 
 {{- define "pagoda.serverImage" -}}
-{{- printf "%s:%s" .Values.image.server.repository (default .Chart.AppVersion .Values.image.server.tag) -}}
+{{- include "pagoda.image" (dict "root" . "image" .Values.image.server) -}}
+{{- end -}}
+
+{{- /* global.imagePullSecrets and imagePullSecrets as one list, each name once. */ -}}
+{{- define "pagoda.imagePullSecrets" -}}
+{{- $names := list -}}
+{{- range concat (default list (.Values.global).imagePullSecrets) .Values.imagePullSecrets -}}
+{{- if kindIs "string" . -}}
+{{- $names = append $names . -}}
+{{- else -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- end -}}
+{{- range $names | uniq }}
+- name: {{ . }}
+{{- end -}}
 {{- end -}}
 
 {{- define "pagoda.pullSecretNames" -}}
 {{- range $index, $secret := . }}{{ if $index }},{{ end }}{{ $secret.name }}{{ end -}}
+{{- end -}}
+
+{{- /* Values as JSON in a variable. NB: Kubernetes would put other variables in the place of $(NAME). */ -}}
+{{- define "pagoda.json" -}}
+{{- toJson (default dict .) | replace "$(" "$$(" | quote -}}
+{{- end -}}
+
+{{- /* Not empty where ClusterRoles are made. NB: with helm's --reuse-values a new value is not there, not even its default. */ -}}
+{{- define "pagoda.clusterRoles" -}}
+{{- if and .Values.rbac.create (ne (toString .Values.rbac.clusterRoles) "false") -}}true{{- end -}}
 {{- end -}}
 
 {{- define "pagoda.metricsApiService" -}}

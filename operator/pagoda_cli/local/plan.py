@@ -206,6 +206,6 @@ def _secret_items(volume: Mapping[str, Any], secrets: Secrets) -> Mapping[str, b
 
 
 def needs_gpu(pod: Mapping[str, Any]) -> bool:
-    """Returns whether a container asks for an extended resource (a GPU): two generations cannot share it."""
-    limits = [container.get("resources", {}).get("limits", {}) for container in pod["containers"]]
-    return any("/" in resource for limit in limits for resource in limit)
+    """Returns whether a container asks for a GPU, by a resource or a claim: two generations cannot share it."""
+    resources = [container.get("resources", {}) for container in pod["containers"]]
+    return any("claims" in asked or any("/" in name for name in asked.get("limits", {})) for asked in resources)

@@ -99,9 +99,27 @@ def _validate(document: dict[str, Any], name: str) -> ModelDeployment:
         fix = "use a-z, 0-9 and '-', 63 characters at most, or remove it"
         raise SpecFileError(one_line(f"{name}: metadata.namespace: {shorten(namespace)} is not a namespace: {fix}"))
     try:
-        return ModelDeployment.model_validate(document | {"metadata": metadata | {"namespace": namespace}})
+        found = ModelDeployment.model_validate(document | {"metadata": metadata | {"namespace": namespace}})
     except ValidationError as error:
         raise SpecFileError("\n".join(explain_errors(name, error))) from error
+    _refuse_what_a_cluster_has(found, name)
+    return found
+
+
+def _refuse_what_a_cluster_has(deployment: ModelDeployment, name: str) -> None:
+    """Refuses a profile, which is in the chart, and variables and volumes: a file says no code that runs here."""
+    spec, pod = deployment.spec, deployment.spec.pod
+    cluster_only = {
+        "spec.profile": spec.profile,
+        "spec.pod.env": pod.env,
+        "spec.pod.envFrom": pod.env_from,
+        "spec.pod.volumes": pod.volumes,
+        "spec.pod.volumeMounts": pod.volume_mounts,
+    }
+    for field, value in cluster_only.items():
+        if value is not None:
+            fix = "remove it here; variables come from your own environment"
+            raise SpecFileError(f"{name}: {field}: `pagoda run` has none, a cluster has: {fix}")
 
 
 def explain_errors(name: str, error: ValidationError) -> list[str]:

@@ -23,6 +23,10 @@ class ApiModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
 
+    def to_object(self) -> dict[str, Any]:
+        """Returns it as a part of a Kubernetes object, without what is not set."""
+        return self.model_dump(by_alias=True, exclude_none=True)
+
 
 class OpenModel(BaseModel):
     """An object that others write too (metadata, status): fields that we do not know are left out."""
@@ -67,6 +71,27 @@ LabelKey = Annotated[str, Field(pattern=LABEL_KEY_PATTERN, min_length=1, max_len
 LabelValue = Annotated[str, Field(pattern=LABEL_VALUE_PATTERN, max_length=63)]
 Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=64)]
 StringMap = Annotated[dict[str, str], Field(max_length=64)]
+Annotations = Annotated[dict[LabelKey, Annotated[str, Field(max_length=4096)]], Field(max_length=32)]
+
+
+class UniqueBy:
+    """A list in which no two items have the same value of a field, which is the list's key for the API server."""
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return AfterValidator(self._check).__get_pydantic_core_schema__(source, handler)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> Any:
+        return {**handler(schema), "x-list-key": to_camel(self._field)}
+
+    def _check(self, items: list[Any]) -> list[Any]:
+        values = [getattr(item, self._field) for item in items]
+        twice = next((value for value in values if values.count(value) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{to_camel(self._field)} {twice} stands there twice: remove one")
+        return items
 
 
 class ShapeOf:

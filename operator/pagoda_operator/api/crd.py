@@ -5,7 +5,8 @@ from typing import Any
 import yaml
 from pydantic.alias_generators import to_camel
 
-from pagoda_operator.api.rules import ITEMS, RULES, Rule
+from pagoda_operator.api.rule import ITEMS, Rule
+from pagoda_operator.api.rules import RULES
 from pagoda_operator.api.spec import Spec
 from pagoda_operator.api.status import Status
 from pagoda_operator.kube.objects import GROUP, KIND, PLURAL, SHORT_NAME, SINGULAR, VERSION

@@ -55,6 +55,11 @@ class Reason(StrEnum):
     CAPACITY_MEASURED = "CapacityMeasured", "The capacity of a replica is known, for this model, engine and hardware."
 
     INVALID_SPEC = "InvalidSpec", "The spec breaks a rule; nothing is changed.", "Correct the field that is named."
+    NOT_ALLOWED = (
+        "NotAllowed",
+        "The chart's values do not let authors have what a field asks for; nothing is changed.",
+        "Remove it, have it added to models.allowed, or ask for a profile that has it.",
+    )
     NAME_TAKEN = (
         "NameTaken",
         "An object with the name of a child exists and belongs to someone else.",

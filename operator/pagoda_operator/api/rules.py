@@ -2,9 +2,7 @@
 
 A rule holds at one object of the spec; where that object is absent the rule holds. Each message tells the fix."""
 
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic.alias_generators import to_camel
@@ -12,6 +10,8 @@ from pydantic.alias_generators import to_camel
 from pagoda_operator.api import spec as s
 from pagoda_operator.api.base import LABEL_KEY_PATTERN
 from pagoda_operator.api.objectives import FIRST_TOKEN_BOUNDS, TOKEN_BOUNDS
+from pagoda_operator.api.pod_rules import POD_RULES
+from pagoda_operator.api.rule import ITEMS, Rule, matches
 
 MAX_NAME_LENGTH = 40
 _URI = (
@@ -19,18 +19,6 @@ _URI = (
     r"|pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9._/-]*)?"
     r"|bundled://[a-z0-9][a-z0-9.-]*)$"
 )
-ITEMS = "[]"
-"""In a path: each item of the list."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """`cel` and `holds` say the same of the object at `path` (names as in Python; () is the whole resource)."""
-
-    path: tuple[str, ...]
-    cel: str
-    message: str
-    holds: Callable[[Any], bool]
 
 
 def _bound(field: str, bounds: tuple[float, ...]) -> Rule:
@@ -48,10 +36,6 @@ def _bound(field: str, bounds: tuple[float, ...]) -> Rule:
 def _transition(path: str, cel: str, message: str) -> Rule:
     """Returns a rule that only the API server can check, because only it sees what the object was before."""
     return Rule(tuple(path.split(".")), cel, message, lambda _: True)
-
-
-def _matches(pattern: str, text: str) -> bool:
-    return re.search(pattern, text) is not None
 
 
 def _surge_or_unavailable(rollout: s.Rollout) -> bool:
@@ -85,7 +69,7 @@ RULES: tuple[Rule, ...] = (
         (),
         "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
         "metadata.name must start with a letter and have only a-z, 0-9 and '-', because a Service has the same name",
-        lambda o: _matches(r"^[a-z]([-a-z0-9]*[a-z0-9])?\Z", o.metadata.name),
+        lambda o: matches(r"^[a-z]([-a-z0-9]*[a-z0-9])?\Z", o.metadata.name),
     ),
     Rule(
         ("spec",),
@@ -114,10 +98,25 @@ RULES: tuple[Rule, ...] = (
         _deterministic_can_be,
     ),
     Rule(
+        ("spec",),
+        "!(has(self.engine) && has(self.engine.tensorParallel) && self.engine.tensorParallel > 1 && "
+        "has(self.resources) && has(self.resources.gpuResource) && self.resources.gpuResource.contains('/mig-'))",
+        "resources.gpuResource: MIG slices cannot share a model, because a process sees one of them: remove "
+        "engine.tensorParallel, or ask for whole GPUs",
+        lambda o: o.engine.tensor_parallel == 1 or "/mig-" not in o.resources.gpu_resource,
+    ),
+    Rule(
+        ("spec", "engine"),
+        "!has(self.nodes) || self.nodes == 1",
+        "engine.nodes: a replica on several nodes (LeaderWorkerSet) is not built yet: remove it, and let "
+        "engine.tensorParallel be at most the GPUs of one node",
+        lambda engine: engine.nodes in (None, 1),
+    ),
+    Rule(
         ("spec", "model"),
         f"self.uri.matches('{_URI}')",
         "model.uri must be hf://org/name, hf://org/name@revision, pvc://claim/path or bundled://pagoda-tiny",
-        lambda o: _matches(_URI[:-1] + r"\Z", o.uri),
+        lambda o: matches(_URI[:-1] + r"\Z", o.uri),
     ),
     Rule(
         ("spec", "model"),
@@ -159,7 +158,7 @@ RULES: tuple[Rule, ...] = (
         ("spec", "scheduling", "node_selector"),
         f"self.all(key, key.matches('{LABEL_KEY_PATTERN}'))",
         "scheduling.nodeSelector: a key must be a label key, name or domain/name, of letters, digits, '-', '_' and '.'",
-        lambda labels: all(_matches(LABEL_KEY_PATTERN, key) for key in labels),
+        lambda labels: all(matches(LABEL_KEY_PATTERN, key) for key in labels),
     ),
     Rule(
         ("spec", "scheduling", "tolerations", ITEMS),
@@ -201,6 +200,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _bound("time_to_first_token_seconds", FIRST_TOKEN_BOUNDS),
     _bound("inter_token_latency_seconds", TOKEN_BOUNDS),
+    *POD_RULES,
 )
 
 

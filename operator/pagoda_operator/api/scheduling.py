@@ -41,3 +41,6 @@ class Scheduling(ApiModel):
         )
     )
     runtime_class_name: DnsName | None = Field(default=None, description="RuntimeClass of the pods, e.g. nvidia.")
+    scheduler_name: DnsName | None = Field(
+        default=None, description="Scheduler of the pods. Defaults to the cluster's default scheduler."
+    )

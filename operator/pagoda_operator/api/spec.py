@@ -11,17 +11,17 @@ from pagoda_operator.api.base import (
     DnsName,
     HostName,
     IntOrPercent,
+    Labels,
     Quantity,
     ShapeOf,
     StringMap,
 )
 from pagoda_operator.api.objectives import Objectives
+from pagoda_operator.api.pod import Image, LocalSecret, Pod
+from pagoda_operator.api.resources import Resources
 from pagoda_operator.api.scheduling import Scheduling
+from pagoda_operator.api.service import ServiceSettings
 from pagoda_operator.api.shapes import ScalingBehavior
-
-
-class LocalSecret(ApiModel):
-    name: DnsName = Field(description="Name of a Secret in the same namespace.")
 
 
 class TokenSecretRef(ApiModel):
@@ -95,6 +95,9 @@ class Engine(ApiModel):
         description="Number of GPUs of one node that the model is split across. It must divide the model's attention "
         "heads, key-value heads and intermediate size.",
     )
+    nodes: Annotated[int, Field(ge=1, le=64)] | None = Field(
+        default=None, description="Nodes per replica: 1. A replica on several nodes (LeaderWorkerSet) is not built yet."
+    )
     max_num_seqs: Annotated[int, Field(ge=1, le=4096)] | None = Field(
         default=None, description="Maximum number of sequences that run at once. Defaults to the engine's choice."
     )
@@ -111,23 +114,6 @@ class Engine(ApiModel):
         default=False,
         description="Gives bit-identical answers to the same request and seed, whatever else runs. Slower; for 16-bit "
         "weights on one GPU.",
-    )
-
-
-class Resources(ApiModel):
-    gpus: Annotated[int, Field(ge=0, le=64)] | None = Field(
-        default=None,
-        description="GPUs per replica: the same as engine.tensorParallel, or 0 to run on the CPU. Defaults to "
-        "engine.tensorParallel, but to 0 for a bundled:// model that is not split.",
-    )
-    gpu_resource: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$", max_length=128)] = Field(
-        default="nvidia.com/gpu", description="Extended resource that the GPUs are requested by."
-    )
-    cpu: Quantity | None = Field(default=None, description="CPU request of the server, e.g. 4. Defaults to 1.")
-    memory: Quantity | None = Field(
-        default=None,
-        description="Memory request and limit of the server, e.g. 16Gi. Defaults to a request of 2Gi and a limit of "
-        "32Gi per GPU.",
     )
 
 
@@ -209,9 +195,18 @@ class Rollout(ApiModel):
     )
     upgrade_policy: Literal["OnChange", "Immediately"] = Field(
         default="OnChange",
-        description="When pods get the images of a new operator: OnChange with your next change of the spec, "
-        "Immediately at once.",
+        description="When pods get the images of a new operator and what has changed in the profile: OnChange with "
+        "your next change of the spec, Immediately at once.",
     )
+    progress_deadline_seconds: Annotated[int, Field(ge=60, le=604_800)] | None = Field(
+        default=None,
+        description="How long a rollout may make no progress, such as a model that loads, until it counts as stuck. "
+        "Defaults to 3600.",
+    )
+
+
+Interval = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}(s|m)$", max_length=8)]
+Ports = Annotated[list[Annotated[int, Field(ge=1, le=65_535)]], Field(max_length=16)]
 
 
 class Monitoring(ApiModel):
@@ -222,12 +217,22 @@ class Monitoring(ApiModel):
     objectives: Objectives | None = Field(
         default=None, description="What you promise of this model; alerts tell when a promise is about to be broken."
     )
+    labels: Labels | None = Field(
+        default=None,
+        description="Labels by which your Prometheus selects monitors and rules, e.g. release: kube-prometheus-stack.",
+    )
+    interval: Interval | None = Field(default=None, description="Scrape interval, e.g. 30s. Defaults to 15s.")
 
 
 class NetworkPolicySpec(ApiModel):
     enabled: bool = Field(
         default=True,
         description="Creates a NetworkPolicy that allows only port 8000 in, and only DNS and downloads out.",
+    )
+    egress_ports: Ports | None = Field(
+        default=None,
+        description="Further TCP ports out, e.g. of a proxy or a mirror; with them DNS is allowed too. Port 443 is "
+        "allowed where the model is downloaded.",
     )
 
 
@@ -240,6 +245,13 @@ class Spec(ApiModel):
     engine: Engine = Field(
         default=Engine(), description="Settings of the inference engine; the defaults suit most models."
     )
+    profile: DnsName | None = Field(
+        default=None,
+        description="Named set of resources, scheduling, variables and more, of the chart's value profiles. What "
+        "stands in this spec goes before what the profile says.",
+    )
+    image: Image = Field(default=Image(), description="Images of the pods, and how they are pulled.")
+    pod: Pod = Field(default=Pod(), description="Labels, variables, volumes and more of the pods.")
     resources: Resources = Field(default=Resources(), description="Resources of each replica.")
     replicas: Annotated[int, Field(ge=0, le=10_000)] | None = Field(
         default=None, description="Fixed number of replicas. Defaults to 1 without autoscaling."
@@ -248,6 +260,7 @@ class Spec(ApiModel):
         default=None, description="Scales on tokens per second. Cannot be combined with replicas."
     )
     queue: Queue = Field(default=Queue(), description="The queue in front of each replica.")
+    service: ServiceSettings = Field(default=ServiceSettings(), description="The Service in front of the replicas.")
     ingress: Ingress | None = Field(
         default=None, description="Makes the endpoint reachable from outside the cluster, through nginx."
     )

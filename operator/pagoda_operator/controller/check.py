@@ -36,6 +36,11 @@ class Checker:
         """Returns the kinds that may be watched."""
         return tuple(kind for kind in WATCHED if kind not in self._unread)
 
+    @property
+    def unread_kinds(self) -> frozenset[str]:
+        """Returns the names of the kinds of which nothing is known, because they may not be read."""
+        return frozenset(kind.kind for kind in self._unread)
+
     async def read_served_kinds(self) -> bool:
         """Returns whether kinds of other projects have come or gone."""
         before, self.served_kinds = self.served_kinds, await read_optional_kinds(self.client)

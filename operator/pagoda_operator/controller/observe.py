@@ -1,8 +1,10 @@
 """Makes a World of what the store holds and the pods say."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
+from pagoda_operator.api.profile import Profiles, read_allowed, read_profile, read_profiles
 from pagoda_operator.controller.queue import Key
 from pagoda_operator.controller.store import Store
 from pagoda_operator.kube.objects import Object
@@ -20,8 +22,12 @@ def build_plan_settings(settings: Settings) -> BuildSettings:
         image_pull_policy=settings.image_pull_policy,
         image_pull_secrets=settings.image_pull_secrets,
         ingress=IngressRules(settings.ingress_hosts, settings.ingress_annotations),
+        profiles=Profiles(
+            read_profile("models.defaults", json.loads(settings.model_defaults)),
+            read_profiles(json.loads(settings.profiles)),
+        ),
+        allowed=read_allowed(json.loads(settings.allowed)),
         models_size_limit=settings.models_size_limit,
-        hub_endpoint=settings.hub_endpoint,
         user_id=settings.user_id,
     )
 

@@ -112,6 +112,7 @@ class Operator:
             metrics=self.metrics,
             settings=build_plan_settings(self.settings),
             served_kinds=lambda: self.checker.served_kinds,
+            unread_kinds=lambda: self.checker.unread_kinds,
             is_leader=lambda: self.lease.is_leader,
             wall=time.time,
         )
@@ -120,6 +121,8 @@ class Operator:
         """Takes one event of a watch into the store."""
         if obj["kind"] == "Lease":
             self.health.lease_seen_at = time.monotonic()
+            return
+        if not self.settings.serves(obj["metadata"].get("namespace")):
             return
         if not event_type:  # it is of a list, since Kopf lost its place: what was deleted meanwhile is in no event
             self._check_soon()

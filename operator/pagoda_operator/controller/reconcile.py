@@ -35,6 +35,7 @@ class Reconciler:
     metrics: Metrics
     settings: BuildSettings
     served_kinds: Callable[[], frozenset[str]]
+    unread_kinds: Callable[[], frozenset[str]]
     is_leader: Callable[[], bool]
     wall: Callable[[], float]
     _writer: Writer = field(init=False)
@@ -58,9 +59,12 @@ class Reconciler:
             loads=loads,
             has_stale_load=self.loads.has_stale(pods),
             kinds=self.served_kinds(),
+            unread_kinds=self.unread_kinds(),
             events=await read_events(self.client, pods),
             ingress_rules=self.settings.ingress,
             handshake=self.handshake_of(key),
+            profiles=self.settings.profiles,
+            allowed=self.settings.allowed,
         )
         now = datetime.fromtimestamp(self.wall(), UTC)
         found = plan(world, now, self.settings)

@@ -21,7 +21,7 @@ def build_deployment(
     spec: Object = {
         "selector": {"matchLabels": selector_labels(mdep)},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}},
-        "progressDeadlineSeconds": PROGRESS_DEADLINE_SECONDS,
+        "progressDeadlineSeconds": rollout.progress_deadline_seconds or PROGRESS_DEADLINE_SECONDS,
         "revisionHistoryLimit": 5,
         "template": build_pod_template(mdep, settings),
     }

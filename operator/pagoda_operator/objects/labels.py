@@ -31,12 +31,16 @@ def cache_claim_name(mdep: ModelDeployment) -> str:
 
 
 def build_metadata(
-    mdep: ModelDeployment, *, name: str | None = None, annotations: dict[str, str] | None = None
+    mdep: ModelDeployment,
+    *,
+    name: str | None = None,
+    annotations: dict[str, str] | None = None,
+    further_labels: dict[str, str] | None = None,
 ) -> Object:
     metadata: Object = {
         "name": name or mdep.name,
         "namespace": mdep.namespace,
-        "labels": labels(mdep),
+        "labels": {**(further_labels or {}), **labels(mdep)},
         "ownerReferences": [
             {
                 "apiVersion": API_VERSION,

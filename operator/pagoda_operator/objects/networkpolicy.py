@@ -1,9 +1,11 @@
-"""The NetworkPolicy: port 8000 comes in; DNS and HTTPS go out, and only when the model is fetched from afar."""
+"""The NetworkPolicy: port 8000 comes in; DNS, HTTPS where the model is fetched from afar, and listed ports go out."""
 
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.objects.labels import build_metadata, selector_labels
 from pagoda_operator.objects.pod import PORT
+
+HTTPS_PORT = 443
 
 
 def build_networkpolicy(mdep: ModelDeployment) -> Object | None:
@@ -23,7 +25,9 @@ def build_networkpolicy(mdep: ModelDeployment) -> Object | None:
 
 
 def _egress(mdep: ModelDeployment) -> list[Object]:
-    if not mdep.spec.model.uri.startswith("hf://"):
+    downloads = [HTTPS_PORT] if mdep.spec.model.uri.startswith("hf://") else []
+    ports = list(dict.fromkeys((*downloads, *(mdep.spec.network_policy.egress_ports or []))))
+    if not ports:
         return []
     dns = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
-    return [{"ports": dns}, {"ports": [{"protocol": "TCP", "port": 443}]}]
+    return [{"ports": dns}, {"ports": [{"protocol": "TCP", "port": port} for port in ports]}]

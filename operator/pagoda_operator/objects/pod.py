@@ -6,26 +6,43 @@ outlives the server while the pod drains. The server's liveness is its process: 
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.objects.labels import labels
-from pagoda_operator.objects.resources import fetch_resources, gateway_resources, server_resources
+from pagoda_operator.objects.resources import (
+    build_resource_claims,
+    fetch_resources,
+    gateway_resources,
+    server_resources,
+)
 from pagoda_operator.objects.security import build_container_security_context, build_pod_security_context
 from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.objects.volumes import (
     API_KEYS_PATH,
     MODELS_PATH,
     RUN_PATH,
+    build_further_mounts,
     build_models_mount,
     build_scratch_mounts,
     build_volumes,
+    shared_memory_size,
 )
 
 PORT = 8000
 SOCKET = f"{RUN_PATH}/server.sock"
 GRACE_AFTER_DRAIN_SECONDS = 30
 DEFAULT_BACKLOG_DRAIN_SECONDS = 15
+STARTUP_SECONDS = 120
+SERVER_ENV: list[Object] = [
+    {"name": "HF_HUB_OFFLINE", "value": "1"},
+    {"name": "HF_HOME", "value": "/tmp/huggingface"},
+    {"name": "TRITON_CACHE_DIR", "value": "/tmp/triton"},
+]
 
 
 def build_pod_template(mdep: ModelDeployment, settings: BuildSettings) -> Object:
-    return {"metadata": {"labels": labels(mdep)}, "spec": _pod_spec(mdep, settings)}
+    wanted = mdep.spec.pod
+    metadata: Object = {"labels": {**(wanted.labels or {}), **labels(mdep)}}
+    if wanted.annotations:
+        metadata["annotations"] = wanted.annotations
+    return {"metadata": metadata, "spec": _pod_spec(mdep, settings)}
 
 
 def _pod_spec(mdep: ModelDeployment, settings: BuildSettings) -> Object:
@@ -39,16 +56,24 @@ def _pod_spec(mdep: ModelDeployment, settings: BuildSettings) -> Object:
         "volumes": build_volumes(mdep, settings),
         **_scheduling(mdep),
     }
-    if settings.image_pull_secrets:
-        spec["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
-    return spec
+    further: Object = {
+        "imagePullSecrets": _pull_secrets(mdep, settings),
+        "serviceAccountName": mdep.spec.pod.service_account_name,
+        "resourceClaims": build_resource_claims(mdep),
+    }
+    return spec | {key: value for key, value in further.items() if value}
 
 
-def _container(name: str, image: str, settings: BuildSettings) -> Object:
+def _pull_secrets(mdep: ModelDeployment, settings: BuildSettings) -> list[Object]:
+    own = (secret.name for secret in mdep.spec.image.pull_secrets or [])
+    return [{"name": name} for name in dict.fromkeys((*settings.image_pull_secrets, *own))]
+
+
+def _container(name: str, image: str, mdep: ModelDeployment, settings: BuildSettings) -> Object:
     return {
         "name": name,
         "image": image,
-        "imagePullPolicy": settings.image_pull_policy,
+        "imagePullPolicy": mdep.spec.image.pull_policy or settings.image_pull_policy,
         "securityContext": build_container_security_context(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
@@ -56,32 +81,39 @@ def _container(name: str, image: str, settings: BuildSettings) -> Object:
 
 def _fetch(mdep: ModelDeployment, settings: BuildSettings) -> Object:
     env: list[Object] = [{"name": "HF_HOME", "value": "/tmp/huggingface"}]
-    if settings.hub_endpoint:
-        env.append({"name": "HF_ENDPOINT", "value": settings.hub_endpoint})
     token = mdep.spec.model.token_secret_ref
     if token is not None:
         env.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": token.name, "key": token.key}}})
+    mounts = [build_models_mount(mdep, read_only=False), {"name": "tmp", "mountPath": "/tmp"}]
     return {
-        **_container("fetch", settings.control_image, settings),
+        **_container("fetch", settings.control_image, mdep, settings),
         "command": ["pagoda", "fetch", mdep.spec.model.uri, MODELS_PATH],
-        "env": env,
+        **_environment(mdep, env),
         "resources": fetch_resources(mdep, settings),
-        "volumeMounts": [build_models_mount(mdep, read_only=False), {"name": "tmp", "mountPath": "/tmp"}],
+        "volumeMounts": mounts + build_further_mounts(mdep),
     }
+
+
+def _environment(mdep: ModelDeployment, own: list[Object]) -> Object:
+    """Returns env and envFrom. NB: where a Secret or a ConfigMap has a variable of ours, ours goes before it."""
+    wanted = mdep.spec.pod
+    found: Object = {"env": own + [variable.to_object() for variable in wanted.env or []]}
+    return found | ({"envFrom": [source.to_object() for source in wanted.env_from]} if wanted.env_from else {})
 
 
 def _gateway(mdep: ModelDeployment, settings: BuildSettings) -> Object:
     mounts = build_scratch_mounts()
+    startup_seconds = mdep.spec.pod.startup_seconds or STARTUP_SECONDS
     if mdep.spec.auth is not None:
         mounts.append({"name": "api-keys", "mountPath": API_KEYS_PATH, "readOnly": True})
     return {
-        **_container("gateway", settings.control_image, settings),
+        **_container("gateway", settings.control_image, mdep, settings),
         "restartPolicy": "Always",
         "command": _gateway_command(mdep),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "readinessProbe": _http_probe("/ready", period_seconds=2, failure_threshold=2),
         "livenessProbe": _http_probe("/health", period_seconds=10, failure_threshold=6),
-        "startupProbe": _http_probe("/health", period_seconds=1, failure_threshold=120),
+        "startupProbe": _http_probe("/health", period_seconds=1, failure_threshold=startup_seconds),
         "resources": gateway_resources(),
         "volumeMounts": mounts,
     }
@@ -109,20 +141,16 @@ def _gateway_command(mdep: ModelDeployment) -> list[str]:
 
 def _server(mdep: ModelDeployment, settings: BuildSettings) -> Object:
     mounts = [build_models_mount(mdep, read_only=True), *build_scratch_mounts()]
-    if mdep.spec.gpus > 0:
+    if shared_memory_size(mdep) is not None:
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})
     drain = ["python", "-m", "pagoda_server", "drain", "--seconds", str(mdep.spec.rollout.drain_seconds)]
     return {
-        **_container("server", settings.server_image, settings),
+        **_container("server", mdep.spec.image.server or settings.server_image, mdep, settings),
         "command": _server_command(mdep),
-        "env": [
-            {"name": "HF_HUB_OFFLINE", "value": "1"},
-            {"name": "HF_HOME", "value": "/tmp/huggingface"},
-            {"name": "TRITON_CACHE_DIR", "value": "/tmp/triton"},
-        ],
+        **_environment(mdep, SERVER_ENV),
         "lifecycle": {"preStop": {"exec": {"command": drain}}},
         "resources": server_resources(mdep),
-        "volumeMounts": mounts,
+        "volumeMounts": mounts + build_further_mounts(mdep),
     }
 
 
@@ -150,10 +178,11 @@ def _scheduling(mdep: ModelDeployment) -> Object:
     wanted = mdep.spec.scheduling
     fields: Object = {
         "nodeSelector": wanted.node_selector,
-        "tolerations": [t.model_dump(by_alias=True, exclude_none=True) for t in wanted.tolerations or []],
+        "tolerations": [t.to_object() for t in wanted.tolerations or []],
         "affinity": wanted.affinity,
         "priorityClassName": wanted.priority_class_name,
         "runtimeClassName": wanted.runtime_class_name,
+        "schedulerName": wanted.scheduler_name,
         "topologySpreadConstraints": [
             {"labelSelector": {"matchLabels": labels(mdep)}, **spread} for spread in wanted.topology_spread or []
         ],

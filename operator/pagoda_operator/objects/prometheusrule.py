@@ -18,7 +18,7 @@ def build_prometheusrule(mdep: ModelDeployment) -> Object | None:
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
-        "metadata": build_metadata(mdep),
+        "metadata": build_metadata(mdep, further_labels=mdep.spec.monitoring.labels),
         "spec": {"groups": _groups(mdep)},
     }
 

@@ -17,6 +17,9 @@ SERVER_MEMORY_GIB = 32
 SCRATCH_GIB = 4
 """The limit of /tmp and logs, which hold caches of kernels and downloads."""
 DISK_REQUEST = "64Mi"
+BUNDLED_CPU = "250m"
+BUNDLED_MEMORY = "1280Mi"
+"""A server of the bundled model holds some 1,150 MiB while it answers, and takes a hundredth of a core at rest."""
 
 
 def gateway_resources() -> Object:
@@ -31,11 +34,32 @@ def fetch_resources(mdep: ModelDeployment, settings: BuildSettings) -> Object:
 
 def server_resources(mdep: ModelDeployment) -> Object:
     wanted = mdep.spec.resources
-    requests: Object = {"cpu": wanted.cpu or "1", "memory": wanted.memory or "2Gi"}
+    cpu, memory = (BUNDLED_CPU, BUNDLED_MEMORY) if is_bundled_on_cpu(mdep) else ("1", "2Gi")
+    requests: Object = {"cpu": wanted.cpu or cpu, "memory": wanted.memory or memory}
     limits: Object = {"memory": wanted.memory or f"{SERVER_MEMORY_GIB * max(1, mdep.spec.gpus)}Gi"}
-    if mdep.spec.gpus > 0:
+    if mdep.spec.gpus > 0 and not wanted.claims:
         requests[wanted.gpu_resource] = limits[wanted.gpu_resource] = str(mdep.spec.gpus)
-    return _resources(requests, limits, disk=f"{SCRATCH_GIB}Gi")
+    resources = _resources(requests, limits, disk=scratch_size(mdep))
+    if wanted.ephemeral_storage:
+        resources["requests"]["ephemeral-storage"] = wanted.ephemeral_storage
+    if wanted.claims:
+        fields = ({"name": claim.name, "request": claim.request} for claim in wanted.claims)
+        resources["claims"] = [{key: value for key, value in claim.items() if value} for claim in fields]
+    return resources
+
+
+def build_resource_claims(mdep: ModelDeployment) -> list[Object]:
+    """Returns the claims of the pod, whose names the server's resources give."""
+    claims = mdep.spec.resources.claims or []
+    return [claim.model_dump(by_alias=True, exclude_none=True, exclude={"request"}) for claim in claims]
+
+
+def is_bundled_on_cpu(mdep: ModelDeployment) -> bool:
+    return mdep.spec.model.uri.startswith("bundled://") and mdep.spec.gpus == 0
+
+
+def scratch_size(mdep: ModelDeployment) -> str:
+    return mdep.spec.resources.ephemeral_storage or f"{SCRATCH_GIB}Gi"
 
 
 def models_size_limit(mdep: ModelDeployment, settings: BuildSettings) -> str | None:

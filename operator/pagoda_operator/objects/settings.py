@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from pagoda_operator.api.allowed import Allowed
+from pagoda_operator.api.profile import Profiles
+
 
 @dataclass(frozen=True, slots=True)
 class IngressRules:
@@ -23,9 +26,9 @@ class BuildSettings:
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     ingress: IngressRules = IngressRules()
+    profiles: Profiles = Profiles()
+    allowed: Allowed = Allowed()
     models_size_limit: str = "500Gi"
     """The maximum disk space of a node that a model's files may take, where they are not kept in a claim."""
-    hub_endpoint: str = ""
-    """What hf:// is fetched from in place of Hugging Face's own hub."""
     user_id: int = 10001
     """The uid, gid and fsGroup of model pods; 0 leaves them to the platform."""

@@ -3,26 +3,36 @@
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.objects.labels import cache_claim_name
-from pagoda_operator.objects.resources import SCRATCH_GIB, models_size_limit
+from pagoda_operator.objects.resources import models_size_limit, scratch_size
 from pagoda_operator.objects.settings import BuildSettings
 
 MODELS_PATH = "/models"
 RUN_PATH = "/run/pagoda"
 API_KEYS_PATH = "/etc/pagoda/api-keys"
+SHARED_MEMORY = "2Gi"
 
 
 def build_volumes(mdep: ModelDeployment, settings: BuildSettings) -> list[Object]:
     volumes: list[Object] = [
         {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
-        {"name": "tmp", "emptyDir": {"sizeLimit": f"{SCRATCH_GIB}Gi"}},
+        {"name": "tmp", "emptyDir": {"sizeLimit": scratch_size(mdep)}},
         {"name": "models", **_models_source(mdep, models_size_limit(mdep, settings))},
     ]
-    if mdep.spec.gpus > 0:
-        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}})
+    if (size := shared_memory_size(mdep)) is not None:
+        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": size}})
     if mdep.spec.auth is not None:
         secret = mdep.spec.auth.api_keys_secret_ref.name
         volumes.append({"name": "api-keys", "secret": {"secretName": secret, "defaultMode": 0o440}})
-    return volumes
+    return volumes + [volume.to_object() for volume in mdep.spec.pod.volumes or []]
+
+
+def shared_memory_size(mdep: ModelDeployment) -> str | None:
+    """Returns the size of /dev/shm; None where the containers have the runtime's own."""
+    return mdep.spec.resources.shared_memory or (SHARED_MEMORY if mdep.spec.gpus > 0 else None)
+
+
+def build_further_mounts(mdep: ModelDeployment) -> list[Object]:
+    return [mount.to_object() for mount in mdep.spec.pod.volume_mounts or []]
 
 
 def build_models_mount(mdep: ModelDeployment, *, read_only: bool) -> Object:

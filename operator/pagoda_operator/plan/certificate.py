@@ -45,11 +45,11 @@ def is_good(host: str, seen: Handshake) -> bool:
     return seen.names is not None and any(is_name_of(host, name) for name in seen.names)
 
 
-def find_expiration(model: Object, seen: Handshake | None) -> float | None:
+def find_expiration(model: Object, seen: Handshake | Unasked | None) -> float | None:
     """Returns when the host's certificate ends, a Unix timestamp in seconds; None where no good one has been seen."""
     ingress = (model.get("spec") or {}).get("ingress") or {}
     host = ingress.get("host") if isinstance(ingress, dict) else None
-    if seen is None or not isinstance(host, str) or not is_good(host, seen):
+    if not isinstance(seen, Handshake) or not isinstance(host, str) or not is_good(host, seen):
         return None
     return seen.expires_at
 

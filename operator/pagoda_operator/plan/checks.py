@@ -18,7 +18,7 @@ _DEFAULT_STORAGE = "storageclass.kubernetes.io/is-default-class"
 def check_spec(world: World) -> Finding | None:
     if world.mdep is not None:
         return None
-    return Finding(Reason.INVALID_SPEC, world.parse_error)
+    return Finding(world.parse_reason, world.parse_error)
 
 
 def check_names(world: World) -> Finding | None:
@@ -35,6 +35,8 @@ def check_names(world: World) -> Finding | None:
 def check_storage_class(world: World) -> Finding | None:
     cache = world.mdep.spec.model.cache if world.mdep else None
     claim = world.child("PersistentVolumeClaim")
+    if "StorageClass" in world.unread_kinds:
+        return None  # the claim's own state says the rest
     if cache is None or cache.pvc is None or (claim or {}).get("status", {}).get("phase") == "Bound":
         return None
     wanted = cache.pvc.storage_class_name
@@ -54,6 +56,12 @@ def check_storage_class(world: World) -> Finding | None:
 def check_ingress_class(world: World) -> Finding | None:
     if world.mdep is None or world.mdep.spec.ingress is None or choose_ingress_class(world) is not None:
         return None
+    if "IngressClass" in world.unread_kinds:
+        return Finding(
+            Reason.NO_INGRESS_CLASS,
+            "the operator may not read IngressClasses, so it does not know how to write an Ingress: let the chart make "
+            "its ClusterRole (rbac.clusterRoles), or remove spec.ingress",
+        )
     wanted = world.mdep.spec.ingress.class_name
     said = f"there is no IngressClass {wanted}" if wanted else "no IngressClass is the default one or the only one"
     return Finding(Reason.NO_INGRESS_CLASS, f"{said}: set spec.ingress.className ({_names(world.ingress_classes)})")

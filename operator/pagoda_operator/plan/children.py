@@ -91,9 +91,17 @@ def lacks_surge_capacity(world: World) -> bool:
     strategy = live["spec"].get("strategy", {}).get("rollingUpdate", {})
     if strategy.get("maxSurge") in (0, "0%"):
         return True
-    resource = world.mdep.spec.resources.gpu_resource if world.mdep else ""
-    messages = [unschedulable_message(pod) or "" for pod in world.pods]
-    return any(resource in insufficient_resources(message) for message in messages)
+    return any(_lacks_gpu(world.mdep, unschedulable_message(pod) or "") for pod in world.pods)
+
+
+CLAIMS_LACKING = "cannot allocate all claims"
+"""The scheduler's words where no device is left for a ResourceClaim."""
+
+
+def _lacks_gpu(mdep: ModelDeployment | None, message: str) -> bool:
+    if mdep is not None and mdep.spec.resources.claims:
+        return CLAIMS_LACKING in message
+    return mdep is not None and mdep.spec.resources.gpu_resource in insufficient_resources(message)
 
 
 def old_pods_remain(deployment: Object) -> bool:

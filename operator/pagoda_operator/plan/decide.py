@@ -65,14 +65,21 @@ def plan(world: World, now: datetime, settings: BuildSettings) -> ReconcilePlan:
 
 def _deletions(world: World, objects: tuple[Object, ...]) -> tuple[ObjectRef, ...]:
     wanted = {(obj["kind"], obj["metadata"]["name"]) for obj in objects}
+    kept = {"Ingress"} if _is_ingress_unknown(world) else set()
     return tuple(
         _ref(child)
         for child in world.children
-        if child["kind"] in _OWN_KINDS - _NEVER_DELETED
+        if child["kind"] in _OWN_KINDS - _NEVER_DELETED - kept
         and (child["kind"], child["metadata"]["name"]) not in wanted
         and "deletionTimestamp" not in child["metadata"]
         and is_controlled_by(child, world.uid)
     )
+
+
+def _is_ingress_unknown(world: World) -> bool:
+    """Returns whether an Ingress is wanted, and nobody can say which, because classes may not be read."""
+    wanted = world.mdep is not None and world.mdep.spec.ingress is not None
+    return wanted and "IngressClass" in world.unread_kinds
 
 
 def _ref(child: Object) -> ObjectRef:

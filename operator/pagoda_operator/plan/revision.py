@@ -17,6 +17,9 @@ from pagoda_operator.plan.pods import cannot_run
 from pagoda_operator.plan.world import World
 
 _POD_FIELDS: Any = {
+    "profile": True,
+    "image": True,
+    "pod": True,
     "model": True,
     "engine": True,
     "resources": True,
@@ -28,7 +31,14 @@ _POD_FIELDS: Any = {
 }
 
 
-_LATER_FIELDS: Any = {}
+_LATER_FIELDS: Any = {
+    "profile": True,
+    "image": True,
+    "pod": True,
+    "engine": {"nodes"},
+    "resources": {"claims", "shared_memory", "ephemeral_storage"},
+    "scheduling": {"scheduler_name"},
+}
 """Fields with a default that release 0.1.0 did not have."""
 _GONE_WRITTEN: Any = {"queue": {"fairness": "none"}}
 """Fields that left the resource after release 0.1.0, with the default that its API server wrote beside the others."""
@@ -69,8 +79,12 @@ def _with_gone(said: Object, gone: Any) -> Object:
 
 
 def keep_template(world: World, mdep: ModelDeployment, settings: BuildSettings) -> tuple[Object, str]:
-    """Returns the pod template, and the annotation that remembers it."""
-    said, written = pod_inputs_hash(mdep), written_inputs_hash(mdep)
+    """Returns the pod template, and the annotation that remembers it.
+
+    NB: a revision ends when the author changes the spec, not when the profile of that name changes.
+    """
+    authored = world.authored or mdep
+    said, written = pod_inputs_hash(authored), written_inputs_hash(authored)
     stored = _stored(world.child("Deployment"))
     fresh = _label(build_pod_template(mdep, settings))
     kept = stored is not None and stored.keeps(said, written) and _has_containers_of(fresh, stored.template)

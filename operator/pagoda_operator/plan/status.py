@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.api.reasons import Reason
-from pagoda_operator.api.spec import Resources
+from pagoda_operator.api.resources import Resources
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.kube.pods import is_ready, is_to_run, requested
 from pagoda_operator.objects.labels import selector_text

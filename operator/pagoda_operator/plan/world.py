@@ -3,13 +3,17 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from pagoda_operator.api import ModelDeployment, Status
+from pagoda_operator.api.allowed import Allowed
+from pagoda_operator.api.profile import ProfileError, Profiles
+from pagoda_operator.api.reasons import Reason
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.objects.settings import IngressRules
+from pagoda_operator.plan.allowed import find_refusal
 from pagoda_operator.plan.loads import Load
 from pagoda_operator.plan.ownership import can_adopt
 
@@ -51,11 +55,14 @@ class Unasked:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """`mdep` is None when the resource could not be parsed; `parse_error` says why."""
+    """`mdep` is None when the resource cannot be served as it is; `parse_error` says why."""
 
     raw: Object
     mdep: ModelDeployment | None
     parse_error: str = ""
+    parse_reason: Reason = Reason.INVALID_SPEC
+    authored: ModelDeployment | None = None
+    """The resource as its author wrote it; `mdep` has the chart's defaults and the profile filled in."""
     children: tuple[Object, ...] = ()
     """Live objects owned by the ModelDeployment, pods apart."""
     pods: tuple[Object, ...] = ()
@@ -63,6 +70,8 @@ class World:
     storage_classes: tuple[Object, ...] = ()
     kinds: frozenset[str] = frozenset()
     """Kinds of other projects that the cluster serves, as group/Kind."""
+    unread_kinds: frozenset[str] = frozenset()
+    """Kinds that the operator may not read, so that an empty list says nothing."""
     load: Load | None = None
     """The load of all ready pods; None unless each of them told its own lately."""
     has_stale_load: bool = False
@@ -98,17 +107,50 @@ class World:
         return int(self.raw["metadata"].get("generation", 0))
 
 
-def world_of(raw: Object, *, children: Iterable[Object] = (), pods: Iterable[Object] = (), **seen: Any) -> World:
+def world_of(
+    raw: Object,
+    *,
+    children: Iterable[Object] = (),
+    pods: Iterable[Object] = (),
+    profiles: Profiles | None = None,
+    allowed: Allowed | None = None,
+    **seen: Any,
+) -> World:
     """Returns the World; of a resource that breaks the rules too, and then it says so.
 
     Fields that a newer CRD has, and this program does not know, are left out.
     """
-    mdep, error = None, ""
+    read = _read(raw, profiles or Profiles(), allowed or Allowed())
+    return World(
+        raw,
+        read.mdep,
+        read.error,
+        read.reason,
+        read.authored,
+        tuple(children),
+        tuple(pods),
+        before=_read_status(raw.get("status")),
+        **seen,
+    )
+
+
+class _Read(NamedTuple):
+    mdep: ModelDeployment | None
+    authored: ModelDeployment | None
+    error: str = ""
+    reason: Reason = Reason.INVALID_SPEC
+
+
+def _read(raw: Object, profiles: Profiles, allowed: Allowed) -> _Read:
     try:
-        mdep = parse_model(raw)
+        authored = parse_model(raw)
+        if refusal := find_refusal(authored.spec, allowed):
+            return _Read(None, authored, refusal, Reason.NOT_ALLOWED)
+        return _Read(profiles.resolve(authored), authored)
     except ValidationError as invalid:
-        error = _first_errors(invalid)
-    return World(raw, mdep, error, tuple(children), tuple(pods), before=_read_status(raw.get("status")), **seen)
+        return _Read(None, None, _first_errors(invalid))
+    except ProfileError as error:
+        return _Read(None, None, str(error))
 
 
 def parse_model(raw: Object) -> ModelDeployment:

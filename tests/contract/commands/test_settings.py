@@ -48,6 +48,9 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
 }
 CHECKED: dict[str, st.SearchStrategy[Any]] = {
     "models_size_limit": st.sampled_from(["500Gi", "1k", "7"]),
+    "model_defaults": st.sampled_from(["{}", '{"scheduling": {"nodeSelector": {"a": "b"}}}']),
+    "profiles": st.sampled_from(["{}", '{"h100": {"resources": {"memory": "64Gi"}}}']),
+    "allowed": st.sampled_from(["{}", '{"env": ["NCCL_*"]}']),
     "stale_seconds": st.floats(2, 1e9),
 }
 """Values of the fields that have a check of their own."""

@@ -24,6 +24,11 @@ def test_namespaces_are_separated_by_commas() -> None:
         ("metrics_port", "99999"),
         ("lease_name", ""),
         ("resync_seconds", "-1"),
+        ("profiles", "{"),
+        ("profiles", "[]"),
+        ("profiles", '{"h100": {"resources": {"gpu": 1}}}'),
+        ("model_defaults", '{"profile": "x"}'),
+        ("allowed", '{"image": ["x"]}'),
     ],
 )
 def test_a_bad_value_is_named(name: str, value: str) -> None:

@@ -86,8 +86,10 @@ def test_api_keys_come_from_the_secret_in_the_file() -> None:
         plan_secret_files(pod.spec, {})
 
 
-def test_gpu_is_seen_in_the_limits() -> None:
+def test_gpu_is_seen_in_the_limits_and_in_the_claims() -> None:
     assert needs_gpu(build_pod("  resources: {gpus: 1}\n").spec)
+    claim = "{name: gpu, resourceClaimTemplateName: h100}"
+    assert needs_gpu(build_pod(f"  resources: {{gpus: 1, claims: [{claim}]}}\n").spec)
     assert not needs_gpu(build_pod().spec)
 
 

@@ -22,6 +22,8 @@ def test_secrets_of_the_file_are_read_in_both_forms() -> None:
         (f"{HEAD}spec: {{model: {{uri: 'bundled://x'}}, replicsa: 1}}", r"spec\.replicsa: .*got 1\): remove it"),
         (f"{HEAD}spec: {{model: {{uri: 'bundled://x'}}, replicas: many}}", r"spec\.replicas: .*got 'many'"),
         (f"{HEAD}spec: {{}}", r"spec\.model: Field required"),
+        (f"{HEAD}spec: {{model: {{uri: 'bundled://x'}}, profile: h100}}", r"spec\.profile: .*a cluster has: remove it"),
+        (f"{HEAD}spec: {{model: {{uri: 'bundled://x'}}, pod: {{env: [{{name: A}}]}}}}", r"spec\.pod\.env: .*remove it"),
         ("kind: Pod", "0 documents are a ModelDeployment"),
         ("- 1", "not a mapping"),
         ("a: [", "not YAML"),

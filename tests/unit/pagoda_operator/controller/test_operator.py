@@ -116,3 +116,16 @@ async def test_what_was_deleted_before_kopf_lists_again_is_looked_for_soon(setti
     assert operator._check_at == math.inf
     operator.observe("", {"kind": "ModelDeployment", "metadata": meta})
     assert operator._check_at <= time.monotonic() + FIRST_CHECK_SECONDS
+
+
+async def test_a_model_of_another_namespace_than_those_to_serve_is_not_looked_at(settings: Settings) -> None:
+    operator = Operator(replace(settings, watch_namespaces=("team",)))
+    for namespace in ("team", settings.namespace):
+        meta = {"namespace": namespace, "name": "m", "uid": namespace, "resourceVersion": "1"}
+        operator.observe("ADDED", {"kind": "ModelDeployment", "metadata": meta})
+    assert list(operator.store.model_keys()) == [("team", "m")]
+    operator.observe(
+        "ADDED", {"kind": "IngressClass", "metadata": {"name": "nginx", "uid": "c", "resourceVersion": "1"}}
+    )
+    assert [found["metadata"]["name"] for found in operator.store.of_kind("IngressClass")] == ["nginx"]
+    operator.client.close()

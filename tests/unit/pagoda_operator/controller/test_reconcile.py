@@ -40,6 +40,7 @@ class Bench:
             metrics=Metrics(),
             settings=BuildSettings("control:1", "server:1"),
             served_kinds=frozenset,
+            unread_kinds=frozenset,
             is_leader=lambda: self.leads,
             wall=lambda: self.now,
         )

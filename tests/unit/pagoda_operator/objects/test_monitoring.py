@@ -57,3 +57,20 @@ def test_only_an_autoscaled_model_is_said_not_to_scale() -> None:
 def test_monitoring_can_be_turned_off() -> None:
     off = model(monitoring={"enabled": False})
     assert build_podmonitor(off) is None and build_prometheusrule(off) is None
+
+
+def test_labels_by_which_prometheus_selects_are_on_monitor_and_rule_beside_ours() -> None:
+    labelled = model(monitoring={"labels": {"release": "kube-prometheus-stack"}})
+    for build in (build_podmonitor, build_prometheusrule):
+        bare, found = build(model()), build(labelled)
+        assert bare is not None and found is not None
+        wanted = {**bare["metadata"]["labels"], "release": "kube-prometheus-stack"}
+        assert found["metadata"]["labels"] == wanted
+
+
+@pytest.mark.parametrize(("interval", "timeout"), [(None, "10s"), ("5s", "5s"), ("10s", "10s"), ("2m", "10s")])
+def test_a_scrape_takes_no_longer_than_its_interval(interval: str | None, timeout: str) -> None:
+    monitor = build_podmonitor(model(monitoring={} if interval is None else {"interval": interval}))
+    assert monitor is not None
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert (endpoint["interval"], endpoint["scrapeTimeout"]) == (interval or "15s", timeout)

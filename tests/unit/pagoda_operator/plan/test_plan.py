@@ -105,6 +105,20 @@ def test_a_refused_spec_changes_nothing_but_the_status() -> None:
     assert planned.status["conditions"][0]["reason"] == "InvalidSpec"
 
 
+def test_classes_that_may_not_be_read_are_not_said_to_be_missing_and_an_ingress_stays() -> None:
+    asked = resource(ingress={"host": "a.b", "className": "x"})
+    owner = {"uid": asked["metadata"]["uid"], "controller": True, "kind": "ModelDeployment", "name": "m"}
+    metadata = {**asked["metadata"], "ownerReferences": [{**owner, "apiVersion": "pagoda.dev/v1alpha1"}]}
+    live = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata}
+    unread = frozenset({"IngressClass", "StorageClass"})
+    found = plan(world_of(asked, children=(live,), unread_kinds=unread), NOW, SETTINGS)
+    said = next(c for c in found.status["conditions"] if c["type"] == "Ingress")
+    assert (said["reason"], found.deletions) == ("NoIngressClass", ()) and "rbac.clusterRoles" in said["message"]
+    assert [ref.kind for ref in plan(world_of(asked, children=(live,)), NOW, SETTINGS).deletions] == ["Ingress"]
+    cached = {"uri": "hf://a/b", "cache": {"pvc": {"size": "1Gi"}}}
+    assert reason(world_of(resource(model=cached), unread_kinds=unread)) == "Starting"
+
+
 def test_missing_classes_are_named() -> None:
     assert reason(world_of(resource(ingress={"host": "a.b", "className": "x"}))) == "NoIngressClass"
     cached = {"uri": "hf://a/b", "cache": {"pvc": {"size": "1Gi"}}}
@@ -176,12 +190,19 @@ def test_a_refused_pod_and_a_taken_name_are_told() -> None:
     assert reason(world_of(resource(), taken=("Service m",), pods=[pod(ready=True)])) == "NameTaken"
 
 
-def test_a_roll_out_without_a_free_gpu_replaces_in_place_and_says_so() -> None:
-    children = live(plan(world_of(resource()), NOW, SETTINGS).objects)
+CLAIMED = {"resources": {"claims": [{"name": "gpu", "resourceClaimTemplateName": "h100"}]}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"), [({}, NO_GPU), (CLAIMED, "0/3 nodes are available: 3 cannot allocate all claims.")]
+)
+def test_a_roll_out_without_a_free_gpu_replaces_in_place_and_says_so(spec: dict[str, Any], message: str) -> None:
+    asked = resource(**spec)
+    children = live(plan(world_of(asked), NOW, SETTINGS).objects)
     deployment = next(c for c in children if c["kind"] == "Deployment")
     deployment["status"] = {"replicas": 2, "updatedReplicas": 1}
-    pods = [pod(ready=True), pod(conditions=[unschedulable(NO_GPU)])]
-    planned = plan(world_of(resource(), children=children, pods=pods), NOW, SETTINGS)
+    pods = [pod(ready=True), pod(conditions=[unschedulable(message)])]
+    planned = plan(world_of(asked, children=children, pods=pods), NOW, SETTINGS)
     strategy = next(o for o in planned.objects if o["kind"] == "Deployment")["spec"]["strategy"]["rollingUpdate"]
     assert strategy == {"maxSurge": 0, "maxUnavailable": 1}
     assert planned.status["conditions"][-1]["reason"] == "NoSurgeCapacity"
