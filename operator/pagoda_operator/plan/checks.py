@@ -94,7 +94,7 @@ def find_unknown_controller(world: World) -> Finding | None:
         return None
     return Finding(
         Reason.UNKNOWN_CONTROLLER,
-        f"the Ingress has been written, without annotations: the controller {controller} of the IngressClass "
+        f"the Ingress has been written, without annotations of ours: the controller {controller} of the IngressClass "
         f"{chosen['metadata']['name']} is none of {', '.join(sorted(DIALECTS))}, so it may buffer streams or cut them: "
         "choose another spec.ingress.className, or turn buffering off and timeouts up by spec.ingress.annotations",
     )
