@@ -87,9 +87,9 @@ class Sidecar:
     def _open_tracer(self) -> "Tracer | None":
         if not self._settings.tracing_endpoint:
             return None
-        from pagoda_gateway.tracing import open_tracer  # NB: OpenTelemetry costs memory and a second of the start
+        from pagoda_gateway.tracing import Tracer  # NB: OpenTelemetry costs memory and a second of the start
 
-        return open_tracer(self._settings, self.metrics.count_spans)
+        return Tracer.open(self._settings, self.metrics.count_spans)
 
     def _find_grace_seconds(self) -> float:
         settings = self._settings

@@ -23,18 +23,6 @@ OTHER_ROUTE = "/v1/*"
 CLIENT_LEFT = 499
 
 
-def open_tracer(settings: Settings, count: Callable[[Outcome, int], None]) -> "Tracer":
-    """Returns what sends this gateway's spans to the collector that the settings name."""
-    attributes = {
-        "service.name": SERVICE,
-        "service.instance.id": f"{settings.pod_name or settings.model_deployment}/gateway",
-        "k8s.namespace.name": settings.namespace,
-        "k8s.pod.name": settings.pod_name,
-    }
-    named = {key: text for key, text in attributes.items() if text}
-    return Tracer(Tracing.open(settings.tracing_endpoint, named, count), settings)
-
-
 class Tracer:
     """Decides which requests are traced, and begins their spans."""
 
@@ -48,6 +36,18 @@ class Tracer:
             "pagoda.model_deployment": settings.model_deployment,
         }
         self._draw = draw
+
+    @classmethod
+    def open(cls, settings: Settings, count: Callable[[Outcome, int], None]) -> "Tracer":
+        """Returns what sends this gateway's spans to the collector that the settings name."""
+        attributes = {
+            "service.name": SERVICE,
+            "service.instance.id": f"{settings.pod_name or settings.model_deployment}/gateway",
+            "k8s.namespace.name": settings.namespace,
+            "k8s.pod.name": settings.pod_name,
+        }
+        named = {key: text for key, text in attributes.items() if text}
+        return cls(Tracing.open(settings.tracing_endpoint, named, count), settings)
 
     def close(self) -> None:
         """Sends what waits. It blocks for a few seconds where the collector does not answer."""

@@ -1,7 +1,7 @@
 """A page of metrics in the format that is asked for: OpenMetrics, which alone has exemplars, or the older text."""
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 
 OPENMETRICS = "application/openmetrics-text"
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -20,4 +20,5 @@ def name_content_type(*, in_openmetrics: bool) -> str:
 
 
 def render(registry: CollectorRegistry, *, in_openmetrics: bool) -> bytes:
-    return generate_openmetrics(registry) if in_openmetrics else generate_latest(registry)
+    encode, _ = choose_encoder(OPENMETRICS if in_openmetrics else "")
+    return encode(registry)

@@ -98,7 +98,7 @@ class BoundedProcessor(BatchSpanProcessor):
 
     def shutdown(self) -> None:
         self._counting.is_closing = True
-        super().shutdown()
+        super().shutdown()  # type: ignore[no-untyped-call]
 
 
 class Tracing:
