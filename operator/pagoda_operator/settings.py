@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from pagoda_guard.collector import parse_endpoint
 from pagoda_guard.flags import add_flags, read_settings
 from pagoda_guard.settings import Setting, check
 from pagoda_operator.kube.quantity import parse_bytes
@@ -43,6 +44,12 @@ class Settings:
     models_size_limit: Annotated[
         str, Setting("disk of a node that a model's files may fill, where they are not in a claim", parse=parse_size)
     ] = "500Gi"
+    tracing_endpoint: Annotated[
+        str, Setting("http://HOST:PORT of the collector for models that name none; empty: none", parse=parse_endpoint)
+    ] = ""
+    tracing_sampling_ratio: Annotated[
+        float, Setting("the share of requests that are traced, for models that name none", minimum=0, maximum=1)
+    ] = 0.01
     watch_namespaces: Annotated[Names, Setting("namespaces whose ModelDeployments are served; empty means all")] = ()
     workers: Annotated[int, Setting("reconciles that run at once", minimum=1, maximum=64)] = 4
     metrics_port: Annotated[int, Setting("port of the Prometheus metrics", minimum=0, maximum=65535)] = 8080

@@ -8,7 +8,9 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 _HOST = r"([A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])"
-ENDPOINT_PATTERN = rf"^https?://{_HOST}(:[0-9]{{1,5}})?(/[A-Za-z0-9._~/-]*)?$"
+_PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+ENDPOINT_PATTERN = rf"^https?://{_HOST}(:{_PORT})?(/[A-Za-z0-9._~/-]*)?$"
+"""Without a user and without a query: what is said here is shown to everyone who may read the resource."""
 TRACES_PATH = "/v1/traces"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 Outcome = Literal["exported", "failed", "dropped"]
@@ -18,17 +20,13 @@ Outcome = Literal["exported", "failed", "dropped"]
 def parse_endpoint(text: str) -> str:
     """Returns the address of a collector, without a slash at its end; an empty one means none.
 
-    Raises ValueError for what is none: it has neither user nor query.
+    Raises ValueError for what is none.
     """
-    if text and (not re.fullmatch(ENDPOINT_PATTERN, text) or not 0 < find_port(text) < 65536):
+    if text and not re.fullmatch(ENDPOINT_PATTERN, text):
         raise ValueError(f"{text!r} is no collector: give http://HOST:PORT or https://HOST:PORT of its OTLP over HTTP")
     return text.rstrip("/")
 
 
 def find_port(endpoint: str) -> int:
-    """Returns the port of an address, 0 for one that no port can have."""
     address = urlsplit(endpoint)
-    try:
-        return DEFAULT_PORTS[address.scheme] if address.port is None else address.port
-    except ValueError:
-        return 0
+    return address.port or DEFAULT_PORTS[address.scheme]

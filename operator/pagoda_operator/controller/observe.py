@@ -7,7 +7,7 @@ from pagoda_operator.controller.queue import Key
 from pagoda_operator.controller.store import Store
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.kube.pods import is_ready
-from pagoda_operator.objects.settings import BuildSettings, IngressRules
+from pagoda_operator.objects.settings import BuildSettings, IngressRules, TracingSettings
 from pagoda_operator.plan import World, world_of
 from pagoda_operator.plan.loads import Load, sum_loads
 from pagoda_operator.settings import Settings
@@ -20,6 +20,7 @@ def build_plan_settings(settings: Settings) -> BuildSettings:
         image_pull_policy=settings.image_pull_policy,
         image_pull_secrets=settings.image_pull_secrets,
         ingress=IngressRules(settings.ingress_hosts, settings.ingress_annotations),
+        tracing=TracingSettings(settings.tracing_endpoint, settings.tracing_sampling_ratio),
         models_size_limit=settings.models_size_limit,
     )
 

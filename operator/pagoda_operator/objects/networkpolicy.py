@@ -1,12 +1,14 @@
-"""The NetworkPolicy: port 8000 comes in; DNS and HTTPS go out, and only when the model is fetched from afar."""
+"""The NetworkPolicy: port 8000 comes in; out go downloads of a model from afar, traces, and the DNS that they need."""
 
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.objects.labels import build_metadata, selector_labels
 from pagoda_operator.objects.pod import PORT
+from pagoda_operator.objects.settings import BuildSettings
+from pagoda_operator.objects.tracing import find_collector_port
 
 
-def build_networkpolicy(mdep: ModelDeployment) -> Object | None:
+def build_networkpolicy(mdep: ModelDeployment, settings: BuildSettings) -> Object | None:
     if not mdep.spec.network_policy.enabled:
         return None
     return {
@@ -17,13 +19,16 @@ def build_networkpolicy(mdep: ModelDeployment) -> Object | None:
             "podSelector": {"matchLabels": selector_labels(mdep)},
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [{"ports": [{"protocol": "TCP", "port": PORT}]}],
-            "egress": _egress(mdep),
+            "egress": _egress(mdep, settings),
         },
     }
 
 
-def _egress(mdep: ModelDeployment) -> list[Object]:
-    if not mdep.spec.model.uri.startswith("hf://"):
+def _egress(mdep: ModelDeployment, settings: BuildSettings) -> list[Object]:
+    """Returns the ports that pods may call. NB: a collector's is that of its pod, where a Service has another."""
+    wanted = [443 if mdep.spec.model.uri.startswith("hf://") else None, find_collector_port(mdep, settings)]
+    ports = list(dict.fromkeys(port for port in wanted if port is not None))
+    if not ports:
         return []
     dns = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
-    return [{"ports": dns}, {"ports": [{"protocol": "TCP", "port": 443}]}]
+    return [{"ports": dns}, *({"ports": [{"protocol": "TCP", "port": port}]} for port in ports)]

@@ -9,6 +9,7 @@ from pagoda_operator.objects.labels import labels
 from pagoda_operator.objects.resources import fetch_resources, gateway_resources, server_resources
 from pagoda_operator.objects.security import build_container_security_context, build_pod_security_context
 from pagoda_operator.objects.settings import BuildSettings
+from pagoda_operator.objects.tracing import build_environment, build_gateway_flags, build_server_flags
 from pagoda_operator.objects.volumes import (
     API_KEYS_PATH,
     MODELS_PATH,
@@ -72,10 +73,12 @@ def _gateway(mdep: ModelDeployment, settings: BuildSettings) -> Object:
     mounts = build_scratch_mounts()
     if mdep.spec.auth is not None:
         mounts.append({"name": "api-keys", "mountPath": API_KEYS_PATH, "readOnly": True})
+    environment = build_environment(mdep, settings)
     return {
         **_container("gateway", settings.control_image, settings),
         "restartPolicy": "Always",
-        "command": _gateway_command(mdep),
+        "command": _gateway_command(mdep) + build_gateway_flags(mdep, settings),
+        **({"env": environment} if environment else {}),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "readinessProbe": _http_probe("/ready", period_seconds=2, failure_threshold=2),
         "livenessProbe": _http_probe("/health", period_seconds=10, failure_threshold=6),
@@ -112,11 +115,12 @@ def _server(mdep: ModelDeployment, settings: BuildSettings) -> Object:
     drain = ["python", "-m", "pagoda_server", "drain", "--seconds", str(mdep.spec.rollout.drain_seconds)]
     return {
         **_container("server", settings.server_image, settings),
-        "command": _server_command(mdep),
+        "command": _server_command(mdep) + build_server_flags(mdep, settings),
         "env": [
             {"name": "HF_HUB_OFFLINE", "value": "1"},
             {"name": "HF_HOME", "value": "/tmp/huggingface"},
             {"name": "TRITON_CACHE_DIR", "value": "/tmp/triton"},
+            *build_environment(mdep, settings),
         ],
         "lifecycle": {"preStop": {"exec": {"command": drain}}},
         "resources": server_resources(mdep),

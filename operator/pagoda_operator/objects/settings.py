@@ -17,11 +17,20 @@ class IngressRules:
 
 
 @dataclass(frozen=True, slots=True)
+class TracingSettings:
+    """Where models send their traces that do not say it themselves; an empty endpoint: nowhere."""
+
+    endpoint: str = ""
+    sampling_ratio: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
 class BuildSettings:
     control_image: str
     server_image: str
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     ingress: IngressRules = IngressRules()
+    tracing: TracingSettings = TracingSettings()
     models_size_limit: str = "500Gi"
     """The maximum disk space of a node that a model's files may take, where they are not kept in a claim."""

@@ -23,12 +23,13 @@ _POD_FIELDS: Any = {
     "queue": True,
     "auth": True,
     "scheduling": True,
+    "tracing": True,
     "autoscaling": {"backlog_drain_seconds"},
     "rollout": {"drain_seconds"},
 }
 
 
-_LATER_FIELDS: Any = {}
+_LATER_FIELDS: Any = {"tracing": True}
 """Fields with a default that release 0.1.0 did not have."""
 _GONE_WRITTEN: Any = {"queue": {"fairness": "none"}}
 """Fields that left the resource after release 0.1.0, with the default that its API server wrote beside the others."""

@@ -48,6 +48,7 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
 }
 CHECKED: dict[str, st.SearchStrategy[Any]] = {
     "models_size_limit": st.sampled_from(["500Gi", "1k", "7"]),
+    "tracing_endpoint": st.sampled_from(["", "http://collector:4318", "https://192.0.2.1/otlp"]),
     "stale_seconds": st.floats(2, 1e9),
 }
 """Values of the fields that have a check of their own."""

@@ -96,4 +96,4 @@ class NewerSpec(Spec):
     ],
 )
 def test_a_new_field_and_a_new_default_are_found(later: Any, unnamed: set[str]) -> None:
-    assert find_unnamed(NewerSpec, later, _POD_FIELDS) == unnamed
+    assert find_unnamed(NewerSpec, {**_LATER_FIELDS, **later}, _POD_FIELDS) == unnamed
