@@ -129,4 +129,6 @@ def test_every_panel_shows_figures_and_every_alert_reads_series_that_exist(
     declared = prometheus.names()
     for found in (*panels, *alerts):
         for name in found.names():
-            assert {name, name.removesuffix("_bucket")} & declared, f"{found.where}: no page declares {name}"
+            assert {name, name.removesuffix("_bucket"), name.removesuffix("_total")} & declared, (
+                f"{found.where}: no page declares {name}"
+            )
