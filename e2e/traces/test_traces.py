@@ -111,7 +111,8 @@ def test_one_trace_goes_from_the_client_to_the_engines_steps(jaeger: Jaeger, tmp
     assert json.loads(server.tags["gen_ai.response.finish_reasons"]) == ["length"]
     for span in (gateway, server):
         assert span.resource["k8s.namespace.name"] == "e2e"
-        assert span.resource["service.version"] and span.resource["service.instance.id"]
+        assert span.resource["service.version"] and "$" not in span.resource["k8s.pod.name"]
+        assert span.resource["service.instance.id"].startswith(span.resource["k8s.pod.name"] + "/")
     assert PROMPT.split()[-1] not in str(spans) and "fox" not in str(spans)
 
 

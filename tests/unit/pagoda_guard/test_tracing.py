@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
@@ -113,6 +115,14 @@ def test_a_port_where_nobody_listens_costs_the_spans_alone(
 @pytest.mark.parametrize("traceparents", [[], [TRACEPARENT, TRACEPARENT], [f"{TRACEPARENT}, {TRACEPARENT}"]])
 def test_a_caller_that_says_none_or_two_has_said_nothing(traceparents: list[str]) -> None:
     assert read_parent(traceparents, ()) is None
+
+
+@given(st.lists(st.text() | st.just(TRACEPARENT), max_size=2), st.lists(st.text(), max_size=3))
+def test_no_words_of_a_caller_raise_anything(traceparents: list[str], tracestates: list[str]) -> None:
+    parent = read_parent(traceparents, tracestates)
+    assert parent is None or len(traceparents) == 1
+    span = KeptSpans().tracing.start_span("one", parent)
+    assert all("\n" not in value for _, value in write_parent(span))
 
 
 def test_what_is_written_is_read_back() -> None:
