@@ -123,6 +123,7 @@ class Relay:
 
     async def _serve(self, request: web.Request, reply: Reply, trace: Trace, arrived_at: float) -> web.StreamResponse:
         tenant = self._admit_tenant(request)
+        trace.note_tenant(tenant)
         takes_turn = request.method == "POST" and request.path in GENERATION_PATHS
         if takes_turn:
             self._admission.refuse_when_full(tenant)

@@ -18,6 +18,9 @@ class Trace:
     exemplar: dict[str, str] | None = None
     """What a histogram notes beside this request's value."""
 
+    def note_tenant(self, tenant: str) -> None:
+        """Notes who asks."""
+
     def wait(self) -> AbstractContextManager[None]:
         """Encloses the wait for a turn."""
         return NOTHING

@@ -15,9 +15,8 @@ from pagoda_gateway.errors import Refusal
 from pagoda_gateway.settings import Settings
 from pagoda_gateway.trace import UNTRACED, Headers, Trace
 from pagoda_guard.collector import Outcome
-from pagoda_guard.tracing import Tracing, read_ids, read_parent, write_parent
+from pagoda_guard.tracing import Tracing, describe_process, read_ids, read_parent, write_parent
 
-SERVICE = "pagoda-gateway"
 ROUTES = GENERATION_PATHS | {"/v1/models"}
 OTHER_ROUTE = "/v1/*"
 CLIENT_LEFT = 499
@@ -40,14 +39,14 @@ class Tracer:
     @classmethod
     def open(cls, settings: Settings, count: Callable[[Outcome, int], None]) -> "Tracer":
         """Returns what sends this gateway's spans to the collector that the settings name."""
-        attributes = {
-            "service.name": SERVICE,
-            "service.instance.id": f"{settings.pod_name or settings.model_deployment}/gateway",
-            "k8s.namespace.name": settings.namespace,
-            "k8s.pod.name": settings.pod_name,
-        }
-        named = {key: text for key, text in attributes.items() if text}
-        return cls(Tracing.open(settings.tracing_endpoint, named, count), settings)
+        process = describe_process(
+            "pagoda-gateway",
+            "gateway",
+            namespace=settings.namespace,
+            model_deployment=settings.model_deployment,
+            pod_name=settings.pod_name,
+        )
+        return cls(Tracing.open(settings.tracing_endpoint, process, count), settings)
 
     def close(self) -> None:
         """Sends what waits. It blocks for a few seconds where the collector does not answer."""
@@ -80,6 +79,9 @@ class SampledTrace(Trace):
         self._span = tracing.start_span(self._name, parent, SpanKind.SERVER, self._request)
         self._call: Span | None = None
         self.exemplar = read_ids(self._span)
+
+    def note_tenant(self, tenant: str) -> None:
+        self._span.set_attribute("pagoda.tenant", tenant)
 
     @contextmanager
     def wait(self) -> Iterator[None]:

@@ -136,6 +136,19 @@ class Tracing:
         )
 
 
+def describe_process(
+    service: str, name: str, *, namespace: str, model_deployment: str, pod_name: str
+) -> dict[str, str]:
+    """Returns the attributes of the resource: the process `name` of a pod, or of a model where it is in none."""
+    attributes = {
+        "service.name": service,
+        "service.instance.id": f"{pod_name or model_deployment}/{name}",
+        "k8s.namespace.name": namespace,
+        "k8s.pod.name": pod_name,
+    }
+    return {key: text for key, text in attributes.items() if text}
+
+
 def _build_context(parent: SpanContext | Span | None) -> Context:
     if parent is None:
         return NO_PARENT

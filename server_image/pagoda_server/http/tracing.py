@@ -13,7 +13,7 @@ from aiohttp import web
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 
 from pagoda_guard.collector import Outcome
-from pagoda_guard.tracing import Tracing, read_parent, to_wall_ns
+from pagoda_guard.tracing import Tracing, describe_process, read_parent, to_wall_ns
 from pagoda_server.http.choice import Choice
 from pagoda_server.http.routes import CHAT, COMPLETIONS
 from pagoda_server.http.schemas import GenerationRequest
@@ -22,7 +22,6 @@ from pagoda_server.http.trace import UNTRACED, Plan, Trace
 from pagoda_server.settings import Settings
 from pagoda_server.wire import FinishReason, Submit, Timing
 
-SERVICE = "pagoda-server"
 OPERATIONS = {CHAT: "chat", COMPLETIONS: "text_completion"}
 MAX_TRACED_SEQUENCES = 16
 """Of one request: the others have no spans of their own."""
@@ -37,14 +36,14 @@ class Tracer:
     @classmethod
     def open(cls, settings: Settings, number: int, count: Callable[[Outcome, int], None]) -> "Tracer":
         """Returns what sends the spans of front `number` to the collector that the settings name."""
-        attributes = {
-            "service.name": SERVICE,
-            "service.instance.id": f"{settings.pod_name or settings.model_deployment}/front-{number}",
-            "k8s.namespace.name": settings.namespace,
-            "k8s.pod.name": settings.pod_name,
-        }
-        named = {key: text for key, text in attributes.items() if text}
-        return cls(Tracing.open(settings.tracing_endpoint, named, count), settings.served_model_name)
+        process = describe_process(
+            "pagoda-server",
+            f"front-{number}",
+            namespace=settings.namespace,
+            model_deployment=settings.model_deployment,
+            pod_name=settings.pod_name,
+        )
+        return cls(Tracing.open(settings.tracing_endpoint, process, count), settings.served_model_name)
 
     def begin(self, request: web.Request) -> Trace:
         """Returns the request's trace. The caller decides, which is the gateway: it names a trace or does not."""

@@ -42,6 +42,7 @@ BAD_VALUES = [
     *("image.control.pullPolicy=Sometimes", "metricsApi.enable=true", "serviceMonitor.interval=soon"),
     *("prometheusRule.lables.a=b", "dashboards.folder=x", "resources.limit=x", "crds.keep=maybe"),
     *("ingress.allowedHost={a}", "models.sizeLimit=much", "networkPolicy.enable=true"),
+    *("tracing.endpoint=collector:4318", "tracing.samplingRatio=2", "tracing.ratio=1"),
 ]
 
 
@@ -231,18 +232,6 @@ def test_what_an_ingress_may_have_reaches_the_operator_and_is_nothing_by_default
     assert read(hosts).ingress.host_suffixes == ("a.example.com", "b.example.com")
     assert read("ingress.allowedAnnotations={a/b}").ingress.annotations == ("a/b",)
     assert read("models.sizeLimit=7Gi").models_size_limit == "7Gi"
-
-
-def test_where_traces_go_reaches_the_operator_and_through_it_the_model_pods(render: Render) -> None:
-    from pagoda_operator.controller.observe import build_plan_settings
-    from pagoda_operator.objects.settings import TracingSettings
-    from pagoda_operator.settings import build_settings
-
-    def read(*values: str) -> TracingSettings:
-        (deployment,) = find(render(*values), "Deployment")
-        env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
-        return build_plan_settings(build_settings([], {item["name"]: item.get("value", "ns") for item in env})).tracing
-
-    assert read() == TracingSettings("", 0.01)
-    endpoint = "http://collector.observability:4318"
-    assert read(f"tracing.endpoint={endpoint}", "tracing.samplingRatio=0") == TracingSettings(endpoint, 0.0)
+    assert (read().tracing.endpoint, read().tracing.sampling_ratio) == ("", 0.01)
+    collector = read("tracing.endpoint=http://collector.a:4318", "tracing.samplingRatio=0").tracing
+    assert (collector.endpoint, collector.sampling_ratio) == ("http://collector.a:4318", 0)

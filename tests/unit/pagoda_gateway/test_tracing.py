@@ -62,6 +62,7 @@ async def test_a_request_is_one_trace_of_request_queue_and_call(
     assert read_attributes(request) == {
         "gen_ai.request.model": "m",
         "pagoda.model_deployment": "md",
+        "pagoda.tenant": "anonymous",
         "http.request.method": "POST",
         "http.route": "/v1/completions",
         "http.response.status_code": 200,
