@@ -26,7 +26,8 @@ Written by `docs/reference/generate_metrics.py`; do not edit.
 
 A pod of a model shows one page at `:8000/metrics`: the gateway's figures, then the server's. Every replica of the
 operator shows its page at `:8080/metrics`. `vllm:*` are vLLM's names for the same figures, so that existing dashboards
-work. Histograms have `_bucket`, `_sum` and `_count`.
+work. Histograms have `_bucket`, `_sum` and `_count`; in OpenMetrics, which Prometheus asks for, those of requests have
+[traces](../how-to/tracing.md) as exemplars.
 How to scrape: [monitoring](../how-to/monitoring.md).
 """
 STATS = Stats(
@@ -93,13 +94,16 @@ def gateway_page() -> str:
     metrics.count_request(200)
     metrics.count_rejected("queue_full")
     metrics.count_check("weighed")
+    metrics.count_spans("exported", 1)
     metrics.count_task_failure("server_watch")
     return metrics.render().decode()
 
 
 def server_page() -> str:
     labels, start_seconds = ModelLabels("model", "ns", "model"), {"load_weights": 1.0}
-    metrics = ServerMetrics(labels, lambda: STATS, Tally.build_single(), lambda: start_seconds)
+    tally = Tally.build_single()
+    tally.count_spans("exported", 1)
+    metrics = ServerMetrics(labels, lambda: STATS, tally, lambda: start_seconds)
     metrics.first_token(0.1)
     metrics.next_tokens(0.1, 1)
     metrics.finished("stop", 0.1)

@@ -129,4 +129,5 @@ def test_every_panel_shows_figures_and_every_alert_reads_series_that_exist(
     declared = prometheus.names()
     for found in (*panels, *alerts):
         for name in found.names():
-            assert {name, name.removesuffix("_bucket")} & declared, f"{found.where}: no page declares {name}"
+            families = {name, name.removesuffix("_bucket"), name.removesuffix("_total")}
+            assert families & declared, f"{found.where}: no page declares {name}"

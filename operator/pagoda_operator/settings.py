@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from pagoda_guard.collector import parse_endpoint
 from pagoda_guard.flags import add_flags, read_settings
 from pagoda_guard.settings import Setting, check
 from pagoda_operator.api.profile import read_allowed, read_profile, read_profiles
@@ -82,6 +83,12 @@ class Settings:
     allowed: Annotated[
         str, Setting("what authors of ModelDeployments may have, as JSON of models.allowed", parse=parse_allowed)
     ] = "{}"
+    tracing_endpoint: Annotated[
+        str, Setting("http://HOST:PORT of the collector for models that name none; empty: none", parse=parse_endpoint)
+    ] = ""
+    tracing_sampling_ratio: Annotated[
+        float, Setting("the share of requests that are traced, for models that name none", minimum=0, maximum=1)
+    ] = 0.01
     watch_namespaces: Annotated[Names, Setting("namespaces whose ModelDeployments are served; empty means all")] = ()
     workers: Annotated[int, Setting("reconciles that run at once", minimum=1, maximum=64)] = 4
     metrics_port: Annotated[int, Setting("port of the Prometheus metrics", minimum=0, maximum=65535)] = 8080

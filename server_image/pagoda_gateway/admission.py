@@ -86,7 +86,6 @@ class Admission:
         while (left := deadline - self._clock()) > 0:
             seconds = min(left, self._settings.ping_seconds) if ping else left
             if await self._gate.wait(ticket, seconds=seconds):
-                self._metrics.queue_wait_seconds.observe(self._clock() - ticket.arrived_at)
                 return
             if ping and self._clock() < deadline:
                 await reply.ping()

@@ -14,6 +14,7 @@ import msgspec
 
 from pagoda_gateway.queue import AdmissionQueue
 from pagoda_gateway.upstream import DOCUMENT_LIMIT_BYTES, UpstreamBroken, UpstreamUnreachable, fetch
+from pagoda_guard import openmetrics
 from pagoda_guard.parsing import Count, Figure, parse_json
 
 log = logging.getLogger(__name__)
@@ -27,8 +28,12 @@ LOAD_LIMIT_BYTES = 64 * 1024
 MAX_SLOTS = 1_000_000
 """More rows than any server has: a larger number would be no bound at all."""
 
-_LINE = rb"(?:#[^\r\n]*|[A-Za-z_:][A-Za-z0-9_:]*+(?:\{[^\r\n]*\})? [^\s]++(?: -?[0-9]+)?)?\n"
+_NAME_AND_VALUE = rb"[A-Za-z_:][A-Za-z0-9_:]*+(?:\{[^\r\n]*\})? [^\s]++"
+_LINE = rb"(?:#[^\r\n]*|%b(?: -?[0-9]+)?)?\n" % _NAME_AND_VALUE
 _DOCUMENT = re.compile(rb"(?:%b)*+" % _LINE)
+_EXEMPLAR = rb' # \{[a-z_]+="[0-9a-f]*"(?:,[a-z_]+="[0-9a-f]*")*\} [0-9.e+-]+(?: [0-9.e+-]+)?'
+_OPEN_LINE = rb"(?:# (?:HELP|TYPE|UNIT) [^\r\n]*|%b(?:%b)?)\n" % (_NAME_AND_VALUE, _EXEMPLAR)
+_OPEN_DOCUMENT = re.compile(rb"(?:%b)*+# EOF\n" % _OPEN_LINE)
 OWN_PREFIX = b"pagoda_gateway_"
 
 
@@ -60,7 +65,7 @@ def build_load(server: ServerLoad, queue: AdmissionQueue, *, backlog_drain_secon
     )
 
 
-def is_metrics_document(raw: bytes) -> bool:
+def is_metrics_document(raw: bytes, *, in_openmetrics: bool = False) -> bool:
     """Returns True for lines that Prometheus can read and that are not named like the gateway's own.
 
     NB: it ends up in one document with the gateway's figures, and one bad line would lose them all.
@@ -69,7 +74,8 @@ def is_metrics_document(raw: bytes) -> bool:
         raw.decode()
     except UnicodeDecodeError:
         return False
-    return _DOCUMENT.fullmatch(raw) is not None and OWN_PREFIX not in raw
+    document = _OPEN_DOCUMENT if in_openmetrics else _DOCUMENT
+    return document.fullmatch(raw) is not None and OWN_PREFIX not in raw
 
 
 class ServerWatch:
@@ -109,14 +115,16 @@ class ServerWatch:
         else:
             self._report(None)
 
-    async def read_metrics(self) -> bytes | None:
+    async def read_metrics(self, *, in_openmetrics: bool = False) -> bytes | None:
         """Returns the server's own document, whole; None when it does not answer in time, or with something else."""
+        accept = openmetrics.name_content_type(in_openmetrics=in_openmetrics)
         try:
             async with asyncio.timeout(METRICS_TIMEOUT_SECONDS):
-                status, document = await fetch(self._socket, "/metrics", DOCUMENT_LIMIT_BYTES)
+                status, document = await fetch(self._socket, "/metrics", DOCUMENT_LIMIT_BYTES, accept=accept)
         except (UpstreamUnreachable, UpstreamBroken, TimeoutError, ValueError):
             return None
-        return document if status == 200 and is_metrics_document(document) else None
+        is_whole = status == 200 and is_metrics_document(document, in_openmetrics=in_openmetrics)
+        return document if is_whole else None
 
     async def _read_ready(self) -> None:
         status, _ = await fetch(self._socket, "/ready", LOAD_LIMIT_BYTES)

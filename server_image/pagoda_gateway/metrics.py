@@ -5,7 +5,10 @@ Gauges are read from the queue when scraped; they must never be a second copy th
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from pagoda_guard import openmetrics
+from pagoda_guard.collector import Outcome
 
 LABELS = ("namespace", "model_deployment", "model_name")
 WAIT_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
@@ -43,6 +46,12 @@ class Metrics:
         self._checks = Counter(
             "pagoda_gateway_checks",
             "Requests judged by the server before their turn: refused, weighed, or unknown when it did not say",
+            (*LABELS, "outcome"),
+            registry=self.registry,
+        )
+        self._spans = Counter(
+            "pagoda_gateway_spans",
+            "Spans of traced requests: exported, failed when the collector did not take them, dropped for lack of room",
             (*LABELS, "outcome"),
             registry=self.registry,
         )
@@ -86,11 +95,11 @@ class Metrics:
         whole = Counter(f"pagoda_gateway_{name}", text, (*LABELS, label), registry=self.registry)
         return lambda value: whole.labels(*self._values, value).inc()
 
-    def observe_first_byte(self, seconds: float, *, is_stream: bool) -> None:
+    def observe_first_byte(self, seconds: float, exemplar: dict[str, str] | None, *, is_stream: bool) -> None:
         """Notes how long a client waited. The server sends a stream's first event with its first token."""
-        self._time_to_first_byte_seconds.observe(seconds)
+        self._time_to_first_byte_seconds.observe(seconds, exemplar)
         if is_stream:
-            self._time_to_first_token_seconds.observe(seconds)
+            self._time_to_first_token_seconds.observe(seconds, exemplar)
 
     def count_request(self, code: int) -> None:
         self._requests.labels(*self._values, str(code)).inc()
@@ -104,13 +113,17 @@ class Metrics:
     def count_check(self, outcome: str) -> None:
         self._checks.labels(*self._values, outcome).inc()
 
+    def count_spans(self, outcome: Outcome, count: int) -> None:
+        self._spans.labels(*self._values, outcome).inc(count)
+
     def set_keys_refused(self, reason: str, count: int) -> None:
         self._keys_refused.labels(*self._values, reason).set(count)
 
-    def render(self, *, server_document: bytes | None = None) -> bytes:
+    def render(self, *, server_document: bytes | None = None, in_openmetrics: bool = False) -> bytes:
         """Returns one document for the whole pod: our figures, then the server's as they came.
 
-        Their names never meet.
+        Their names never meet. NB: the server's must be in the same format, whose end is the end of both.
         """
         self.server_up.set(server_document is not None)
-        return generate_latest(self.registry) + (server_document or b"")
+        own = openmetrics.render(self.registry, in_openmetrics=in_openmetrics)
+        return own if server_document is None else own.removesuffix(openmetrics.END) + server_document

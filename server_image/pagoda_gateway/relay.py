@@ -21,6 +21,7 @@ from pagoda_gateway.errors import Refusal, build_error_body, name_place
 from pagoda_gateway.metrics import Metrics
 from pagoda_gateway.reply import HOP_HEADERS, SSE, ClientGone, Reply
 from pagoda_gateway.settings import Settings
+from pagoda_gateway.trace import UNTRACED, Trace
 from pagoda_gateway.upstream import (
     PLAIN,
     Exchange,
@@ -41,7 +42,9 @@ ATTEMPT_PAUSE_SECONDS = 0.1
 UNREACHABLE_RETRY_SECONDS = 2
 KEYS_RETRY_SECONDS = 10
 ERROR_LIMIT_BYTES = 64 * 1024
-NOT_RELAYED = HOP_HEADERS | {"authorization", "content-length", "content-encoding", "expect"}
+TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
+"""The server hears of a trace from the gateway alone, which decides what is traced."""
+NOT_RELAYED = HOP_HEADERS | TRACE_HEADERS | {"authorization", "content-length", "content-encoding", "expect"}
 METHODS = ("GET", "POST", "DELETE")
 
 
@@ -54,6 +57,8 @@ class Parts:
     metrics: Metrics
     bodies: Bodies
     clock: Callable[[], float]
+    begin_trace: Callable[[web.Request], Trace] | None = None
+    """None: nothing is traced."""
 
 
 def build_headers(headers: Collection[tuple[str, str]], tenant: str) -> list[tuple[str, str]]:
@@ -79,39 +84,46 @@ class Relay:
         self._metrics = parts.metrics
         self._bodies = parts.bodies
         self._clock = parts.clock
+        self._begin_trace = parts.begin_trace
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         code = CLIENT_LEFT
         with self._drain.track() as taken:
             reply = Reply(request)
+            trace = UNTRACED if self._begin_trace is None else self._begin_trace(request)
             try:
-                response = await self._answer(request, reply, taken=taken)
+                response = await self._answer(request, reply, trace, taken=taken)
                 code = response.status
                 return response
             except ClientGone as gone:
                 return gone.response
             finally:
                 self._metrics.count_request(code)
+                trace.end(code)
 
-    async def _answer(self, request: web.Request, reply: Reply, *, taken: bool) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, reply: Reply, trace: Trace, *, taken: bool) -> web.StreamResponse:
         arrived_at = self._clock()
         reply.close_after = self._drain.draining
         try:
             if not taken:
                 raise self._refuse_after_drain()
-            return await self._serve(request, reply, arrived_at)
+            return await self._serve(request, reply, trace, arrived_at)
         except Refusal as refusal:
+            trace.fail(refusal.code, refusal.status)
             return await reply.fail(refusal)
         except Judged as judged:
+            trace.fail("refused_by_server", judged.status)
             return await self._pass_on(judged, reply)
         except ClientGone:
             raise
         except Exception as error:
+            trace.fail("internal_error")
             log.error("request failed inside the gateway error=%s at=%s", type(error).__name__, name_place(error))
             return await reply.fail(Refusal(500, "internal_error", "The gateway failed to handle this request."))
 
-    async def _serve(self, request: web.Request, reply: Reply, arrived_at: float) -> web.StreamResponse:
+    async def _serve(self, request: web.Request, reply: Reply, trace: Trace, arrived_at: float) -> web.StreamResponse:
         tenant = self._admit_tenant(request)
+        trace.note_tenant(tenant)
         takes_turn = request.method == "POST" and request.path in GENERATION_PATHS
         if takes_turn:
             self._admission.refuse_when_full(tenant)
@@ -120,13 +132,17 @@ class Relay:
             body = await held.read()
             ticket = None
             if takes_turn:
-                ticket = await self._admission.take_turn(Question(tenant, request.path, headers, body), reply)
+                with trace.wait():
+                    ticket = await self._admission.take_turn(Question(tenant, request.path, headers, body), reply)
             try:
+                if ticket is not None:
+                    self._metrics.queue_wait_seconds.observe(self._clock() - ticket.arrived_at, trace.exemplar)
                 reply.close_after = self._drain.draining
-                exchange = await self._open(request, headers, body)
-                del body  # A long answer does not hold its question.
-                held.let_go()
-                return await self._hand_back(exchange, reply, arrived_at)
+                with trace.call() as carried:
+                    exchange = await self._open(request, [*headers, *carried], body, trace)
+                    del body  # A long answer does not hold its question.
+                    held.let_go()
+                    return await self._hand_back(exchange, reply, trace, arrived_at)
             finally:
                 if ticket is not None:
                     self._admission.leave(ticket)
@@ -167,30 +183,35 @@ class Relay:
         message = "This replica is going away: try again."
         return Refusal(503, "draining", message, retry_after_seconds=1, close=True)
 
-    async def _hand_back(self, exchange: Exchange, reply: Reply, arrived_at: float) -> web.StreamResponse:
+    async def _hand_back(self, exchange: Exchange, reply: Reply, trace: Trace, arrived_at: float) -> web.StreamResponse:
         is_stream = exchange.head.status == 200 and exchange.head.get("content-type").startswith(SSE)
 
         def note_first_byte() -> None:
-            self._metrics.observe_first_byte(self._clock() - arrived_at, is_stream=is_stream)
+            self._metrics.observe_first_byte(self._clock() - arrived_at, trace.exemplar, is_stream=is_stream)
+            trace.note_first_byte()
 
         try:
+            trace.note_head(exchange.head.status)
             if reply.pinged and not is_stream:
+                trace.fail("upstream_error")
                 return await reply.fail_event(await read_error(exchange))
             if not reply.committed:
                 await reply.start(exchange.head)
             return await reply.copy(exchange, note_first_byte)
         except UpstreamBroken as error:
             self._metrics.count_rejected("upstream_broken")
+            trace.fail("upstream_broken")
             return await reply.fail(Refusal(502, "upstream_broken", f"The answer is incomplete: {error}."))
         finally:
             exchange.close()
 
-    async def _open(self, request: web.Request, headers: list[tuple[str, str]], body: bytes) -> Exchange:
+    async def _open(self, request: web.Request, headers: list[tuple[str, str]], body: bytes, trace: Trace) -> Exchange:
         head = build_request_head(request.method, request.rel_url.raw_path_qs, headers, len(body))
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return await open_exchange(self._settings.upstream, head, body)
             except (UpstreamUnreachable, UpstreamBroken) as error:
+                trace.note_attempt(error)
                 attempts = ATTEMPTS if isinstance(error, UpstreamUnreachable) else BROKEN_ATTEMPTS
                 if attempt >= attempts:
                     raise self._upstream_refusal(error) from error

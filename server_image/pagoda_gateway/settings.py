@@ -8,6 +8,7 @@ from math import inf
 from pathlib import Path
 from typing import Annotated
 
+from pagoda_guard.collector import parse_endpoint
 from pagoda_guard.settings import Setting, check
 
 
@@ -102,6 +103,17 @@ class Settings:
         float, Setting("the shortest drain: other nodes learn late of an unready endpoint", minimum=0)
     ] = 8.0
     """New requests are taken until it ends."""
+    tracing_endpoint: Annotated[
+        str, Setting("http://HOST:PORT of a collector that takes OTLP; empty: nothing is traced", parse=parse_endpoint)
+    ] = ""
+    tracing_sampling_ratio: Annotated[float, Setting("the share of requests that are traced", minimum=0, maximum=1)] = (
+        0.01
+    )
+    tracing_follow_parent: Annotated[
+        bool, Setting("trace a request exactly when its caller traces it, where its traceparent says so")
+    ] = False
+    """NB: whoever can send requests then has as many of them traced as they like."""
+    pod_name: Annotated[str, Setting("what traces call this pod")] = ""
     shared_drain_grace_seconds: float = 2.0
     """At most so long at a shared socket, which is left at once: for the connections that are still open."""
     poll_seconds: float = 1.0

@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
@@ -29,14 +30,17 @@ from pagoda_gateway.queue import AdmissionQueue
 from pagoda_gateway.relay import Parts, Relay
 from pagoda_gateway.settings import InheritedSocket, Settings
 from pagoda_gateway.shared_listener import build_shared_listener
+from pagoda_guard import openmetrics
 from pagoda_guard.tasks import Tasks
+
+if TYPE_CHECKING:
+    from pagoda_gateway.tracing import Tracer
 
 log = logging.getLogger(__name__)
 
 DEFAULT_DRAIN_SECONDS = 30.0
 SLOTS_OF_AN_UNKNOWN_SERVER = 16
 """The slots of a server that is ready but says nothing of its size that can be read."""
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def build_json(status: int, value: object) -> web.Response:
@@ -44,7 +48,10 @@ def build_json(status: int, value: object) -> web.Response:
 
 
 class Sidecar:
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: Settings, *, clock: Callable[[], float] = time.monotonic, tracer: "Tracer | None" = None
+    ) -> None:
+        """Takes what traces requests, instead of what the settings say of it."""
         self._settings = settings
         self._clock = clock
         self.queue = AdmissionQueue(
@@ -59,6 +66,7 @@ class Sidecar:
         self.metrics = Metrics(
             namespace=settings.namespace, model_deployment=settings.model_deployment, model_name=settings.model_name
         )
+        self._tracer = tracer or self._open_tracer()
         self._pulse = Pulse(clock=clock)
         self._tasks = Tasks(count=self.metrics.count_task_failure)
         self.bodies = build_bodies(settings, self.metrics)
@@ -75,6 +83,13 @@ class Sidecar:
         ]
         self.port = 0
         self.admin_port = 0
+
+    def _open_tracer(self) -> "Tracer | None":
+        if not self._settings.tracing_endpoint:
+            return None
+        from pagoda_gateway.tracing import Tracer  # NB: OpenTelemetry costs memory and a second of the start
+
+        return Tracer.open(self._settings, self.metrics.count_spans)
 
     def _find_grace_seconds(self) -> float:
         settings = self._settings
@@ -140,6 +155,8 @@ class Sidecar:
             self._shared.close()
         for listening in self._listening:
             await listening.stop()
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.close)
 
     def _after_poll(self) -> None:
         """Follows what the server says. NB: that its size is unknown is no reason to turn everyone away."""
@@ -168,7 +185,9 @@ class Sidecar:
     def _build_public(self) -> web.Application:
         app = web.Application()
         admission = Admission(self._settings, self.gate, self.metrics, self._tasks, clock=self._clock)
-        relay = Relay(Parts(self._settings, admission, self.keys, self.drain, self.metrics, self.bodies, self._clock))
+        begin_trace = None if self._tracer is None else self._tracer.begin
+        parts = (self._settings, admission, self.keys, self.drain, self.metrics, self.bodies, self._clock, begin_trace)
+        relay = Relay(Parts(*parts))
         self._add_own_routes(app)
         app.router.add_route("*", "/v1/{tail:.*}", relay.__call__, expect_handler=ask_for_nothing)
         return app
@@ -201,8 +220,11 @@ class Sidecar:
         return build_json(200, {"ready": True}) if ready else build_json(503, {"ready": False, "reason": "server"})
 
     async def _answer_metrics(self, request: web.Request) -> web.Response:
-        document = self.metrics.render(server_document=await self.server.read_metrics())
-        return web.Response(body=document, headers={"Content-Type": METRICS_TYPE})
+        in_openmetrics = openmetrics.wants_openmetrics(request.headers.get("Accept", ""))
+        of_server = await self.server.read_metrics(in_openmetrics=in_openmetrics)
+        document = self.metrics.render(server_document=of_server, in_openmetrics=in_openmetrics)
+        kind = openmetrics.name_content_type(in_openmetrics=in_openmetrics)
+        return web.Response(body=document, headers={"Content-Type": kind})
 
     async def _answer_load(self, request: web.Request) -> web.Response:
         if load := self._load():

@@ -242,9 +242,10 @@ async def read_document(exchange: Exchange, limit_bytes: int) -> bytes:
     return bytes(document.raw)
 
 
-async def fetch(socket: Path, path: str, limit_bytes: int) -> tuple[int, bytes]:
+async def fetch(socket: Path, path: str, limit_bytes: int, *, accept: str = "*/*") -> tuple[int, bytes]:
     """Returns the status and the body of a small GET: for the server's own documents, not for relaying."""
-    exchange = await open_exchange(socket, build_request_head("GET", path, [("Host", "server")], 0))
+    headers = [("Host", "server"), ("Accept", accept)]
+    exchange = await open_exchange(socket, build_request_head("GET", path, headers, 0))
     try:
         return exchange.head.status, await read_document(exchange, limit_bytes)
     finally:

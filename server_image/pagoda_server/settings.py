@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from pagoda_guard.collector import parse_endpoint
 from pagoda_guard.settings import Setting, SettingError, check
 from pagoda_server.engine.config import EngineConfig
 
@@ -25,6 +26,11 @@ class Settings:
     port: Annotated[int, Setting("the port to listen on, without a socket", minimum=0, maximum=65535)] = 8000
     namespace: Annotated[str, Setting("label of the metrics: the ModelDeployment's namespace")] = ""
     model_deployment: Annotated[str, Setting("label of the metrics: the ModelDeployment's name")] = ""
+    tracing_endpoint: Annotated[
+        str, Setting("http://HOST:PORT of a collector that takes OTLP; empty: nothing is traced", parse=parse_endpoint)
+    ] = ""
+    """A request is traced when its traceparent says so, which the gateway decides."""
+    pod_name: Annotated[str, Setting("what traces call this pod")] = ""
     workers: Annotated[
         int | None,
         Setting(f"processes of the HTTP front; by default 1 on CPU, else cores / 2 up to {MAXIMUM_WORKERS}", minimum=1),

@@ -63,6 +63,8 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     """Each token is passed on as it comes, so someone feels the gaps between them."""
     group: Name = ""
     """The same for all sequences of one HTTP request: a tenant's groups take turns. Empty: a group of its own."""
+    is_traced: bool = False
+    """Its `Timing` is wanted."""
 
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
@@ -88,6 +90,24 @@ class Deltas(msgspec.Struct, frozen=True, tag="deltas"):
     """What a step gave all requests of one connection: one frame per step, not one per token."""
 
     deltas: list[Delta]
+
+
+class Timing(msgspec.Struct, frozen=True, tag="timing", omit_defaults=True):
+    """When the engine did what for a request that is traced, in seconds of the machine's monotonic clock.
+
+    It comes with the first token and again with the last, ahead of that delta; each tells all that is known.
+    """
+
+    request_id: str
+    queued_at: float
+    started_at: float | None = None
+    """It was first taken from the queue."""
+    first_token_at: float | None = None
+    finished_at: float | None = None
+    prefill_steps: int = 0
+    """The engine's steps until the first token, and from then on: of whatever requests."""
+    decode_steps: int = 0
+    preempted_at: list[float] = []
 
 
 class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
@@ -133,7 +153,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 
 
 ToEngine = Submit | Abort
-FromEngine = Hello | Deltas | Rejected | Stats
+FromEngine = Hello | Deltas | Rejected | Stats | Timing
 
 _encoder = msgspec.msgpack.Encoder()
 

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from pagoda_server.wire import (
     Hello,
     Stats,
     Submit,
+    Timing,
     TokenLogprobs,
     decode_to_engine,
     encode_frame,
@@ -84,6 +86,9 @@ class FakeEngine:
             if at == 1 and self.fails:
                 writer.write(encode_frame(Deltas([Delta(submit.request_id, [], None, "error")])))
                 return
+            if submit.is_traced and at == 0:
+                now = time.monotonic()
+                writer.write(encode_frame(Timing(submit.request_id, now - 3, now - 2, now - 1, prefill_steps=5)))
             top = submit.sampling.logprobs
             scores = None if top is None else [TokenLogprobs(-0.5, [(1 + i, -0.5 - i) for i in range(top)])]
             writer.write(encode_frame(Deltas([Delta(submit.request_id, [ids[at]], scores, reason, 2)])))

@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 from pagoda_operator.api.base import LABEL_KEY_PATTERN, ApiModel
 from pagoda_operator.api.rule import ITEMS, Rule, matches
 
-OUR_ENV = ("HF_HOME", "HF_HUB_OFFLINE", "HF_TOKEN", "TRITON_CACHE_DIR")
+OUR_ENV = ("HF_HOME", "HF_HUB_OFFLINE", "HF_TOKEN", "POD_NAME", "TRITON_CACHE_DIR")
 """Variables that the operator sets."""
 OUR_ENV_PREFIX = "PAGODA_"
 OUR_VOLUMES = ("run", "tmp", "models", "shm", "api-keys")

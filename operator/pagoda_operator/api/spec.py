@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from pagoda_guard.collector import ENDPOINT_PATTERN
 from pagoda_operator.api.base import (
     ApiModel,
     DnsName,
@@ -224,10 +225,28 @@ class Monitoring(ApiModel):
     interval: Interval | None = Field(default=None, description="Scrape interval, e.g. 30s. Defaults to 15s.")
 
 
+class Tracing(ApiModel):
+    enabled: bool = Field(default=True, description="Traces requests where there is an endpoint to send traces to.")
+    endpoint: Annotated[str, Field(pattern=ENDPOINT_PATTERN, max_length=512)] | None = Field(
+        default=None,
+        description="Address of an OpenTelemetry collector that takes OTLP over HTTP, e.g. "
+        "http://collector.observability:4318. Defaults to the operator's own setting; without either, nothing is "
+        "traced.",
+    )
+    sampling_ratio: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None, description="Share of the requests that are traced. Defaults to the operator's own setting, 0.01."
+    )
+    follow_parent: bool = Field(
+        default=False,
+        description="Traces a request exactly when its traceparent header says that its caller traces it. Only where "
+        "callers are trusted: whoever can send requests can then have all of theirs traced.",
+    )
+
+
 class NetworkPolicySpec(ApiModel):
     enabled: bool = Field(
         default=True,
-        description="Creates a NetworkPolicy that allows only port 8000 in, and only DNS and downloads out.",
+        description="Creates a NetworkPolicy that allows only port 8000 in, and only DNS, downloads and traces out.",
     )
     egress_ports: Ports | None = Field(
         default=None,
@@ -271,6 +290,10 @@ class Spec(ApiModel):
     rollout: Rollout = Field(default=Rollout(), description="How changes are rolled out to the pods.")
     scheduling: Scheduling = Field(default=Scheduling(), description="Where the pods run.")
     monitoring: Monitoring = Field(default=Monitoring(), description="Objects for the Prometheus operator.")
+    tracing: Tracing | None = Field(
+        default=None,
+        description="Traces of requests, through the gateway and the engine, for an OpenTelemetry collector.",
+    )
     network_policy: NetworkPolicySpec = Field(default=NetworkPolicySpec(), description="The NetworkPolicy of the pods.")
     disruption_budget: DisruptionBudget = Field(default=DisruptionBudget(), description="The PodDisruptionBudget.")
 

@@ -9,7 +9,7 @@ from pagoda_operator.controller.queue import Key
 from pagoda_operator.controller.store import Store
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.kube.pods import is_ready
-from pagoda_operator.objects.settings import BuildSettings, IngressRules
+from pagoda_operator.objects.settings import BuildSettings, IngressRules, TracingSettings
 from pagoda_operator.plan import Rival, World, world_of
 from pagoda_operator.plan.loads import Load, sum_loads
 from pagoda_operator.settings import Settings
@@ -27,6 +27,7 @@ def build_plan_settings(settings: Settings) -> BuildSettings:
             read_profiles(json.loads(settings.profiles)),
         ),
         allowed=read_allowed(json.loads(settings.allowed)),
+        tracing=TracingSettings(settings.tracing_endpoint, settings.tracing_sampling_ratio),
         models_size_limit=settings.models_size_limit,
         user_id=settings.user_id,
     )

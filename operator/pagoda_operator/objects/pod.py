@@ -14,6 +14,7 @@ from pagoda_operator.objects.resources import (
 )
 from pagoda_operator.objects.security import build_container_security_context, build_pod_security_context
 from pagoda_operator.objects.settings import BuildSettings
+from pagoda_operator.objects.tracing import build_environment, build_gateway_flags, build_server_flags
 from pagoda_operator.objects.volumes import (
     API_KEYS_PATH,
     MODELS_PATH,
@@ -106,10 +107,12 @@ def _gateway(mdep: ModelDeployment, settings: BuildSettings) -> Object:
     startup_seconds = mdep.spec.pod.startup_seconds or STARTUP_SECONDS
     if mdep.spec.auth is not None:
         mounts.append({"name": "api-keys", "mountPath": API_KEYS_PATH, "readOnly": True})
+    environment = build_environment(mdep, settings)
     return {
         **_container("gateway", settings.control_image, mdep, settings),
         "restartPolicy": "Always",
-        "command": _gateway_command(mdep),
+        "command": _gateway_command(mdep) + build_gateway_flags(mdep, settings),
+        **({"env": environment} if environment else {}),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "readinessProbe": _http_probe("/ready", period_seconds=2, failure_threshold=2),
         "livenessProbe": _http_probe("/health", period_seconds=10, failure_threshold=6),
@@ -146,8 +149,8 @@ def _server(mdep: ModelDeployment, settings: BuildSettings) -> Object:
     drain = ["python", "-m", "pagoda_server", "drain", "--seconds", str(mdep.spec.rollout.drain_seconds)]
     return {
         **_container("server", mdep.spec.image.server or settings.server_image, mdep, settings),
-        "command": _server_command(mdep),
-        **_environment(mdep, SERVER_ENV),
+        "command": _server_command(mdep) + build_server_flags(mdep, settings),
+        **_environment(mdep, [*SERVER_ENV, *build_environment(mdep, settings)]),
         "lifecycle": {"preStop": {"exec": {"command": drain}}},
         "resources": server_resources(mdep),
         "volumeMounts": mounts + build_further_mounts(mdep),

@@ -20,6 +20,14 @@ class IngressRules:
 
 
 @dataclass(frozen=True, slots=True)
+class TracingSettings:
+    """Where models send their traces that do not say it themselves; an empty endpoint: nowhere."""
+
+    endpoint: str = ""
+    sampling_ratio: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
 class BuildSettings:
     control_image: str
     server_image: str
@@ -28,6 +36,7 @@ class BuildSettings:
     ingress: IngressRules = IngressRules()
     profiles: Profiles = Profiles()
     allowed: Allowed = Allowed()
+    tracing: TracingSettings = TracingSettings()
     models_size_limit: str = "500Gi"
     """The maximum disk space of a node that a model's files may take, where they are not kept in a claim."""
     user_id: int = 10001

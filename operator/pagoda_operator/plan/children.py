@@ -29,7 +29,7 @@ def plan_children(
     wanted = [
         build_pvc(mdep),
         build_service(mdep),
-        build_networkpolicy(mdep),
+        build_networkpolicy(mdep, settings),
         plan_deployment(world, mdep, settings),
         plan_hpa(world, mdep, capacity),
         build_pdb(mdep, replicas=replicas_now(world, mdep)),

@@ -26,6 +26,7 @@ _POD_FIELDS: Any = {
     "queue": True,
     "auth": True,
     "scheduling": True,
+    "tracing": True,
     "autoscaling": {"backlog_drain_seconds"},
     "rollout": {"drain_seconds"},
 }
@@ -38,6 +39,7 @@ _LATER_FIELDS: Any = {
     "engine": {"nodes"},
     "resources": {"claims", "shared_memory", "ephemeral_storage"},
     "scheduling": {"scheduler_name"},
+    "tracing": True,
 }
 """Fields with a default that release 0.1.0 did not have."""
 _GONE_WRITTEN: Any = {"queue": {"fairness": "none"}}

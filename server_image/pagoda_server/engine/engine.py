@@ -18,6 +18,7 @@ from pagoda_server.engine.request import Request, RequestState, find_finish_reas
 from pagoda_server.engine.runner import PendingStep, Runner
 from pagoda_server.engine.scheduler import Scheduler
 from pagoda_server.engine.served import AnswerLength, ServedWindow, count_backlog_tokens
+from pagoda_server.engine.timings import Timings
 from pagoda_server.wire import Delta, FinishReason, Rejected, Stats, Submit, TokenLogprobs
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Engine:
         measured = measured or Measured()
         self.runner = runner
         self.scheduler = Scheduler(limits, pool, PrefixCache(pool, enabled=prefix_caching))
+        self.timings = Timings(clock)
         self._limits = limits
         self._deadlines = Deadlines(clock, max_wait_seconds)
         self._requests: dict[str, Request] = {}
@@ -82,6 +84,8 @@ class Engine:
             self._requests[submit.request_id] = request
             self._deadlines.set(request)
             self.scheduler.add(request)
+            if submit.is_traced:
+                self.timings.begin(request)
         return rejection
 
     def reject_overdue(self) -> list[Rejected]:
@@ -116,8 +120,11 @@ class Engine:
         """
         self._capacity.begin_step()
         chunks = self.scheduler.schedule(find_prompt_limit(self._step_cost, self.scheduler))
+        self.timings.look(self._steps)
         keep = self._launch(chunks) if chunks else max(0, self.num_in_flight - 1)
-        return self._commit_all_but(keep)
+        deltas = self._commit_all_but(keep)
+        self.timings.look(self._steps)
+        return deltas
 
     def drain(self) -> list[Delta]:
         """Commits all that is in flight: then the device rests."""
@@ -184,6 +191,7 @@ class Engine:
 
     def _commit(self, step: InFlightStep) -> list[Delta]:
         results = iter(step.pending.wait())
+        self._steps += 1
         deltas: list[Delta] = []
         served_tokens = 0
         for chunk in step.chunks:
@@ -192,7 +200,6 @@ class Engine:
                 deltas.append(delta)
         committed_tokens = sum(len(delta.token_ids) for delta in deltas)
         self._generation_tokens += committed_tokens
-        self._steps += 1
         self._served.add(served_tokens + committed_tokens)
         self._capacity.end_step(served_tokens + committed_tokens, step.occupancy)
         self._rest_when_idle()
@@ -251,6 +258,7 @@ class Engine:
 
     def _finish(self, request: Request, reason: FinishReason) -> None:
         self.scheduler.finish(request, reason)
+        self.timings.finish(request, self._steps)
         del self._requests[request.request_id]
         if reason in ("stop", "length"):
             self._answers.observe(request.num_output_tokens)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.runner import RunnerBroken
-from pagoda_server.wire import Abort, Delta, Rejected, Stats, Submit
+from pagoda_server.wire import Abort, Delta, Rejected, Stats, Submit, Timing
 
 log = logging.getLogger(__name__)
-Deliver = Callable[[Sequence[Delta | Rejected]], None]
+Deliver = Callable[[Sequence[Delta | Rejected | Timing]], None]
 IDLE_SECONDS = 0.25
 BUSY_PREPARE_SECONDS = 2.0
 """Between two parts of the runner's preparation while requests run: each of them waits for it."""
@@ -81,7 +81,7 @@ class EngineLoop:
             while self._take_commands():
                 self._deliver(self._engine.reject_overdue())
                 if self._engine.has_work:
-                    self._deliver(self._guard(self._engine.step))
+                    self._deliver_step(self._guard(self._engine.step))
                 if not self._is_prepared and (not self._engine.has_work or self._clock() >= self._prepare_at):
                     self._prepare()
                 self._look()
@@ -146,7 +146,12 @@ class EngineLoop:
 
     def _drain(self) -> None:
         if self._engine.num_in_flight:
-            self._deliver(self._guard(self._engine.drain))
+            self._deliver_step(self._guard(self._engine.drain))
+
+    def _deliver_step(self, deltas: Sequence[Delta]) -> None:
+        """Delivers the times of traced requests first: a reader lets go of a request with its last delta."""
+        self._deliver(self._engine.timings.take())
+        self._deliver(deltas)
 
     def _look(self) -> None:
         if not self._engine.has_work or self._clock() >= self._stats_at:

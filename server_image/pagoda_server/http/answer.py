@@ -14,6 +14,7 @@ from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.http.shapes import join_pieces
 from pagoda_server.http.stream import build_event, stream_events
+from pagoda_server.http.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +23,11 @@ class Answer:
     metrics: ServerMetrics
     plan: GenerationPlan
     dialect: Dialect
+    trace: Trace
 
     async def respond(self, request: web.Request, body: GenerationRequest) -> web.StreamResponse:
-        async with Run(self.engine, self.plan, self.metrics) as run:
+        submits = self.trace.submit(body, self.plan.submits)
+        async with Run(self.engine, self.plan, self.metrics, self.trace, submits) as run:
             if body.stream:
                 return await stream_events(request, Events(self, run, body))
             return web.Response(body=orjson.dumps(await self._whole(run)), content_type="application/json")

@@ -7,6 +7,7 @@ from typing import TypeVar
 import orjson
 from aiohttp import web
 
+from pagoda_guard import openmetrics
 from pagoda_server.http import chat, completions
 from pagoda_server.http.answer import Answer
 from pagoda_server.http.engine_client import EngineClient
@@ -18,6 +19,7 @@ from pagoda_server.http.routes import describe_http_error
 from pagoda_server.http.runner import log_failure
 from pagoda_server.http.schemas import ChatRequest, CompletionRequest, GenerationRequest, TokenizeRequest, parse
 from pagoda_server.http.tally import Tally
+from pagoda_server.http.trace import UNTRACED, Trace
 from pagoda_server.settings import Settings
 from pagoda_server.text.tokenizer import Tokenizer
 from pagoda_server.wire import Stats
@@ -28,6 +30,7 @@ CHECK = "/check"
 Planned = TypeVar("Planned")
 Body = TypeVar("Body", bound=GenerationRequest)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+TRACE = web.RequestKey("trace", Trace)
 
 
 class HttpApi:
@@ -41,6 +44,8 @@ class HttpApi:
         self.tally = tally or Tally.build_single()
         self.metrics = ServerMetrics(labels, lambda: self.stats, self.tally, lambda: self.start_seconds)
         self.intake = Intake()
+        self.begin_trace: Callable[[web.Request], Trace] | None = None
+        """None: nothing is traced."""
         self.in_flight = 0
         self.draining = False
         self._created = int(time.time())
@@ -77,12 +82,12 @@ class HttpApi:
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body, engine, plan = await self._read(request, self._plan_chat)
         dialect = chat.build_dialect(self.tokenizer, body.model, logprobs=bool(body.logprobs))
-        return await Answer(engine, self.metrics, plan, dialect).respond(request, body)
+        return await Answer(engine, self.metrics, plan, dialect, request[TRACE]).respond(request, body)
 
     async def completions(self, request: web.Request) -> web.StreamResponse:
         body, engine, plan = await self._read(request, self._plan_completion)
         dialect = completions.build_dialect(self.tokenizer, body.model, logprobs=body.logprobs is not None)
-        return await Answer(engine, self.metrics, plan, dialect).respond(request, body)
+        return await Answer(engine, self.metrics, plan, dialect, request[TRACE]).respond(request, body)
 
     async def check_chat(self, request: web.Request) -> web.Response:
         return _weigh(*await self._read(request, self._plan_chat))
@@ -110,9 +115,9 @@ class HttpApi:
         return _json({"ready": ready}, status=200 if ready else 503)
 
     async def show_metrics(self, request: web.Request) -> web.Response:
-        return web.Response(
-            body=self.metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-        )
+        in_openmetrics = openmetrics.wants_openmetrics(request.headers.get("Accept", ""))
+        kind = openmetrics.name_content_type(in_openmetrics=in_openmetrics)
+        return web.Response(body=self.metrics.render(in_openmetrics=in_openmetrics), headers={"Content-Type": kind})
 
     async def load(self, request: web.Request) -> web.Response:
         stats, engine = self.stats, self.engine
@@ -186,14 +191,20 @@ class HttpApi:
     @web.middleware
     async def _boundary(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self.in_flight += 1
+        request[TRACE] = trace = UNTRACED if self.begin_trace is None else self.begin_trace(request)
+        response: web.StreamResponse | None = None
         try:
-            return await handler(request)
+            response = await handler(request)
         except ConnectionResetError:
             raise
         except Exception as error:
-            return error_response(self._describe(request, error))
+            described = self._describe(request, error)
+            trace.fail(described.code or "invalid_request", described.status)
+            response = error_response(described)
         finally:
             self.in_flight -= 1
+            trace.end(None if response is None else response.status)
+        return response
 
     def _describe(self, request: web.Request, error: Exception) -> RequestError:
         match error:

@@ -21,6 +21,7 @@ from pagoda_server.wire import (
     Rejected,
     Stats,
     Submit,
+    Timing,
     ToEngine,
     decode_from_engine,
     encode_frame,
@@ -49,6 +50,8 @@ class Generation:
     """
 
     def __init__(self, client: "EngineClient", submits: Sequence[Submit]) -> None:
+        self.timings: dict[str, Timing] = {}
+        """What the engine said last of the requests that are traced."""
         self._client = client
         self._submits = submits
         self._open = {submit.request_id for submit in submits}
@@ -204,6 +207,9 @@ class EngineClient:
                 generation = self._generations.pop(message.request_id, None)
                 if generation is not None:
                     generation.reject(message)
+            case Timing():
+                if timed := self._generations.get(message.request_id):
+                    timed.timings[message.request_id] = message
             case Hello():
                 raise EngineGone("the engine said Hello twice")
 

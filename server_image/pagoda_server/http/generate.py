@@ -11,6 +11,7 @@ from pagoda_server.http.engine_client import EngineClient, EngineGone, RequestRe
 from pagoda_server.http.errors import RequestError, context_length_exceeded
 from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.schemas import GenerationRequest
+from pagoda_server.http.trace import Trace
 from pagoda_server.text.tokenizer import Tokenizer
 from pagoda_server.wire import GREEDY_TEMPERATURE, Delta, Hello, Sampling, Submit
 
@@ -47,13 +48,15 @@ class GenerationPlan:
 
     def usage(self) -> dict[str, object]:
         completion = sum(choice.token_count for choice in self.choices)
-        cached = sum(choice.cached_tokens for choice in self.choices[:: self.per_prompt])
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": completion,
             "total_tokens": self.prompt_tokens + completion,
-            "prompt_tokens_details": {"cached_tokens": cached},
+            "prompt_tokens_details": {"cached_tokens": self.count_cached_tokens()},
         }
+
+    def count_cached_tokens(self) -> int:
+        return sum(choice.cached_tokens for choice in self.choices[:: self.per_prompt])
 
     def weigh(self, *, answer_is_bounded: bool) -> dict[str, object]:
         """Returns what this costs before it is run: its sequences, and the maximum number of their tokens."""
@@ -140,8 +143,19 @@ def plan_generation(
 class Run:
     """A plan at work: the pieces of its answers as they come. Leaving the `async with` aborts what still runs."""
 
-    def __init__(self, engine: EngineClient, plan: GenerationPlan, metrics: ServerMetrics) -> None:
-        self._generation = engine.generate(plan.submits)
+    def __init__(
+        self,
+        engine: EngineClient,
+        plan: GenerationPlan,
+        metrics: ServerMetrics,
+        trace: Trace,
+        submits: Sequence[Submit],
+    ) -> None:
+        """Takes the `submits` of the plan as they are to be sent."""
+        self._generation = engine.generate(submits)
+        self._plan = plan
+        self._trace = trace
+        self._span_name = trace.span_name
         self._metrics = metrics
         self._choices = {submit.request_id: choice for submit, choice in zip(plan.submits, plan.choices, strict=True)}
         self._started = time.monotonic()
@@ -155,6 +169,7 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._generation.__aexit__(kind, error, trace)
+        self._trace.note_answer(self._plan, self._generation.timings, self._last)
 
     @property
     def finished(self) -> bool:
@@ -163,6 +178,13 @@ class Run:
     async def next(self) -> list[Piece]:
         """Waits for news and returns all of it, one piece per choice. Raises `RequestError`."""
         try:
+            return await self._next()
+        except RequestError as error:
+            self._trace.fail(error.code or "invalid_request", error.status)
+            raise
+
+    async def _next(self) -> list[Piece]:
+        try:
             deltas = await self._generation.next()
         except RequestRejected as error:
             raise say_rejected(error) from error
@@ -170,7 +192,7 @@ class Run:
             raise RequestError("the engine stopped; try again", status=503, code="engine_gone") from error
         now = time.monotonic()
         if any(delta.finish_reason == "error" for delta in deltas):
-            self._metrics.finished("error", now - self._started)
+            self._metrics.finished("error", now - self._started, self._span_name)
             raise RequestError("the engine failed on this request; try again", status=500, code="engine_error")
         return [self._push(delta, now) for delta in deltas]
 
@@ -180,15 +202,16 @@ class Run:
             self._observe(delta.request_id, len(delta.token_ids), now)
         if piece.finish_reason is not None:
             self._generation.abort(delta.request_id)
-            self._metrics.finished(piece.finish_reason, now - self._started)
+            self._metrics.finished(piece.finish_reason, now - self._started, self._span_name)
+            self._trace.finish(piece.finish_reason)
         return piece
 
     def _observe(self, request_id: str, tokens: int, now: float) -> None:
         before = self._last.get(request_id)
         if before is None:
-            self._metrics.first_token(now - self._started)
+            self._metrics.first_token(now - self._started, self._span_name)
         else:
-            self._metrics.next_tokens((now - before) / tokens, tokens)
+            self._metrics.next_tokens((now - before) / tokens, tokens, self._span_name)
         self._last[request_id] = now
 
 

@@ -4,12 +4,21 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from pagoda_server.http.tally import E2E_LATENCY, HISTOGRAMS, INTER_TOKEN_LATENCY, TIME_TO_FIRST_TOKEN, Tally
+from pagoda_guard import openmetrics
+from pagoda_server.http.tally import (
+    E2E_LATENCY,
+    HISTOGRAMS,
+    INTER_TOKEN_LATENCY,
+    TIME_TO_FIRST_TOKEN,
+    Example,
+    SpanName,
+    Tally,
+)
 from pagoda_server.wire import FinishReason, Stats
 
 
@@ -64,6 +73,9 @@ COUNTERS: tuple[tuple[str, str, Callable[[Stats], float]], ...] = (
 )
 
 
+SPANS_TEXT = "Spans of traced requests: exported, failed when the collector did not take them, dropped for lack of room"
+
+
 @dataclass(frozen=True)
 class EngineCollector(Collector):
     """The engine's latest Stats, read when Prometheus asks."""
@@ -108,7 +120,9 @@ class TallyCollector(Collector):
         for histogram in HISTOGRAMS:
             counts, total = self.tally.sum_histogram(histogram)
             bounds = map(floatToGoString, (*histogram.buckets, math.inf))
-            buckets = list(zip(bounds, counts, strict=True))
+            exemplars = map(_build_exemplar, self.tally.find_examples(histogram))
+            parts = zip(bounds, counts, exemplars, strict=True)
+            buckets = [(bound, count, one) if one else (bound, count) for bound, count, one in parts]
             for name, labels in self.labels.name_series(f"{histogram.name}|{histogram.name}"):
                 family = HistogramMetricFamily(name, histogram.text, labels=list(labels))
                 family.add_metric(list(labels.values()), buckets, total)
@@ -120,6 +134,18 @@ class TallyCollector(Collector):
             for reason, count in self.tally.sum_finished().items():
                 finished.add_metric([*labels.values(), reason], count)
             yield finished
+        ((name, labels),) = self.labels.name_series("spans")
+        spans = CounterMetricFamily(name, SPANS_TEXT, labels=[*labels, "outcome"])
+        for outcome, count in self.tally.sum_spans().items():
+            spans.add_metric([*labels.values(), outcome], count)
+        yield spans
+
+
+def _build_exemplar(example: Example | None) -> Exemplar | None:
+    if example is None:
+        return None
+    ids = {"trace_id": f"{example.span.trace_id:032x}", "span_id": f"{example.span.span_id:016x}"}
+    return Exemplar(ids, example.value, example.at)
 
 
 @dataclass(frozen=True)
@@ -153,16 +179,16 @@ class ServerMetrics:
         self._registry.register(StartCollector(labels, read_start_seconds))
         self._registry.register(TallyCollector(labels, self._tally))
 
-    def first_token(self, seconds: float) -> None:
-        self._tally.observe(TIME_TO_FIRST_TOKEN, seconds)
+    def first_token(self, seconds: float, span: SpanName | None = None) -> None:
+        self._tally.observe(TIME_TO_FIRST_TOKEN, seconds, span=span)
 
-    def next_tokens(self, seconds: float, tokens: int) -> None:
+    def next_tokens(self, seconds: float, tokens: int, span: SpanName | None = None) -> None:
         """Counts so many tokens, each so long after the one before it."""
-        self._tally.observe(INTER_TOKEN_LATENCY, seconds, tokens)
+        self._tally.observe(INTER_TOKEN_LATENCY, seconds, tokens, span)
 
-    def finished(self, reason: FinishReason, seconds: float) -> None:
-        self._tally.observe(E2E_LATENCY, seconds)
+    def finished(self, reason: FinishReason, seconds: float, span: SpanName | None = None) -> None:
+        self._tally.observe(E2E_LATENCY, seconds, span=span)
         self._tally.count_finished(reason)
 
-    def render(self) -> bytes:
-        return generate_latest(self._registry)
+    def render(self, *, in_openmetrics: bool = False) -> bytes:
+        return openmetrics.render(self._registry, in_openmetrics=in_openmetrics)

@@ -5,12 +5,14 @@ no counter falls when a front is started anew.
 """
 
 import mmap
+import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import get_args
 
+from pagoda_guard.collector import Outcome
 from pagoda_server.wire import FinishReason
 
 CELL_BYTES = 8
@@ -29,16 +31,43 @@ LATENCIES = (
     ("e2e_request_latency_seconds", "Seconds from a request to its last token", E2E),
 )
 REASONS: tuple[FinishReason, ...] = get_args(FinishReason)
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+EXAMPLE_CELLS = 5
+"""The two halves of the trace's number, the span's number, the value, the time of day."""
+EXAMPLE_SECONDS = 1.0
+"""A bucket has a new example at most so often: tokens come faster than anyone looks."""
+HALF = 64
 CONNECTIONS = 0
 HAS_ENGINE = 1
 BEATS = 2
 WORDS = 3
 FIRST_REASON = 4
+FIRST_OUTCOME = FIRST_REASON + len(REASONS)
+
+
+@dataclass(frozen=True, slots=True)
+class SpanName:
+    """What a trace and one span of it are called."""
+
+    trace_id: int
+    span_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One value of a bucket and the span in which it came about. `at`: seconds since 1970."""
+
+    span: SpanName
+    value: float
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """A cell for each bucket, one for what is above them all, one for the sum."""
+    """A cell for each bucket, one for what is above them all, one for the sum; then an example for each of the first.
+
+    NB: numbers of spans are no floating-point numbers, their cells hold whole ones.
+    """
 
     name: str
     text: str
@@ -49,17 +78,25 @@ class Histogram:
     def sum_cell(self) -> int:
         return self.first_cell + len(self.buckets) + 1
 
+    @property
+    def first_example(self) -> int:
+        return self.sum_cell + 1
+
+    @property
+    def end_cell(self) -> int:
+        return self.first_example + (len(self.buckets) + 1) * EXAMPLE_CELLS
+
 
 def _lay_out() -> Iterator[Histogram]:
-    cell = FIRST_REASON + len(REASONS)
+    cell = FIRST_OUTCOME + len(OUTCOMES)
     for name, text, buckets in LATENCIES:
         yield (histogram := Histogram(name, text, buckets, cell))
-        cell = histogram.sum_cell + 1
+        cell = histogram.end_cell
 
 
 HISTOGRAMS = tuple(_lay_out())
 TIME_TO_FIRST_TOKEN, INTER_TOKEN_LATENCY, E2E_LATENCY = HISTOGRAMS
-ROW_CELLS = HISTOGRAMS[-1].sum_cell + 1
+ROW_CELLS = HISTOGRAMS[-1].end_cell
 
 
 def count_bytes(fronts: int) -> int:
@@ -80,8 +117,11 @@ class Signs:
 class Tally:
     """Counts in the row of front `number` and reads those of all. `memory` has `count_bytes` of so many fronts."""
 
-    def __init__(self, memory: bytearray | mmap.mmap, number: int) -> None:
+    def __init__(self, memory: bytearray | mmap.mmap, number: int, *, clock: Callable[[], float] = time.time) -> None:
         self._cells = memoryview(memory).cast("d")
+        self._whole_cells = memoryview(memory).cast("Q")
+        self._clock = clock
+        self.number = number
         self._first = number * ROW_CELLS
 
     @classmethod
@@ -89,10 +129,28 @@ class Tally:
         """Returns the tally of a front that has no others beside it."""
         return cls(bytearray(count_bytes(1)), 0)
 
-    def observe(self, histogram: Histogram, seconds: float, times: int = 1) -> None:
-        bucket = self._first + histogram.first_cell + bisect_left(histogram.buckets, seconds)
-        self._cells[bucket] += times
+    def observe(self, histogram: Histogram, seconds: float, times: int = 1, span: SpanName | None = None) -> None:
+        """Counts a value; `span` is where it came about, if that is traced."""
+        bucket = bisect_left(histogram.buckets, seconds)
+        self._cells[self._first + histogram.first_cell + bucket] += times
         self._cells[self._first + histogram.sum_cell] += seconds * times
+        if span is not None:
+            self._keep_example(histogram.first_example + bucket * EXAMPLE_CELLS, seconds, span)
+
+    def _keep_example(self, cell: int, seconds: float, span: SpanName) -> None:
+        """Writes an example. NB: its time is 0 meanwhile, so that no reader takes halves of two for one."""
+        first, now = self._first + cell, self._clock()
+        if 0 <= now - self._cells[first + 4] < EXAMPLE_SECONDS:
+            return
+        self._cells[first + 4] = 0.0
+        self._whole_cells[first] = span.trace_id >> HALF
+        self._whole_cells[first + 1] = span.trace_id & (1 << HALF) - 1
+        self._whole_cells[first + 2] = span.span_id
+        self._cells[first + 3] = seconds
+        self._cells[first + 4] = now
+
+    def count_spans(self, outcome: Outcome, count: int) -> None:
+        self._cells[self._first + FIRST_OUTCOME + OUTCOMES.index(outcome)] += count
 
     def count_finished(self, reason: FinishReason) -> None:
         self._cells[self._first + FIRST_REASON + REASONS.index(reason)] += 1
@@ -123,8 +181,7 @@ class Tally:
 
     @property
     def others_have_engine(self) -> bool:
-        own = self._first // ROW_CELLS
-        return all(has for number, has in enumerate(self._column(HAS_ENGINE)) if number != own)
+        return all(has for number, has in enumerate(self._column(HAS_ENGINE)) if number != self.number)
 
     @property
     def has_minimum_connections(self) -> bool:
@@ -136,6 +193,24 @@ class Tally:
         NB: zeros too, for a counter that appears with its first count has not risen, as Prometheus sees it.
         """
         return {reason: sum(self._column(FIRST_REASON + at)) for at, reason in enumerate(REASONS)}
+
+    def sum_spans(self) -> dict[Outcome, float]:
+        """Returns what became of how many spans of all fronts, where there were any."""
+        sums = {outcome: sum(self._column(FIRST_OUTCOME + at)) for at, outcome in enumerate(OUTCOMES)}
+        return {outcome: count for outcome, count in sums.items() if count}
+
+    def find_examples(self, histogram: Histogram) -> list[Example | None]:
+        """Returns the latest example of each bucket, of whichever front."""
+        rows = range(0, len(self._cells), ROW_CELLS)
+        firsts = range(histogram.first_example, histogram.end_cell, EXAMPLE_CELLS)
+        found = ([example for row in rows if (example := self._read_example(row + first))] for first in firsts)
+        return [max(examples, key=lambda example: example.at, default=None) for examples in found]
+
+    def _read_example(self, first: int) -> Example | None:
+        at = self._cells[first + 4]
+        trace_id = self._whole_cells[first] << HALF | self._whole_cells[first + 1]
+        example = Example(SpanName(trace_id, self._whole_cells[first + 2]), self._cells[first + 3], at)
+        return example if at and self._cells[first + 4] == at else None
 
     def sum_histogram(self, histogram: Histogram) -> tuple[list[float], float]:
         """Returns how many were at or below each bucket's bound, infinity last, and the sum of all."""

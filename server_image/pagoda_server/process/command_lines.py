@@ -16,7 +16,7 @@ from pagoda_server.settings import FrontSettings, Settings
 ENGINE_OF_SERVE = frozenset(field.name for field in fields(EngineConfig)) - {"socket"}
 """An engine's settings without its socket: `--socket` is the server's own, and the engine's lies beside it."""
 ENGINE_OF_FRONT = frozenset({"model"})
-SERVER_OF_FRONT = frozenset({"served_model_name", "namespace", "model_deployment"})
+SERVER_OF_FRONT = frozenset({"served_model_name", "namespace", "model_deployment", "tracing_endpoint", "pod_name"})
 
 
 def add_serve_flags(parser: argparse.ArgumentParser) -> None:

@@ -32,6 +32,7 @@ from pagoda_server.wire import (
     Hello,
     Rejected,
     Submit,
+    Timing,
     ToEngine,
     decode_to_engine,
     encode_frame,
@@ -162,18 +163,18 @@ class EngineServer:
             case Abort(request_id=request_id):
                 self._engine.send(Abort(add_prefix(name, request_id)))
 
-    def _deliver_from_thread(self, messages: Sequence[Delta | Rejected]) -> None:
+    def _deliver_from_thread(self, messages: Sequence[Delta | Rejected | Timing]) -> None:
         if messages:
             self._loop.call_soon_threadsafe(self._deliver, messages)
 
     def _end_from_thread(self) -> None:
         self._loop.call_soon_threadsafe(self._ended.set)
 
-    def _deliver(self, messages: Sequence[Delta | Rejected]) -> None:
+    def _deliver(self, messages: Sequence[Delta | Rejected | Timing]) -> None:
         of_connection: dict[str, list[Delta]] = {}
         for message in messages:
             name, request_id = split_prefix(message.request_id)
-            if isinstance(message, Rejected):
+            if not isinstance(message, Delta):
                 self._send(name, msgspec.structs.replace(message, request_id=request_id))
                 continue
             own = Delta(request_id, message.token_ids, message.logprobs, message.finish_reason, message.cached_tokens)

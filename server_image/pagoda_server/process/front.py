@@ -8,6 +8,7 @@ import contextlib
 import mmap
 import signal
 import socket
+from typing import TYPE_CHECKING
 
 import uvloop
 from aiohttp import web
@@ -22,6 +23,9 @@ from pagoda_server.process.listener import Listener
 from pagoda_server.settings import FrontSettings, Settings
 from pagoda_server.text.tokenizer import read_tokenizer
 from pagoda_server.wire import Stats
+
+if TYPE_CHECKING:
+    from pagoda_server.http.tracing import Tracer
 
 POLL_SECONDS = 0.1
 BEAT_SECONDS = 0.5
@@ -41,7 +45,7 @@ async def run_front(settings: Settings, listening: socket.socket, tally: Tally) 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    front = Front(tally)
+    front = Front(tally, open_tracer(settings, tally))
     try:
         await front.serve(settings, listening, stop)
     finally:
@@ -49,15 +53,26 @@ async def run_front(settings: Settings, listening: socket.socket, tally: Tally) 
     return 0
 
 
+def open_tracer(settings: Settings, tally: Tally) -> "Tracer | None":
+    """Returns what traces this front's requests, None where traces have nowhere to go."""
+    if not settings.tracing_endpoint:
+        return None
+    from pagoda_server.http.tracing import Tracer  # NB: OpenTelemetry costs memory and a second of the start
+
+    return Tracer.open(settings, tally.number, tally.count_spans)
+
+
 class Front:
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: Tally, tracer: "Tracer | None" = None) -> None:
         self._tally = tally
+        self._tracer = tracer
         self._api: HttpApi | None = None
         self._tasks = Tasks()
         self._tasks.watch("beat", self._beat())
 
     async def serve(self, settings: Settings, listening: socket.socket, stop: asyncio.Event) -> None:
         self._api = api = HttpApi(settings, await asyncio.to_thread(read_tokenizer, settings.engine.model), self._tally)
+        api.begin_trace = None if self._tracer is None else self._tracer.begin
         runner = build_runner(self._build_app(api))
         try:
             await runner.setup()
@@ -77,6 +92,8 @@ class Front:
         await self._tasks.stop()
         if self._api is not None and self._api.engine is not None:
             await self._api.engine.close()
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.close)
 
     def _build_app(self, api: HttpApi) -> web.Application:
         @web.middleware

@@ -31,6 +31,7 @@ BAD_VALUES = [
     *("image.control.pullPolicy=Sometimes", "metricsApi.enable=true", "serviceMonitor.interval=soon"),
     *("prometheusRule.lables.a=b", "dashboards.folder=x", "resources.limit=x", "crds.keep=maybe"),
     *("ingress.allowedHost={a}", "models.sizeLimit=much", "networkPolicy.enable=true", "openshift=maybe"),
+    *("tracing.endpoint=collector:4318", "tracing.samplingRatio=2", "tracing.ratio=1"),
     *("global.storageClass=x", "global.imageRegistry=https://r.example", "image.control.digest=sha256:abc"),
     *("image.server.digst=x", "models.allowed.image={a}", "models.allowed.serviceTypes={ExternalName}"),
     *("models.allowed.sources={mysecret}", "models.default=x", "models.defaults.model=x"),
@@ -234,6 +235,13 @@ def test_what_an_ingress_may_have_reaches_the_operator_and_is_nothing_by_default
     assert read_settings(render("models.sizeLimit=7Gi")).models_size_limit == "7Gi"
 
 
+def test_where_traces_go_reaches_the_operator_and_is_nowhere_by_default(render: Render) -> None:
+    bare = read_settings(render()).tracing
+    assert (bare.endpoint, bare.sampling_ratio) == ("", 0.01)
+    found = read_settings(render("tracing.endpoint=http://collector.a:4318", "tracing.samplingRatio=0")).tracing
+    assert (found.endpoint, found.sampling_ratio) == ("http://collector.a:4318", 0)
+
+
 def read_settings(objects: list[Object]) -> Any:
     """What the operator makes of the variables that the chart gives it."""
     from pagoda_operator.controller.observe import build_plan_settings
@@ -341,7 +349,7 @@ def test_without_cluster_roles_none_is_made_and_what_needs_one_is_said(render: R
 
 NEWER = (
     *("global", "image.registry", "image.control.digest", "image.server.digest", "watchNamespaces"),
-    *("profiles", "models.defaults", "models.allowed", "rbac.clusterRoles"),
+    *("profiles", "tracing", "models.defaults", "models.allowed", "rbac.clusterRoles"),
 )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import uvloop
 
 from pagoda_gateway.settings import Address, Settings
 from pagoda_gateway.sidecar import Sidecar
+from pagoda_gateway.tracing import Tracer
 from tests.doubles.model_server import FakeModelServer
 
 BOTH_LOOPS = {"test_connection", "test_half_close"}
@@ -36,13 +38,16 @@ async def server(tmp_path: Path) -> AsyncIterator[FakeModelServer]:
 
 
 Start = Callable[..., Awaitable[Sidecar]]
+TraceWith = Callable[[Settings], Tracer]
 
 
 @pytest.fixture
 async def start(server: FakeModelServer) -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
 
-        async def start_sidecar(*, clock: Callable[[], float] | None = None, **changes: Any) -> Sidecar:
+        async def start_sidecar(
+            *, clock: Callable[[], float] = time.monotonic, trace: TraceWith | None = None, **changes: Any
+        ) -> Sidecar:
             values: dict[str, Any] = {
                 "listen": Address("127.0.0.1", 0),
                 "admin": Address("127.0.0.1", 0),
@@ -61,7 +66,7 @@ async def start(server: FakeModelServer) -> AsyncIterator[Start]:
                 "keys_poll_seconds": 0.02,
             }
             settings = Settings(**{**values, **changes})
-            sidecar = Sidecar(settings, clock=clock) if clock else Sidecar(settings)
+            sidecar = Sidecar(settings, clock=clock, tracer=trace(settings) if trace else None)
             await sidecar.start()
             stack.push_async_callback(sidecar.stop)
             return sidecar

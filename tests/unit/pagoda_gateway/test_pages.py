@@ -3,12 +3,13 @@ import json
 import re
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from pagoda_gateway.load import READY_STALE_SECONDS
+from pagoda_gateway.load import READY_STALE_SECONDS, is_metrics_document
 from pagoda_gateway.pulse import STALLED_SECONDS
 from pagoda_server.http.metrics import ModelLabels, ServerMetrics
-from pagoda_server.http.tally import Tally
+from pagoda_server.http.tally import SpanName, Tally
 from tests.doubles.clock import Clock
 from tests.doubles.model_server import LOAD, FakeModelServer
 
@@ -189,6 +190,42 @@ async def test_the_servers_page_follows_the_gateways_and_no_family_appears_twice
     assert len(names) == len(set(names))
     assert {"pagoda_server_time_to_first_token_seconds", "pagoda_gateway_queued_requests"} <= set(names)
     assert b'pagoda_gateway_server_up{model_deployment="md",model_name="m",namespace="ns"} 1.0' in page
+
+
+@pytest.mark.parametrize("is_up", [True, False])
+async def test_a_page_in_openmetrics_is_one_page_with_one_end(
+    server: FakeModelServer, start: Start, client: Client, is_up: bool
+) -> None:
+    tally = Tally.build_single()
+    metrics = ServerMetrics(ModelLabels("m", "ns", "md"), lambda: None, tally)
+    metrics.first_token(0.003, SpanName(10, 11))
+    server.metrics_page = metrics.render(in_openmetrics=is_up)
+    gateway = await start()
+    accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1"
+    answer = await client.session.get(f"http://127.0.0.1:{gateway.port}/metrics", headers={"Accept": accept})
+    page = await answer.text()
+    assert answer.headers["Content-Type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    families = {family.name: family for family in parse_openmetrics(page)}
+    assert page.count("# EOF") == 1
+    (up,) = families["pagoda_gateway_server_up"].samples
+    assert up.value == is_up, "a server that answers in another format counts as one that does not"
+    assert ("pagoda_server_time_to_first_token_seconds" in families) is is_up
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"a 1\n",
+        b"a 1\n# EOF",
+        b"a 1\n# EOF\n# EOF\n",
+        b"# EOF\na 1\n# EOF\n",
+        b"\n# EOF\n",
+        b'a 1 # {trace_id="\n"} 1\n# EOF\n',
+        b"pagoda_gateway_x 1\n# EOF\n",
+    ],
+)
+def test_a_page_that_would_spoil_the_gateways_is_none(page: bytes) -> None:
+    assert not is_metrics_document(page, in_openmetrics=True)
 
 
 @pytest.mark.parametrize("hangs", [True, False])

@@ -6,13 +6,14 @@ import pytest
 
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.objects.networkpolicy import build_networkpolicy
+from pagoda_operator.objects.settings import BuildSettings
 
 
 def tcp_ports_out(uri: str, ports: list[int] | None) -> list[int]:
     raw = {"apiVersion": "pagoda.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": "m", "namespace": "ns"}}
     wanted: dict[str, Any] = {} if ports is None else {"egressPorts": ports}
     spec = {"model": {"uri": uri}, "networkPolicy": wanted}
-    policy = build_networkpolicy(ModelDeployment.model_validate({**raw, "spec": spec}))
+    policy = build_networkpolicy(ModelDeployment.model_validate({**raw, "spec": spec}), BuildSettings("c", "s"))
     assert policy is not None
     return [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"] if port["protocol"] == "TCP"]
 

@@ -12,7 +12,7 @@ from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.prefix import PrefixCache
 from pagoda_server.engine.request import Request
 from pagoda_server.engine.scheduler import Scheduler
-from pagoda_server.wire import Delta, Rejected, Sampling, Submit
+from pagoda_server.wire import Delta, Rejected, Sampling, Submit, Timing
 from tests.doubles.runners import FailingRunner
 
 PAGE_SIZE = 16
@@ -99,7 +99,7 @@ def test_a_waiting_request_without_pages_could_not_be_started() -> None:
 
 def test_a_request_that_cannot_be_taken_up_ends_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(FailingRunner(0), LIMITS, PagePool(80, PAGE_SIZE))
-    heard: list[Delta | Rejected] = []
+    heard: list[Delta | Rejected | Timing] = []
     ended = threading.Event()
     loop = EngineLoop(engine, heard.extend, ended.set)
     submit = engine.submit
@@ -124,7 +124,7 @@ def test_an_end_of_the_thread_is_never_silent() -> None:
     """Whatever it is: here nobody can be told what a step gave."""
     engine, ended = Engine(FailingRunner(0), LIMITS, PagePool(80, PAGE_SIZE)), threading.Event()
 
-    def fail(messages: Sequence[Delta | Rejected]) -> None:
+    def fail(messages: Sequence[Delta | Rejected | Timing]) -> None:
         if messages:
             raise RuntimeError("the socket's thread is gone")
 

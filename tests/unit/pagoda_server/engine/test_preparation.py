@@ -10,7 +10,7 @@ from pagoda_server.engine.batch import Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.loop import EngineLoop
 from pagoda_server.engine.pages import PagePool
-from pagoda_server.wire import Delta, Rejected, Sampling, Submit
+from pagoda_server.wire import Delta, Rejected, Sampling, Submit, Timing
 from tests.doubles.runners import PreparingRunner
 
 LIMITS = Limits(max_model_len=64, max_num_seqs=4, max_batched_tokens=64, vocab_size=3)
@@ -26,7 +26,7 @@ class Served:
         ten_seconds_a_look = itertools.count(0.0, 10.0).__next__
         self.loop = EngineLoop(engine, self.deliver, self.ended.set, ten_seconds_a_look)
 
-    def deliver(self, messages: Sequence[Delta | Rejected]) -> None:
+    def deliver(self, messages: Sequence[Delta | Rejected | Timing]) -> None:
         for message in messages:
             assert isinstance(message, Delta)
             self.tokens += message.token_ids

@@ -3,9 +3,18 @@
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
 from pagoda_server.http.metrics import ModelLabels, ServerMetrics
-from pagoda_server.http.tally import INTER_TOKEN_LATENCY, Tally, count_bytes
+from pagoda_server.http.tally import (
+    INTER_TOKEN_LATENCY,
+    TIME_TO_FIRST_TOKEN,
+    Example,
+    SpanName,
+    Tally,
+    count_bytes,
+)
+from tests.doubles.clock import Clock
 
 SECONDS = st.one_of(st.sampled_from(INTER_TOKEN_LATENCY.buckets), st.floats(0, 200))
 
@@ -30,6 +39,50 @@ def test_the_page_is_that_of_one_histogram_that_saw_all(observations: list[tuple
     assert pages[0] == pages[1] == pages[2]
     counts = {line for line in expected if "_bucket" in line or "_count" in line}
     assert counts <= {line.replace("{le", "{le") for line in pages[0]}
+
+
+def test_a_bucket_shows_the_latest_traced_value_of_any_front() -> None:
+    memory, clock = bytearray(count_bytes(3)), Clock(1000.0)
+    tallies = [Tally(memory, number, clock=clock) for number in range(3)]
+    largest = SpanName(2**128 - 1, 2**64 - 1)
+    tallies[0].observe(TIME_TO_FIRST_TOKEN, 0.003, span=SpanName(1, 2))
+    clock.now += 5
+    tallies[2].observe(TIME_TO_FIRST_TOKEN, 0.004, span=largest)
+    tallies[1].observe(TIME_TO_FIRST_TOKEN, 0.0045)
+    tallies[1].observe(TIME_TO_FIRST_TOKEN, 9999, span=SpanName(3, 4))
+    found = tallies[0].find_examples(TIME_TO_FIRST_TOKEN)
+    assert [(at, one) for at, one in enumerate(found) if one is not None] == [
+        (1, Example(largest, 0.004, 1005.0)),
+        (len(TIME_TO_FIRST_TOKEN.buckets), Example(SpanName(3, 4), 9999.0, 1005.0)),
+    ]
+    assert not any(tallies[0].find_examples(INTER_TOKEN_LATENCY))
+
+
+def test_a_bucket_has_a_new_example_once_a_second() -> None:
+    clock = Clock(1000.0)
+    tally = Tally(bytearray(count_bytes(1)), 0, clock=clock)
+    for seconds_later in (0.0, 0.5, 0.9, 1.0):
+        clock.now = 1000.0 + seconds_later
+        tally.observe(INTER_TOKEN_LATENCY, 0.001, span=SpanName(1, int(10 * seconds_later) + 1))
+        (example,) = [one for one in tally.find_examples(INTER_TOKEN_LATENCY) if one]
+        assert example.span.span_id == (11 if seconds_later == 1.0 else 1)
+
+
+def test_only_the_page_in_openmetrics_has_examples_and_it_is_whole() -> None:
+    tally = Tally(bytearray(count_bytes(1)), 0, clock=Clock(1000.0))
+    metrics = ServerMetrics(ModelLabels("m", "ns", "md"), lambda: None, tally)
+    metrics.first_token(0.003, SpanName(10, 11))
+    metrics.finished("stop", 0.5, SpanName(10, 11))
+    tally.count_spans("exported", 3)
+    page = metrics.render(in_openmetrics=True).decode()
+    families = {family.name: family for family in parse_openmetrics(page)}
+    for name in ("pagoda_server_time_to_first_token_seconds", "vllm:e2e_request_latency_seconds"):
+        (exemplar,) = [sample.exemplar for sample in families[name].samples if sample.exemplar]
+        assert exemplar.labels == {"trace_id": f"{10:032x}", "span_id": f"{11:016x}"}
+    assert page.endswith("\n# EOF\n")
+    assert " # {" not in metrics.render().decode()
+    (spans,) = families["pagoda_server_spans"].samples
+    assert (spans.labels["outcome"], spans.value) == ("exported", 3)
 
 
 def test_a_front_that_is_started_anew_counts_on() -> None:

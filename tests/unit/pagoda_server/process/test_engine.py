@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import socket
 import stat
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from pagoda_server.wire import (
     Sampling,
     Stats,
     Submit,
+    Timing,
     ToEngine,
     decode_from_engine,
     encode_frame,
@@ -109,6 +111,22 @@ async def test_front_hears_hello_then_stats_then_its_own_answers(
         served = await first.receive_until(lambda m: isinstance(m, Stats) and m.generation_tokens == 16)
         assert served.tokens_per_second == pytest.approx((5 + 16) / 5), "prompt and answer tokens over five seconds"
     assert not config.socket.exists()
+
+
+async def test_a_traced_request_hears_its_times_on_its_own_connection(config: EngineConfig) -> None:
+    sampling = Sampling(max_tokens=4, temperature=0.0)
+    async with run_process(config) as connect:
+        traced, other = await connect(), await connect()
+        before = time.monotonic()
+        traced.send(Submit("same-id", [1, 2, 3], sampling, is_traced=True))
+        other.send(Submit("same-id", [9, 8], sampling))
+        last = await traced.receive_until(lambda m: isinstance(m, Timing) and m.finished_at is not None)
+        assert isinstance(last, Timing) and last.request_id == "same-id"
+        told = [last.queued_at, last.started_at, last.first_token_at, last.finished_at]
+        times = [before, *(at for at in told if at is not None), time.monotonic()]
+        assert len(times) == 6 and times == sorted(times)
+        assert (await traced.receive_answer("same-id"))[1] == "length", "the last delta comes behind"
+        assert not isinstance(await other.receive_until(lambda m: isinstance(m, Timing | Deltas)), Timing)
 
 
 def test_the_socket_has_its_name_only_when_it_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
