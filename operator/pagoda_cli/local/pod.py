@@ -12,7 +12,7 @@ IMAGES = BuildSettings(control_image="local", server_image="local")
 
 @dataclass(frozen=True, slots=True)
 class LocalPod:
-    """What `pagoda run` takes from a model deployment."""
+    """What `pagoda run` takes from a model deployment. `spec` is the pod's."""
 
     name: str
     uri: str
@@ -20,6 +20,7 @@ class LocalPod:
     replicas: int
     drain_seconds: int
     spec: dict[str, Any]
+    gpus: int = 0
 
 
 def build_local_pod(deployment: ModelDeployment) -> LocalPod:
@@ -35,4 +36,5 @@ def build_local_pod(deployment: ModelDeployment) -> LocalPod:
         replicas=max(fixed, 1),
         drain_seconds=spec.rollout.drain_seconds,
         spec=build_pod_template(deployment, IMAGES)["spec"],
+        gpus=spec.gpus,
     )

@@ -39,7 +39,7 @@ def plan_tiny(pod: LocalPod) -> ReplicaPlan:
 
 
 def test_fetch_runs_first_with_the_models_folder_of_this_machine() -> None:
-    (fetch,) = plan_tiny(build_pod()).setup
+    fetch, check = plan_tiny(build_pod()).setup
     assert fetch.command == ("/py", "-m", "pagoda_cli.main", "fetch", "bundled://pagoda-tiny", "/x/m")
 
 
@@ -97,7 +97,7 @@ def test_autoscaled_model_starts_with_its_fewest_replicas_and_at_least_one() -> 
 
 
 def test_model_in_a_claim_is_refused_with_the_fix() -> None:
-    with pytest.raises(PlanError, match="pvc://c/x is a claim of a cluster: use hf://"):
+    with pytest.raises(PlanError, match="model.uri: pvc://c/x is a claim of a cluster: use hf://"):
         model_folder("pvc://c/x")
 
 

@@ -19,10 +19,10 @@ def test_secrets_of_the_file_are_read_in_both_forms() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (f"{HEAD}spec: {{model: {{uri: 'bundled://x'}}, replicsa: 1}}", r"spec\.replicsa: .*got 1\): remove it"),
+        (f"{HEAD}spec: {{model: {{uri: 'bundled://x'}}, replicsa: 1}}", r"spec\.replicsa: no such field \(got 1\): did you mean replicas\?"),
         (f"{HEAD}spec: {{model: {{uri: 'bundled://x'}}, replicas: many}}", r"spec\.replicas: .*got 'many'"),
-        (f"{HEAD}spec: {{}}", r"spec\.model: Field required"),
-        ("kind: Pod", "0 documents are a ModelDeployment"),
+        (f"{HEAD}spec: {{}}", r"spec\.model: is missing: add it"),
+        ("kind: Pod", r"no document is a ModelDeployment \(got 'Pod'\): add one"),
         ("- 1", "not a mapping"),
         ("a: [", "not YAML"),
     ],
