@@ -61,6 +61,21 @@ def propose(word: str, known: Mapping[str, Any], inside: str = "") -> str:
     return "remove it or correct its name"
 
 
+def find_nulls(found: Any, schema: Schema | None = None, path: str = "") -> Iterator[str]:
+    """Yields a line for each field without a value, which the API server refuses where the field has no default."""
+    schema = _root() if schema is None else schema
+    if isinstance(found, list):
+        for index, item in enumerate(found):
+            yield from find_nulls(item, schema.get("items", {}), f"{path}[{index}]")
+    if isinstance(found, dict):
+        for name, value in found.items():
+            known = schema.get("properties", {}).get(name) or schema.get("additionalProperties") or {}
+            place = f"{path}.{name}" if path else str(name)
+            if value is None and known and "default" not in known:
+                yield one_line(f"{place}: has no value: give one, or remove it")
+            yield from find_nulls(value, known, place)
+
+
 def _explain(error: ValidationError, above: tuple[str | int, ...]) -> Iterator[str]:
     for item in error.errors(include_url=False):
         place, schema, is_union = _find_place((*above, *item["loc"]))

@@ -12,6 +12,9 @@ from typing import TextIO
 
 from pagoda_cli.text import one_line
 
+BEFORE_MESSAGE = len("00:00:00 ") + 12
+COLUMNS_OF_NO_SIZE = 80
+"""Of a terminal that does not know its size."""
 CLEAR = "\r\x1b[2K"
 PLAIN, DIM, RED, GREEN, YELLOW = "\x1b[0m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m"
 COLOURS = {"Ready": GREEN, "Failed": RED, "Trouble": RED, "Restarting": YELLOW, "Unchanged": YELLOW, "Open": YELLOW}
@@ -40,9 +43,8 @@ class Screen:
     def show(self, condition: str, message: str) -> None:
         """Shows a line that the next one replaces; nothing where there is no terminal."""
         if self._is_terminal:
-            columns = os.get_terminal_size(self._stream.fileno()).columns
-            room = max(columns - len(f"{time.strftime('%H:%M:%S')} {condition:<11} ") - 1, 0)
-            self._write(self._format(condition, one_line(message)[:room]))
+            columns = os.get_terminal_size(self._stream.fileno()).columns or COLUMNS_OF_NO_SIZE
+            self._write(self._format(condition, one_line(message)[: max(columns - BEFORE_MESSAGE - 1, 0)]))
             self._is_replaced = True
 
     def log(self, who: str, line: str) -> None:

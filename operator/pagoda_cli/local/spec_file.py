@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pagoda_cli.local.explain import explain_errors
+from pagoda_cli.local.explain import MAX_ERRORS, explain_errors, find_nulls
 from pagoda_cli.local.local_folder import put_folder, take_folder
 from pagoda_cli.local.metadata import MetadataError, read_metadata
 from pagoda_cli.local.yaml_documents import YamlError, load_documents
@@ -108,11 +108,13 @@ def validate_document(document: dict[str, Any], name: str) -> ModelDeployment:
 
     Raises SpecFileError.
 
-    NB: strictly, for the API server converts nothing; nulls are absent fields to it, and it ignores the status.
+    NB: strictly, for the API server converts nothing. It ignores the status, and puts a default in place of a null.
     """
     found = {key: value for key, value in document.items() if key != "status"}
     try:
         found["metadata"] = read_metadata(document.get("metadata", {}))
+        if nulls := list(find_nulls(found)):
+            raise SpecFileError("\n".join(f"{name}: {line}" for line in nulls[:MAX_ERRORS]))
         found, folder = take_folder(_drop_nulls(found))
         deployment = ModelDeployment.model_validate(found, strict=True, context={"strict": True})
     except MetadataError as error:

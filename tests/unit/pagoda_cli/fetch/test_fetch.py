@@ -63,6 +63,7 @@ def test_links_into_a_folder_follow_what_is_there_now(tmp_path: Path, said: list
 
 def test_a_folder_that_is_used_in_place_is_left_as_it_is(tmp_path: Path, said: list[str]) -> None:
     source = make_model(tmp_path / "source")
+    (source / "config.json").write_text("{}")
     before = {path.name: path.read_bytes() for path in source.iterdir()}
     fetch_model(f"file://{source}", source, said.append)
     assert {path.name: path.read_bytes() for path in source.iterdir()} == before

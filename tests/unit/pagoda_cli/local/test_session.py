@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pagoda_cli.local import session as run_session
-from pagoda_cli.local.public_socket import find_free_port
 from pagoda_cli.local.pod import LocalPod
+from pagoda_cli.local.public_socket import find_free_port
 from pagoda_cli.local.replica import SetupError, is_ready
 from pagoda_cli.local.session import RunOptions, Session, Voice
 from pagoda_cli.local.spec_file import read_spec_file
