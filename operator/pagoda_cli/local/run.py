@@ -56,7 +56,12 @@ async def _run(options: RunOptions, spec: SpecFile, screen: Screen) -> int:
     session = Session(options, spec, root, Voice(screen.say, screen.show, screen.log))
     this = asyncio.current_task()
     assert this is not None
-    _on_signal(this.cancel)
+
+    def end_work() -> None:
+        screen.end_line()
+        this.cancel()
+
+    _on_signal(end_work)
     failure = await _find_failure(session.work())
     state = "every process has ended"
     try:

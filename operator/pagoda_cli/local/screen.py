@@ -52,6 +52,11 @@ class Screen:
         who = f"{who:<8} |"
         self._write(f"{DIM}{who}{PLAIN} {line}\n" if self._has_colour else f"{who} {line}\n")
 
+    def end_line(self) -> None:
+        """Begins a new line after the `^C` of a terminal."""
+        if self._is_terminal:
+            self._write("" if self._is_replaced else "\n")
+
     def _format(self, condition: str, message: str) -> str:
         padded, colour = f"{condition:<11}", COLOURS.get(condition)
         if self._has_colour and colour is not None:

@@ -194,6 +194,7 @@ class Session:
         if new.needs_gpu:
             await self._free_gpu()
         self._say("Starting", f"{new.pod.model_name}{describe_count(len(new.replicas))}")
+        starting.begin()
         ticking = self._tasks.spawn("progress", self._show_start(starting))
         try:
             await new.start()

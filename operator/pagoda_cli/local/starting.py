@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 BEGINS = re.compile(r"start phase begins phase=(\w+)")
 ENDED = re.compile(r"start phase ended phase=(\w+) seconds=([0-9.]+)")
+LOAD_CODE = "load code"
+"""The first phase, of which the server tells when it is over."""
 SHOWN_FROM_SECONDS = 0.1
 """What took less is not worth a line."""
 
@@ -16,7 +18,7 @@ class Starting:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._begin = self._phase_begin = clock()
-        self._phase = "load code"
+        self._phase = LOAD_CODE
 
     @property
     def seconds(self) -> float:
@@ -36,6 +38,10 @@ class Starting:
         phase, seconds = ended[1].replace("_", " "), float(ended[2])
         self._enter("open the endpoint" if phase == "total" else "build")
         return f"{phase} {seconds:.1f} s" if phase != "total" and seconds >= SHOWN_FROM_SECONDS else None
+
+    def begin(self) -> None:
+        """The server's process begins; before it the model was fetched."""
+        self._enter(LOAD_CODE)
 
     def _enter(self, phase: str) -> None:
         self._phase, self._phase_begin = phase, self._clock()

@@ -48,6 +48,18 @@ def test_a_terminal_gets_colour_and_the_last_line_is_replaced(terminal: tuple[Te
     assert re.fullmatch(f"{shown}\r\x1b\\[2K{TIME} \x1b\\[32mReady      \x1b\\[0m here\r\n", written)
 
 
+def test_a_key_that_ends_the_run_stays_before_the_last_words(terminal: tuple[TextIO, int]) -> None:
+    stream, reader = terminal
+    screen = Screen(stream, {"TERM": "xterm", "NO_COLOR": "1"})
+    screen.end_line()
+    screen.say("Stopped", "x")
+    screen.show("Starting", "load code")
+    screen.end_line()
+    screen.say("Stopped", "y")
+    last = f"{TIME} Starting    load code\r\x1b\\[2K{TIME} Stopped     y\r\n"
+    assert re.fullmatch(f"\r\n{TIME} Stopped     x\r\n{last}", read(reader, "y\r\n"))
+
+
 def test_no_color_is_kept(terminal: tuple[TextIO, int]) -> None:
     stream, reader = terminal
     screen = Screen(stream, {"TERM": "xterm", "NO_COLOR": "1"})

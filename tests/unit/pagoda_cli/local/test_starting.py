@@ -34,6 +34,9 @@ def test_the_phases_that_the_server_logs_are_read(caplog: pytest.LogCaptureFixtu
 
 
 def test_another_line_says_nothing_of_the_start() -> None:
-    starting = Starting(Clock())
+    clock = Clock()
+    starting = Starting(clock)
+    clock.now += 5.0  # while the model is fetched
+    starting.begin()
     assert starting.read("INFO accepting") is None
     assert starting.describe() == "load code, 0 s"
