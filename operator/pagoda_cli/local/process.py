@@ -152,7 +152,7 @@ class Supervised:
     def _describe_hopeless(self, code: int) -> str:
         if code == REFUSED:
             return find_reason(self._lines) or describe_end(code)
-        return f"it ended {MOST_FIRST_STARTS} times before it was ready, at last by {self.describe_end(code)}"
+        return f"never ready in {MOST_FIRST_STARTS} starts: {self.describe_end(code)}"
 
     async def _live(self) -> int:
         """Lives one life of the process. What keeps it from starting (EMFILE, a full disk) may be gone next time."""

@@ -238,7 +238,8 @@ class Session:
 
     def _say_ready(self, new: Generation, door: FrontDoor, seconds: float) -> None:
         what = f"model={new.pod.model_name}{describe_count(len(new.replicas))}"
-        self._say("Ready", f"{door.public.url}/v1  {what}  after {seconds:.1f} s")
+        reach = "" if door.public.is_local else "  (open to other machines)"
+        self._say("Ready", f"{door.public.url}/v1  {what}  after {seconds:.1f} s{reach}")
 
     def _say_once(self, condition: str, message: str) -> None:
         if (condition, message) not in self._said:

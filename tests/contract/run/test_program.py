@@ -173,7 +173,7 @@ async def test_a_server_that_never_becomes_ready_ends_the_run_and_its_log_is_kep
         _, said = await process.communicate()
     ended = Ended(process.returncode or 0, said.decode(), "")
     assert ended.code == 1 and ended.conditions.count("Restarting") == 2
-    why = "server: it ended 3 times before it was ready, at last by exit code 1: RuntimeError: no such kernel"
+    why = "server: never ready in 3 starts: exit code 1: RuntimeError: no such kernel"
     assert re.fullmatch(rf".* Failed      {why} \(logs: .*/pagoda-run-\w+\)", ended.last_line)
     assert {Path(name).name for name in program.left} == {"owner", "server.log", "fetch.log"}
 

@@ -28,6 +28,8 @@ def test_bad_file_exits_1_with_the_field(tmp_path: Path) -> None:
 def test_contradicting_options_are_refused(tmp_path: Path) -> None:
     assert RUNNER.invoke(app, ["run", "x.yaml", "--chat", "--ask", "hello"]).exit_code == 1
     assert RUNNER.invoke(app, ["run", "x.yaml", "--once"]).exit_code == 1
+    refused = RUNNER.invoke(app, ["run", "-", "--chat"])
+    assert (refused.exit_code, refused.output[:6]) == (1, "--chat")
 
 
 def test_crds_check_tells_a_changed_file(tmp_path: Path) -> None:

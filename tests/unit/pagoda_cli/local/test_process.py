@@ -145,7 +145,7 @@ async def test_what_was_never_ready_is_given_up_after_three_starts(
     process = run_code(code, tmp_path / "log", Hooks(lambda _, code, backoff: ends.append(code)))
     process.start()
     said = await wait_hopeless(process)
-    assert said == "it ended 3 times before it was ready, at last by exit code 1: RuntimeError: broken"
+    assert said == "never ready in 3 starts: exit code 1: RuntimeError: broken"
     assert ends == [1, 1]
     await process.stop(5)
 
