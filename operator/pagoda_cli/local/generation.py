@@ -36,8 +36,14 @@ class Generation:
         await self.replicas[0].run_setup(on_line)
 
     async def start(self) -> None:
-        """Returns when every replica is ready."""
-        await asyncio.gather(*(replica.start() for replica in self.replicas))
+        """Returns when every replica is ready. Raises StartError when one never will be; then none is waited for."""
+        starts = [asyncio.ensure_future(replica.start()) for replica in self.replicas]
+        try:
+            await asyncio.gather(*starts)
+        finally:
+            for start in starts:
+                start.cancel()
+            await asyncio.gather(*starts, return_exceptions=True)
 
     async def retire(self) -> None:
         """Takes no more requests, finishes those that run, and ends."""

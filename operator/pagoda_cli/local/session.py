@@ -1,5 +1,7 @@
-"""The life of one `pagoda run`: keep the replicas of a specification running, follow its file, end without cutting a
-stream."""
+"""The life of one `pagoda run`.
+
+It keeps the replicas of a specification running, follows its file, and ends without cutting a stream.
+"""
 
 import asyncio
 import os

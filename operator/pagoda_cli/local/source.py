@@ -36,6 +36,13 @@ class Source:
 
 def read_source(argument: str) -> Source:
     """Reads what the argument names. Raises SpecFileError, and PlanError where GPUs cannot be counted."""
+    try:
+        return _read(argument)
+    except OSError as error:
+        raise SpecFileError(one_line(f"{argument[:253]}: cannot be read: {error.strerror}: {ACCEPTED}")) from error
+
+
+def _read(argument: str) -> Source:
     if argument == STDIN:
         return Source(parse_content(sys.stdin.buffer.read(MAX_FILE_BYTES + 1), "standard input"))
     if "://" in argument:

@@ -83,6 +83,7 @@ def test_a_model_runs_on_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPa
         ("file:///nowhere/at/all", r"there is no such folder: correct the path"),
         ("s3://bucket/key", r"s3://bucket/key.: model\.uri must be hf://"),
         ("a b/c", r"there is no such file: give a YAML file"),
+        ("a" * 5000 + ".yaml", r"cannot be read: File name too long: give a YAML file"),
     ],
 )
 def test_anything_else_is_answered_with_what_was_meant(folder: Path, argument: str, message: str) -> None:
