@@ -34,6 +34,9 @@ def fetch(
         ),
     ],
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="The folder to fill.", show_default=False)],
+    configuration: Annotated[
+        bool, typer.Option("--configuration", help="Download only what says which model it is.")
+    ] = False,
 ) -> None:
     """Put a model's files into a folder (the init container of every model pod).
 
@@ -48,7 +51,7 @@ def fetch(
     end_on_sigterm()
     say, say_progress = open_terminal(sys.stdout)
     try:
-        fetch_model(uri, dest, say, say_progress)
+        fetch_model(uri, dest, say, say_progress, configuration_only=configuration)
     except FetchError as error:
         report_failure(error)
         raise _fail(str(error)) from error
@@ -61,40 +64,49 @@ def fetch(
 
 @app.command()
 def run(
-    file: Annotated[
-        Path,
+    source: Annotated[
+        str,
         typer.Argument(
-            metavar="FILE", help="A YAML file with one ModelDeployment (and its Secrets).", show_default=False
+            metavar="SOURCE",
+            help="A YAML file with one ModelDeployment (and its Secrets), - for standard input, org/name of Hugging "
+            "Face, a folder with a model, or a URI such as bundled://pagoda-tiny.",
+            show_default=False,
         ),
     ],
-    port: Annotated[
-        int, typer.Option(metavar="PORT", help="Where the endpoint listens on 127.0.0.1.", min=1, max=65535)
-    ] = 8000,
+    port: Annotated[int, typer.Option(metavar="PORT", help="Where the endpoint listens.", min=1, max=65535)] = 8000,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="The address it listens on; 0.0.0.0 is every one of this machine.")
+    ] = "127.0.0.1",
     chat: Annotated[bool, typer.Option("--chat", help="Open a prompt: live tokens/s; Ctrl-C stops an answer.")] = False,
     ask: Annotated[str | None, typer.Option(metavar="PROMPT", help="Ask one question and print its answer.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Stop after the answer to --ask.")] = False,
+    logs: Annotated[bool, typer.Option("--logs", help="Print what the processes log, too.")] = False,
 ) -> None:
     """Serve a ModelDeployment on this machine, without a cluster.
 
     Runs the containers of the pod that the operator would build as processes, for each of `replicas`, behind one URL.
-    What crashes is started again, later each time.
+    What crashes is started again, later each time; what can never run ends it, before anything is downloaded.
 
-    Saving FILE rolls over to the new version without a gap: it loads beside the old one, takes over the port, and the
+    Saving a file rolls over to the new version without a gap: it loads beside the old one, takes over the port, and the
     old one ends when its last answer has. A model on a GPU loads after the old one has gone; clients are told to come
     again (503 with Retry-After).
 
     Ctrl-C finishes what runs and stops; a second one stops at once.
     """
-    from pagoda_cli.local.session import RunOptions, run_file
+    from pagoda_cli.local.plan import PlanError
+    from pagoda_cli.local.run import run_source
+    from pagoda_cli.local.session import RunOptions
     from pagoda_cli.local.spec_file import SpecFileError
 
     if chat and ask is not None:
         raise _fail("--chat and --ask exclude each other: give one")
     if once and ask is None:
         raise _fail("--once: there is nothing to wait for: give --ask too")
+    if chat and source == "-":
+        raise _fail("--chat: standard input is the file: save it, and give its path")
     try:
-        code = run_file(RunOptions(file=file, port=port, chat=chat, ask=ask, once=once))
-    except SpecFileError as error:
+        code = run_source(source, RunOptions(port=port, host=host, chat=chat, ask=ask, once=once, logs=logs))
+    except (SpecFileError, PlanError) as error:
         raise _fail(str(error)) from error
     raise typer.Exit(code)
 

@@ -1,4 +1,6 @@
-"""A program that is process 1 of its container ends when it is told to, from its first moment on.
+"""How programs end: told to, or unable to run as they are told.
+
+A program that is process 1 of its container ends when it is told to, from its first moment on.
 
 The kernel delivers no signal to process 1 that it has no handler for: a SIGTERM that comes while the program starts
 would be lost, and its pod would stay until the end of its grace period.
@@ -7,6 +9,9 @@ would be lost, and its pod would stay until the end of its grace period.
 import os
 import signal
 from types import FrameType
+
+REFUSED = 2
+"""The exit code of a program that cannot run with what it is told: another start would end as this one did."""
 
 
 def end_on_sigterm() -> None:

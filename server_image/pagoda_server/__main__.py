@@ -1,4 +1,4 @@
-"""`python -m pagoda_server serve|engine|engine-rank|front|drain|compile`: flags become settings, then a command runs.
+"""`python -m pagoda_server COMMAND`: flags become settings, then a command runs.
 
 Each command imports what it needs when it runs: torch is slow to import, and neither a front nor a drain has any use
 for it.
@@ -13,7 +13,7 @@ from functools import partial
 
 from pagoda_guard.flags import add_flags, read_settings
 from pagoda_guard.parent import end_with_parent
-from pagoda_guard.termination import end_on_sigterm
+from pagoda_guard.termination import REFUSED, end_on_sigterm
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.http.engine_client import EngineGone
 from pagoda_server.parallel.channel import end_at_once
@@ -37,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pagoda_server", description="The model server of one pod.")
     commands = parser.add_subparsers(dest="command", required=True)
     add_serve_flags(commands.add_parser("serve", help="engine and OpenAI-compatible HTTP front"))
+    add_serve_flags(commands.add_parser("check", help="whether `serve` would refuse its settings for this model"))
     add_flags(commands.add_parser("engine", help="the engine alone; `serve` starts it"), EngineConfig)
     add_front_flags(commands.add_parser("front", help="one process of the HTTP front; `serve` starts it"))
     rank = commands.add_parser("engine-rank", help="a further rank of a divided model; `engine` starts it")
@@ -58,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
             end_with_parent(child.parent_pid)
         return run(flags)
     except (ValueError, EngineGone) as error:
-        code, reason = 2 if isinstance(error, ValueError) else 1, str(error)
+        code, reason = REFUSED if isinstance(error, ValueError) else 1, str(error)
     except Exception as error:
         log.critical("%s cannot continue", flags.command, exc_info=True)
         code, reason = 1, f"{type(error).__name__}: {error}"
@@ -74,6 +75,8 @@ def run(flags: argparse.Namespace) -> int:
     match flags.command:
         case "serve":
             return run_serve(flags)
+        case "check":
+            return run_check(flags)
         case "engine":
             return run_engine_alone(flags)
         case "engine-rank":
@@ -90,6 +93,16 @@ def run_serve(flags: argparse.Namespace) -> int:
     end_on_sigterm()
     settings = read_server(flags)
     return asyncio.run(serve(settings, build_engine_command(settings.engine), partial(build_front_command, settings)))
+
+
+def run_check(flags: argparse.Namespace) -> int:
+    """Reads the model's small files only, and imports no torch. Raises `UnsupportedModel` or ValueError."""
+    from pagoda_server.model.config import read_model_config
+    from pagoda_server.start.refusals import refuse_settings
+
+    config = read_server(flags).engine
+    refuse_settings(config, read_model_config(config.model))
+    return 0
 
 
 def share_cpus() -> None:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from pagoda_cli.local.spec_file import SpecFileError, parse_spec
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.api.rules import RULES
 
@@ -287,6 +288,80 @@ def test_both_refuse_with_the_same_rules(control_plane: ControlPlane, spec: dict
     assert by_pydantic is not None and by_server is not None
     broken = [rule.message for rule in RULES if rule.message in by_pydantic]
     assert [message for message in broken if message not in by_server] == []
+
+
+WRONG_TYPES: list[dict[str, Any]] = [
+    *({"replicas": value} for value in ("2", True, 2.5, [2], {"is": 2}, None)),
+    {"engine": []},
+    {"engine": "fast"},
+    *({"engine": {"prefixCaching": value}} for value in ("true", 1, "yes")),
+    {"engine": None},
+    {"engine": {"maxModelLen": None}},
+    {"scheduling": {"nodeSelector": None}},
+    {"scheduling": {"nodeSelector": {"a": None}}},
+    *({"engine": {"gpuMemoryFraction": value}} for value in ("0.5", True)),
+    *({"engine": {"dtype": value}} for value in (1, True, "AUTO")),
+    *({"resources": {"cpu": value}} for value in (0.5, True, ["1"], "1 ")),
+    *({"rollout": {"maxSurge": value}} for value in (True, 1.5, "1", "101%", -1)),
+    *({"model": {"uri": value}} for value in (1, True, ["hf://a/b"])),
+    {"model": {"uri": "bundled://pagoda-tiny", "name": 5}},
+    {"ingress": {"host": "a.b", "annotations": {"a": 1}}},
+    {"ingress": {"host": "a.b", "annotations": []}},
+    {"scheduling": {"nodeSelector": {"a": True}}},
+    {"scheduling": {"tolerations": {"operator": "Exists"}}},
+    {"scheduling": {"topologySpread": [{**SPREAD, "maxSkew": "1"}]}},
+    {"scheduling": {"affinity": {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": "all"}}}}},
+    {"autoscaling": {"maxReplicas": "3"}},
+    {"autoscaling": {"maxReplicas": 3, "behavior": {"scaleUp": {"policies": [{**POLICY, "value": "4"}]}}}},
+    {"autoscaling": {"maxReplicas": 3, "behavior": {"scaleUp": {"tolerance": 0.5}}}},
+]
+UNUSUAL: list[dict[str, Any]] = [
+    {"engine": {"dtype": None, "prefixCaching": None}},
+    {"queue": {"maxQueued": None}},
+    {"replicas": 2.0},
+    {"engine": {"gpuMemoryFraction": 0.5}},
+]
+WRONG_METADATA: list[dict[str, Any]] = [
+    {"name": 5},
+    {"name": "m", "lables": {}},
+    {"name": "m", "labels": {"a": 1}},
+    {"name": "m", "labels": {"a b": "c"}},
+    {"name": "m", "labels": {"a": "b c"}},
+    {"name": "m", "labels": {"a": "b" * 64}},
+    {"name": "m", "labels": {"a" * 64: "b"}},
+    {"name": "m", "annotations": {"a": True}},
+    {"name": "m", "annotations": {"a/b/c": "d"}},
+    {"name": "m", "annotations": {"a": "b" * (1 << 18)}},
+    {"name": "m", "annotations": []},
+]
+
+
+def refusal_by_run(text: str) -> str | None:
+    try:
+        parse_spec(text, "m.yaml")
+    except SpecFileError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("spec", [*GOOD, *UNUSUAL], ids=json.dumps)
+def test_pagoda_run_accepts_what_the_server_accepts(control_plane: ControlPlane, spec: dict[str, Any]) -> None:
+    text = yaml.safe_dump(resource(spec))
+    assert (refusal_by_run(text), refusal_by_server(control_plane, text)) == (None, None)
+
+
+@pytest.mark.parametrize("spec", [*BAD, *WRONG_TYPES], ids=json.dumps)
+def test_pagoda_run_refuses_what_the_server_refuses(control_plane: ControlPlane, spec: dict[str, Any]) -> None:
+    text = yaml.safe_dump(resource(spec))
+    assert refusal_by_run(text) is not None and refusal_by_server(control_plane, text) is not None
+
+
+@pytest.mark.parametrize("metadata", WRONG_METADATA, ids=lambda metadata: json.dumps(metadata)[:60])
+def test_pagoda_run_refuses_metadata_that_the_server_refuses(
+    control_plane: ControlPlane, metadata: dict[str, Any]
+) -> None:
+    text = yaml.safe_dump(resource({}) | {"metadata": metadata})
+    assert refusal_by_run(text) is not None and refusal_by_server(control_plane, text) is not None
 
 
 @pytest.mark.parametrize("name", ["m" * 41, "1m", "a.b"])

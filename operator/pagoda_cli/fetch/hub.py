@@ -28,7 +28,7 @@ from pagoda_cli.fetch.listing import (
     parse_listing,
 )
 from pagoda_cli.fetch.model_uri import FetchError, ModelUri
-from pagoda_cli.fetch.weights import PICKLES, is_wanted
+from pagoda_cli.fetch.weights import CONFIGURATION, PICKLES, is_wanted
 
 WORK_FOLDER = ".pagoda-fetch"
 COMMIT_FILE = f"{WORK_FOLDER}/commit"
@@ -62,19 +62,34 @@ def _refuse_unservable(uri: ModelUri, names: tuple[str, ...]) -> None:
         raise FetchError("ModelNotFound", f"URI {uri.text} has no config.json: {fix}")
 
 
+def fetch_configuration(uri: ModelUri, snapshot: Snapshot, destination: Path) -> None:
+    """Fetches what says which model it is, and is kept by `fetch_snapshot`. Raises FetchError."""
+    missing = _find_missing(uri, snapshot, destination)
+    _fetch_missing(uri, snapshot, [file for file in missing if file.name in CONFIGURATION], destination)
+
+
 def fetch_snapshot(uri: ModelUri, snapshot: Snapshot, destination: Path) -> None:
     """Raises FetchError. What an earlier fetch of this commit completed is not fetched again."""
+    _fetch_missing(uri, snapshot, _find_missing(uri, snapshot, destination), destination)
+    with contextlib.suppress(OSError):  # another pod may be fetching into the same claim
+        (destination / COMMIT_FILE).unlink()
+        (destination / WORK_FOLDER).rmdir()
+
+
+def _find_missing(uri: ModelUri, snapshot: Snapshot, destination: Path) -> list[ListedFile]:
+    """Raises FetchError when there is no room for them."""
     missing = [file for file in snapshot.files if not _is_kept(file, snapshot.commit, destination)]
     _refuse_without_room(uri, missing, destination)
+    return missing
+
+
+def _fetch_missing(uri: ModelUri, snapshot: Snapshot, missing: list[ListedFile], destination: Path) -> None:
     try:
         (destination / WORK_FOLDER).mkdir(exist_ok=True)
         (destination / COMMIT_FILE).write_text(snapshot.commit, encoding="utf-8")
         _fetch_files(uri, snapshot.commit, missing, destination)
     except Exception as error:
         raise explain_hub_error(uri, error) from error
-    with contextlib.suppress(OSError):  # another pod may be fetching into the same claim
-        (destination / COMMIT_FILE).unlink()
-        (destination / WORK_FOLDER).rmdir()
 
 
 def _is_kept(file: ListedFile, commit: str, destination: Path) -> bool:

@@ -16,25 +16,34 @@ from pathlib import Path
 from pagoda_cli.fetch.model_uri import FetchError, ModelUri, parse_uri
 from pagoda_cli.fetch.progress import Say, count_bytes, show_progress
 from pagoda_cli.fetch.weights import is_wanted
+from pagoda_cli.text import suggest
 
 MARKER = ".pagoda-complete"
 MAX_CONFIG_BYTES = 10 << 20
 TERMINATION_LOG = Path("/dev/termination-log")
 
 
-def fetch_model(uri_text: str, destination: Path, say: Say, say_progress: Say | None = None) -> None:
-    """Fills `destination` with the model of `uri_text`; does nothing when it is there already."""
+def fetch_model(
+    uri_text: str, destination: Path, say: Say, say_progress: Say | None = None, *, configuration_only: bool = False
+) -> None:
+    """Fills `destination` with the model of `uri_text`; does nothing when it is there already.
+
+    With `configuration_only` nothing large is downloaded: of a model on a hub only what says which model it is.
+    """
     uri = parse_uri(uri_text)
-    if uri.scheme == "pvc":
+    if uri.scheme == "pvc" or _is_in_place(uri, destination):
         verify_mounted(uri, destination)
-        say(f"fetch: {uri.text} is mounted at {destination}")
+        say(f"fetch: {uri.text} is at {destination}")
         return
     marker = destination / MARKER
-    if _read_marker(marker) == uri.text:
+    if _read_marker(marker) == uri.text and uri.scheme != "file":  # whose links are quick to make, and may be old
         say(f"fetch: {uri.text} is complete in {destination}")
         return
     _prepare(destination)
     say(f"fetch: {uri.text} -> {destination}")
+    if uri.scheme == "hf" and configuration_only:
+        _fetch_hub_configuration(uri, destination)
+        return
     if uri.scheme == "hf":
         _fetch_hub(uri, destination, say_progress or say)
     else:
@@ -44,9 +53,13 @@ def fetch_model(uri_text: str, destination: Path, say: Say, say_progress: Say | 
     say(f"fetch: complete, {count_bytes(destination) / 1e6:.1f} MB")
 
 
+def _is_in_place(uri: ModelUri, destination: Path) -> bool:
+    return uri.scheme == "file" and destination.resolve() == Path(uri.path).resolve()
+
+
 def verify_mounted(uri: ModelUri, destination: Path) -> None:
-    """Checks a mounted claim: there is nothing to fetch."""
-    _verify_config(uri, destination, "put the model's files into that folder of the claim, or correct model.uri")
+    """Checks a mounted claim, or a folder that is used where it is: there is nothing to fetch."""
+    _verify_config(uri, destination, "put the model's files into that folder, or correct model.uri")
     _verify_object(uri, destination / "config.json")
 
 
@@ -104,6 +117,13 @@ def _fetch_hub(uri: ModelUri, destination: Path, say_progress: Say) -> None:
     _verify_object(uri, destination / "config.json")
 
 
+def _fetch_hub_configuration(uri: ModelUri, destination: Path) -> None:
+    from pagoda_cli.fetch import hub
+
+    hub.fetch_configuration(uri, hub.list_snapshot(uri), destination)
+    _verify_object(uri, destination / "config.json")
+
+
 def _fetch_bundled(uri: ModelUri, destination: Path) -> None:
     try:
         source = resources.files("sample_model") / uri.path
@@ -112,7 +132,9 @@ def _fetch_bundled(uri: ModelUri, destination: Path) -> None:
             "ModelNotFound", f"URI {uri.text}: this installation ships no models: install pagoda again"
         ) from error
     if not source.is_dir():
-        raise FetchError("ModelNotFound", f"URI {uri.text} is not shipped: use {_bundled_names()} or an hf:// URI")
+        near = suggest(uri.path, _list_bundled())
+        fix = f"did you mean bundled://{near}?" if near is not None else f"use {_bundled_names()} or an hf:// URI"
+        raise FetchError("ModelNotFound", f"URI {uri.text} is not shipped: {fix}")
     _copy_files(source, destination)
 
 
@@ -125,11 +147,14 @@ def _copy_files(source: Traversable, destination: Path) -> None:
             partial.replace(destination / entry.name)
 
 
+def _list_bundled() -> list[str]:
+    entries = resources.files("sample_model").iterdir()
+    return sorted(entry.name for entry in entries if (entry / "config.json").is_file())
+
+
 def _bundled_names() -> str:
-    names = sorted(
-        entry.name for entry in resources.files("sample_model").iterdir() if (entry / "config.json").is_file()
-    )
-    return ", ".join(f"bundled://{name}" for name in names) or "bundled://pagoda-tiny (missing from this installation)"
+    names = _list_bundled() or ["pagoda-tiny (missing from this installation)"]
+    return ", ".join(f"bundled://{name}" for name in names)
 
 
 def _fetch_file(uri: ModelUri, destination: Path) -> None:

@@ -9,6 +9,8 @@ import re
 SUFFIXES = r"\.(safetensors|json|jinja|tiktoken)"
 TOKENIZERS = r"(vocab|merges)\.txt|(tokenizer|spiece|sentencepiece\.bpe)\.model(\.v[0-9]{1,2})?"
 WANTED = re.compile(rf"[^/]*[^/.][^/]*{SUFFIXES}|{TOKENIZERS}|additional_chat_templates/[^/]+\.jinja")
+CONFIGURATION = frozenset({"config.json", "generation_config.json"})
+"""What a server reads of a model before its weights."""
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 

@@ -1,13 +1,17 @@
 """Ask a running endpoint: stream a chat answer and measure it."""
 
 import json
+import os
 import re
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 import aiohttp
+
+from pagoda_cli.local.wrap import Wrapper
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -123,11 +127,20 @@ def without_control(text: str) -> str:
     return CONTROL.sub("", text)
 
 
+def open_writer(stream: TextIO) -> Callable[[str], str]:
+    """Returns what makes a streamed piece fit to be written: in whole words at a terminal."""
+    if not stream.isatty():
+        return without_control
+    wrapper = Wrapper(lambda: os.get_terminal_size(stream.fileno()).columns)
+    return lambda piece: wrapper.add(without_control(piece))
+
+
 async def ask(endpoint: Endpoint, prompt: str) -> None:
     """Asks one question and prints the answer as it streams."""
+    wrap = open_writer(sys.stdout)
 
     def show(piece: str, _: Answer) -> None:
-        print(without_control(piece), end="", flush=True)
+        print(wrap(piece), end="", flush=True)
 
     answer = await stream_answer(endpoint, [{"role": "user", "content": prompt}], show)
     print(f"\n\n{answer.summary}\n{endpoint.url}/v1", flush=True)

@@ -14,13 +14,12 @@ from collections.abc import Callable, Sequence
 import aiohttp
 from aiohttp import web
 
-from pagoda_cli.local.plan import PlanError
+from pagoda_cli.local.public_socket import PublicSocket
 from pagoda_guard.openai_errors import ErrorType, build_error
 from pagoda_guard.tasks import Tasks
 
 POLL_SECONDS = 0.2
 ANSWER_SECONDS = 5.0
-BACKLOG = 1024
 SURE_AFTER_POLLS = 2
 """NB: one poll may ask a new gateway before it is ready and an old one after it began to drain."""
 RETRY_AFTER_SECONDS = 2
@@ -30,14 +29,14 @@ OWN_TROUBLE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 ReadyUrls = Callable[[], Sequence[str]]
 OnCount = Callable[[int, int], None]
 
-
 HERE = r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?"
 FROM_HERE = re.compile(HERE, re.ASCII | re.IGNORECASE)
+IS_LOCAL = web.AppKey("is_local", bool)
 ORIGIN_HERE = re.compile(rf"https?://{HERE}", re.ASCII | re.IGNORECASE)
 
 
 async def answer_503(request: web.Request) -> web.Response:
-    if not is_from_here(request.headers.get("Host", ""), request.headers.get("Origin")):
+    if request.app[IS_LOCAL] and not is_from_here(request.headers.get("Host", ""), request.headers.get("Origin")):
         message = "Host or Origin is not of this machine: ask http://127.0.0.1 or http://localhost."
         return _refuse(403, "forbidden_host", "invalid_request_error", message, {})
     message = "No replica is ready: the model is loading or restarting. Try again."
@@ -59,24 +58,17 @@ def _refuse(status: int, code: str, error_type: ErrorType, message: str, headers
 class FrontDoor:
     """`ready_urls` are those of all gateways there are; each poll tells `on_count` how many are ready of how many."""
 
-    def __init__(self, listener: socket.socket, ready_urls: ReadyUrls, on_count: OnCount) -> None:
-        self._listener = listener
+    def __init__(self, public: PublicSocket, ready_urls: ReadyUrls, on_count: OnCount) -> None:
+        self.public = public
         self._ready_urls = ready_urls
         self._on_count = on_count
         self._none_ready_polls = 0
         self._site: web.SockSite | None = None
         app = web.Application()
+        app[IS_LOCAL] = public.is_local
         app.router.add_route("*", "/{tail:.*}", answer_503)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         self._tasks = Tasks()
-
-    @property
-    def fd(self) -> int:
-        return self._listener.fileno()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     async def start(self) -> None:
         await self._runner.setup()
@@ -86,7 +78,7 @@ class FrontDoor:
     async def stop(self) -> None:
         """Closes the port; nobody is told to come again."""
         await self._tasks.stop()
-        self._listener.close()
+        self.public.listener.close()
         await self._runner.cleanup()
 
     async def open(self) -> None:
@@ -98,7 +90,7 @@ class FrontDoor:
 
     async def _answer_503(self) -> None:
         if self._site is None:
-            self._site = web.SockSite(self._runner, socket.socket(fileno=os.dup(self.fd)))
+            self._site = web.SockSite(self._runner, socket.socket(fileno=os.dup(self.public.fd)))
             await self._site.start()
 
     async def _watch(self) -> None:
@@ -130,26 +122,3 @@ async def read_ready(session: aiohttp.ClientSession, url: str) -> bool | None:
         return None
     except (aiohttp.ClientError, OSError) as error:
         return None if getattr(error, "errno", None) in OWN_TROUBLE else False
-
-
-def listen(port: int) -> socket.socket:
-    """Raises PlanError when something listens there."""
-    listener = socket.socket()
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise PlanError(
-            f"--port: {port} cannot be had: {error.strerror}: stop what listens there, or give another port"
-        ) from error
-    listener.setblocking(False)
-    return listener
-
-
-def find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from pagoda_cli.local.front_door import find_free_port
-from pagoda_cli.local.plan import Addresses, Folders, PlanError, needs_gpu, plan_replica, plan_secret_files
+from pagoda_cli.local.gpus import Gpus
+from pagoda_cli.local.local_folder import SCHEME
+from pagoda_cli.local.plan import Addresses, Folders, PlanError, Secrets, needs_gpu, plan_replica, plan_secret_files
 from pagoda_cli.local.pod import LocalPod
 from pagoda_cli.local.private_files import write_private
 from pagoda_cli.local.process import Hooks
+from pagoda_cli.local.public_socket import PublicSocket, find_free_port
 from pagoda_cli.local.replica import Replica
-from pagoda_cli.local.spec_file import SpecFile
 
 KEYS = "api-keys/"
 
@@ -35,8 +36,14 @@ class Generation:
         await self.replicas[0].run_setup(on_line)
 
     async def start(self) -> None:
-        """Returns when every replica is ready."""
-        await asyncio.gather(*(replica.start() for replica in self.replicas))
+        """Returns when every replica is ready. Raises StartError when one never will be; then none is waited for."""
+        starts = [asyncio.ensure_future(replica.start()) for replica in self.replicas]
+        try:
+            await asyncio.gather(*starts)
+        finally:
+            for start in starts:
+                start.cancel()
+            await asyncio.gather(*starts, return_exceptions=True)
 
     async def retire(self) -> None:
         """Takes no more requests, finishes those that run, and ends."""
@@ -46,9 +53,11 @@ class Generation:
         await asyncio.gather(*(replica.kill() for replica in self.replicas))
 
 
-def build_generation(pod: LocalPod, spec: SpecFile, root: Path, shared_fd: int, hooks: Hooks) -> Generation:
+def build_generation(
+    pod: LocalPod, secrets: Secrets, root: Path, public: PublicSocket, gpus: Gpus, hooks: Hooks
+) -> Generation:
     """Makes the folders below `root`, starts nothing; raises PlanError and OSError."""
-    files = plan_secret_files(pod.spec, spec.secrets)
+    files = plan_secret_files(pod.spec, secrets)
     replicas = []
     for index in range(pod.replicas):
         folder = root / str(index)
@@ -57,14 +66,21 @@ def build_generation(pod: LocalPod, spec: SpecFile, root: Path, shared_fd: int, 
             pod.spec,
             name=f"{pod.name}-{index}",
             folders=folders,
-            addresses=Addresses(shared_fd, find_free_port()),
-            secrets=spec.secrets,
+            addresses=Addresses(public.fd, find_free_port(), public.hosts),
+            secrets=secrets,
             python=sys.executable,
         )
+        server = replace(plan.server, environment={**plan.server.environment, **gpus.choose(index, pod.gpus)})
         prepare = partial(_make_folders, folders, files)
         prepare()
-        replicas.append(Replica(plan, folder, replace(hooks, prepare=prepare)))
+        replicas.append(Replica(replace(plan, server=server), folder, _name_lines(hooks, prepare, index, pod.replicas)))
     return Generation(pod, tuple(replicas), _first_api_key(files))
+
+
+def _name_lines(hooks: Hooks, prepare: Callable[[], None], index: int, replicas: int) -> Hooks:
+    """Returns the hooks of one replica, whose lines tell which one it is where there are several."""
+    suffix = f"-{index}" if replicas > 1 else ""
+    return replace(hooks, prepare=prepare, on_line=lambda name, line: hooks.on_line(f"{name}{suffix}", line))
 
 
 def _first_api_key(files: Mapping[str, bytes]) -> str | None:
@@ -74,7 +90,7 @@ def _first_api_key(files: Mapping[str, bytes]) -> str | None:
 
 def _make_folders(folders: Folders, secret_files: Mapping[str, bytes]) -> None:
     """Makes the folders. NB: before each start of a process, for whatever cleans /tmp may have taken them."""
-    for folder in (folders.run, folders.models, folders.etc):
+    for folder in (folders.run, folders.etc, folders.models):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, value in secret_files.items():
         write_private(folders.etc, name, value)
@@ -83,6 +99,11 @@ def _make_folders(folders: Folders, secret_files: Mapping[str, bytes]) -> None:
 def model_folder(uri: str) -> Path:
     """Returns where the files of `uri` are kept between runs."""
     if uri.startswith("pvc://"):
-        raise PlanError(f"spec.model.uri: {uri} is a claim of a cluster: use hf:// or bundled:// on this machine")
+        fix = "use hf://, bundled:// or file:///absolute/path on this machine"
+        raise PlanError(f"model.uri: {uri} is a claim of a cluster: {fix}")
+    if uri.startswith(SCHEME):
+        if not (folder := Path(uri.removeprefix(SCHEME))).is_dir():
+            raise PlanError(f"model.uri: {uri} is no folder of this machine: correct the path")
+        return folder
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "pagoda" / "models" / hashlib.sha256(uri.encode()).hexdigest()[:16]

@@ -19,6 +19,8 @@ FIELD_VALUES = {"status.podIP": "127.0.0.1", "status.hostIP": "127.0.0.1", "spec
 
 LOCAL_HOSTS = "localhost,127.0.0.1,[::1]"
 """The names that a gateway here answers to. In a cluster the ingress knows them."""
+SERVE = ("-m", "pagoda_server", "serve")
+FETCH = ("-m", "pagoda_cli.main", "fetch")
 
 Secrets = Mapping[str, Mapping[str, bytes]]
 
@@ -39,10 +41,14 @@ class ProcessSpec:
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where a replica is reached: the listening socket it shares with all others, and a port of its own."""
+    """Where a replica is reached: the listening socket it shares with all others, and a port of its own.
+
+    `hosts` are the names that it answers to; None: any.
+    """
 
     shared_fd: int
     admin_port: int
+    hosts: str | None = LOCAL_HOSTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +100,35 @@ def plan_replica(
         raise PlanError(
             f"pod: {len(gateways)} sidecars and {len(pod['containers'])} containers: `pagoda run` knows one of each"
         )
+    server = build(pod["containers"][0])
+    setup = [build(container) for container in init if container.get("restartPolicy") != "Always"]
     return ReplicaPlan(
-        setup=tuple(build(container) for container in init if container.get("restartPolicy") != "Always"),
-        server=build(pod["containers"][0]),
+        setup=plan_setup(setup, server),
+        server=server,
         gateway=_keep_local(build(gateways[0]), addresses),
         admin_port=addresses.admin_port,
         folders=folders,
     )
 
 
+def plan_setup(setup: Sequence[ProcessSpec], server: ProcessSpec) -> tuple[ProcessSpec, ...]:
+    """Returns the init processes, and between them what refuses a setting before the model's weights are downloaded."""
+    if server.command[1:4] != SERVE:
+        return tuple(setup)
+    command = (*server.command[:3], "check", *server.command[4:])
+    check = ProcessSpec("check", command, server.environment)
+    first = tuple(replace(one, command=(*one.command, "--configuration")) for one in setup if _downloads(one))
+    return (*first, check, *setup) if first else (*setup, check)
+
+
+def _downloads(process: ProcessSpec) -> bool:
+    return process.command[1:4] == FETCH and process.command[4].startswith("hf://")
+
+
 def _keep_local(gateway: ProcessSpec, addresses: Addresses) -> ProcessSpec:
-    """Restricts the hosts to this machine: no page of another site, no name rebound to 127.0.0.1."""
-    command = (*gateway.command, "--allowed-hosts", LOCAL_HOSTS)
-    return replace(gateway, command=command, inherits=(addresses.shared_fd,))
+    """Restricts the hosts, as a rule to this machine: no page of another site, no name rebound to 127.0.0.1."""
+    hosts = ("--allowed-hosts", addresses.hosts) if addresses.hosts is not None else ()
+    return replace(gateway, command=(*gateway.command, *hosts), inherits=(addresses.shared_fd,))
 
 
 def build_process(

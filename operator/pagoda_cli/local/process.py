@@ -20,6 +20,7 @@ from pagoda_cli.local.plan import ProcessSpec
 from pagoda_cli.text import one_line
 from pagoda_guard.parent import bind_command
 from pagoda_guard.tasks import Tasks
+from pagoda_guard.termination import REFUSED
 
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 1.0, 30.0
 STEADY_AFTER_SECONDS = 60.0
@@ -30,7 +31,11 @@ LAST_LINES_SECONDS = 2.0
 CANNOT_START = 127
 """The exit code of what could not be started, as a shell has it."""
 
+MOST_FIRST_STARTS = 3
+"""What has ended so often without ever being ready would go on doing so."""
+
 OnExit = Callable[["Supervised", int, float], None]
+OnLine = Callable[[str, str], None]
 
 
 def next_backoff(previous_seconds: float | None, lived_seconds: float) -> float:
@@ -43,11 +48,12 @@ def next_backoff(previous_seconds: float | None, lived_seconds: float) -> float:
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """`on_exit` is told the exit code and the pause before the next start, `on_trouble` what else is to be said;
-    `prepare` makes, before each start, what the process needs. It may raise OSError."""
+    `prepare` makes, before each start, what the process needs. It may raise OSError. `on_line` is told each line."""
 
     on_exit: OnExit
     on_trouble: Callable[[str], None] = lambda trouble: None
     prepare: Callable[[], None] = lambda: None
+    on_line: OnLine = lambda name, line: None
 
 
 class Supervised:
@@ -61,6 +67,8 @@ class Supervised:
         self._log = LogFile(log, self._hooks.on_trouble)
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
+        self._was_ready = False
+        self._hopeless: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._tasks = Tasks()
 
     @property
@@ -73,6 +81,14 @@ class Supervised:
 
     def start(self) -> None:
         self._tasks.keep(self.spec.name, self._keep_running)
+
+    def mark_ready(self) -> None:
+        """It was ready once: from now on it is started again, whatever it ends with."""
+        self._was_ready = True
+
+    async def wait_hopeless(self) -> str:
+        """Returns why it is not started again: it never was ready, and another start would end as the last."""
+        return await asyncio.shield(self._hopeless)
 
     async def run_once(self, on_line: Callable[[str], None] | None = None) -> int:
         """Runs to the end and returns the exit code (an init container). Raises OSError when it cannot be started.
@@ -119,14 +135,24 @@ class Supervised:
     async def _keep_running(self) -> None:
         loop = asyncio.get_running_loop()
         backoff: float | None = None
+        starts = 0
         while not self._stopping:
+            starts += 1
             started = loop.time()
             code = await self._live()
             if self._stopping:
                 return
+            if not self._was_ready and (code == REFUSED or starts >= MOST_FIRST_STARTS):
+                self._hopeless.set_result(self._describe_hopeless(code))
+                await asyncio.Event().wait()
             backoff = next_backoff(backoff, loop.time() - started)
             self._hooks.on_exit(self, code, backoff)
             await asyncio.sleep(backoff)
+
+    def _describe_hopeless(self, code: int) -> str:
+        if code == REFUSED:
+            return find_reason(self._lines) or describe_end(code)
+        return f"never ready in {MOST_FIRST_STARTS} starts: {self.describe_end(code)}"
 
     async def _live(self) -> int:
         """Lives one life of the process. What keeps it from starting (EMFILE, a full disk) may be gone next time."""
@@ -161,6 +187,7 @@ class Supervised:
     def _take_line(self, line: bytes, on_line: Callable[[str], None] | None) -> None:
         if text := one_line(line.decode(errors="replace")):
             self._lines.append(text)
+            self._hooks.on_line(self.spec.name, text)
             if on_line is not None:
                 on_line(text)
 

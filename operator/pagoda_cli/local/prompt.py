@@ -12,13 +12,14 @@ import termios
 from collections.abc import Callable, Iterator
 from types import ModuleType
 
-from pagoda_cli.local.chat import Answer, ChatError, Endpoint, Message, stream_answer, without_control
-from pagoda_cli.local.status_line import DIM, PLAIN, StatusLine
+from pagoda_cli.local.chat import Answer, ChatError, Endpoint, Message, open_writer, stream_answer, without_control
+from pagoda_cli.local.conversation import Conversation, find_command, obey
+from pagoda_cli.local.screen import DIM, PLAIN, RED, has_colour
+from pagoda_cli.local.status_line import StatusLine
 from pagoda_guard.parent import bind_command
 
 API_KEY_VARIABLE = "PAGODA_CHAT_API_KEY"
-CLEAR_COMMAND = "/clear"
-RED, BOLD = "\x1b[31m", "\x1b[1m"
+BOLD = "\x1b[1m"
 
 ReadLine = Callable[[], str | None]
 
@@ -40,28 +41,31 @@ async def talk(endpoint: Endpoint) -> None:
 
 def converse(endpoint: Endpoint, read_line: ReadLine) -> None:
     """Converses until the end of input. A stopped answer stays in the conversation as far as it came."""
-    messages: list[Message] = []
+    conversation = Conversation()
     while (line := read_line()) is not None:
         question = line.strip()
-        if question == CLEAR_COMMAND:
-            messages.clear()
-            _print_styled(DIM, "The conversation is forgotten.")
+        if (command := find_command(line)) is not None:
+            changed, said = obey(conversation, *command)
+            if changed is None:
+                return
+            conversation = changed
+            _print_styled(DIM, said)
         elif question:
-            asked = [*messages, {"role": "user", "content": question}]
-            answer = _show_answer(endpoint, asked)
+            answer = _show_answer(endpoint, conversation.ask(question))
             if answer.text:
-                messages = [*asked, {"role": "assistant", "content": answer.text}]
+                conversation = conversation.add(question, answer.text)
 
 
 def _show_answer(endpoint: Endpoint, messages: list[Message]) -> Answer:
     """Streams one answer. NB: `asyncio.run` makes the first Ctrl-C a cancellation, then a KeyboardInterrupt."""
     answer, trouble = Answer(0.0), ""
+    wrap = open_writer(sys.stdout)
     with StatusLine(sys.stdout) as line, _quiet_keys():
 
         def show(piece: str, so_far: Answer) -> None:
             nonlocal answer
             answer = so_far
-            line.write(without_control(piece), f"{so_far.tokens_per_second:.1f} tokens/s  (Ctrl-C stops)")
+            line.write(wrap(piece), f"{so_far.tokens_per_second:.1f} tokens/s  (Ctrl-C stops)")
 
         try:
             answer = asyncio.run(stream_answer(endpoint, messages, show))
@@ -94,13 +98,14 @@ def _quiet_keys() -> Iterator[None]:
 
 def _print_styled(style: str, text: str) -> None:
     text = without_control(text)
-    print(f"{style}{text}{PLAIN}" if sys.stdout.isatty() else text, flush=True)
+    print(f"{style}{text}{PLAIN}" if has_colour(sys.stdout) else text, flush=True)
 
 
 def open_terminal() -> ReadLine:
     """Lines with editing and history, where Python has readline and this is a terminal."""
     editor = _load_editor() if sys.stdin.isatty() else None
-    prompt = f"\x01{BOLD}\x02you>\x01{PLAIN}\x02 " if editor is not None else "you> "
+    is_bold = editor is not None and has_colour(sys.stdout)
+    prompt = f"\x01{BOLD}\x02you>\x01{PLAIN}\x02 " if is_bold else "you> "
 
     def read_line() -> str | None:
         while True:
@@ -129,7 +134,7 @@ def _load_editor() -> ModuleType | None:
 
 def main() -> None:
     url, model = sys.argv[1:]
-    _print_styled(DIM, f"Chatting with {model}. {CLEAR_COMMAND} forgets the conversation, Ctrl-D ends.")
+    _print_styled(DIM, f"Chatting with {model}. /help lists the commands, Ctrl-D ends.")
     with contextlib.suppress(KeyboardInterrupt):
         converse(Endpoint(url, model, os.environ.get(API_KEY_VARIABLE)), open_terminal())
 

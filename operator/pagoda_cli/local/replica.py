@@ -1,7 +1,7 @@
 """One replica on this machine: its processes, whether they are ready, and how it ends without cutting a stream."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import aiohttp
@@ -9,6 +9,7 @@ import aiohttp
 from pagoda_cli.local.ending import describe_end
 from pagoda_cli.local.plan import ProcessSpec, ReplicaPlan
 from pagoda_cli.local.process import Hooks, Supervised
+from pagoda_cli.local.yaml_words import put_in_yaml_words
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 10.0
@@ -17,7 +18,11 @@ ADMIN_HEADERS = {"X-Pagoda-Admin": "1"}
 
 
 class SetupError(Exception):
-    """An init process failed; the message is its last log line."""
+    """An init process failed; the message is its last log line, which says all."""
+
+
+class StartError(Exception):
+    """A process that never was ready would never be; the message says why."""
 
 
 class Replica:
@@ -42,8 +47,8 @@ class Replica:
             except OSError as error:
                 raise SetupError(f"{spec.name} cannot be started: {error}") from error
             if code != 0:
-                said = process.last_line if code > 0 else ""
-                raise SetupError(said or f"{spec.name}: {describe_end(code)}: see {self._logs}")
+                said = put_in_yaml_words(process.last_line) if code > 0 else ""
+                raise SetupError(said or f"{spec.name}: {describe_end(code)}")
 
     @property
     def ready_url(self) -> str:
@@ -52,10 +57,8 @@ class Replica:
 
     async def start(self) -> None:
         """Starts the server, waits until its model is loaded, then lets the gateway accept."""
-        self._server.start()
-        await wait_ready("http://server/ready", self.plan.folders.socket)
-        self._gateway.start()
-        await wait_ready(self.ready_url)
+        await _start(self._server, wait_ready("http://server/ready", self.plan.folders.socket))
+        await _start(self._gateway, wait_ready(self.ready_url))
 
     async def retire(self, drain_seconds: int) -> None:
         """Takes no more requests, lets those that are queued or running finish, and ends."""
@@ -68,6 +71,21 @@ class Replica:
 
     def _supervise(self, spec: ProcessSpec) -> Supervised:
         return Supervised(spec, self._logs / f"{spec.name}.log", self._hooks)
+
+
+async def _start(process: Supervised, ready: Coroutine[None, None, None]) -> None:
+    """Starts the process and returns when it is ready. Raises StartError when it never will be."""
+    process.start()
+    waits = asyncio.ensure_future(ready), asyncio.ensure_future(process.wait_hopeless())
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        if waits[1].done():
+            raise StartError(f"{process.spec.name}: {put_in_yaml_words(waits[1].result())}")
+        waits[0].result()
+    finally:
+        for wait in waits:
+            wait.cancel()
+    process.mark_ready()
 
 
 async def wait_ready(url: str, socket: Path | None = None) -> None:

@@ -4,22 +4,23 @@ Every complaint says where (file and field), what (the value) and how to fix it.
 SpecFile or a SpecFileError, in bounded time and memory.
 """
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from pagoda_cli.local.explain import MAX_ERRORS, explain_errors, find_nulls
+from pagoda_cli.local.local_folder import put_folder, take_folder
+from pagoda_cli.local.metadata import MetadataError, read_metadata
 from pagoda_cli.local.yaml_documents import YamlError, load_documents
 from pagoda_cli.secret import SecretError, read_secret, shorten
-from pagoda_cli.text import one_line
+from pagoda_cli.text import one_line, suggest
 from pagoda_operator.api import ModelDeployment
 
 MAX_FILE_BYTES = 1 << 20
-MAX_ERRORS = 20
-NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+KIND, SECRET = "ModelDeployment", "Secret"
 
 
 class SpecFileError(Exception):
@@ -28,10 +29,11 @@ class SpecFileError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SpecFile:
-    """A validated file: the model deployment, and secret name → key → value."""
+    """A validated file: the model deployment, secret name → key → value, and the kinds of what is not used here."""
 
     deployment: ModelDeployment
     secrets: Mapping[str, Mapping[str, bytes]]
+    others: tuple[str, ...] = ()
 
 
 def read_spec_file(path: Path) -> SpecFile:
@@ -57,12 +59,23 @@ def parse_content(content: bytes, name: str) -> SpecFile:
 def parse_spec(text: str, name: str) -> SpecFile:
     """Validates the text of a file called `name`. Raises SpecFileError."""
     documents = _load_documents(text, name)
-    deployments = [document for document in documents if document.get("kind") == "ModelDeployment"]
+    deployments = [document for document in documents if document.get("kind") == KIND]
     if len(deployments) != 1:
-        fix = "give a file with exactly one"
-        raise SpecFileError(f"{name}: kind: {len(deployments)} documents are a ModelDeployment: {fix}")
-    secrets = _read_secrets([document for document in documents if document.get("kind") == "Secret"], name)
-    return SpecFile(_validate(deployments[0], name), secrets)
+        raise SpecFileError(one_line(f"{name}: kind: {_explain_count(documents, len(deployments))}"))
+    secrets = _read_secrets([document for document in documents if document.get("kind") == SECRET], name)
+    others = tuple(
+        shorten(document.get("kind")) for document in documents if document.get("kind") not in (KIND, SECRET)
+    )
+    return SpecFile(validate_document(deployments[0], name), secrets, others)
+
+
+def _explain_count(documents: list[dict[str, Any]], count: int) -> str:
+    if count > 1:
+        return f"{count} documents are a {KIND}: give a file with exactly one"
+    kinds = [document.get("kind") for document in documents]
+    found = ", ".join(shorten(kind) for kind in kinds[:3]) or "no document"
+    is_near = any(isinstance(kind, str) and suggest(kind, [KIND]) is not None for kind in kinds)
+    return f"no document is a {KIND} (got {found}): {f'did you mean {KIND}?' if is_near else 'add one'}"
 
 
 def _load_documents(text: str, name: str) -> list[dict[str, Any]]:
@@ -90,47 +103,28 @@ def _read_secrets(documents: list[dict[str, Any]], name: str) -> dict[str, dict[
     return secrets
 
 
-def _validate(document: dict[str, Any], name: str) -> ModelDeployment:
-    metadata = document.get("metadata", {})
-    if not isinstance(metadata, dict):
-        raise SpecFileError(f"{name}: metadata: {shorten(metadata)} is not a mapping: write metadata: {{name: …}}")
-    namespace = metadata.get("namespace", "default")
-    if not isinstance(namespace, str) or not NAMESPACE.fullmatch(namespace):
-        fix = "use a-z, 0-9 and '-', 63 characters at most, or remove it"
-        raise SpecFileError(one_line(f"{name}: metadata.namespace: {shorten(namespace)} is not a namespace: {fix}"))
+def validate_document(document: dict[str, Any], name: str) -> ModelDeployment:
+    """Holds a document to what the API server would take, of which the operator's models are the twin.
+
+    Raises SpecFileError.
+
+    NB: strictly, for the API server converts nothing. It ignores the status, and puts a default in place of a null.
+    """
+    found = {key: value for key, value in document.items() if key != "status"}
     try:
-        found = ModelDeployment.model_validate(document | {"metadata": metadata | {"namespace": namespace}})
+        found["metadata"] = read_metadata(document.get("metadata", {}))
+        if nulls := list(find_nulls(found)):
+            raise SpecFileError("\n".join(f"{name}: {line}" for line in nulls[:MAX_ERRORS]))
+        found, folder = take_folder(_drop_nulls(found))
+        deployment = ModelDeployment.model_validate(found, strict=True, context={"strict": True})
+    except MetadataError as error:
+        raise SpecFileError(one_line(f"{name}: {error}")) from error
     except ValidationError as error:
         raise SpecFileError("\n".join(explain_errors(name, error))) from error
-    _refuse_what_a_cluster_has(found, name)
-    return found
+    return deployment if folder is None else put_folder(deployment, folder)
 
 
-def _refuse_what_a_cluster_has(deployment: ModelDeployment, name: str) -> None:
-    """Refuses a profile, which is in the chart, and variables and volumes: a file says no code that runs here."""
-    spec, pod = deployment.spec, deployment.spec.pod
-    cluster_only = {
-        "spec.profile": spec.profile,
-        "spec.pod.env": pod.env,
-        "spec.pod.envFrom": pod.env_from,
-        "spec.pod.volumes": pod.volumes,
-        "spec.pod.volumeMounts": pod.volume_mounts,
-    }
-    for field, value in cluster_only.items():
-        if value is not None:
-            fix = "remove it here; variables come from your own environment"
-            raise SpecFileError(f"{name}: {field}: `pagoda run` has none, a cluster has: {fix}")
-
-
-def explain_errors(name: str, error: ValidationError) -> list[str]:
-    """Returns one line per error: file: field path: message (value)."""
-    lines = [one_line(line) for line in _explain(name, error)]
-    return lines if len(lines) <= MAX_ERRORS else [*lines[:MAX_ERRORS], f"{name}: {len(lines) - MAX_ERRORS} more"]
-
-
-def _explain(name: str, error: ValidationError) -> Iterator[str]:
-    for item in error.errors(include_url=False):
-        path = ".".join(str(part)[:80] for part in item["loc"]) or "(whole document)"
-        value = f" (got {shorten(item['input'])})" if isinstance(item["input"], (str, int, float, bool)) else ""
-        fix = ": remove it or correct its name" if item["type"] == "extra_forbidden" else ""
-        yield f"{name}: {path}: {item['msg']}{value}{fix}"
+def _drop_nulls(found: Any) -> Any:
+    if isinstance(found, dict):
+        return {key: _drop_nulls(value) for key, value in found.items() if value is not None}
+    return [_drop_nulls(value) for value in found] if isinstance(found, list) else found

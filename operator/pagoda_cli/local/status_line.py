@@ -8,8 +8,10 @@ import time
 from types import TracebackType
 from typing import Self, TextIO
 
+from pagoda_cli.local.screen import DIM, PLAIN, has_colour, is_terminal
+
 REFRESH_SECONDS = 0.1
-SAVE, RESTORE, DIM, PLAIN, CLEAR = "\x1b7", "\x1b8", "\x1b[2m", "\x1b[0m", "\x1b[2K"
+SAVE, RESTORE, CLEAR = "\x1b7", "\x1b8", "\x1b[2K"
 
 
 class StatusLine:
@@ -17,7 +19,8 @@ class StatusLine:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._shown = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._shown = is_terminal(stream)
+        self._dim, self._plain = (DIM, PLAIN) if has_colour(stream) else ("", "")
         self._size: os.terminal_size | None = None
         self._drawn_at = 0.0
 
@@ -42,7 +45,9 @@ class StatusLine:
             return
         if size != self._size:
             self._reserve(size)
-        self._stream.write(f"{SAVE}\x1b[{size.lines};1H{CLEAR}{DIM}{status[: size.columns]}{PLAIN}{RESTORE}")
+        self._stream.write(
+            f"{SAVE}\x1b[{size.lines};1H{CLEAR}{self._dim}{status[: size.columns]}{self._plain}{RESTORE}"
+        )
 
     def _reserve(self, size: os.terminal_size) -> None:
         """Takes the last line out of the scrolling region. NB: ESC D scrolls when the cursor stands in that line.

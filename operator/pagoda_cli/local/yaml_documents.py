@@ -94,8 +94,10 @@ def _construct_integer(loader: _Loader, node: yaml.ScalarNode) -> int:
     return value
 
 
-def _construct_float(loader: _Loader, node: yaml.ScalarNode) -> float:
-    return float(loader.construct_yaml_float(_short(node)))
+def _construct_float(loader: _Loader, node: yaml.ScalarNode) -> float | int:
+    """Returns a whole number as an integer: in the JSON that is sent to a cluster, 2.0 is 2."""
+    value = float(loader.construct_yaml_float(_short(node)))
+    return int(value) if value.is_integer() and abs(value) <= LARGEST_INTEGER else value
 
 
 def _short(node: yaml.ScalarNode) -> yaml.ScalarNode:

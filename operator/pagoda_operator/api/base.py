@@ -35,7 +35,7 @@ class OpenModel(BaseModel):
 
 
 def _number_as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 _INT_OR_STRING = {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}
@@ -46,7 +46,7 @@ Quantity = Annotated[
     Field(pattern=QUANTITY_PATTERN, max_length=32),
     WithJsonSchema({**_INT_OR_STRING, "pattern": QUANTITY_PATTERN, "maxLength": 32}),
 ]
-"""A Kubernetes quantity; a bare number is allowed, as the API server allows it."""
+"""A Kubernetes quantity; a bare whole number is allowed, as the API server allows it."""
 
 Percent = Annotated[str, Field(pattern=INT_OR_PERCENT_PATTERN)]
 IntOrPercent = Annotated[
@@ -97,7 +97,8 @@ class UniqueBy:
 class ShapeOf:
     """Checks a Kubernetes object that goes through to a child, and leaves it a dict as it was written.
 
-    What it does not know is refused, or left out where the whole resource is read so (`context={"extra": "ignore"}`).
+    What it does not know is refused, or left out where the whole resource is read so (`context={"extra": "ignore"}`);
+    nothing is converted where the whole resource is read so (`context={"strict": True}`).
     """
 
     def __init__(self, model: type[BaseModel]) -> None:
@@ -110,5 +111,6 @@ class ShapeOf:
         return handler(self._model.__pydantic_core_schema__)
 
     def _check(self, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        found = self._model.model_validate(value, extra=(info.context or {}).get("extra"))
+        context = info.context or {}
+        found = self._model.model_validate(value, strict=context.get("strict"), extra=context.get("extra"))
         return found.model_dump(by_alias=True, exclude_unset=True)

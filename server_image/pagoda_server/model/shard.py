@@ -7,9 +7,9 @@ with fewer heads and a narrower MLP; embedding and norms are whole on every rank
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
-
 if TYPE_CHECKING:
+    from torch import Tensor  # slow to import, and a configuration is read without it
+
     from pagoda_server.kernels.sum_norm import Shares  # Triton compiles for a GPU, or is absent
 
 
@@ -32,29 +32,29 @@ class Shard:
 class Group(Protocol):
     """The ranks of a model. All of them call the same methods in the same order, with tensors of the same shapes."""
 
-    def sum(self, x: Tensor) -> Tensor:
+    def sum(self, x: "Tensor") -> "Tensor":
         """Returns the sum of every rank's x, the same bits on each. It may be x itself, which is lost."""
 
-    def shares(self, like: Tensor, index: int) -> "Shares | None":
+    def shares(self, like: "Tensor", index: int) -> "Shares | None":
         """Returns where the ranks write what `kernels.sum_norm` sums to a tensor like this. None: use `sum`.
 
         `index`: of the sum within a pass, which has an even number of them; no two in a row get the same place.
         """
 
-    def gather(self, x: Tensor) -> Tensor:
+    def gather(self, x: "Tensor") -> "Tensor":
         """Gathers x [S, N] → [size, S, N]: every rank's, in their order."""
 
 
 class Alone:
     """The group of a model that is not divided."""
 
-    def sum(self, x: Tensor) -> Tensor:
+    def sum(self, x: "Tensor") -> "Tensor":
         return x
 
-    def shares(self, like: Tensor, index: int) -> None:
+    def shares(self, like: "Tensor", index: int) -> None:
         return None
 
-    def gather(self, x: Tensor) -> Tensor:
+    def gather(self, x: "Tensor") -> "Tensor":
         return x[None]
 
 

@@ -10,6 +10,7 @@ import signal
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from pagoda_guard.flags import build_arguments
@@ -43,6 +44,14 @@ def describe_end(name: str, code: int, reason: str) -> str:
     return f"{name} ended with exit code {code}{': ' if reason else ''}{reason}"
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """Why a process ended, in words, and its exit code (below 0 it is a signal)."""
+
+    reason: str
+    code: int
+
+
 class Child:
     def __init__(self, name: str, process: asyncio.subprocess.Process, reason: BinaryIO) -> None:
         self.killed_for: str | None = None
@@ -71,14 +80,14 @@ class Child:
             raise
         return cls(name, process, reason)
 
-    async def wait(self) -> str:
+    async def wait(self) -> End:
         """Waits for the child's end and returns why it ended."""
         code = await self._process.wait()
         with self._reason as file:
             said = os.pread(file.fileno(), MAX_REASON_BYTES, 0).decode(errors="replace")
         if self.killed_for is not None:
-            return f"{self._name} {self.killed_for} and was killed"
-        return describe_end(self._name, code, " ".join(said.split()))
+            return End(f"{self._name} {self.killed_for} and was killed", code)
+        return End(describe_end(self._name, code, " ".join(said.split())), code)
 
     def signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):

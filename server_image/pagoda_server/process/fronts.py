@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from pagoda_guard.tasks import Tasks
 from pagoda_server.http.tally import Signs, Tally, count_bytes
-from pagoda_server.process.child import Child, open_memory
+from pagoda_server.process.child import Child, End, open_memory
 from pagoda_server.settings import MAXIMUM_WORKERS
 
 log = logging.getLogger(__name__)
@@ -39,9 +39,9 @@ class Fronts:
         self._settled_seconds = settled_seconds
         self._running: dict[int, Child] = {}
         self._stopping = False
-        self._kept: list[asyncio.Task[str]] = []
+        self._kept: list[asyncio.Task[End]] = []
 
-    def start(self, tasks: Tasks) -> list[asyncio.Task[str]]:
+    def start(self, tasks: Tasks) -> list[asyncio.Task[End]]:
         """Returns a task for each front; it ends with the reason when the front is not to be started anew."""
         self._kept = [tasks.spawn(f"front {number}", self._keep(number)) for number in range(len(self._tallies))]
         return self._kept
@@ -62,16 +62,16 @@ class Fronts:
         await asyncio.wait(self._kept)
         self._memory.close()
 
-    async def _keep(self, number: int) -> str:
+    async def _keep(self, number: int) -> End:
         while True:
             began = time.monotonic()
             child = await self._start(number)
-            reason = await child.wait()
+            end = await child.wait()
             del self._running[number]
             has_settled = time.monotonic() - began >= self._settled_seconds or child.killed_for is not None
             if self._stopping or not has_settled:
-                return reason
-            log.error("front is started anew number=%d reason=%s", number, reason)
+                return end
+            log.error("front is started anew number=%d reason=%s", number, end.reason)
 
     async def _start(self, number: int) -> Child:
         self._tallies[number].forget_beats()

@@ -1,7 +1,8 @@
 """The supervisor: the process that starts the engine and the fronts, and ends with them.
 
-A signal ends it once all streams are finished (exit 0), a failure at once (exit 1). The engine's end is the server's,
-and what says nothing for too long is ended. Why is the last line of all, for a pod's status shows the last line.
+A signal ends it once all streams are finished (exit 0), a failure at once (exit 1, or REFUSED where the child's was
+that). The engine's end is the server's, and what says nothing for too long is ended. Why is the last line of all, for a
+pod's status shows the last line.
 """
 
 import asyncio
@@ -14,7 +15,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from pagoda_guard.tasks import Tasks
-from pagoda_server.process.child import Child
+from pagoda_guard.termination import REFUSED
+from pagoda_server.process.child import Child, End
 from pagoda_server.process.fronts import BuildFront, Fronts, plan_workers
 from pagoda_server.process.silence import LOOK_SECONDS, Silence
 from pagoda_server.settings import Settings
@@ -38,16 +40,16 @@ async def serve(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    reason = await _run(settings, engine_command, build_front, stop, settled_seconds)
-    if reason is None:
+    end = await _run(settings, engine_command, build_front, stop, settled_seconds)
+    if end is None:
         return 0
-    print(reason, file=sys.stderr, flush=True)
-    return 1
+    print(end.reason, file=sys.stderr, flush=True)
+    return REFUSED if end.code == REFUSED else 1
 
 
 async def _run(
     settings: Settings, engine_command: Sequence[str], build_front: BuildFront, stop: asyncio.Event, settled: float
-) -> str | None:
+) -> End | None:
     """Returns why the server ended, or None when it was told to."""
     settings.engine.socket.unlink(missing_ok=True)
     tasks = Tasks()
@@ -61,7 +63,7 @@ async def _run(
         tasks.keep("silence", lambda: end_the_silent(engine, fronts, settings.stale_seconds))
         try:
             await asyncio.wait([stopped, *ended], return_when=asyncio.FIRST_COMPLETED)
-            return None if stop.is_set() else await _find_reason(ended)
+            return None if stop.is_set() else await _find_end(ended)
         finally:
             listening.close()  # NB: else the kernel would go on queueing what no front will take
             await fronts.stop(None if stop.is_set() else STOP_SECONDS)
@@ -86,8 +88,8 @@ async def end_the_silent(engine: Child, fronts: Fronts, stale_seconds: float) ->
             engine.kill(because)
 
 
-async def _find_reason(ended: Sequence[asyncio.Task[str]]) -> str:
-    """Returns the engine's reason, which is the first, when the engine ended too."""
+async def _find_end(ended: Sequence[asyncio.Task[End]]) -> End:
+    """Returns the engine's end, which was the first, when the engine ended too."""
     await asyncio.wait(ended[:1], timeout=ENGINE_TOO_SECONDS)
     return next(task.result() for task in ended if task.done())
 
@@ -111,7 +113,7 @@ def _bind_port(host: str, port: int) -> socket.socket:
     return listening
 
 
-async def _stop_engine(engine: Child, ended: asyncio.Task[str]) -> None:
+async def _stop_engine(engine: Child, ended: asyncio.Task[End]) -> None:
     engine.signal(signal.SIGTERM)
     await asyncio.wait([ended], timeout=STOP_SECONDS)
     engine.signal(signal.SIGKILL)

@@ -22,9 +22,10 @@ from pagoda_server.model.loader import load_model
 from pagoda_server.model.shard import Shard
 from pagoda_server.parallel.group import join_group, leave_group
 from pagoda_server.parallel.leader import Followers
-from pagoda_server.start.device import choose_device, choose_dtype, refuse_deterministic_fp8, refuse_fp8_before_ada
+from pagoda_server.start.device import choose_device, choose_dtype, refuse_fp8_before_ada
 from pagoda_server.start.measure_capacity import measure_capacity
 from pagoda_server.start.phases import Phases
+from pagoda_server.start.refusals import refuse_settings
 from pagoda_server.start.runner import RunnerOptions, build_runner
 from pagoda_server.start.sizes import build_limits, count_pages, fit_model_len
 from pagoda_server.wire import Hello
@@ -67,7 +68,8 @@ def build_engine(config: EngineConfig, phases: Phases | None = None) -> BuiltEng
     Raises `UnsupportedModel` or ValueError with the field to change. `phases` are timed, and ended here.
     """
     phases = phases or Phases()
-    check_ranks(config)
+    refuse_settings(config, read_model_config(config.model))
+    check_gpus(config)
     followers = Followers(config)
 
     def close() -> None:
@@ -83,9 +85,8 @@ def build_engine(config: EngineConfig, phases: Phases | None = None) -> BuiltEng
     return BuiltEngine(engine, hello, close)
 
 
-def check_ranks(config: EngineConfig) -> None:
-    """Raises, before any process is started, for a model or a machine that cannot be divided so."""
-    divide(read_model_config(config.model), Shard(0, config.tensor_parallel))
+def check_gpus(config: EngineConfig) -> None:
+    """Raises, before any process is started, for a machine that cannot be divided so."""
     present = torch.cuda.device_count()
     if choose_device(config).type == "cuda" and config.tensor_parallel > present:
         raise ValueError(f"tensor_parallel is {config.tensor_parallel} but this machine has {present} GPUs; lower it")
@@ -98,7 +99,6 @@ def load_rank(config: EngineConfig, shard: Shard, store: Path, phases: Phases) -
     with phases.time("open_device"):
         device, dtype = choose_device(config, shard.rank), choose_dtype(config, model_config)
         refuse_fp8_before_ada(config, model_config, device)
-        refuse_deterministic_fp8(config, model_config)
         if device.type == "cuda":
             torch.cuda.set_device(device)
         torch.zeros(1, device=device)

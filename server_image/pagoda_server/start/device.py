@@ -17,15 +17,6 @@ def choose_device(config: EngineConfig, rank: int = 0) -> torch.device:
     return torch.device(name, rank) if name == "cuda" else torch.device(name)
 
 
-def refuse_deterministic_fp8(config: EngineConfig, model: ModelConfig) -> None:
-    """Raises ValueError for deterministic fp8 weights: their product depends on the batch."""
-    if config.deterministic and (config.quantization == "fp8" or model.quantization is not None):
-        raise ValueError(
-            "deterministic is set but the weights are fp8, whose product depends on the batch; "
-            "serve 16-bit weights with quantization 'none' (an fp8 KV cache is fine), or leave it off"
-        )
-
-
 def refuse_fp8_before_ada(config: EngineConfig, model: ModelConfig, device: torch.device) -> None:
     """Raises ValueError for fp8 on a GPU of less than compute capability 8.9, which cannot convert e4m3 in hardware."""
     wanted = {

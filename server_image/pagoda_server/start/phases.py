@@ -1,4 +1,7 @@
-"""What the time of a start goes to: each phase is timed once, logged, and told to the front for its metrics."""
+"""What the time of a start goes to: each phase is timed once, logged, and told to the front for its metrics.
+
+`pagoda run` shows the log's lines while it waits.
+"""
 
 import logging
 import os
@@ -21,6 +24,7 @@ class Phases:
 
     @contextmanager
     def time(self, phase: str) -> Iterator[None]:
+        log.info("start phase begins phase=%s", phase)
         begin = self._clock()
         yield
         self._add(phase, self._clock() - begin)

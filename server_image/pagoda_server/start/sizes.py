@@ -18,20 +18,9 @@ def build_limits(config: EngineConfig, model: ModelConfig, max_model_len: int) -
     )
 
 
-def choose_model_len(config: EngineConfig, model: ModelConfig) -> int:
-    if config.max_model_len is None:
-        return model.max_position_embeddings
-    if config.max_model_len > model.max_position_embeddings:
-        raise ValueError(
-            f"max_model_len is {config.max_model_len} but the model knows "
-            f"{model.max_position_embeddings} positions; lower it"
-        )
-    return config.max_model_len
-
-
 def fit_model_len(config: EngineConfig, model: ModelConfig, num_pages: int) -> int:
     """Raises ValueError when the pages do not hold what was asked for."""
-    max_model_len = min(choose_model_len(config, model), num_pages * config.page_size)
+    max_model_len = min(config.max_model_len or model.max_position_embeddings, num_pages * config.page_size)
     if config.max_model_len is not None and max_model_len < config.max_model_len:
         raise ValueError(
             f"max_model_len is {config.max_model_len} but the KV pages hold {max_model_len} tokens; "

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pagoda_guard.termination import REFUSED
 from tests.doubles.tiny_models import write_tokenizer
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[3]
@@ -174,10 +175,10 @@ async def test_a_signal_lets_every_front_finish_its_streams(server: Running) -> 
     assert await server.process.wait() == 0
 
 
-async def test_a_front_that_cannot_start_ends_the_server(tmp_path: Path) -> None:
+async def test_a_front_that_refuses_to_start_ends_the_server_as_it_ended(tmp_path: Path) -> None:
     process = await start(tmp_path, settled_seconds=3600)  # there is no tokenizer
     async with asyncio.timeout(LIMIT_SECONDS):
-        assert await process.wait() == 1
+        assert await process.wait() == REFUSED
     last_line = (tmp_path / "log").read_text().splitlines()[-1]
     assert re.fullmatch(r"front \d ended with exit code 2: .*tokenizer\.json cannot be read: No such .*", last_line)
 

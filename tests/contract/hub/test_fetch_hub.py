@@ -26,8 +26,8 @@ class Fetched:
         return line
 
 
-async def fetch(url: str, folder: Path, uri: str = "hf://org/name@main", **environment: str) -> Fetched:
-    command = (sys.executable, "-m", "pagoda_cli.main", "fetch", uri, str(folder / "models"))
+async def fetch(url: str, folder: Path, uri: str = "hf://org/name@main", *flags: str, **environment: str) -> Fetched:
+    command = (sys.executable, "-m", "pagoda_cli.main", "fetch", uri, str(folder / "models"), *flags)
     paths = os.pathsep.join(path for path in sys.path if path.endswith(("operator", "server_image")))
     settings = {"HF_ENDPOINT": url, "HF_HOME": str(folder / "home"), "PYTHONPATH": paths, "HF_HUB_DISABLE_XET": "1"}
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_") and "proxy" not in key.lower()}
@@ -49,6 +49,14 @@ async def test_weights_arrive_whole_and_neither_code_nor_pickles(hub: Hub, tmp_p
     assert fetched.code == 0, fetched.said
     assert names(tmp_path) == {"config.json", "tokenizer.json", "model.safetensors", ".pagoda-complete"}
     assert (tmp_path / "models" / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
+
+
+async def test_the_configuration_alone_comes_first_and_is_not_fetched_again(hub: Hub, tmp_path: Path) -> None:
+    fetched = await fetch(hub.url, tmp_path, "hf://org/name@main", "--configuration")
+    assert fetched.code == 0, fetched.said
+    assert hub.got == ["config.json"] and names(tmp_path) == {"config.json"}
+    assert (await fetch(hub.url, tmp_path)).code == 0
+    assert sorted(hub.got) == ["config.json", "model.safetensors", "tokenizer.json"]
 
 
 async def test_download_that_is_cut_goes_on_where_it_was_cut(hub: Hub, tmp_path: Path) -> None:

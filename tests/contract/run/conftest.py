@@ -10,9 +10,10 @@ import aiohttp
 import pytest
 
 from pagoda_cli.local import session as run_session
-from pagoda_cli.local.front_door import find_free_port
+from pagoda_cli.local.gpus import Gpus
 from pagoda_cli.local.pod import LocalPod, build_local_pod
-from pagoda_cli.local.session import RunOptions, Session
+from pagoda_cli.local.public_socket import find_free_port
+from pagoda_cli.local.session import RunOptions, Session, Voice
 from pagoda_cli.local.spec_file import read_spec_file
 from pagoda_operator.api import ModelDeployment
 
@@ -70,7 +71,8 @@ class Run:
 
     def start(self) -> None:
         options = RunOptions(self.file, self.port)
-        session = Session(options, read_spec_file(self.file), self.folder, lambda *said: self.said.append(said))
+        voice = Voice(lambda *said: self.said.append(said))
+        session = Session(options, read_spec_file(self.file), self.folder, voice)
         self.started = session, asyncio.create_task(session.work())
 
     def times(self, condition: str, message: str = "") -> int:
@@ -99,6 +101,7 @@ async def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     monkeypatch.setenv("STAND_IN", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", ":".join(path for path in sys.path if path.endswith(("operator", "server_image"))))
     monkeypatch.setattr(run_session, "build_local_pod", build_stand_in_pod)
+    monkeypatch.setattr(run_session, "find_gpus", lambda: Gpus(("0",)))
     run = Run(file=tmp_path / "m.yaml", folder=tmp_path, port=find_free_port())
     run.set_ready(True)
     yield run

@@ -1,14 +1,18 @@
 """A model server without a model: it answers with its served name and its process id, on the flags of the real one.
 
-It has loaded once the file `ready` is in the folder named by STAND_IN, and ends a stream once `release` is there.
+It has loaded once the file `ready` is in the folder named by STAND_IN, and ends a stream once `release` is there. It
+ends at once with the words of the file `crash` or `refuse`.
 """
 
 import argparse
 import asyncio
 import os
+import sys
 from pathlib import Path
 
 from aiohttp import web
+
+from pagoda_guard.termination import REFUSED
 
 NAME = web.AppKey("name", str)
 LOADED = web.AppKey("loaded", asyncio.Event)
@@ -51,7 +55,15 @@ async def answer_stream(request: web.Request) -> web.StreamResponse:
     return response
 
 
+def end_if_told() -> None:
+    for name, code in (("crash", 1), ("refuse", REFUSED)):
+        if (FOLDER / name).exists():
+            print((FOLDER / name).read_text(), file=sys.stderr)
+            sys.exit(code)
+
+
 def main() -> None:
+    end_if_told()
     parser = argparse.ArgumentParser()
     parser.add_argument("--served-model-name")
     parser.add_argument("--socket")

@@ -32,7 +32,10 @@ async def test_nothing_outlives_a_run_that_is_killed(run: Run) -> None:
     command = (sys.executable, "-m", "tests.contract.run.run_stand_in", str(run.file), str(run.port))
     paths = ":".join([str(ROOT), os.environ["PYTHONPATH"]])
     killed = await asyncio.create_subprocess_exec(
-        *command, cwd=ROOT, env=os.environ | {"PYTHONPATH": paths}, stderr=asyncio.subprocess.PIPE
+        *command,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": paths, "TMPDIR": str(run.folder)},
+        stderr=asyncio.subprocess.PIPE,
     )
     assert killed.stderr is not None
     async with asyncio.timeout(120):

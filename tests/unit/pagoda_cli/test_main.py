@@ -22,12 +22,14 @@ def test_bad_file_exits_1_with_the_field(tmp_path: Path) -> None:
     file.write_text("apiVersion: pagoda.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {name: a}\nspec: {}\n")
     result = RUNNER.invoke(app, ["run", str(file)])
     assert result.exit_code == 1
-    assert "spec.model: Field required" in result.output
+    assert "spec.model: is missing: add it" in result.output
 
 
 def test_contradicting_options_are_refused(tmp_path: Path) -> None:
     assert RUNNER.invoke(app, ["run", "x.yaml", "--chat", "--ask", "hello"]).exit_code == 1
     assert RUNNER.invoke(app, ["run", "x.yaml", "--once"]).exit_code == 1
+    refused = RUNNER.invoke(app, ["run", "-", "--chat"])
+    assert (refused.exit_code, refused.output[:6]) == (1, "--chat")
 
 
 def test_crds_check_tells_a_changed_file(tmp_path: Path) -> None:

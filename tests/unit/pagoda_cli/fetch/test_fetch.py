@@ -46,12 +46,28 @@ def test_file_uri_brings_weights_but_neither_code_nor_pickles(tmp_path: Path, sa
 
 
 def test_complete_model_is_not_fetched_again(tmp_path: Path, said: list[str]) -> None:
+    fetch_model("bundled://pagoda-tiny", tmp_path, said.append)
+    (tmp_path / "config.json").unlink()
+    fetch_model("bundled://pagoda-tiny", tmp_path, said.append)
+    assert not (tmp_path / "config.json").exists()
+    assert "is complete" in said[-1]
+
+
+def test_links_into_a_folder_follow_what_is_there_now(tmp_path: Path, said: list[str]) -> None:
     source = make_model(tmp_path / "source")
     fetch_model(f"file://{source}", tmp_path / "dest", said.append)
-    (tmp_path / "dest" / "config.json").unlink()
+    (source / "model-2.safetensors").write_bytes(b"x")
     fetch_model(f"file://{source}", tmp_path / "dest", said.append)
-    assert not (tmp_path / "dest" / "config.json").exists()
-    assert "is complete" in said[-1]
+    assert (tmp_path / "dest" / "model-2.safetensors").read_bytes() == b"x"
+
+
+def test_a_folder_that_is_used_in_place_is_left_as_it_is(tmp_path: Path, said: list[str]) -> None:
+    source = make_model(tmp_path / "source")
+    (source / "config.json").write_text("{}")
+    before = {path.name: path.read_bytes() for path in source.iterdir()}
+    fetch_model(f"file://{source}", source, said.append)
+    assert {path.name: path.read_bytes() for path in source.iterdir()} == before
+    assert not any(path.is_symlink() for path in source.iterdir())
 
 
 def test_weights_of_two_models_never_mix(tmp_path: Path, said: list[str]) -> None:

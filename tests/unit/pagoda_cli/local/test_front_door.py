@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from pagoda_cli.local.front_door import FrontDoor, is_from_here, listen
+from pagoda_cli.local.front_door import FrontDoor, is_from_here
+from pagoda_cli.local.public_socket import listen
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST:1", "127.0.0.2"])
@@ -43,5 +44,5 @@ async def door() -> AsyncIterator[FrontDoor]:
 async def test_a_page_of_another_site_is_turned_away_for_good(
     door: FrontDoor, headers: dict[str, str], status: int, code: str
 ) -> None:
-    async with aiohttp.ClientSession() as session, session.post(f"{door.url}/v1/x", headers=headers) as response:
+    async with aiohttp.ClientSession() as session, session.post(f"{door.public.url}/v1/x", headers=headers) as response:
         assert (response.status, (await response.json())["error"]["code"]) == (status, code)

@@ -34,13 +34,37 @@ def build_pod(extra: str = "") -> LocalPod:
     return build_local_pod(parse_spec(TINY + extra, "f").deployment)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("env", "[{name: A, value: b}]"),
+        ("envFrom", "[{secretRef: {name: a}}]"),
+        ("volumeMounts", "[{name: a, mountPath: /mnt/a}]"),
+    ],
+)
+def test_a_file_brings_no_variables_and_no_volumes(field: str, value: str) -> None:
+    with pytest.raises(PlanError, match=f"pod.{field}: .*remove it here"):
+        build_pod(f"  pod: {{{field}: {value}}}\n")
+
+
 def plan_tiny(pod: LocalPod) -> ReplicaPlan:
     return plan_replica(pod.spec, name="tiny-0", folders=FOLDERS, addresses=ADDRESSES, secrets={}, python="/py")
 
 
 def test_fetch_runs_first_with_the_models_folder_of_this_machine() -> None:
-    (fetch,) = plan_tiny(build_pod()).setup
+    fetch, _ = plan_tiny(build_pod()).setup
     assert fetch.command == ("/py", "-m", "pagoda_cli.main", "fetch", "bundled://pagoda-tiny", "/x/m")
+
+
+def test_settings_are_checked_before_the_weights_of_a_hub_are_fetched() -> None:
+    engine = "  engine: {maxModelLen: 512}\n"
+    pod = build_local_pod(parse_spec(TINY.replace("bundled://pagoda-tiny", "hf://a/b") + engine, "f").deployment)
+    first, check, fetch = plan_tiny(pod).setup
+    assert first.command == (*fetch.command, "--configuration")
+    assert check.command[1:4] == ("-m", "pagoda_server", "check")
+    assert check.command[check.command.index("--max-model-len") + 1] == "512"
+    fetch, check = plan_tiny(build_pod(engine)).setup
+    assert "--configuration" not in fetch.command and check.name == "check"
 
 
 def test_gateway_shares_the_public_socket_and_has_an_admin_port_of_its_own() -> None:
@@ -52,6 +76,14 @@ def test_gateway_shares_the_public_socket_and_has_an_admin_port_of_its_own() -> 
     assert command[command.index("--admin") + 1] == "127.0.0.1:8"
     assert command[command.index("--upstream") + 1] == "/x/run/server.sock"
     assert command[command.index("--allowed-hosts") + 1] == "localhost,127.0.0.1,[::1]"
+
+
+@pytest.mark.parametrize("hosts", [None, "localhost,192.0.2.7"])
+def test_gateway_answers_to_the_hosts_that_it_is_told(hosts: str | None) -> None:
+    addresses = Addresses(shared_fd=9, admin_port=8, hosts=hosts)
+    pod = build_pod()
+    plan = plan_replica(pod.spec, name="a", folders=FOLDERS, addresses=addresses, secrets={}, python="/py")
+    assert plan.gateway.command[-2:].count(hosts or "--allowed-hosts") == (1 if hosts else 0)
 
 
 def test_no_path_of_the_pod_is_left_in_a_command() -> None:
@@ -99,8 +131,14 @@ def test_autoscaled_model_starts_with_its_fewest_replicas_and_at_least_one() -> 
 
 
 def test_model_in_a_claim_is_refused_with_the_fix() -> None:
-    with pytest.raises(PlanError, match="pvc://c/x is a claim of a cluster: use hf://"):
+    with pytest.raises(PlanError, match="model.uri: pvc://c/x is a claim of a cluster: use hf://"):
         model_folder("pvc://c/x")
+
+
+def test_a_folder_of_this_machine_is_used_in_place(tmp_path: Path) -> None:
+    assert model_folder(f"file://{tmp_path}") == tmp_path
+    with pytest.raises(PlanError, match="is no folder of this machine"):
+        model_folder(f"file://{tmp_path}/absent")
 
 
 def test_backoff_doubles_to_thirty_seconds_and_starts_again_after_a_steady_minute() -> None:

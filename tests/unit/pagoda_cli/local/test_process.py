@@ -5,6 +5,9 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
+from pagoda_cli.local import process as process_module
 from pagoda_cli.local.log_file import LogFile
 from pagoda_cli.local.plan import ProcessSpec
 from pagoda_cli.local.process import LOG_LINE_BYTES, Hooks, Supervised
@@ -116,6 +119,56 @@ async def test_a_program_that_is_not_there_is_said_and_tried_again(tmp_path: Pat
         for _ in range(2):
             assert await ends.get() == "exit code 1: /absent/program: cannot be started: No such file or directory"
     await process.stop(5)
+
+
+async def wait_hopeless(process: Supervised) -> str:
+    async with asyncio.timeout(60):
+        return await process.wait_hopeless()
+
+
+async def test_what_is_refused_is_not_tried_again(tmp_path: Path) -> None:
+    ends: list[int] = []
+    code = "import sys; print('settings refused: lower it'); sys.exit(2)"
+    process = run_code(code, tmp_path / "log", Hooks(lambda _, code, backoff: ends.append(code)))
+    process.start()
+    assert await wait_hopeless(process) == "settings refused: lower it"
+    assert ends == []
+    await process.stop(5)
+
+
+async def test_what_was_never_ready_is_given_up_after_three_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_module, "FIRST_BACKOFF_SECONDS", 0.0)
+    ends: list[int] = []
+    code = "import sys; print('RuntimeError: broken'); sys.exit(1)"
+    process = run_code(code, tmp_path / "log", Hooks(lambda _, code, backoff: ends.append(code)))
+    process.start()
+    said = await wait_hopeless(process)
+    assert said == "never ready in 3 starts: exit code 1: RuntimeError: broken"
+    assert ends == [1, 1]
+    await process.stop(5)
+
+
+async def test_what_was_ready_once_is_started_again_whatever_it_ends_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_module, "FIRST_BACKOFF_SECONDS", 0.0)
+    ends: asyncio.Queue[int] = asyncio.Queue()
+    hooks = Hooks(lambda _, code, backoff: ends.put_nowait(code))
+    process = run_code("import sys; sys.exit(2)", tmp_path / "log", hooks)
+    process.mark_ready()
+    process.start()
+    async with asyncio.timeout(60):
+        assert [await ends.get() for _ in range(4)] == [2] * 4
+    await process.stop(5)
+
+
+async def test_lines_are_told_with_the_name_of_who_wrote_them(tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+    hooks = Hooks(lambda *_: None, on_line=lambda name, line: told.append((name, line)))
+    await run_code("print('a'); print('b')", tmp_path / "log", hooks).run_once()
+    assert told == [("server", "a"), ("server", "b")]
 
 
 async def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pagoda_cli.local import session as run_session
-from pagoda_cli.local.front_door import find_free_port
 from pagoda_cli.local.pod import LocalPod
+from pagoda_cli.local.public_socket import find_free_port
 from pagoda_cli.local.replica import SetupError, is_ready
-from pagoda_cli.local.session import RunOptions, Session
+from pagoda_cli.local.session import RunOptions, Session, Voice
 from pagoda_cli.local.spec_file import read_spec_file
 
 STAND_IN = """
@@ -82,7 +82,8 @@ def make_pod(program: Path, setup_code: str = "pass") -> Callable[[object], Loca
 
 def build_session(options: RunOptions, root: Path, said: list[str]) -> Session:
     root.mkdir()
-    return Session(options, read_spec_file(options.file), root, lambda condition, _: said.append(condition))
+    assert options.file is not None
+    return Session(options, read_spec_file(options.file), root, Voice(lambda condition, _: said.append(condition)))
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ async def test_question_is_answered_and_everything_stops(
     session = build_session(options, tmp_path / "r", said)
     await asyncio.wait_for(session.work(), 30)
     await session.close()
-    assert said == ["Fetching", "Starting", "Ready", "Draining", "Stopped"]
+    assert said == ["Fetching", "Starting", "Ready", "Draining"]
     printed = capsys.readouterr().out
     assert "Hello there" in printed
     assert "2 tokens, " in printed
@@ -130,13 +131,18 @@ async def test_changed_file_rolls_over_on_the_same_port(
     said: list[str] = []
     session = build_session(RunOptions(options.file, options.port), tmp_path / "r", said)
     work = asyncio.create_task(session.work())
+    assert options.file is not None
     async with asyncio.timeout(60):
         while "Ready" not in said:
             await asyncio.sleep(0.05)
         options.file.write_text("not: [")
         while "Unchanged" not in said:
             await asyncio.sleep(0.05)
-        options.file.write_text(YAML + "# changed\n")
+        options.file.write_text(YAML + "# a comment\n")
+        while "NoChange" not in said:
+            await asyncio.sleep(0.05)
+        assert said.count("Ready") == 1
+        options.file.write_text(YAML.replace("drainSeconds: 1", "drainSeconds: 2"))
         while said.count("Ready") < 2:
             await asyncio.sleep(0.05)
         assert await is_ready(f"http://127.0.0.1:{options.port}/ready")

@@ -78,8 +78,8 @@ second: |
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"metadata: null\nspec: {}", r"metadata: None is not a mapping"),
-        (b"metadata: [a]\nspec: {}", r"metadata: \['a'\] is not a mapping"),
+        (b"metadata: null\nspec: {}", r"metadata: must be a mapping \(got None\)"),
+        (b"metadata: [a]\nspec: {}", r"metadata: must be a mapping \(got \['a'\]\)"),
         (b"metadata: {name: a, namespace: '--x'}\nspec: {}", r"metadata\.namespace: '--x' is not a namespace"),
         (b"metadata: {name: a, namespace: 5}\nspec: {}", r"metadata\.namespace: 5 is not a namespace"),
         (b"metadata: {name: 5}\nspec: {}", r"metadata\.name: .*got 5"),

@@ -46,7 +46,7 @@ sys.exit(4)
 
 @pytest.mark.parametrize("text", ["no\nmodel \ud800", "x" * 10 * MAX_REASON_BYTES])
 async def test_what_a_child_says_of_its_end_is_one_line_of_bounded_length(text: str) -> None:
-    reason = await (await run(WRITE.format(ascii(text)))).wait()
+    reason = (await (await run(WRITE.format(ascii(text)))).wait()).reason
     assert reason.startswith("engine ended with exit code 4: " + ("no model ?" if "no" in text else "xxx"))
     assert "\n" not in reason and len(reason) <= MAX_REASON_BYTES + 40
 
@@ -54,7 +54,7 @@ async def test_what_a_child_says_of_its_end_is_one_line_of_bounded_length(text: 
 async def test_a_child_that_was_killed_for_a_reason_ended_for_it() -> None:
     child = await run("import signal; signal.pause()")
     child.kill("said nothing for 60 s")
-    assert await child.wait() == "engine said nothing for 60 s and was killed"
+    assert (await child.wait()).reason == "engine said nothing for 60 s and was killed"
 
 
 async def test_a_command_that_cannot_be_started_leaves_no_file_open() -> None:
