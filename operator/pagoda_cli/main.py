@@ -1,4 +1,4 @@
-"""`pagoda`: fetch a model, run one without a cluster, write the CRDs, start the operator.
+"""`pagoda`, also as `kubectl pagoda`: look at models in a cluster, run one without, fetch one, write the CRDs.
 
 Every command imports what it needs when it runs: `pagoda fetch` is an init container and `--help` must answer at once.
 """
@@ -9,13 +9,18 @@ from typing import Annotated
 
 import typer
 
+from pagoda_cli.commands import look
+
 app = typer.Typer(
     name="pagoda",
     help="One YAML in, one OpenAI-compatible endpoint out.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode="markdown",
 )
+
+app.command()(look.status)
+app.command()(look.why)
 
 
 def _fail(message: str) -> typer.Exit:
