@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pagoda_cli.commands import look
+from pagoda_cli.commands import check, look, talk
 
 app = typer.Typer(
     name="pagoda",
@@ -19,8 +19,26 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-app.command()(look.status)
-app.command()(look.why)
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("pagoda"))
+        raise typer.Exit
+
+
+for command in (look.status, look.why, talk.chat, talk.logs, check.validate, check.version):
+    app.command()(command)
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """NB: typer shows the app's help, not this: it is here for --version."""
 
 
 def _fail(message: str) -> typer.Exit:
@@ -125,14 +143,6 @@ def operator() -> None:
     import os
 
     os.execv(sys.executable, [sys.executable, "-m", "pagoda_operator"])
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    from importlib.metadata import version as read_version
-
-    typer.echo(read_version("pagoda"))
 
 
 if __name__ == "__main__":

@@ -145,24 +145,32 @@ class Cluster:
         accept: str = "application/json",
         timeout_seconds: float | tuple[float, float | None],
     ) -> Any:
-        headers = _build_headers(self.flags, accept)
         payload: str | None = None
+        plural, verb, namespace = resource
+        headers = self.build_headers(method, url, accept)
         if body is not None:
             headers["Content-Type"] = "application/apply-patch+yaml"
             payload = json.dumps(body)
-        plural, verb, namespace = resource
         try:
-            self.api_client.update_params_for_auth(headers, [], ["BearerToken"], url, method, body)
             answer = self.api_client.rest_client.pool_manager.request(
                 method, self.host + url, headers=headers, body=payload, preload_content=False, **_limit(timeout_seconds)
             )
-        except Exception as error:  # urllib3 and exec plugins raise many kinds: all mean that no answer came
+        except Exception as error:  # urllib3 raises many kinds: all mean that no answer came
             raise ClusterError(f"the cluster at {self.host} cannot be reached: {describe_failure(error)}") from error
         self._note_time(answer.headers.get("Date"))
         if not 200 <= answer.status < 300:
             text = bytes(answer.read()).decode("utf-8", "replace")
             raise explain_refusal(answer.status, _message(text), verb=verb, resource=plural, namespace=namespace)
         return answer
+
+    def build_headers(self, method: str, url: str, accept: str = "application/json") -> Any:
+        """Returns the headers of a request, with what the kubeconfig and the flags say of who asks."""
+        headers = _build_headers(self.flags, accept)
+        try:
+            self.api_client.update_params_for_auth(headers, [], ["BearerToken"], url, method, None)
+        except Exception as error:  # an exec plugin may fail in many ways
+            raise ClusterError(f"no credentials for {self.host}: {describe_failure(error)}") from error
+        return headers
 
     def _note_time(self, date: str | None) -> None:
         if date:
