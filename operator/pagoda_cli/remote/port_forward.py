@@ -59,8 +59,8 @@ class PortForward:
 
     def __init__(self, cluster: Cluster, pods: ReadyPods, namespace: str, port: int) -> None:
         self._cluster, self._pods, self._namespace, self._port = cluster, pods, namespace, port
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="port-forward", daemon=True)
+        self._loop: asyncio.AbstractEventLoop
+        self._thread: threading.Thread
         self._server: asyncio.Server | None = None
         self._session: aiohttp.ClientSession | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -70,6 +70,8 @@ class PortForward:
 
     def __enter__(self) -> "PortForward":
         self._pods.take()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="port-forward", daemon=True)
         self._thread.start()
         self._do(self._open())
         return self

@@ -29,9 +29,11 @@ def pod_port() -> Iterator[int]:
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answer) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def two_pods() -> dict[str, object]:
@@ -49,7 +51,7 @@ def test_large_answers_come_whole_and_pods_take_turns() -> None:
         asked = [(path, headers) for path, headers in api.asked if "/portforward" in path]
         assert {path.split("/")[6] for path, _ in asked} == {"chat-aaaa-1", "chat-aaaa-2"}
         assert {headers["Impersonate-User"] for _, headers in asked} == {"someone"}
-        assert all("Bearer t" in headers["authorization"] for _, headers in asked)
+        assert all("Bearer t" in headers["Authorization"] for _, headers in asked)
 
 
 def test_without_a_ready_pod_it_says_so_before_anything_is_opened() -> None:
