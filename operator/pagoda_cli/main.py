@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pagoda_cli.commands import bench, check, look, talk
+from pagoda_cli.commands import bench, check, look, report, talk
 
 app = typer.Typer(
     name="pagoda",
@@ -28,7 +28,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-for command in (look.status, look.why, talk.chat, talk.logs, bench.bench, check.validate, check.version):
+for command in (look.status, look.why, talk.chat, talk.logs, bench.bench, report.report, check.validate, check.version):
     app.command()(command)
 
 
