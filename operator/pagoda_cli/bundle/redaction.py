@@ -23,20 +23,22 @@ _FIGURE = re.compile(r"[\d.]+(ms|s|%)?")
 _KEPT_ANNOTATIONS = ("pagoda.dev/", "kubernetes.io/", "k8s.io/")
 """Groups whose annotations are kept, with those below them."""
 _NAMED_VALUE = (
-    r"(?i)([\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[-_]?key|access[-_]?key|credential|authorization|cookie|"
-    r"signature|\bsig|\bkey)[\w.-]*[\"']?\s*(?:[:=]|%3d)\s*|--[\w-]*(?:password|token|key|secret)\s+)"
-    r"((?:bearer|basic)\s+)?([\"']?)([^\s\"',;&}\])]{4,})"
+    r"(?i)(?<![\w.-])([\w.-]{0,64}?(?:passw(?:or)?d|passphrase|secret|token|api[-_]?key|access[-_]?key|credential|"
+    r"authorization|cookie|signature|\bsig|\bkey)[\w.-]{0,64}[\"']?\s{0,4}(?:[:=]|%3d)\s{0,4})"
+    r"((?:bearer|basic)\s{1,4})?([\"']?)([^\s\"',;&}\])]{4,4096})"
 )
+# NB: a log may be hostile: every repetition is bounded, or begins where a word begins.
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), REMOVED),
-    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), rf"\1 {REMOVED}"),
-    (re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/@'\"]+@"), rf"\1{REMOVED}@"),
-    (re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]+"), rf"\1?{REMOVED}"),
-    (re.compile(r"\beyJ[\w-]{5,}\.[\w-]{5,}(\.[\w-]*)?"), REMOVED),
-    (re.compile(r"\b(hf|ghp|gho|ghs|ghu|glpat|github_pat|xox[a-z]|npm|pypi|dop_v1)[-_][\w-]{8,}"), REMOVED),
-    (re.compile(r"\b(sk|pk|rk|nvapi)[-_][\w-]{8,}"), REMOVED),
-    (re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{12,}"), REMOVED),
-    (re.compile(r"\bAIza[\w-]{30,}"), REMOVED),
+    (re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(-----END [A-Z ]{0,40}KEY-----|\Z)", re.DOTALL), REMOVED),
+    (re.compile(r"(?i)\b(bearer|basic)\s{1,4}[\w.~+/=-]{6,4096}"), rf"\1 {REMOVED}"),
+    (re.compile(r"\b([a-z][a-z0-9+.-]{0,20}://)[^\s/@'\"]{1,512}@"), rf"\1{REMOVED}@"),
+    (re.compile(r"\b(https?://[^\s?'\"]{1,2048})\?[^\s'\"]{1,8192}"), rf"\1?{REMOVED}"),
+    (re.compile(r"\beyJ[\w-]{5,4096}\.[\w-]{5,4096}(\.[\w-]{0,4096})?"), REMOVED),
+    (re.compile(r"\b(hf|ghp|gho|ghs|ghu|glpat|github_pat|xox[a-z]|npm|pypi|dop_v1)[-_][\w-]{8,512}"), REMOVED),
+    (re.compile(r"\b(sk|pk|rk|nvapi)[-_][\w-]{8,512}"), REMOVED),
+    (re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{12,64}"), REMOVED),
+    (re.compile(r"(--[\w-]{0,40}(?:password|token|key|secret)\s{1,4})[^\s]{4,4096}"), rf"\1{REMOVED}"),
+    (re.compile(r"\bAIza[\w-]{30,64}"), REMOVED),
 )
 _NAMED = re.compile(_NAMED_VALUE)
 
