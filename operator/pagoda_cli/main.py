@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pagoda_cli.commands import bench, check, look, report, talk
+from pagoda_cli.commands import bench, check, completion, look, models, report, talk
 
 app = typer.Typer(
     name="pagoda",
@@ -30,6 +30,8 @@ def _print_version(wanted: bool) -> None:
 
 for command in (look.status, look.why, talk.chat, talk.logs, bench.bench, report.report, check.validate, check.version):
     app.command()(command)
+app.add_typer(models.app, name="models")
+app.command()(completion.completion)
 
 
 @app.callback()

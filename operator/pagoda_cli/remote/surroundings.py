@@ -28,8 +28,7 @@ def observe_surroundings(cluster: Cluster) -> Surroundings:
             raise
         served = {}
     pods = _read_operator_pods(cluster)
-    namespaces = sorted({str(pod["metadata"]["namespace"]) for pod in pods or ()}) or [USUAL_NAMESPACE]
-    lease, is_read = _read_lease(cluster, namespaces)
+    lease, is_read = _read_lease(cluster, sorted({str(pod["metadata"]["namespace"]) for pod in pods or ()}))
     return Surroundings(
         unknown_fields=_find_unknown_fields(served),
         lease=lease,
@@ -58,17 +57,24 @@ def _version(pod: Object) -> str | None:
 
 
 def _read_lease(cluster: Cluster, namespaces: list[str]) -> tuple[Object | None, bool]:
-    """Returns the Lease, and whether it is known that there is or is not one."""
+    """Returns the Lease, and whether it is known that there is or is not one.
+
+    NB: who may not list all Leases knows that there is none only in the namespaces of the operator's pods.
+    """
     try:
         return next(iter(cluster.list(LEASE, fields=f"metadata.name={LEASE_NAME}")), None), True
     except ClusterError:
         pass
-    for namespace in namespaces:
+    is_known = False
+    for namespace in namespaces or [USUAL_NAMESPACE]:
         try:
-            return cluster.find(LEASE, LEASE_NAME, namespace), True
+            lease = cluster.find(LEASE, LEASE_NAME, namespace)
         except ClusterError:
             continue
-    return None, False
+        if lease is not None:
+            return lease, True
+        is_known = bool(namespaces)
+    return None, is_known
 
 
 def _find_unknown_fields(served: Object) -> tuple[str, ...]:

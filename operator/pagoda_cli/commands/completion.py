@@ -1,0 +1,43 @@
+"""`pagoda completion SHELL`, and the program `kubectl_complete-pagoda` that kubectl calls to complete its plugin."""
+
+import contextlib
+import io
+import os
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+VARIABLE = "_PAGODA_COMPLETE"
+NO_FILES = ":4"
+"""What kubectl reads at the end: complete with these names, and not with files."""
+
+
+class Shell(StrEnum):
+    """The shells that completion is made for."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+def completion(
+    shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.", show_default=False)],
+) -> None:
+    """Print the shell's completion: `source <(pagoda completion bash)`. Names come from the cluster, in a second."""
+    from typer.completion import get_completion_script
+
+    typer.echo(get_completion_script(prog_name="pagoda", complete_var=VARIABLE, shell=shell.value))
+
+
+def complete_for_kubectl() -> None:
+    """Prints the names that may follow the words that kubectl gives, one a line, as kubectl reads them."""
+    from pagoda_cli.main import app
+
+    words = ["pagoda", *(sys.argv[1:] or [""])]
+    os.environ |= {VARIABLE: "complete_bash", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        app(prog_name="pagoda")
+    print(said.getvalue().strip() + ("\n" if said.getvalue().strip() else "") + NO_FILES)
