@@ -51,7 +51,8 @@ class Collector:
 
     def _add_children(self, folder: str, seen: Observed) -> None:
         labels = f"{MODEL_DEPLOYMENT_LABEL}={seen.name}"
-        claims = self._try(partial(self._cluster.list, CLAIM, seen.namespace, labels=labels), [])
+        none: list[Object] = []
+        claims = self._try(partial(self._cluster.list, CLAIM, seen.namespace, labels=labels), none)
         self._archive.add_object(f"{folder}/modeldeployment.json", seen.mdep)
         for name, found in (
             ("deployment", seen.deployment),
@@ -96,19 +97,22 @@ class Collector:
         for pod in pods[:MAX_PODS]:
             self._add_pod("operator/pods", pod)
         names = {str(pod["metadata"]["name"]) for pod in pods}
+        none: list[Object] = []
         for namespace in sorted({str(pod["metadata"]["namespace"]) for pod in pods}):
-            events = self._try(partial(self._cluster.list, EVENT, namespace), [])
+            events = self._try(partial(self._cluster.list, EVENT, namespace), none)
             own = [event for event in events if (event.get("involvedObject") or {}).get("name") in names]
             self._archive.add_objects(f"operator/events-{namespace}.json", own)
 
     def add_nodes(self) -> None:
         """Adds what nodes have room for and how they are; no address of theirs."""
         self._say("nodes")
-        nodes = self._try(partial(self._cluster.list, NODE), [])
+        none: list[Object] = []
+        nodes = self._try(partial(self._cluster.list, NODE), none)
         self._archive.add_objects("nodes.json", [_slim_node(node) for node in nodes])
 
     def add_versions(self, tool: str, around: Surroundings) -> None:
-        server = self._try(partial(self._cluster.get_path, "/version", resource="version"), {})
+        nothing: Object = {}
+        server = self._try(partial(self._cluster.get_path, "/version", resource="version"), nothing)
         found = {"tool": tool, "operator": around.operator_version, "kubernetes": server.get("gitVersion")}
         missing = list(around.unknown_fields)
         self._archive.add_object("versions.json", {**found, "installed": around.is_installed, "crdLacks": missing})

@@ -26,9 +26,10 @@ def completion(
     shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.", show_default=False)],
 ) -> None:
     """Print the shell's completion: `source <(pagoda completion bash)`. Names come from the cluster, in a second."""
-    from typer.completion import get_completion_script
+    from pagoda_cli.main import app
 
-    typer.echo(get_completion_script(prog_name="pagoda", complete_var=VARIABLE, shell=shell.value))
+    os.environ[VARIABLE] = f"source_{shell.value}"
+    app(prog_name="pagoda")
 
 
 def complete_for_kubectl() -> None:
