@@ -28,7 +28,7 @@ PREFIX = "opt/pagoda"
 COMMANDS = {
     "pagoda": 'from pagoda_cli.main import app; app(prog_name="pagoda")',
     "kubectl-pagoda": 'from pagoda_cli.main import app; app(prog_name="kubectl pagoda")',
-    "kubectl_complete-pagoda": "from pagoda_cli.commands.completion import complete_for_kubectl as main; main()",
+    "kubectl_complete-pagoda": "from pagoda_cli.main import complete_for_kubectl; complete_for_kubectl()",
 }
 LAUNCHER = """\
 #!/bin/sh

@@ -147,5 +147,10 @@ def operator() -> None:
     os.execv(sys.executable, [sys.executable, "-m", "pagoda_operator"])
 
 
+def complete_for_kubectl() -> None:
+    """Prints what may follow: the program `kubectl_complete-pagoda`, which kubectl calls to complete its plugin."""
+    print(completion.complete_for_kubectl(app, sys.argv[1:]))
+
+
 if __name__ == "__main__":
     app()

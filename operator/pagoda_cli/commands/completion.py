@@ -3,7 +3,7 @@
 import contextlib
 import io
 import os
-import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -23,22 +23,19 @@ class Shell(StrEnum):
 
 
 def completion(
+    context: typer.Context,
     shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.", show_default=False)],
 ) -> None:
     """Print the shell's completion: `source <(pagoda completion bash)`. Names come from the cluster, in a second."""
-    from pagoda_cli.main import app
-
     os.environ[VARIABLE] = f"source_{shell.value}"
-    app(prog_name="pagoda")
+    context.find_root().command(prog_name="pagoda")
 
 
-def complete_for_kubectl() -> None:
-    """Prints the names that may follow the words that kubectl gives, one a line, as kubectl reads them."""
-    from pagoda_cli.main import app
-
-    words = ["pagoda", *(sys.argv[1:] or [""])]
-    os.environ |= {VARIABLE: "complete_bash", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+def complete_for_kubectl(app: typer.Typer, words: Sequence[str]) -> str:
+    """Returns the names that may follow the words that kubectl gives, one a line, as kubectl reads them."""
+    line = ["pagoda", *(words or [""])]
+    os.environ |= {VARIABLE: "complete_bash", "COMP_WORDS": " ".join(line), "COMP_CWORD": str(len(line) - 1)}
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
         app(prog_name="pagoda")
-    print(said.getvalue().strip() + ("\n" if said.getvalue().strip() else "") + NO_FILES)
+    return "\n".join([*said.getvalue().split(), NO_FILES])

@@ -67,6 +67,12 @@ OptionalName = Annotated[
         show_default=False,
     ),
 ]
+NameOrUrl = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NAME]", help="The ModelDeployment, or --url.", autocompletion=_complete_model, show_default=False
+    ),
+]
 
 Text = str | None
 _FLAGS: tuple[tuple[str, Any, Any], ...] = (

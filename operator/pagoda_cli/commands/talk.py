@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pagoda_cli.commands.flags import ModelName, OptionalName, errors_as_exit, fail, with_cluster_flags
+from pagoda_cli.commands.flags import ModelName, NameOrUrl, errors_as_exit, fail, with_cluster_flags
 from pagoda_cli.remote.flags import ClusterFlags
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _first_model(base: str, key: str | None) -> str:
 
 @with_cluster_flags
 def chat(
-    name: OptionalName = None,
+    name: NameOrUrl = None,
     url: Url = None,
     key: Key = None,
     model: ModelField = None,

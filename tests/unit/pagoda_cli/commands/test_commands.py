@@ -106,21 +106,20 @@ def test_a_report_is_a_file_that_is_never_written_over(no_cluster: Path, tmp_pat
 
 
 def test_names_are_completed_from_the_cluster_also_for_kubectl(
-    no_cluster: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    no_cluster: Path,
 ) -> None:
     with serving(PodsApi(build_objects())) as api:
         write_kubeconfig(no_cluster, api.url)
-        monkeypatch.setattr("sys.argv", ["kubectl_complete-pagoda", "status", "c"])
-        complete_for_kubectl()
-    assert capsys.readouterr().out == "chat\n:4\n"
+        assert complete_for_kubectl(app, ["status", "c"]) == "chat\n:4"
 
 
-def test_completion_says_nothing_where_no_cluster_answers(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("sys.argv", ["kubectl_complete-pagoda", "status", "c"])
-    complete_for_kubectl()
-    assert capsys.readouterr().out == ":4\n"
+def test_completion_says_nothing_where_no_cluster_answers() -> None:
+    assert complete_for_kubectl(app, ["status", "c"]) == ":4"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_gets_a_script_that_asks_the_tool(shell: str) -> None:
+    assert f"_PAGODA_COMPLETE=complete_{shell}" in RUNNER.invoke(app, ["completion", shell]).output
 
 
 def test_logs_without_a_container_of_that_name_lists_those_there_are() -> None:
