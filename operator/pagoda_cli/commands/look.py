@@ -49,15 +49,14 @@ def status(
         from pagoda_cli.remote.kubeconfig import connect
 
         cluster = connect(flags)
-        while True:
-            screen, data = _look(cluster, name, all_namespaces)
-            if output is not Format.TEXT:
-                print_data(data, output)
-                return
-            _show(screen, clear=watch and sys.stdout.isatty())
-            if not watch:
-                return
+        screen, data = _look(cluster, name, all_namespaces)
+        if output is not Format.TEXT:
+            print_data(data, output)
+            return
+        _show(screen, clear=watch and sys.stdout.isatty())
+        while watch:
             time.sleep(WATCH_SECONDS)
+            _show(_look_again(cluster, name, all_namespaces), clear=sys.stdout.isatty())
 
 
 def _look(cluster: "Cluster", name: str | None, all_namespaces: bool) -> "tuple[RenderableType, Any]":
@@ -77,6 +76,16 @@ def _look(cluster: "Cluster", name: str | None, all_namespaces: bool) -> "tuple[
         return f"There are no models {where}. Make one: kubectl apply -f FILE", {"models": []}
     screen = build_overview(models, has_namespaces=all_namespaces)
     return screen, {"models": [to_data(facts) for facts in models]}
+
+
+def _look_again(cluster: "Cluster", name: str | None, all_namespaces: bool) -> "RenderableType":
+    """Returns the screen, or what keeps it from being made: a watch outlives a cluster that is away for a while."""
+    from pagoda_cli.remote.errors import ClusterError
+
+    try:
+        return _look(cluster, name, all_namespaces)[0]
+    except ClusterError as error:
+        return f"error: {error}"
 
 
 def _show(screen: "RenderableType", *, clear: bool = False) -> None:
