@@ -30,7 +30,7 @@ COMMANDS = {
     "kubectl-pagoda": 'from pagoda_cli.main import app; app(prog_name="kubectl pagoda")',
     "kubectl_complete-pagoda": "from pagoda_cli.main import complete_for_kubectl; complete_for_kubectl()",
 }
-NOT_COMPILED = r"/kubernetes/(client/(models|api)|test|e2e_test)/|/pagoda_server/|/sample_model/"
+NOT_COMPILED = r"/kubernetes/(aio|client/(models|api))/|/pagoda_server/|/sample_model/"
 """What the tool never loads, and would be half of the package's size."""
 COMPRESSION = 6
 LAUNCHER = """\

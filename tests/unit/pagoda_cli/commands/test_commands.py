@@ -165,3 +165,69 @@ OPERATOR = {"metadata": {"name": "pagoda-1", "namespace": "serving"}}
 def test_no_operator_is_said_to_lead_only_where_that_is_known(objects: dict[str, Any], is_known: bool) -> None:
     with serving(PodsApi(objects | {"/openapi/v3/apis/pagoda.dev/v1alpha1": {}})) as api:
         assert observe_surroundings(connect_to(api)).is_lease_read == is_known
+
+
+STREAM = "".join(
+    f"data: {json.dumps(event)}\n\n"
+    for event in (
+        {"choices": [{"delta": {"content": "Yes, "}}]},
+        {"choices": [{"delta": {"content": "I am."}}]},
+        {"choices": [], "usage": {"completion_tokens": 9}},
+    )
+)
+ENDPOINT = {"/v1/chat/completions": STREAM, "/v1/models": {"data": [{"id": "first"}]}}
+
+
+def build_serving_objects() -> dict[str, Any]:
+    """A model with a ready pod, whose port is that of the API server itself: it answers as an endpoint too."""
+    ready = list_of(build_pod("chat-aaaa-1"))
+    return build_objects() | {"/api/v1/namespaces/models/pods": ready} | ENDPOINT
+
+
+def forward_to_itself(api: PodsApi) -> None:
+    api.forward_to = int(api.url.rpartition(":")[2])
+
+
+def test_chat_reaches_a_pod_without_an_ingress(no_cluster: Path) -> None:
+    with serving(PodsApi(build_serving_objects())) as api:
+        forward_to_itself(api)
+        write_kubeconfig(no_cluster, api.url)
+        result = RUNNER.invoke(app, ["chat", "chat", "--ask", "Are you there?"])
+        assert any("/portforward" in path for path, _ in api.asked)
+    assert result.exit_code == 0, result.output
+    assert "Yes, I am." in result.output
+    assert "9 tokens" in result.output
+
+
+def test_chat_talks_with_any_endpoint_and_sends_the_key(no_cluster: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGODA_API_KEY", "k1")
+    with serving(PodsApi(ENDPOINT)) as api:
+        result = RUNNER.invoke(app, ["chat", "--url", f"{api.url}/v1"], input="hello\n")
+        assert {headers["Authorization"] for _, headers in api.asked} == {"Bearer k1"}
+    assert (result.exit_code, "Chatting with first." in result.output) == (0, True)
+    assert "Yes, I am." in result.output
+
+
+def test_bench_measures_a_model_of_the_cluster_and_says_from_where(no_cluster: Path) -> None:
+    with serving(PodsApi(build_serving_objects())) as api:
+        forward_to_itself(api)
+        write_kubeconfig(no_cluster, api.url)
+        command = ["bench", "chat", "--requests", "3", "-c", "2"]
+        data = json.loads(RUNNER.invoke(app, [*command, "-o", "json"]).output)
+        text = RUNNER.invoke(app, command).output
+    assert (data["requests"], data["failed"], data["outputTokens"], data["countedBy"]) == (3, 0, 27, "usage")
+    assert "by a port-forward through" in data["way"]
+    assert "Time to the first token" in text
+
+
+def test_a_benchmark_without_a_success_exits_1(no_cluster: Path) -> None:
+    with serving(PodsApi({"/v1/models": {"data": [{"id": "first"}]}})) as api:
+        result = RUNNER.invoke(app, ["bench", "--url", api.url, "--requests", "2", "-c", "1"])
+    assert result.exit_code == 1
+    assert "HTTP 404" in result.output
+
+
+def test_a_name_and_an_address_exclude_each_other() -> None:
+    for command in (["chat"], ["chat", "x", "--url", "http://127.0.0.1:1"], ["bench"]):
+        result = RUNNER.invoke(app, command)
+        assert (result.exit_code, "give the NAME of a model, or --url" in result.output) == (1, True)
