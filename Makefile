@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROMPT ?= Tell me a short story about a fox.
 RUN_FLAGS := --ask "$(PROMPT)" $(if $(ONCE),--once)
 
-.PHONY: help setup run test check lint-shell lint-chart vet docs audit fuzz format images chart e2e e2e-full cluster-up cluster-down requirements release-check
+.PHONY: help setup run test check lint-shell lint-chart vet docs audit fuzz format images chart e2e e2e-full cluster-up cluster-down requirements dist release-check
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
 
@@ -105,8 +105,11 @@ requirements:  ## pin the requirements again
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  requirements/build.in -o requirements/build.txt
 
+dist: setup  ## wheel, source distribution, .deb and krew plugin, in dist/
+	$(BIN)/uv build --quiet --clear --out-dir dist --require-hashes --build-constraints requirements/build.txt
+	$(BIN)/python .ci/packages.py dist/pagoda-*-py3-none-any.whl dist
+
 release-check: setup  ## what must hold before a tag (TAG=v0.1.0): docs/releasing.md
 	$(BIN)/python .ci/release.py $(TAG)
-	@$(MAKE) --no-print-directory check
-	$(BIN)/uv build --quiet --clear --out-dir dist --require-hashes --build-constraints requirements/build.txt
+	@$(MAKE) --no-print-directory check dist
 	$(CLUSTER_HOME)/bin/helm package --destination dist helm/pagoda

@@ -1,4 +1,4 @@
-"""`pagoda`: fetch a model, run one without a cluster, write the CRDs, start the operator.
+"""`pagoda`, also as `kubectl pagoda`: look at models in a cluster, run one without, fetch one, write the CRDs.
 
 Every command imports what it needs when it runs: `pagoda fetch` is an init container and `--help` must answer at once.
 """
@@ -9,13 +9,39 @@ from typing import Annotated
 
 import typer
 
+from pagoda_cli.commands import bench, capacity, check, completion, look, models, report, talk
+
 app = typer.Typer(
     name="pagoda",
     help="One YAML in, one OpenAI-compatible endpoint out.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode="markdown",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("pagoda"))
+        raise typer.Exit
+
+
+for command in (look.status, look.why, talk.chat, talk.logs, bench.bench, report.report, check.validate, check.version):
+    app.command()(command)
+app.add_typer(models.app, name="models")
+app.command()(capacity.capacity)
+app.command()(completion.completion)
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """NB: typer shows the app's help, not this: it is here for --version."""
 
 
 def _fail(message: str) -> typer.Exit:
@@ -136,12 +162,9 @@ def operator(
     os.execv(sys.executable, [sys.executable, "-m", "pagoda_operator", *(arguments or [])])
 
 
-@app.command()
-def version() -> None:
-    """Print the version."""
-    from importlib.metadata import version as read_version
-
-    typer.echo(read_version("pagoda"))
+def complete_for_kubectl() -> None:
+    """Prints what may follow: the program `kubectl_complete-pagoda`, which kubectl calls to complete its plugin."""
+    print(completion.complete_for_kubectl(app, sys.argv[1:]))
 
 
 if __name__ == "__main__":
