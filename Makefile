@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROMPT ?= Tell me a short story about a fox.
 RUN_FLAGS := --ask "$(PROMPT)" $(if $(ONCE),--once)
 
-.PHONY: help setup run test check lint-shell lint-chart vet docs audit fuzz format e2e e2e-full cluster-up cluster-down requirements release-check
+.PHONY: help setup run test check lint-shell lint-chart vet docs audit fuzz format e2e e2e-full pictures cluster-up cluster-down requirements release-check
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
 
@@ -86,6 +86,10 @@ e2e: setup $(if $(CLUSTER),,cluster-up)  ## the user stories on a real cluster (
 e2e-full: setup  ## the same, and the stories that need Prometheus or five quiet minutes
 	@[ -n "$(CLUSTER)" ] || { e2e/cluster/build.sh full && e2e/cluster/cluster-up.sh; }
 	@$(BIN)/python -m pytest -q -s $(STORIES)
+
+pictures: setup  ## the dashboards as Grafana shows them, into docs/images/boards (needs node, npm and chromium; ten minutes)
+	@e2e/cluster/build.sh full
+	@PICTURES=docs/images/boards $(BIN)/python -m pytest -q -s e2e/dashboards/test_pictures.py
 
 requirements:  ## pin the requirements again
 	for extra in control: server:--extra=server "dev:--extra=server --extra=dev"; do \

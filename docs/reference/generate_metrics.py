@@ -15,9 +15,11 @@ from pagoda_gateway.settings import Address, Settings
 from pagoda_gateway.sidecar import Sidecar
 from pagoda_operator.metrics import MODEL_GAUGES
 from pagoda_operator.metrics import Metrics as OperatorMetrics
-from pagoda_server.http.metrics import ModelLabels, ServerMetrics
+from pagoda_server.histograms import Observed
+from pagoda_server.http.metrics import ServerMetrics
+from pagoda_server.http.model_labels import ModelLabels
 from pagoda_server.http.tally import Tally
-from pagoda_server.wire import Stats
+from pagoda_server.wire import Hello, Stats
 
 TARGET = Path(__file__).parent / "metrics.md"
 HEAD = """# Metrics
@@ -25,7 +27,7 @@ HEAD = """# Metrics
 Written by `docs/reference/generate_metrics.py`; do not edit.
 
 A pod of a model shows one page at `:8000/metrics`: the gateway's figures, then the server's. Every replica of the
-operator shows its page at `:8080/metrics`. `vllm:*` are vLLM's names for the same figures, so that existing dashboards
+operator shows its page at `:8080/metrics`. `vllm:*` are vLLM's names for the same figures, so that boards made for it
 work. Histograms have `_bucket`, `_sum` and `_count`.
 How to scrape: [monitoring](../how-to/monitoring.md).
 """
@@ -45,7 +47,9 @@ STATS = Stats(
     cached_prompt_tokens=0,
     generation_tokens=1,
     steps=1,
+    distributions=Observed().snapshot(),
 )
+HELLO = Hello(256, 8, 199, [], "cpu", "float32", {"load_weights": 1.0})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class Family:
 def operator_page() -> str:
     metrics = OperatorMetrics()
     metrics.set_model("ns", "model", dict.fromkeys(MODEL_GAUGES, 1.0))
+    metrics.set_conditions("ns", "model", {"Ready": ("Serving", True)})
     metrics.reconciles.labels("ok").inc()
     metrics.api_calls.labels("get", "Pod", "200").inc()
     metrics.task_failures.labels("loads").inc()
@@ -88,7 +93,7 @@ def gateway_page() -> str:
     sidecar = Sidecar(settings)
     sidecar.connections.note_stalled()
     metrics = sidecar.metrics
-    metrics.count_request(200)
+    metrics.count_request(200, method="POST", path="/v1/completions", seconds=1.0)
     metrics.count_rejected("queue_full")
     metrics.count_check("weighed")
     metrics.count_task_failure("server_watch")
@@ -96,8 +101,8 @@ def gateway_page() -> str:
 
 
 def server_page() -> str:
-    labels, start_seconds = ModelLabels("model", "ns", "model"), {"load_weights": 1.0}
-    metrics = ServerMetrics(labels, lambda: STATS, Tally.build_single(), lambda: start_seconds)
+    labels = ModelLabels("model", "ns", "model")
+    metrics = ServerMetrics(labels, lambda: STATS, Tally.build_single(), lambda: HELLO)
     metrics.first_token(0.1)
     metrics.next_tokens(0.1, 1)
     metrics.finished("stop", 0.1)

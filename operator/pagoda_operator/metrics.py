@@ -1,6 +1,8 @@
 """What the operator tells Prometheus: of itself, and of each ModelDeployment until it is deleted."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 MODEL_LABELS = ("namespace", "model_deployment")
 MODEL_GAUGES = {
@@ -23,6 +25,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         r = self.registry
+        ProcessCollector(registry=r)
         self.reconciles = Counter("pagoda_operator_reconciles", "Reconciles", ["result"], registry=r)
         self.reconcile_seconds = Histogram(
             "pagoda_operator_reconcile_duration_seconds",
@@ -54,6 +57,25 @@ class Metrics:
             name: Gauge(f"pagoda_model_{name}", text, MODEL_LABELS, registry=r) for name, text in MODEL_GAUGES.items()
         }
 
+        self._condition = Gauge(
+            "pagoda_model_condition",
+            "1 while the status of the condition `type` is True, else 0",
+            (*MODEL_LABELS, "type", "reason"),
+            registry=r,
+        )
+        self._reasons: dict[tuple[str, str], dict[str, str]] = {}
+        """The reason that each condition's series has now, by model and type."""
+
+    def set_conditions(self, namespace: str, name: str, conditions: Mapping[str, tuple[str, bool]]) -> None:
+        """Sets one series for each type of condition, of its reason and whether it is True."""
+        before = self._reasons.get((namespace, name), {})
+        for kind, reason in before.items():
+            if kind not in conditions or conditions[kind][0] != reason:
+                self._condition.remove(namespace, name, kind, reason)
+        for kind, (reason, is_true) in conditions.items():
+            self._condition.labels(namespace, name, kind, reason).set(is_true)
+        self._reasons[namespace, name] = {kind: reason for kind, (reason, _) in conditions.items()}
+
     def set_model(self, namespace: str, name: str, values: dict[str, float | None]) -> None:
         """Sets a model's series. A figure that is not known (None) has no series: it is never shown as 0."""
         for gauge, value in values.items():
@@ -65,6 +87,8 @@ class Metrics:
     def remove_model(self, namespace: str, name: str) -> None:
         for gauge in MODEL_GAUGES:
             self._remove(gauge, namespace, name)
+        self.set_conditions(namespace, name, {})
+        del self._reasons[namespace, name]
 
     def _remove(self, gauge: str, namespace: str, name: str) -> None:
         """Removes one series.

@@ -81,7 +81,7 @@ class Relay:
         self._clock = parts.clock
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
-        code = CLIENT_LEFT
+        code, begun_at = CLIENT_LEFT, self._clock()
         with self._drain.track() as taken:
             reply = Reply(request)
             try:
@@ -91,7 +91,8 @@ class Relay:
             except ClientGone as gone:
                 return gone.response
             finally:
-                self._metrics.count_request(code)
+                seconds = self._clock() - begun_at
+                self._metrics.count_request(code, method=request.method, path=request.path, seconds=seconds)
 
     async def _answer(self, request: web.Request, reply: Reply, *, taken: bool) -> web.StreamResponse:
         arrived_at = self._clock()

@@ -105,7 +105,9 @@ def show_model(
     pods = [child for child in children if child["kind"] == "Pod"]
     ready_pods = sum(map(is_ready, pods))
     hpa = next((child for child in children if child["kind"] == "HorizontalPodAutoscaler"), {})
-    conditions = {c["type"]: c["status"] == "True" for c in (model.get("status") or {}).get("conditions") or ()}
+    told = (model.get("status") or {}).get("conditions") or ()
+    conditions = {c["type"]: c["status"] == "True" for c in told}
+    metrics.set_conditions(*key, {c["type"]: (c["reason"], c["status"] == "True") for c in told})
     metrics.set_model(
         *key,
         {

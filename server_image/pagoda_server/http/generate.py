@@ -154,6 +154,9 @@ class Run:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not isinstance(error, RequestError):
+            for _ in range(self._generation.num_open):
+                self._metrics.abandoned()
         await self._generation.__aexit__(kind, error, trace)
 
     @property
@@ -181,6 +184,8 @@ class Run:
         if piece.finish_reason is not None:
             self._generation.abort(delta.request_id)
             self._metrics.finished(piece.finish_reason, now - self._started)
+            if self.finished:
+                self._metrics.longest_answer(max(choice.token_count for choice in self._choices.values()))
         return piece
 
     def _observe(self, request_id: str, tokens: int, now: float) -> None:

@@ -11,22 +11,15 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import get_args
 
+from pagoda_server.histograms import E2E_BOUNDS, ITL_BOUNDS, LENGTH_BOUNDS, TTFT_BOUNDS
 from pagoda_server.wire import FinishReason
 
 CELL_BYTES = 8
-# fmt: off
-TTFT = (
-    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560
-)
-ITL = (
-    0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80
-)
-E2E = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
-# fmt: on
-LATENCIES = (
-    ("time_to_first_token_seconds", "Seconds from a request to its first token", TTFT),
-    ("inter_token_latency_seconds", "Seconds between two tokens of an answer", ITL),
-    ("e2e_request_latency_seconds", "Seconds from a request to its last token", E2E),
+FRONT_HISTOGRAMS = (
+    ("time_to_first_token_seconds", "Seconds from a request to its first token", TTFT_BOUNDS),
+    ("inter_token_latency_seconds", "Seconds between two tokens of an answer", ITL_BOUNDS),
+    ("e2e_request_latency_seconds", "Seconds from a request to its last token", E2E_BOUNDS),
+    ("request_max_num_generation_tokens", "Tokens of the longest answer to a request", LENGTH_BOUNDS),
 )
 REASONS: tuple[FinishReason, ...] = get_args(FinishReason)
 CONNECTIONS = 0
@@ -52,13 +45,13 @@ class Histogram:
 
 def _lay_out() -> Iterator[Histogram]:
     cell = FIRST_REASON + len(REASONS)
-    for name, text, buckets in LATENCIES:
+    for name, text, buckets in FRONT_HISTOGRAMS:
         yield (histogram := Histogram(name, text, buckets, cell))
         cell = histogram.sum_cell + 1
 
 
 HISTOGRAMS = tuple(_lay_out())
-TIME_TO_FIRST_TOKEN, INTER_TOKEN_LATENCY, E2E_LATENCY = HISTOGRAMS
+TIME_TO_FIRST_TOKEN, INTER_TOKEN_LATENCY, E2E_LATENCY, LONGEST_ANSWER = HISTOGRAMS
 ROW_CELLS = HISTOGRAMS[-1].sum_cell + 1
 
 
@@ -89,10 +82,10 @@ class Tally:
         """Returns the tally of a front that has no others beside it."""
         return cls(bytearray(count_bytes(1)), 0)
 
-    def observe(self, histogram: Histogram, seconds: float, times: int = 1) -> None:
-        bucket = self._first + histogram.first_cell + bisect_left(histogram.buckets, seconds)
+    def observe(self, histogram: Histogram, value: float, times: int = 1) -> None:
+        bucket = self._first + histogram.first_cell + bisect_left(histogram.buckets, value)
         self._cells[bucket] += times
-        self._cells[self._first + histogram.sum_cell] += seconds * times
+        self._cells[self._first + histogram.sum_cell] += value * times
 
     def count_finished(self, reason: FinishReason) -> None:
         self._cells[self._first + FIRST_REASON + REASONS.index(reason)] += 1
@@ -131,9 +124,8 @@ class Tally:
         return self._cells[self._first + CONNECTIONS] <= min(self._column(CONNECTIONS))
 
     def sum_finished(self) -> dict[FinishReason, float]:
-        """Returns how many requests of all fronts finished for each reason that there has been."""
-        sums = {reason: sum(self._column(FIRST_REASON + at)) for at, reason in enumerate(REASONS)}
-        return {reason: count for reason, count in sums.items() if count}
+        """Returns how many requests of all fronts finished, for each reason that there can be."""
+        return {reason: sum(self._column(FIRST_REASON + at)) for at, reason in enumerate(REASONS)}
 
     def sum_histogram(self, histogram: Histogram) -> tuple[list[float], float]:
         """Returns how many were at or below each bucket's bound, infinity last, and the sum of all."""

@@ -131,6 +131,21 @@ async def test_disconnect_aborts(stack: Any) -> None:
     await anext(aiter(stream))
     await stream.close()
     assert await asyncio.wait_for(stack.engine.aborted.get(), 5) == stack.engine.submitted[0].request_id
+    ends = await count_ends(stack)
+    assert ends == {"stop": 0, "length": 0, "abort": 1, "error": 0}
+
+
+async def test_an_answer_that_a_stop_string_ends_is_no_abort(stack: Any) -> None:
+    await stack.client.chat.completions.create(model="tiny", messages=MESSAGES, stop=["wör"])
+    assert await count_ends(stack) == {"stop": 1, "length": 0, "abort": 0, "error": 0}
+
+
+async def count_ends(stack: Any) -> dict[str, float]:
+    async with aiohttp.ClientSession() as http, http.get(stack.url + "/metrics") as response:
+        page = await response.text()
+    samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
+    ends = [sample for sample in samples if sample.name == "vllm:request_success_total"]
+    return {sample.labels["finished_reason"]: sample.value for sample in ends}
 
 
 async def test_malformed_json_does_not_disturb_a_running_stream(stack: Any, post: Any) -> None:
@@ -167,4 +182,5 @@ async def test_every_series_says_whose_it_is(stack: Any) -> None:
     assert {"num_requests_running", "prompt_tokens", "time_to_first_token_seconds", "request_success"} <= {
         name.removeprefix("vllm:") for name in aliases
     }
-    assert all(sample.value == 1 for sample in ours["pagoda_server_request_success"] if sample.name.endswith("_total"))
+    ends = [sample for sample in ours["pagoda_server_request_success"] if sample.name.endswith("_total")]
+    assert sum(sample.value for sample in ends) == 1

@@ -32,7 +32,8 @@ def load(tokens_per_second: float, capacity: float | None) -> Load:
 def shown(children: list[dict[str, Any]], loads: dict[str, Load], **conditions: str) -> dict[str, float]:
     """The model's series by name, as a scrape would give them."""
     metrics = Metrics()
-    status = {"conditions": [{"type": type_, "status": status} for type_, status in conditions.items()]}
+    told = [{"type": type_, "status": status, "reason": "Because"} for type_, status in conditions.items()]
+    status = {"conditions": told}
     show_model(metrics, KEY, {"status": status}, children, loads)
     families = [family for family in metrics.registry.collect() if family.name.startswith("pagoda_model_")]
     samples = [sample for family in families for sample in family.samples]
@@ -67,3 +68,18 @@ def test_sums_are_shown_only_when_every_ready_pod_has_told_its_load() -> None:
     assert (series["tokens_per_second"], series["demand_tokens_per_second"], series["queued_requests"]) == (30, 60, 10)
     assert series["capacity_tokens_per_second"] == 95 and series["ready_replicas"] == 2
     assert "tokens_per_second" not in shown(pods, {"a": load(10, 90)})
+
+
+def test_a_condition_has_one_series_whose_reason_is_the_one_it_has_now() -> None:
+    metrics = Metrics()
+    for reason, is_true in (("Starting", False), ("Serving", True)):
+        metrics.set_conditions("ns", "tiny", {"Ready": (reason, is_true), "Progressing": ("Complete", False)})
+    series = {
+        (sample.labels["type"], sample.labels["reason"]): sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == "pagoda_model_condition"
+    }
+    assert series == {("Ready", "Serving"): 1, ("Progressing", "Complete"): 0}
+    metrics.remove_model("ns", "tiny")
+    assert b'"tiny"' not in generate_latest(metrics.registry)

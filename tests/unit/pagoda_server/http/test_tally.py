@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from pagoda_server.http.metrics import ModelLabels, ServerMetrics
+from pagoda_server.http.metrics import ServerMetrics
+from pagoda_server.http.model_labels import ModelLabels
 from pagoda_server.http.tally import INTER_TOKEN_LATENCY, Tally, count_bytes
 
 SECONDS = st.one_of(st.sampled_from(INTER_TOKEN_LATENCY.buckets), st.floats(0, 200))
@@ -37,7 +38,7 @@ def test_a_front_that_is_started_anew_counts_on() -> None:
     Tally(memory, 1).count_finished("stop")
     Tally(memory, 1).count_finished("stop")
     Tally(memory, 0).count_finished("length")
-    assert Tally(memory, 0).sum_finished() == {"stop": 2, "length": 1}
+    assert Tally(memory, 0).sum_finished() == {"stop": 2, "length": 1, "abort": 0, "error": 0}
 
 
 def test_a_front_knows_whether_all_others_have_the_engine() -> None:
