@@ -40,18 +40,19 @@ class NotDrawn(Exception):
 class View:
     """What a person chose above a board, and the time that they look at."""
 
-    start: float
-    end: float
+    start: int
+    """In whole seconds since 1970, as is `end`: Prometheus counts its steps from here."""
+    end: int
     values: Mapping[str, str] = field(default_factory=dict)
     """Of the variables; a variable without one is at All, or at its default."""
     rate_interval: str = "1m"
 
     @property
     def step(self) -> int:
-        return max(5, round((self.end - self.start) / MAX_POINTS))
+        return max(5, (self.end - self.start) // MAX_POINTS)
 
     def fill(self, expression: str) -> str:
-        inner = {"__rate_interval": self.rate_interval, "__range": f"{round(self.end - self.start)}s"}
+        inner = {"__rate_interval": self.rate_interval, "__range": f"{self.end - self.start}s"}
         return Expression("", expression).with_values(**inner, **self.values)
 
 

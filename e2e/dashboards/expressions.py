@@ -39,6 +39,11 @@ class Expression:
     def needs_gpu_exporter(self) -> bool:
         return "DCGM_" in self.text
 
+    @property
+    def needs_an_event(self) -> bool:
+        """Whether it has no series until something happens: a roll-out, say, or a task that fails."""
+        return " / annotation " in self.where or "task_failures" in self.text
+
     def names(self) -> set[str]:
         """The metrics it reads."""
         return set(METRIC.findall(self.text))

@@ -66,9 +66,9 @@ class Stage:
 
     def start_traffic(self, name: str, *, clients: int, seconds: float) -> None:
         command = [sys.executable, str(TRAFFIC), str(self._urls(name)), "--model", name]
-        log = (self.folder / f"traffic-{name}-{len(self._traffic)}").open("wb")
         command += ["--clients", str(clients), "--seconds", str(seconds)]
-        self._traffic.append(self.plane.start(command, stdout=log, stderr=log))
+        with (self.folder / f"traffic-{name}-{len(self._traffic)}").open("wb") as log:
+            self._traffic.append(self.plane.start(command, stdout=log, stderr=log))
 
     def send_too_much(self, name: str) -> None:
         """Sends a body that the gateway refuses: a refusal that needs no load."""

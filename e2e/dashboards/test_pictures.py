@@ -31,8 +31,8 @@ MAX_BYTES = 300_000
 @dataclass(frozen=True, slots=True)
 class Played:
     prometheus: Prometheus
-    start: float
-    end: float
+    start: int
+    end: int
 
     def view(self, board: str) -> View:
         return View(self.start, self.end, CHOSEN[board])
@@ -45,9 +45,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         pytest.fail(f"there is no {prometheus}: run e2e/cluster/build.sh full")
     build()
     with open_stage(tmp_path_factory.mktemp("stage"), prometheus) as stage:
-        start = time.time()
+        start = round(time.time())
         perform(stage)
-        end = time.time()
+        end = round(time.time())
         stage.play(SCRAPES_SECONDS)
         yield Played(stage.prometheus, start, end)
 

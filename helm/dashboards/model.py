@@ -119,8 +119,8 @@ def _summary() -> list[Json]:
             none="Unknown",
         ),
         stat(
-            "KV used, fullest pod",
-            "Share of the KV pages that running requests hold. Full, it makes requests wait, and then preempts some.",
+            "KV cache used",
+            "Share of the KV pages that running requests hold, in the fullest pod. Full, it makes requests wait, and then preempts some.",
             gauge("server_kv_usage_ratio", matchers=CHOSEN_PODS, how="max"),
             "percentunit",
             KV_STEPS,
@@ -271,6 +271,7 @@ def _engine() -> list[Json]:
             "percentunit",
             {"{{state}}": f"{pages} / {whole}"},
             stacked=True,
+            colors={"owned": "orange", "cached": "blue", "free": "dark-green"},
             maximum=1,
             none="0",
             size=(8, 9),

@@ -156,7 +156,7 @@ def _process() -> list[Json]:
         graph(
             "CPU",
             "Cores used, by pod.",
-            COUNT,
+            "short",
             {"{{pod}}": f"rate(process_cpu_seconds_total[$__rate_interval]) {of_operators}"},
         ),
         graph(
