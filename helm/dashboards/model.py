@@ -120,7 +120,8 @@ def _summary() -> list[Json]:
         ),
         stat(
             "KV cache used",
-            "Share of the KV pages that running requests hold, in the fullest pod. Full, it makes requests wait, and then preempts some.",
+            "Share of the KV pages that running requests hold, in the fullest pod. When it is full, requests wait, "
+            "and then some are preempted.",
             gauge("server_kv_usage_ratio", matchers=CHOSEN_PODS, how="max"),
             "percentunit",
             KV_STEPS,
