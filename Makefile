@@ -38,7 +38,7 @@ check: setup  ## lint, formatting, types, import rules, generated files, shell, 
 	$(BIN)/pagoda crds --check
 	@$(MAKE) --no-print-directory lint-shell lint-chart vet docs
 
-SCRIPTS = $(filter-out %.template,$(shell grep -rlzP '\A\#!.*[/ ](ba)?sh\n' .ci bench e2e helm server_image))
+SCRIPTS = $(filter-out %.template,$(shell grep -rlzP --exclude-dir=node_modules '\A\#!.*[/ ](ba)?sh\n' .ci bench e2e helm server_image))
 lint-shell: setup
 	$(BIN)/shellcheck $(SCRIPTS)
 
