@@ -99,7 +99,7 @@ async def test_front_hears_hello_then_stats_then_its_own_answers(
         hello = await first.receive()
         assert isinstance(hello, Hello)
         at = hello.started_at_seconds
-        assert hello == Hello(256, 256, 199, [], "cpu", "float32", hello.start_seconds, at, 16, "float32")
+        assert hello == Hello(256, 256, 199, [], "cpu", "float32", hello.start_seconds, at, config.page_size, "float32")
         assert 0 < time.time() - at < 600
         phases = {"read_config", "open_device", "load_weights", "build_runner", "measure_capacity", "total"}
         assert hello.start_seconds.keys() == phases
