@@ -58,7 +58,9 @@ class Stage:
             self.node.step()
             for one in MODELS:
                 name = one["metadata"]["name"]
-                self._urls(name).write_text(json.dumps(self.node.urls(name)))
+                new = self._urls(name).with_suffix(".new")
+                new.write_text(json.dumps(self.node.urls(name)))
+                new.replace(self._urls(name))  # at once: clients read it meanwhile
             time.sleep(1)
 
     def ready(self, name: str) -> int:
