@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROMPT ?= Tell me a short story about a fox.
 RUN_FLAGS := --ask "$(PROMPT)" $(if $(ONCE),--once)
 
-.PHONY: help setup run test check lint-shell lint-chart vet docs audit fuzz format images chart e2e e2e-full cluster-up cluster-down requirements dist release-check
+.PHONY: help setup run test check lint-shell lint-chart vet docs audit fuzz format images chart e2e e2e-full pictures cluster-up cluster-down requirements dist release-check
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
 
@@ -38,7 +38,7 @@ check: setup  ## lint, formatting, types, import rules, generated files, shell, 
 	$(BIN)/pagoda crds --check
 	@$(MAKE) --no-print-directory lint-shell lint-chart vet docs
 
-SCRIPTS = $(filter-out %.template,$(shell grep -rlzP '\A\#!.*[/ ](ba)?sh\n' .ci bench e2e helm server_image))
+SCRIPTS = $(filter-out %.template,$(shell grep -rlzP --exclude-dir=node_modules '\A\#!.*[/ ](ba)?sh\n' .ci bench e2e helm server_image))
 lint-shell: setup
 	$(BIN)/shellcheck $(SCRIPTS)
 
@@ -97,6 +97,10 @@ e2e: setup $(if $(CLUSTER),,cluster-up)  ## the user stories on a real cluster (
 e2e-full: setup  ## the same, and the stories that need Prometheus, Jaeger or five quiet minutes
 	@[ -n "$(CLUSTER)" ] || { e2e/cluster/build.sh full && e2e/cluster/cluster-up.sh; }
 	@$(BIN)/python -m pytest -q -s $(STORIES)
+
+pictures: setup  ## the dashboards as Grafana shows them, into docs/images/boards (needs node, npm and chromium; ten minutes)
+	@e2e/cluster/build.sh full
+	@PICTURES=docs/images/boards $(BIN)/python -m pytest -q -s e2e/dashboards/test_pictures.py
 
 requirements:  ## pin the requirements again
 	for extra in control: server:--extra=server "dev:--extra=server --extra=dev"; do \

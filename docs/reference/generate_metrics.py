@@ -15,9 +15,11 @@ from pagoda_gateway.settings import Address, Settings
 from pagoda_gateway.sidecar import Sidecar
 from pagoda_operator.metrics import MODEL_GAUGES
 from pagoda_operator.metrics import Metrics as OperatorMetrics
-from pagoda_server.http.metrics import ModelLabels, ServerMetrics
+from pagoda_server.histograms import Observed
+from pagoda_server.http.metrics import ServerMetrics
+from pagoda_server.http.model_labels import ModelLabels
 from pagoda_server.http.tally import Tally
-from pagoda_server.wire import Stats
+from pagoda_server.wire import Hello, Stats
 
 TARGET = Path(__file__).parent / "metrics.md"
 HEAD = """# Metrics
@@ -46,7 +48,9 @@ STATS = Stats(
     cached_prompt_tokens=0,
     generation_tokens=1,
     steps=1,
+    distributions=Observed().snapshot(),
 )
+HELLO = Hello(256, 8, 199, [], "cpu", "float32", {"load_weights": 1.0})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ def gateway_page() -> str:
     sidecar = Sidecar(settings)
     sidecar.connections.note_stalled()
     metrics = sidecar.metrics
-    metrics.count_request(200)
+    metrics.count_request(200, method="POST", path="/v1/completions", seconds=1.0)
     metrics.count_rejected("queue_full")
     metrics.count_check("weighed")
     metrics.count_spans("exported", 1)
@@ -100,10 +104,10 @@ def gateway_page() -> str:
 
 
 def server_page() -> str:
-    labels, start_seconds = ModelLabels("model", "ns", "model"), {"load_weights": 1.0}
+    labels = ModelLabels("model", "ns", "model")
     tally = Tally.build_single()
     tally.count_spans("exported", 1)
-    metrics = ServerMetrics(labels, lambda: STATS, tally, lambda: start_seconds)
+    metrics = ServerMetrics(labels, lambda: STATS, tally, lambda: HELLO)
     metrics.first_token(0.1)
     metrics.next_tokens(0.1, 1)
     metrics.finished("stop", 0.1)

@@ -36,6 +36,14 @@ class Prometheus:
         found = self._get("/api/v1/query", query=expression)["result"]
         return any(not math.isnan(float(sample["value"][1])) for sample in found)
 
+    def query(self, expression: str, at: float) -> Any:
+        return self._get("/api/v1/query", query=expression, time=f"{at:.3f}")
+
+    def query_range(self, expression: str, start: float, end: float, step: int) -> Any:
+        return self._get(
+            "/api/v1/query_range", query=expression, start=f"{start:.3f}", end=f"{end:.3f}", step=str(step)
+        )
+
     def selectors(self, expression: str) -> list[str]:
         """The series that the expression reads, whatever it compares them with, and whichever status or reason."""
         tree = self._get("/api/v1/parse_query", query=expression)

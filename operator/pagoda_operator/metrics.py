@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 MODEL_LABELS = ("namespace", "model_deployment")
 MODEL_GAUGES = {
@@ -26,6 +26,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         r = self.registry
+        ProcessCollector(registry=r)
         self.reconciles = Counter("pagoda_operator_reconciles", "Reconciles", ["result"], registry=r)
         self.reconcile_seconds = Histogram(
             "pagoda_operator_reconcile_duration_seconds",
@@ -59,17 +60,28 @@ class Metrics:
             ["certificate"],
             registry=r,
         )
-        self._conditions = Gauge(
+        self._models = {
+            name: Gauge(f"pagoda_model_{name}", text, MODEL_LABELS, registry=r) for name, text in MODEL_GAUGES.items()
+        }
+
+        self._condition = Gauge(
             "pagoda_model_condition",
-            "1 while the condition of this type is True, 0 while it is not; the label reason is the one it has now",
+            "1 while the status of the condition `type` is True, else 0",
             (*MODEL_LABELS, "type", "reason"),
             registry=r,
         )
         self._reasons: dict[tuple[str, str], dict[str, str]] = {}
-        """The reason of each condition that has a series, by the model and the condition's type."""
-        self._models = {
-            name: Gauge(f"pagoda_model_{name}", text, MODEL_LABELS, registry=r) for name, text in MODEL_GAUGES.items()
-        }
+        """The reason that each condition's series has now, by model and type."""
+
+    def set_conditions(self, namespace: str, name: str, conditions: Mapping[str, tuple[str, bool]]) -> None:
+        """Sets one series for each type of condition, of its reason and whether it is True."""
+        before = self._reasons.get((namespace, name), {})
+        for kind, reason in before.items():
+            if kind not in conditions or conditions[kind][0] != reason:
+                self._condition.remove(namespace, name, kind, reason)
+        for kind, (reason, is_true) in conditions.items():
+            self._condition.labels(namespace, name, kind, reason).set(is_true)
+        self._reasons[namespace, name] = {kind: reason for kind, (reason, _) in conditions.items()}
 
     def set_model(self, namespace: str, name: str, values: dict[str, float | None]) -> None:
         """Sets a model's series. A figure that is not known (None) has no series: it is never shown as 0."""
@@ -79,21 +91,11 @@ class Metrics:
             else:
                 self._models[gauge].labels(namespace, name).set(value)
 
-    def set_conditions(self, namespace: str, name: str, conditions: Mapping[str, tuple[str, bool]]) -> None:
-        """Sets one series for each condition, given its reason and whether it is True; those of before are gone."""
-        before = self._reasons.pop((namespace, name), {})
-        for kind, reason in before.items():
-            if conditions.get(kind, ("", False))[0] != reason:
-                self._conditions.remove(namespace, name, kind, reason)
-        for kind, (reason, is_true) in conditions.items():
-            self._conditions.labels(namespace, name, kind, reason).set(is_true)
-        if conditions:
-            self._reasons[namespace, name] = {kind: reason for kind, (reason, _) in conditions.items()}
-
     def remove_model(self, namespace: str, name: str) -> None:
-        self.set_conditions(namespace, name, {})
         for gauge in MODEL_GAUGES:
             self._remove(gauge, namespace, name)
+        self.set_conditions(namespace, name, {})
+        del self._reasons[namespace, name]
 
     def _remove(self, gauge: str, namespace: str, name: str) -> None:
         """Removes one series.

@@ -5,13 +5,17 @@ Gauges are read from the queue when scraped; they must never be a second copy th
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from pagoda_guard import openmetrics
 from pagoda_guard.collector import Outcome
 
 LABELS = ("namespace", "model_deployment", "model_name")
 WAIT_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
+DURATION_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+KNOWN_PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/models", "/tokenize"})
+KNOWN_METHODS = frozenset({"GET", "POST"})
+"""Of others the label is "other": a client must not be able to make series."""
 FIRST_BYTE_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
 FIRST_TOKEN_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 300)
 """NB: an objective's time must be one of them, so none may go."""
@@ -23,6 +27,7 @@ class Metrics:
     def __init__(self, *, namespace: str, model_deployment: str, model_name: str) -> None:
         self.registry = CollectorRegistry()
         self._values = (namespace, model_deployment, model_name)
+        ProcessCollector(registry=self.registry)
         self._requests = Counter(
             "pagoda_gateway_requests",
             "Requests answered, by status (499: client left)",
@@ -31,6 +36,20 @@ class Metrics:
         )
         for code in CODES:
             self._requests.labels(*self._values, str(code))
+        # NB: the names and labels by which boards made for vLLM know the HTTP side of a server
+        self._http_requests = Counter(
+            "http_requests",
+            "Requests answered, by path, method and class of status",
+            (*LABELS, "handler", "method", "status"),
+            registry=self.registry,
+        )
+        self._http_seconds = Histogram(
+            "http_request_duration_seconds",
+            "Seconds from a request to the end of its answer, its wait in the queue included",
+            (*LABELS, "handler", "method"),
+            buckets=DURATION_BUCKETS,
+            registry=self.registry,
+        )
         self._rejected = Counter(
             "pagoda_gateway_rejected",
             "Requests refused by the gateway, by reason",
@@ -101,8 +120,12 @@ class Metrics:
         if is_stream:
             self._time_to_first_token_seconds.observe(seconds, exemplar)
 
-    def count_request(self, code: int) -> None:
+    def count_request(self, code: int, *, method: str, path: str, seconds: float) -> None:
         self._requests.labels(*self._values, str(code)).inc()
+        handler = path if path in KNOWN_PATHS else "other"
+        verb = method if method in KNOWN_METHODS else "other"
+        self._http_requests.labels(*self._values, handler, verb, f"{code // 100}xx").inc()
+        self._http_seconds.labels(*self._values, handler, verb).observe(seconds)
 
     def count_rejected(self, reason: str) -> None:
         self._rejected.labels(*self._values, reason).inc()

@@ -87,7 +87,7 @@ class Relay:
         self._begin_trace = parts.begin_trace
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
-        code = CLIENT_LEFT
+        code, begun_at = CLIENT_LEFT, self._clock()
         with self._drain.track() as taken:
             reply = Reply(request)
             trace = UNTRACED if self._begin_trace is None else self._begin_trace(request)
@@ -98,8 +98,9 @@ class Relay:
             except ClientGone as gone:
                 return gone.response
             finally:
-                self._metrics.count_request(code)
                 trace.end(code)
+                seconds = self._clock() - begun_at
+                self._metrics.count_request(code, method=request.method, path=request.path, seconds=seconds)
 
     async def _answer(self, request: web.Request, reply: Reply, trace: Trace, *, taken: bool) -> web.StreamResponse:
         arrived_at = self._clock()

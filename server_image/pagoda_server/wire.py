@@ -119,6 +119,15 @@ class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
     reason: RejectionReason = "invalid"
 
 
+class Distribution(msgspec.Struct, frozen=True, array_like=True):
+    """What a histogram of the engine has counted (`histograms.py`)."""
+
+    counts: list[int]
+    """For each bucket, and one for what is above them all; not summed up."""
+    total: float
+    """The sum of all values."""
+
+
 class Stats(msgspec.Struct, frozen=True, tag="stats"):
     """Sent about twice per second and once at start, when `ready` turns true."""
 
@@ -137,6 +146,7 @@ class Stats(msgspec.Struct, frozen=True, tag="stats"):
     cached_prompt_tokens: int
     generation_tokens: int
     steps: int
+    distributions: dict[str, Distribution] = {}
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -150,6 +160,11 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     dtype: str
     start_seconds: dict[str, float] = {}
     """What the engine's start took, by phase; `total` from the process's start on."""
+    started_at_seconds: float = 0.0
+    """When the engine's process started, in seconds since 1970."""
+    page_size: int = 0
+    kv_cache_dtype: str = ""
+    prefix_caching: bool = True
 
 
 ToEngine = Submit | Abort

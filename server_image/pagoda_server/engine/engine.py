@@ -11,6 +11,7 @@ from pagoda_server.engine.admission import build_overdue, find_rejection
 from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.capacity import Capacity, Measured
 from pagoda_server.engine.deadlines import Deadlines
+from pagoda_server.engine.lifetimes import observe_end
 from pagoda_server.engine.pace import find_prompt_limit
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.prefix import PrefixCache
@@ -19,6 +20,7 @@ from pagoda_server.engine.runner import PendingStep, Runner
 from pagoda_server.engine.scheduler import Scheduler
 from pagoda_server.engine.served import AnswerLength, ServedWindow, count_backlog_tokens
 from pagoda_server.engine.timings import Timings
+from pagoda_server.histograms import STEP_TOKENS, Observed
 from pagoda_server.wire import Delta, FinishReason, Rejected, Stats, Submit, TokenLogprobs
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ class InFlightStep:
     chunks: Sequence[Chunk]
     pending: PendingStep
     occupancy: float
+    launched_at: float
 
 
 class Engine:
@@ -53,6 +56,7 @@ class Engine:
         self.scheduler = Scheduler(limits, pool, PrefixCache(pool, enabled=prefix_caching))
         self.timings = Timings(clock)
         self._limits = limits
+        self._clock = clock
         self._deadlines = Deadlines(clock, max_wait_seconds)
         self._requests: dict[str, Request] = {}
         self._in_flight: deque[InFlightStep] = deque()
@@ -62,6 +66,7 @@ class Engine:
         self._served = ServedWindow(clock)
         self._capacity = Capacity(clock, measured=measured.tokens_per_second)
         self._answers = AnswerLength()
+        self._observed = Observed()
         self._prompt_tokens = self._cached_prompt_tokens = self._generation_tokens = self._steps = 0
 
     @property
@@ -148,6 +153,7 @@ class Engine:
             cached_prompt_tokens=self._cached_prompt_tokens,
             generation_tokens=self._generation_tokens,
             steps=self._steps,
+            distributions=self._observed.snapshot(),
         )
 
     def _build_request(self, submit: Submit) -> Request:
@@ -163,6 +169,7 @@ class Engine:
             tenant=submit.cache_salt,
             group=submit.group or submit.request_id,
             is_streamed=submit.is_streamed,
+            submitted_at=self._clock(),
         )
 
     def _find_occupancy(self) -> float:
@@ -172,8 +179,9 @@ class Engine:
 
     def _launch(self, chunks: Sequence[Chunk]) -> int:
         """Launches a step of these chunks; returns how many steps may stay in flight."""
+        launched_at = self._clock()
         pending = self.runner.launch(chunks)
-        self._in_flight.append(InFlightStep(chunks, pending, self._find_occupancy()))
+        self._in_flight.append(InFlightStep(chunks, pending, self._find_occupancy(), launched_at))
         for chunk in chunks:
             chunk.request.num_computed_tokens = chunk.end
             chunk.request.num_in_flight += chunk.is_sampled
@@ -191,21 +199,23 @@ class Engine:
 
     def _commit(self, step: InFlightStep) -> list[Delta]:
         results = iter(step.pending.wait())
+        now = self._clock()
         self._steps += 1
         deltas: list[Delta] = []
         served_tokens = 0
         for chunk in step.chunks:
-            served_tokens += self._commit_computed(chunk)
+            served_tokens += self._commit_computed(chunk, step.launched_at, now)
             if chunk.is_sampled and (delta := self._commit_token(chunk.request, *next(results))):
                 deltas.append(delta)
         committed_tokens = sum(len(delta.token_ids) for delta in deltas)
         self._generation_tokens += committed_tokens
+        self._observed.observe(STEP_TOKENS, served_tokens + committed_tokens)
         self._served.add(served_tokens + committed_tokens)
         self._capacity.end_step(served_tokens + committed_tokens, step.occupancy)
         self._rest_when_idle()
         return deltas
 
-    def _commit_computed(self, chunk: Chunk) -> int:
+    def _commit_computed(self, chunk: Chunk, launched_at: float, now: float) -> int:
         """Returns how many prompt tokens this chunk served for the first time.
 
         NB: a preempted request no longer holds pages.
@@ -214,13 +224,15 @@ class Engine:
         if request.state is RequestState.FINISHED:
             return 0
         if not request.was_counted:
-            request.was_counted = True
+            request.was_counted, request.started_at = True, launched_at
             self._prompt_tokens += request.num_prompt_tokens
             self._cached_prompt_tokens += request.num_cached_tokens
         if request.state is RequestState.RUNNING:
             self.scheduler.prefix.register(request, chunk.end)
         served = max(0, min(chunk.end, request.num_prompt_tokens) - request.num_served_prompt_tokens)
         request.num_served_prompt_tokens += served
+        if served and chunk.end >= request.num_prompt_tokens:  # NB: not seen per token, only where a prompt ends
+            request.first_token_at = now
         return served
 
     def _commit_token(self, request: Request, token_id: int, logprobs: TokenLogprobs | None) -> Delta | None:
@@ -260,6 +272,7 @@ class Engine:
         self.scheduler.finish(request, reason)
         self.timings.finish(request, self._steps)
         del self._requests[request.request_id]
+        observe_end(self._observed, request, self._clock())
         if reason in ("stop", "length"):
             self._answers.observe(request.num_output_tokens)
         self._rest_when_idle()

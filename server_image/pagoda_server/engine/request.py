@@ -51,6 +51,11 @@ class Request:
     """How often it was taken from the queue: once, and again after each preemption."""
     was_counted: bool = False
     """Its prompt is in the totals of `Stats`."""
+    submitted_at: float = 0.0
+    """Seconds of the engine's clock, as are the two that follow."""
+    started_at: float | None = None
+    """When its first step was launched, known once that is committed."""
+    first_token_at: float | None = None
     page_ids: list[int] = field(default_factory=list)
     page_digests: list[bytes] = field(default_factory=list)
     """The prefix cache's chain: one digest per full, computed page."""

@@ -14,7 +14,8 @@ from pagoda_server.http.engine_client import EngineClient
 from pagoda_server.http.errors import RequestError, error_response, model_not_found
 from pagoda_server.http.generate import GenerationPlan, Prompts, plan_generation
 from pagoda_server.http.intake import Intake
-from pagoda_server.http.metrics import ModelLabels, ServerMetrics
+from pagoda_server.http.metrics import ServerMetrics
+from pagoda_server.http.model_labels import ModelLabels
 from pagoda_server.http.routes import describe_http_error
 from pagoda_server.http.runner import log_failure
 from pagoda_server.http.schemas import ChatRequest, CompletionRequest, GenerationRequest, TokenizeRequest, parse
@@ -22,7 +23,7 @@ from pagoda_server.http.tally import Tally
 from pagoda_server.http.trace import UNTRACED, Trace
 from pagoda_server.settings import Settings
 from pagoda_server.text.tokenizer import Tokenizer
-from pagoda_server.wire import Stats
+from pagoda_server.wire import Hello, Stats
 
 TENANT_HEADER = "X-Pagoda-Tenant"
 CHECK = "/check"
@@ -42,7 +43,7 @@ class HttpApi:
         self.engine: EngineClient | None = None
         labels = ModelLabels(settings.served_model_name, settings.namespace, settings.model_deployment)
         self.tally = tally or Tally.build_single()
-        self.metrics = ServerMetrics(labels, lambda: self.stats, self.tally, lambda: self.start_seconds)
+        self.metrics = ServerMetrics(labels, lambda: self.stats, self.tally, lambda: self.hello)
         self.intake = Intake()
         self.begin_trace: Callable[[web.Request], Trace] | None = None
         """None: nothing is traced."""
@@ -55,8 +56,8 @@ class HttpApi:
         return self.engine.stats if self.engine is not None else None
 
     @property
-    def start_seconds(self) -> dict[str, float]:
-        return self.engine.hello.start_seconds if self.engine is not None else {}
+    def hello(self) -> Hello | None:
+        return self.engine.hello if self.engine is not None else None
 
     @property
     def healthy(self) -> bool:

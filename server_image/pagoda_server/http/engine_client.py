@@ -91,6 +91,11 @@ class Generation:
         self._wake_reader()
 
     @property
+    def num_open(self) -> int:
+        """Returns how many requests were neither finished nor aborted nor rejected."""
+        return len(self._open)
+
+    @property
     def finished(self) -> bool:
         """Returns True when nothing more will come."""
         return not self._open and self._failure is None

@@ -168,6 +168,9 @@ class Run:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not isinstance(error, RequestError):
+            for _ in range(self._generation.num_open):
+                self._metrics.abandoned()
         await self._generation.__aexit__(kind, error, trace)
         self._trace.note_answer(self._plan, self._generation.timings, self._last)
 
@@ -204,6 +207,8 @@ class Run:
             self._generation.abort(delta.request_id)
             self._metrics.finished(piece.finish_reason, now - self._started, self._span_name)
             self._trace.finish(piece.finish_reason)
+            if self.finished:
+                self._metrics.longest_answer(max(choice.token_count for choice in self._choices.values()))
         return piece
 
     def _observe(self, request_id: str, tokens: int, now: float) -> None:

@@ -1,7 +1,7 @@
-"""What Prometheus reads: our names, and vLLM's as aliases, from one table, so that existing dashboards work."""
+"""What Prometheus reads of the model server: the engine's figures, and what its fronts counted."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
@@ -10,103 +10,21 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from pagoda_guard import openmetrics
+from pagoda_server.http.engine_metrics import EngineCollector
+from pagoda_server.http.model_labels import ModelLabels
 from pagoda_server.http.tally import (
     E2E_LATENCY,
     HISTOGRAMS,
     INTER_TOKEN_LATENCY,
+    LONGEST_ANSWER,
     TIME_TO_FIRST_TOKEN,
     Example,
     SpanName,
     Tally,
 )
-from pagoda_server.wire import FinishReason, Stats
-
-
-def _kv_usage(stats: Stats) -> float:
-    used = stats.total_pages - stats.free_pages - stats.cached_pages
-    return used / stats.total_pages if stats.total_pages else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ModelLabels:
-    """What every series says of itself: ours the deployment, vLLM's what vLLM's says."""
-
-    model_name: str
-    namespace: str = ""
-    model_deployment: str = ""
-
-    def name_series(self, names: str) -> list[tuple[str, dict[str, str]]]:
-        """Returns full names with their labels, for `own` alone or for `own|alias`: the alias is vLLM's."""
-        own, _, alias = names.partition("|")
-        ours = {"namespace": self.namespace, "model_deployment": self.model_deployment, "model_name": self.model_name}
-        series = [(f"pagoda_server_{own}", ours)]
-        return [*series, (f"vllm:{alias}", {"model_name": self.model_name, "engine": "0"})] if alias else series
-
-
-# own|vLLM's name, description, value
-GAUGES: tuple[tuple[str, str, Callable[[Stats], float | None]], ...] = (
-    ("tokens_per_second", "Prompt and answer tokens per second", lambda s: s.tokens_per_second),
-    (
-        "capacity_tokens_per_second",
-        "Capacity in tokens per second, measured at start and then observed",
-        lambda s: s.capacity_tokens_per_second,
-    ),
-    ("requests_running|num_requests_running", "Requests in the batch", lambda s: s.running),
-    ("requests_waiting|num_requests_waiting", "Requests not yet in the batch", lambda s: s.waiting),
-    (
-        "backlog_tokens",
-        "Prompt tokens not computed yet, and the expected answers of waiting requests",
-        lambda s: s.backlog_tokens,
-    ),
-    ("kv_usage_ratio|kv_cache_usage_perc", "Share of the KV pages in use, 0 to 1", _kv_usage),
-)
-COUNTERS: tuple[tuple[str, str, Callable[[Stats], float]], ...] = (
-    ("prompt_tokens|prompt_tokens", "Prompt tokens of the requests that were started", lambda s: s.prompt_tokens),
-    ("generation_tokens|generation_tokens", "Tokens of answers", lambda s: s.generation_tokens),
-    (
-        "prefix_cached_tokens|prefix_cache_hits",
-        "Prompt tokens taken from the prefix cache",
-        lambda s: s.cached_prompt_tokens,
-    ),
-    ("preemptions|num_preemptions", "Requests preempted to make room for others", lambda s: s.preemptions),
-    ("steps", "Steps of the engine", lambda s: s.steps),
-)
-
+from pagoda_server.wire import FinishReason, Hello, Stats
 
 SPANS_TEXT = "Spans of traced requests: exported, failed when the collector did not take them, dropped for lack of room"
-
-
-@dataclass(frozen=True)
-class EngineCollector(Collector):
-    """The engine's latest Stats, read when Prometheus asks."""
-
-    labels: ModelLabels
-    read_stats: Callable[[], Stats | None]
-
-    def collect(self) -> Iterable[Metric]:
-        stats = self.read_stats()
-        if stats is None:
-            return
-        for names, text, read in GAUGES:
-            value = read(stats)
-            for name, labels in self.labels.name_series(names) if value is not None else ():
-                gauge = GaugeMetricFamily(name, text, labels=list(labels))
-                gauge.add_metric(list(labels.values()), value or 0.0)
-                yield gauge
-        for names, text, count in COUNTERS:
-            for name, labels in self.labels.name_series(names):
-                counter = CounterMetricFamily(name, text, labels=list(labels))
-                counter.add_metric(list(labels.values()), count(stats))
-                yield counter
-        yield self._pages(stats)
-
-    def _pages(self, stats: Stats) -> Metric:
-        ((name, labels),) = self.labels.name_series("kv_pages")
-        pages = GaugeMetricFamily(name, "Pages of the KV cache, by state", labels=[*labels, "state"])
-        owned = stats.total_pages - stats.free_pages - stats.cached_pages
-        for state, count in (("free", stats.free_pages), ("cached", stats.cached_pages), ("owned", owned)):
-            pages.add_metric([*labels.values(), state], count)
-        return pages
 
 
 @dataclass(frozen=True)
@@ -150,19 +68,45 @@ def _build_exemplar(example: Example | None) -> Exemplar | None:
 
 @dataclass(frozen=True)
 class StartCollector(Collector):
-    """How long the engine took to start, as it says when it is there."""
+    """What the engine says of itself once it is there: when and how long it started, and what its cache is like."""
 
     labels: ModelLabels
-    read_seconds: Callable[[], Mapping[str, float]]
+    read_hello: Callable[[], Hello | None]
 
     def collect(self) -> Iterable[Metric]:
+        hello = self.read_hello()
+        yield self._phases(hello)
+        if hello is not None:
+            yield self._started_at(hello)
+            yield self._cache(hello)
+
+    def _phases(self, hello: Hello | None) -> Metric:
         ((name, labels),) = self.labels.name_series("start_seconds")
         start = GaugeMetricFamily(
             name, "Seconds that the engine's start took, by phase and in total", labels=[*labels, "phase"]
         )
-        for phase, seconds in self.read_seconds().items():
+        for phase, seconds in (hello.start_seconds if hello else {}).items():
             start.add_metric([*labels.values(), phase], seconds)
-        yield start
+        return start
+
+    def _started_at(self, hello: Hello) -> Metric:
+        ((name, labels),) = self.labels.name_series("start_time_seconds")
+        started = GaugeMetricFamily(
+            name, "When the engine's process started, in seconds since 1970", labels=list(labels)
+        )
+        started.add_metric(list(labels.values()), hello.started_at_seconds)
+        return started
+
+    def _cache(self, hello: Hello) -> Metric:
+        ((name, labels),) = self.labels.name_series("|cache_config_info")
+        labels |= {
+            "block_size": str(hello.page_size),
+            "cache_dtype": hello.kv_cache_dtype,
+            "enable_prefix_caching": str(hello.prefix_caching),
+        }
+        info = GaugeMetricFamily(name, "1; the labels are the settings of the KV cache", labels=list(labels))
+        info.add_metric(list(labels.values()), 1)
+        return info
 
 
 class ServerMetrics:
@@ -171,12 +115,12 @@ class ServerMetrics:
         labels: ModelLabels,
         read_stats: Callable[[], Stats | None],
         tally: Tally,
-        read_start_seconds: Callable[[], Mapping[str, float]] = dict,
+        read_hello: Callable[[], Hello | None] = lambda: None,
     ) -> None:
         self._tally = tally
         self._registry = CollectorRegistry()
         self._registry.register(EngineCollector(labels, read_stats))
-        self._registry.register(StartCollector(labels, read_start_seconds))
+        self._registry.register(StartCollector(labels, read_hello))
         self._registry.register(TallyCollector(labels, self._tally))
 
     def first_token(self, seconds: float, span: SpanName | None = None) -> None:
@@ -189,6 +133,13 @@ class ServerMetrics:
     def finished(self, reason: FinishReason, seconds: float, span: SpanName | None = None) -> None:
         self._tally.observe(E2E_LATENCY, seconds, span=span)
         self._tally.count_finished(reason)
+
+    def abandoned(self) -> None:
+        """Counts an answer that nobody waits for any more. How long it took says nothing of the server."""
+        self._tally.count_finished("abort")
+
+    def longest_answer(self, tokens: int) -> None:
+        self._tally.observe(LONGEST_ANSWER, tokens)
 
     def render(self, *, in_openmetrics: bool = False) -> bytes:
         return openmetrics.render(self._registry, in_openmetrics=in_openmetrics)

@@ -13,22 +13,15 @@ from itertools import accumulate
 from typing import get_args
 
 from pagoda_guard.collector import Outcome
+from pagoda_server.histograms import E2E_BOUNDS, ITL_BOUNDS, LENGTH_BOUNDS, TTFT_BOUNDS
 from pagoda_server.wire import FinishReason
 
 CELL_BYTES = 8
-# fmt: off
-TTFT = (
-    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560
-)
-ITL = (
-    0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80
-)
-E2E = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
-# fmt: on
-LATENCIES = (
-    ("time_to_first_token_seconds", "Seconds from a request to its first token", TTFT),
-    ("inter_token_latency_seconds", "Seconds between two tokens of an answer", ITL),
-    ("e2e_request_latency_seconds", "Seconds from a request to its last token", E2E),
+FRONT_HISTOGRAMS = (
+    ("time_to_first_token_seconds", "Seconds from a request to its first token", TTFT_BOUNDS),
+    ("inter_token_latency_seconds", "Seconds between two tokens of an answer", ITL_BOUNDS),
+    ("e2e_request_latency_seconds", "Seconds from a request to its last token", E2E_BOUNDS),
+    ("request_max_num_generation_tokens", "Tokens of the longest answer to a request", LENGTH_BOUNDS),
 )
 REASONS: tuple[FinishReason, ...] = get_args(FinishReason)
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -89,13 +82,13 @@ class Histogram:
 
 def _lay_out() -> Iterator[Histogram]:
     cell = FIRST_OUTCOME + len(OUTCOMES)
-    for name, text, buckets in LATENCIES:
+    for name, text, buckets in FRONT_HISTOGRAMS:
         yield (histogram := Histogram(name, text, buckets, cell))
         cell = histogram.end_cell
 
 
 HISTOGRAMS = tuple(_lay_out())
-TIME_TO_FIRST_TOKEN, INTER_TOKEN_LATENCY, E2E_LATENCY = HISTOGRAMS
+TIME_TO_FIRST_TOKEN, INTER_TOKEN_LATENCY, E2E_LATENCY, LONGEST_ANSWER = HISTOGRAMS
 ROW_CELLS = HISTOGRAMS[-1].end_cell
 
 
@@ -129,15 +122,15 @@ class Tally:
         """Returns the tally of a front that has no others beside it."""
         return cls(bytearray(count_bytes(1)), 0)
 
-    def observe(self, histogram: Histogram, seconds: float, times: int = 1, span: SpanName | None = None) -> None:
+    def observe(self, histogram: Histogram, value: float, times: int = 1, span: SpanName | None = None) -> None:
         """Counts a value; `span` is where it came about, if that is traced."""
-        bucket = bisect_left(histogram.buckets, seconds)
+        bucket = bisect_left(histogram.buckets, value)
         self._cells[self._first + histogram.first_cell + bucket] += times
-        self._cells[self._first + histogram.sum_cell] += seconds * times
+        self._cells[self._first + histogram.sum_cell] += value * times
         if span is not None:
-            self._keep_example(histogram.first_example + bucket * EXAMPLE_CELLS, seconds, span)
+            self._keep_example(histogram.first_example + bucket * EXAMPLE_CELLS, value, span)
 
-    def _keep_example(self, cell: int, seconds: float, span: SpanName) -> None:
+    def _keep_example(self, cell: int, value: float, span: SpanName) -> None:
         """Writes an example. NB: its time is 0 meanwhile, so that no reader takes halves of two for one."""
         first, now = self._first + cell, self._clock()
         if 0 <= now - self._cells[first + 4] < EXAMPLE_SECONDS:
@@ -146,7 +139,7 @@ class Tally:
         self._whole_cells[first] = span.trace_id >> HALF
         self._whole_cells[first + 1] = span.trace_id & (1 << HALF) - 1
         self._whole_cells[first + 2] = span.span_id
-        self._cells[first + 3] = seconds
+        self._cells[first + 3] = value
         self._cells[first + 4] = now
 
     def count_spans(self, outcome: Outcome, count: int) -> None:

@@ -4,6 +4,7 @@ Each rank of a divided model goes the same way: it loads its part, the ranks agr
 """
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +127,7 @@ def _build_with(followers: Followers, config: EngineConfig, phases: Phases) -> t
     )
     _log_built(config, loaded, engine)
     phases.end()
-    return engine, _build_hello(loaded, limits, phases)
+    return engine, _build_hello(config, loaded, limits, phases)
 
 
 def _agree_on_sizes(followers: Followers, config: EngineConfig, loaded: LoadedRank) -> tuple[Limits, PagePool]:
@@ -153,7 +154,7 @@ def _log_built(config: EngineConfig, loaded: LoadedRank, engine: Engine) -> None
     )
 
 
-def _build_hello(loaded: LoadedRank, limits: Limits, phases: Phases) -> Hello:
+def _build_hello(config: EngineConfig, loaded: LoadedRank, limits: Limits, phases: Phases) -> Hello:
     embedding = loaded.model.embedding
     return Hello(
         max_model_len=limits.max_model_len,
@@ -163,4 +164,8 @@ def _build_hello(loaded: LoadedRank, limits: Limits, phases: Phases) -> Hello:
         device=embedding.device.type,
         dtype=str(embedding.dtype).removeprefix("torch."),
         start_seconds=phases.seconds,
+        started_at_seconds=time.time() - phases.seconds["total"],
+        page_size=config.page_size,
+        kv_cache_dtype="fp8" if loaded.kv_dtype == E4M3 else str(loaded.kv_dtype).removeprefix("torch."),
+        prefix_caching=config.prefix_caching,
     )

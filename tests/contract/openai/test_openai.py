@@ -131,6 +131,21 @@ async def test_disconnect_aborts(stack: Any) -> None:
     await anext(aiter(stream))
     await stream.close()
     assert await asyncio.wait_for(stack.engine.aborted.get(), 5) == stack.engine.submitted[0].request_id
+    ends = await count_ends(stack)
+    assert ends == {"stop": 0, "length": 0, "abort": 1, "error": 0}
+
+
+async def test_an_answer_that_a_stop_string_ends_is_no_abort(stack: Any) -> None:
+    await stack.client.chat.completions.create(model="tiny", messages=MESSAGES, stop=["wör"])
+    assert await count_ends(stack) == {"stop": 1, "length": 0, "abort": 0, "error": 0}
+
+
+async def count_ends(stack: Any) -> dict[str, float]:
+    async with aiohttp.ClientSession() as http, http.get(stack.url + "/metrics") as response:
+        page = await response.text()
+    samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
+    ends = [sample for sample in samples if sample.name == "vllm:request_success_total"]
+    return {sample.labels["finished_reason"]: sample.value for sample in ends}
 
 
 async def test_malformed_json_does_not_disturb_a_running_stream(stack: Any, post: Any) -> None:

@@ -8,7 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pagoda_gateway.load import READY_STALE_SECONDS, is_metrics_document
 from pagoda_gateway.pulse import STALLED_SECONDS
-from pagoda_server.http.metrics import ModelLabels, ServerMetrics
+from pagoda_server.http.metrics import ServerMetrics
+from pagoda_server.http.model_labels import ModelLabels
 from pagoda_server.http.tally import SpanName, Tally
 from tests.doubles.clock import Clock
 from tests.doubles.model_server import LOAD, FakeModelServer
@@ -166,7 +167,8 @@ async def test_every_metric_names_its_deployment(server: FakeModelServer, start:
     await (await server.next_call()).answer()
     await asked
     families = list(text_string_to_metric_families(await (await client.get(gateway, "/metrics")).text()))
-    samples = [sample for family in families for sample in family.samples]
+    ours = [family for family in families if not family.name.startswith("process_")]  # Prometheus names the pod
+    samples = [sample for family in ours for sample in family.samples]
     assert {family.name for family in families} >= {f"pagoda_gateway_{name}" for name in METRIC_NAMES}
     wanted = {"namespace": "ns", "model_deployment": "md", "model_name": "m"}
     assert samples and all(wanted.items() <= sample.labels.items() for sample in samples)
@@ -176,6 +178,21 @@ async def test_a_status_that_alerts_ask_for_is_shown_before_it_is_first_given(st
     page = (await start()).metrics.render().decode()
     shown = dict(re.findall(r'^pagoda_gateway_requests_total\{code="(\d+)".*\} (.*)$', page, re.MULTILINE))
     assert shown == dict.fromkeys(("200", "429", "500", "502", "503"), "0.0")
+
+
+async def test_a_path_of_the_clients_own_making_makes_no_series(
+    server: FakeModelServer, start: Start, client: Client
+) -> None:
+    gateway = await start()
+    for path in ("/v1/a", "/v1/b"):
+        asked = asyncio.create_task(client.get(gateway, path))
+        await (await server.next_call()).answer()
+        await asked
+    page = await (await client.get(gateway, "/metrics")).text()
+    families = text_string_to_metric_families(page)
+    counted = [sample for family in families for sample in family.samples if sample.name == "http_requests_total"]
+    told = [(sample.labels["handler"], sample.labels["status"], sample.value) for sample in counted]
+    assert told == [("other", "2xx", 2)]
 
 
 async def test_the_servers_page_follows_the_gateways_and_no_family_appears_twice(

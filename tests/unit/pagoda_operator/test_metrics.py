@@ -32,7 +32,8 @@ def load(tokens_per_second: float, capacity: float | None) -> Load:
 def shown(children: list[dict[str, Any]], loads: dict[str, Load], **conditions: str) -> dict[str, float]:
     """The model's series by name, as a scrape would give them."""
     metrics = Metrics()
-    status = {"conditions": [{"type": type_, "status": status} for type_, status in conditions.items()]}
+    told = [{"type": type_, "status": status, "reason": "Because"} for type_, status in conditions.items()]
+    status = {"conditions": told}
     show_model(metrics, KEY, {"status": status}, children, loads)
     families = [family for family in metrics.registry.collect() if family.name.startswith("pagoda_model_")]
     samples = [sample for family in families for sample in family.samples]

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
-from pagoda_server.http.metrics import ModelLabels, ServerMetrics
+from pagoda_server.http.metrics import ServerMetrics
+from pagoda_server.http.model_labels import ModelLabels
 from pagoda_server.http.tally import (
     INTER_TOKEN_LATENCY,
     TIME_TO_FIRST_TOKEN,

@@ -99,7 +99,9 @@ async def test_front_hears_hello_then_stats_then_its_own_answers(
         first, second = await connect(), await connect()
         hello = await first.receive()
         assert isinstance(hello, Hello)
-        assert hello == Hello(256, 256, 199, [], "cpu", "float32", hello.start_seconds)
+        at = hello.started_at_seconds
+        assert hello == Hello(256, 256, 199, [], "cpu", "float32", hello.start_seconds, at, config.page_size, "float32")
+        assert 0 < time.time() - at < 600
         phases = {"read_config", "open_device", "load_weights", "build_runner", "measure_capacity", "total"}
         assert hello.start_seconds.keys() == phases
         stats = await first.receive()

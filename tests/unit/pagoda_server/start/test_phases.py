@@ -2,9 +2,11 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from pagoda_server.http.metrics import ModelLabels, ServerMetrics
+from pagoda_server.http.metrics import ServerMetrics
+from pagoda_server.http.model_labels import ModelLabels
 from pagoda_server.http.tally import Tally
 from pagoda_server.start.phases import Phases, read_process_age_seconds
+from pagoda_server.wire import Hello
 from tests.doubles.clock import Clock
 
 
@@ -29,10 +31,11 @@ def read_phases(page: str) -> dict[str, float]:
 
 
 def test_the_page_shows_each_phase_once_the_engine_is_there() -> None:
-    seconds: dict[str, float] = {}
-    metrics = ServerMetrics(ModelLabels("m", "ns", "d"), lambda: None, Tally.build_single(), lambda: seconds)
+    seconds = {"load_weights": 2.0, "total": 5.5}
+    hellos: list[Hello | None] = [None]
+    metrics = ServerMetrics(ModelLabels("m", "ns", "d"), lambda: None, Tally.build_single(), lambda: hellos[-1])
     assert read_phases(metrics.render().decode()) == {}
-    seconds |= {"load_weights": 2.0, "total": 5.5}
+    hellos.append(Hello(256, 8, 199, [], "cpu", "float32", seconds))
     page = metrics.render().decode()
     assert read_phases(page) == seconds
     (family,) = (one for one in text_string_to_metric_families(page) if one.name == "pagoda_server_start_seconds")
