@@ -27,7 +27,7 @@ def read_annotation(name: str) -> list[Object]:
 def find_images(value: object) -> Iterator[str]:
     """Yields what is pulled: images of containers, and those that the operator is told of."""
     if isinstance(value, dict):
-        if "image" in value:
+        if isinstance(value.get("image"), str):
             yield value["image"]
         if str(value.get("name", "")).endswith("_IMAGE"):
             yield value["value"]
