@@ -111,8 +111,14 @@ def draw_screen(screen: Screen, written: str, svg: Path) -> None:
     console = Console(file=StringIO(), record=True, width=COLUMNS, force_terminal=True, color_system="truecolor")
     console.print(show(written), overflow="fold")
     title = " ".join(["$ pagoda", *map(_quote, screen.command)])
-    options = {"title": title, "theme": MONOKAI, "unique_id": screen.name, "code_format": FRAME}
-    svg.write_text(console.export_svg(**options, font_aspect_ratio=CHARACTER_WIDTH_RATIO), encoding="utf-8")
+    drawn = console.export_svg(
+        title=title,
+        theme=MONOKAI,
+        code_format=FRAME,
+        font_aspect_ratio=CHARACTER_WIDTH_RATIO,
+        unique_id=screen.name,
+    )
+    svg.write_text(drawn, encoding="utf-8")
 
 
 def _quote(word: str) -> str:
