@@ -99,9 +99,9 @@ def graph(
     more = {"exemplar": True} if exemplars else {}
     targets = [{**_target(query, legend), **more} for legend, query in queries.items()]
     made = _panel("timeseries", title, about, targets, size)
-    custom: Json = {"drawStyle": "line", "lineWidth": 1, "fillOpacity": 25 if stacked else 8, "showPoints": "never"}
-    if stacked:
-        custom["stacking"] = {"group": "A", "mode": "normal"}
+    custom: Json = {"drawStyle": "line", "lineWidth": 1, "fillOpacity": 8, "showPoints": "never"}
+    if stacked:  # NB: a line of what is 0 would lie on what is below it
+        custom |= {"lineWidth": 0, "fillOpacity": 50, "stacking": {"group": "A", "mode": "normal"}}
     if steps:
         custom["thresholdsStyle"] = {"mode": "dashed"}
     defaults: Json = {

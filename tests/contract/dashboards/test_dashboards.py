@@ -133,6 +133,12 @@ def test_a_legend_beside_the_graph_leaves_it_its_width(panel: Object) -> None:
 
 
 @pytest.mark.parametrize("panel", panels("timeseries"))
+def test_what_is_zero_draws_no_line_on_what_it_is_stacked_upon(panel: Object) -> None:
+    custom = panel["fieldConfig"]["defaults"]["custom"]
+    assert custom["lineWidth"] == (0 if "stacking" in custom else 1)
+
+
+@pytest.mark.parametrize("panel", panels("timeseries"))
 def test_a_quantile_shows_exemplars_where_our_pods_have_some(panel: Object) -> None:
     for target in panel["targets"]:
         (name, *_) = [*re.findall(r"histogram_quantile.*pagoda_(\w+)_bucket", target["expr"]), ""]
