@@ -10,6 +10,7 @@ import logging
 import posixpath
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -80,8 +81,16 @@ def _list_sections(nav: Navigation) -> dict[str, list[Page]]:
         if isinstance(item, Page):
             sections["Start"].append(item)
         elif isinstance(item, Section):
-            sections[item.title] = [child for child in item.children if isinstance(child, Page)]
+            sections[item.title] = list(_walk_pages(item))
     return sections
+
+
+def _walk_pages(section: Section) -> Iterator[Page]:
+    for child in section.children:
+        if isinstance(child, Page):
+            yield child
+        elif isinstance(child, Section):
+            yield from _walk_pages(child)
 
 
 def _find_path(file: File) -> str:

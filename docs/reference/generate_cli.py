@@ -25,6 +25,14 @@ every plugin of kubectl, flags come after the command: `kubectl pagoda status --
 `-o json` and `-o yaml` print the same facts as the text, with names that stay. Colours are for terminals; `NO_COLOR`
 takes them away. Errors are one line on standard error.
 """
+PICTURES = {
+    "pagoda status": ("status", "four models, a line each; one of them is not ready, and its reason is Unschedulable"),
+    "pagoda why": ("why", "the reason, what shows it, what to do and where to read on"),
+    "pagoda bench": ("bench", "throughput, times to the first token and gaps, and how they spread, as bars"),
+    "pagoda capacity": ("capacity", "demand, what a replica serves, the replicas it takes, and what a stream gets"),
+    "pagoda run": ("run", "the phases of a start, the address, an answer, and a clean stop"),
+}
+"""What `make pictures` has of a command, and what it shows."""
 EXIT_CODES = """## Exit codes
 
 | code | of | meaning |
@@ -69,6 +77,9 @@ def write_command(path: str, command: Any) -> Iterator[str]:
         yield "| argument or flag | meaning |\n|---|---|"
         yield from (f"| {name_parameter(p)} | {describe(p)} |" for p in own)
         yield ""
+    if path in PICTURES:
+        name, shows = PICTURES[path]
+        yield f"![{path}: {shows}](../images/tool/{name}.svg)\n"
     if has_flags:
         yield "And the [cluster's flags](#the-clusters-flags).\n"
 

@@ -1,7 +1,7 @@
 """Runs the pods of a control plane without nodes as processes: a kubelet as far as our own pods need one.
 
-The pods are those that the real operator made; their gateways and servers are the real ones. It gives each pod a
-loopback address, which the operator, Prometheus and clients use as they would the pod's.
+The pods are those that the real operator made; their gateways and servers are the real ones. It gives each pod an
+address, which the operator, the API server, Prometheus and clients use as they would the pod's.
 """
 
 import json
@@ -24,6 +24,9 @@ LABEL = "pagoda.dev/model-deployment"
 NAME = "here"
 CAPACITY = {"cpu": "64", "memory": "256Gi", "ephemeral-storage": "1Ti", "pods": "110"}
 STOP_SECONDS = 10.0
+DRAIN_SECONDS = 20
+PODS = "198.51.100"
+"""NB: never loopback, to which the API server relays nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Node:
     _ready: set[str] = field(default_factory=set)
     _taken: set[str] = field(default_factory=set)
     """Pods that were started, or are being started in a thread of their own: a heartbeat must not wait for one."""
+    _leaving: set[str] = field(default_factory=set)
 
     def step(self) -> None:
         """Starts pods that are new, ends those that are gone, and tells the API server of those that became ready."""
@@ -54,12 +58,14 @@ class Node:
             self._end(uid)
         for uid, pod in pods.items():
             if "deletionTimestamp" in pod["metadata"]:
-                self._let_go(uid, pod)
+                if uid not in self._leaving:
+                    self._leaving.add(uid)
+                    threading.Thread(target=self._let_go, args=(uid, pod), daemon=True).start()
             elif uid not in self._taken and pod["spec"].get("nodeName") == NAME:
                 self._taken.add(uid)
                 threading.Thread(target=self._start, args=(uid, pod, len(self._taken)), daemon=True).start()
         for uid, running in list(self._running.items()):
-            if uid in self._ready and uid in pods and _is_ready(pods[uid]):
+            if uid in self._leaving or (uid in self._ready and uid in pods and _is_ready(pods[uid])):
                 continue  # NB: one whose node was late with a heartbeat is told again
             if uid in pods and self._answers(running.ip):
                 self._tell_ready(running)
@@ -76,6 +82,7 @@ class Node:
 
     def join(self) -> None:
         """Makes the node known, as ready and with room: the real scheduler then places pods on it."""
+        subprocess.run([self.plane.enter, "ip", "route", "add", "local", f"{PODS}.0/24", "dev", "lo"], check=True)
         self.plane.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NAME}})
         self._beat()
 
@@ -86,18 +93,22 @@ class Node:
         self._patch_status("node", NAME, status)
 
     def _let_go(self, uid: str, pod: Object) -> None:
-        """Ends a pod that was deleted, as a kubelet would at the end of its grace period."""
+        """Ends a pod that was deleted, as a kubelet would: by its preStop, which drains it, then by signals."""
+        self._ready.discard(uid)
         if uid in self._running:
+            drain = f"http://{self._running[uid].ip}:8001/drain?seconds={DRAIN_SECONDS}"
+            self._ask("-X", "POST", "-H", "X-Pagoda-Admin: 1", "-m", str(DRAIN_SECONDS + 5), drain)
             self._end(uid)
         meta = pod["metadata"]
-        self.plane.kubectl("-n", meta["namespace"], "delete", "pod", meta["name"], "--grace-period=0", "--force")
+        now = ("--grace-period=0", "--force", "--ignore-not-found")
+        self.plane.kubectl("-n", meta["namespace"], "delete", "pod", meta["name"], *now)
 
     def _patch_status(self, kind: str, name: str, status: Object, *more: str) -> None:
         patch = ("--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
         self.plane.kubectl(*more, "patch", kind, name, *patch)
 
     def _start(self, uid: str, pod: Object, number: int) -> None:
-        ip = f"127.0.1.{number}"
+        ip = f"{PODS}.{number}"
         home = self.folder / str(number)
         folders = Folders(home / "run", home / "models", home / "etc")
         for folder in (folders.run, folders.models, folders.etc):
@@ -121,8 +132,12 @@ class Node:
             return self.plane.start(place_program(words, sys.executable), env=environ, stdout=log, stderr=log)
 
     def _answers(self, ip: str) -> bool:
-        look = (self.plane.enter, "curl", "-s", "--noproxy", "*", "-m", "2", "-o", "/dev/null", "-w", "%{http_code}")
-        return subprocess.run([*look, f"http://{ip}:8000/ready"], capture_output=True, check=False).stdout == b"200"
+        return self._ask("-m", "2", f"http://{ip}:8000/ready") == "200"
+
+    def _ask(self, *words: str) -> str:
+        """Returns the status of an answer."""
+        ask = (self.plane.enter, "curl", "-s", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code}", *words)
+        return subprocess.run(ask, capture_output=True, text=True, check=False).stdout
 
     def _tell_ready(self, running: RunningPod) -> None:
         meta, now = running.pod["metadata"], _now()
@@ -135,7 +150,8 @@ class Node:
 
     def _end(self, uid: str) -> None:
         self._ready.discard(uid)
-        processes = self._running.pop(uid).processes
+        running = self._running.pop(uid, None)
+        processes = running.processes if running else ()
         for process in processes:
             process.terminate()
         for process in processes:

@@ -36,7 +36,9 @@ def model(namespace: str, name: str, **spec: Any) -> Object:
     return {"apiVersion": "pagoda.dev/v1alpha1", "kind": "ModelDeployment", "metadata": metadata, "spec": whole}
 
 
-LLAMA = model("chat", "llama", replicas=1)
+FEW_SLOTS = {"maxNumSeqs": 4}
+"""So that a dozen clients have to queue."""
+LLAMA = model("chat", "llama", replicas=1, engine=FEW_SLOTS)
 LLAMA_70B = model("chat", "llama-70b", replicas=2)
 QWEN = model("search", "qwen", autoscaling={"minReplicas": 1, "maxReplicas": 2})
 MIXTRAL = model("search", "mixtral", replicas=1, resources={"gpus": 4}, engine={"tensorParallel": 4})
@@ -73,11 +75,12 @@ class Stage:
             self._traffic.append(self.plane.start(command, stdout=log, stderr=log))
 
     def send_too_much(self, name: str) -> None:
-        """Sends a body that the gateway refuses: a refusal that needs no load."""
+        """Sends each pod a body that the gateway refuses: a refusal that needs no load."""
         body = self.folder / "body"
         body.write_bytes(b"x" * TOO_LARGE_BYTES)
         send = ("curl", "-s", "-o", "/dev/null", "-H", "Content-Type: application/json", "--data-binary", f"@{body}")
-        self.prometheus.run(*send, f"{self.node.urls(name)[0]}/chat/completions", check=False)
+        for url in self.node.urls(name):
+            self.prometheus.run(*send, f"{url}/chat/completions", check=False)
 
     def end(self) -> None:
         for process in self._traffic:
@@ -115,7 +118,7 @@ def perform(stage: Stage) -> None:
     stage.start_traffic("llama", clients=12, seconds=110)
     stage.play(25)
     stage.send_too_much("llama")
-    stage.plane.apply(model("chat", "llama", replicas=3))
+    stage.plane.apply(model("chat", "llama", replicas=3, engine=FEW_SLOTS))
     stage.play(90, lambda: stage.ready("llama") == 3)
     stage.play(40)
     stage.plane.apply(model("chat", "llama-70b", replicas=2, queue={"maxQueued": 200}))

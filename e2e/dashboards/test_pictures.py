@@ -1,4 +1,4 @@
-"""A person looks at the boards: each is drawn by Grafana's own components, and nothing on it is empty without a reason.
+"""A person looks at the boards and at the tool's screens: each is drawn, and nothing on it is empty without a reason.
 
 `make pictures` keeps the pictures for the documentation, in the folder that PICTURES names. No cluster is needed: the
 operator, the servers and Prometheus are real, in the namespaces of the test control plane (`stage.py`).
@@ -17,14 +17,15 @@ import pytest
 from .drawing import View, build, draw, read_scene
 from .expressions import DASHBOARDS, walk_panels
 from .prometheus import Prometheus
-from .stage import open_stage, perform
+from .screens import SCREENS, Screen, draw_screen, take
+from .stage import Stage, open_stage, perform
 
 pytestmark = pytest.mark.full
 Object = dict[str, Any]
 HOME = Path(os.environ.get("CLUSTER_HOME", Path.home() / ".cache/pagoda-cluster"))
 CHOSEN = {"fleet": {}, "model": {"namespace": "chat", "model": "llama"}, "operator": {}}
 SCRAPES_SECONDS = 10
-MAX_BYTES = 300_000
+MAX_BYTES = 350_000
 """Of a picture: the documentation is read over slow lines, too."""
 
 
@@ -33,6 +34,8 @@ class Played:
     prometheus: Prometheus
     start: int
     end: int
+    screens: dict[str, str]
+    """What each command wrote to its terminal."""
 
     def view(self, board: str) -> View:
         return View(self.start, self.end, CHOSEN[board])
@@ -49,7 +52,13 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         perform(stage)
         end = round(time.time())
         stage.play(SCRAPES_SECONDS)
-        yield Played(stage.prometheus, start, end)
+        yield Played(stage.prometheus, start, end, dict(take_screens(stage)))
+
+
+def take_screens(stage: Stage) -> Iterator[tuple[str, str]]:
+    for screen in SCREENS:
+        yield screen.name, take(stage.plane, screen)
+        stage.play(1)  # NB: a node that says nothing for long is given up
 
 
 def read_board(name: str) -> Object:
@@ -71,9 +80,24 @@ def test_no_panel_is_empty(played: Played, name: str) -> None:
     assert empty == []
 
 
-@pytest.mark.parametrize("name", CHOSEN)
-def test_each_board_is_drawn(played: Played, name: str, tmp_path: Path) -> None:
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
     folder = Path(os.environ.get("PICTURES") or tmp_path).absolute()
-    picture = folder / f"{name}.png"
+    for kind in ("boards", "tool"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: screen.name)
+def test_each_screen_of_the_tool_is_drawn(played: Played, screen: Screen, pictures: Path) -> None:
+    written = played.screens[screen.name]
+    assert screen.shows in written
+    assert "rror" not in written and "not shown" not in written, written
+    draw_screen(screen, written, pictures / "tool" / f"{screen.name}.svg")
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_each_board_is_drawn(played: Played, name: str, pictures: Path) -> None:
+    picture = pictures / "boards" / f"{name}.png"
     draw(played.prometheus, read_board(name), played.view(name), picture)
     assert 20_000 < picture.stat().st_size < MAX_BYTES

@@ -216,6 +216,7 @@ def _latency() -> list[Json]:
             {EACH: quantile(0.95, TTFT, MODEL)},
             side=True,
             steps=TTFT_STEPS[1:],
+            exemplars=True,
         ),
         graph(
             "Token gap, p95",
@@ -224,12 +225,15 @@ def _latency() -> list[Json]:
             {EACH: quantile(0.95, GAP, MODEL)},
             side=True,
             steps=GAP_STEPS[1:],
+            exemplars=True,
         ),
     ]
 
 
 def _scaling() -> list[Json]:
-    room = f"{model('hpa_max_replicas')} - {model('hpa_desired_replicas')}"
+    """NB: an HPA that has never had its figure asks for none: it is at what it saw."""
+    asked = f"({model('hpa_desired_replicas')} > 0 or {model('hpa_current_replicas')})"
+    room = f"{model('hpa_max_replicas')} - {asked}"
     return [
         row("Scaling, by model"),
         graph("Ready pods", "Pods that answer.", COUNT, {EACH: model("ready_replicas")}, side=True, none="0"),

@@ -31,6 +31,7 @@ from helm.dashboards.queries import (
     POD,
     QUEUE_WAIT,
     TABLE_WINDOW,
+    TRACED,
     TTFT,
     WHOLE,
     demand,
@@ -49,6 +50,19 @@ from helm.dashboards.queries import (
 
 EACH = "{{pod}}"
 BY_RANK = {"p50": "light-blue", "p95": "blue", "p99": "dark-blue"}
+BY_CODE = {
+    "200": "green",
+    "400": "light-blue",
+    "401": "blue",
+    "404": "dark-blue",
+    "413": "super-light-blue",
+    "429": "yellow",
+    "499": "purple",
+    "500": "red",
+    "502": "dark-red",
+    "503": "orange",
+}
+"""Blue: the client's own fault. Red: ours."""
 READY_STEPS = ((1, "green"),)
 TTFT_OBJECTIVES = ("0.25", "0.5", "1.0", "2.5", "5.0", "10.0")
 GAP_OBJECTIVES = ("0.025", "0.05", "0.1", "0.2", "0.3", "0.5")
@@ -173,6 +187,7 @@ def _traffic() -> list[Json]:
             "reqps",
             {"{{code}}": _pods_rate("gateway_requests_total", "code")},
             side=True,
+            colors=BY_CODE,
         ),
         graph(
             "Answers/s by reason of their end",
@@ -210,7 +225,7 @@ def _traffic() -> list[Json]:
 def _ranks(title: str, about: str, name: str) -> Json:
     ranks = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
     queries = {legend: quantile(fraction, name, matchers=CHOSEN_PODS) for legend, fraction in ranks.items()}
-    return graph(title, about, "s", queries, colors=BY_RANK, size=(8, 9))
+    return graph(title, about, "s", queries, colors=BY_RANK, size=(8, 9), exemplars=name in TRACED)
 
 
 def _latency() -> list[Json]:

@@ -8,6 +8,8 @@ Json = dict[str, Any]
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 NO_TRAFFIC = "No traffic"
 LEGEND_CALCS = ["mean", "lastNotNull", "max"]
+SIDE_LEGEND_CALCS = ["lastNotNull", "max"]
+"""NB: a legend beside the lines takes its width from them."""
 NAN = {"type": "special", "options": {"match": "nan", "result": {"index": 0, "text": NO_TRAFFIC}}}
 TOKENS_PER_SECOND = "count:tok/s"
 COUNT = "none"
@@ -88,12 +90,18 @@ def graph(
     steps: Steps = (),
     none: str = NO_TRAFFIC,
     colors: Mapping[str, str] | None = None,
+    exemplars: bool = False,
 ) -> Json:
-    """Returns lines over time. With `side` the legend is on the right: where there is a line a model or a pod."""
-    made = _panel("timeseries", title, about, [_target(query, legend) for legend, query in queries.items()], size)
-    custom: Json = {"drawStyle": "line", "lineWidth": 1, "fillOpacity": 25 if stacked else 8, "showPoints": "never"}
-    if stacked:
-        custom["stacking"] = {"group": "A", "mode": "normal"}
+    """Returns lines over time. With `side` the legend is on the right: where there is a line a model or a pod.
+
+    With `exemplars` the traced requests are dots in it, each a link where the data source has one for `trace_id`.
+    """
+    more = {"exemplar": True} if exemplars else {}
+    targets = [{**_target(query, legend), **more} for legend, query in queries.items()]
+    made = _panel("timeseries", title, about, targets, size)
+    custom: Json = {"drawStyle": "line", "lineWidth": 1, "fillOpacity": 8, "showPoints": "never"}
+    if stacked:  # NB: a line of what is 0 would lie on what is below it
+        custom |= {"lineWidth": 0, "fillOpacity": 50, "stacking": {"group": "A", "mode": "normal"}}
     if steps:
         custom["thresholdsStyle"] = {"mode": "dashed"}
     defaults: Json = {
@@ -110,7 +118,8 @@ def graph(
         custom["axisSoftMax"] = SOFT_MAXIMUM[unit]
     if unit == COUNT:
         defaults["decimals"] = 0
-    legend = {"displayMode": "table", "placement": "right" if side else "bottom", "calcs": LEGEND_CALCS}
+    calcs = SIDE_LEGEND_CALCS if side else LEGEND_CALCS
+    legend = {"displayMode": "table", "placement": "right" if side else "bottom", "calcs": calcs}
     options = {"legend": {**legend, "showLegend": True}, "tooltip": {"mode": "multi", "sort": "desc"}}
     overrides = [_override(name, {"color": {"mode": "fixed", "fixedColor": c}}) for name, c in (colors or {}).items()]
     return {**made, "fieldConfig": {"defaults": defaults, "overrides": overrides}, "options": options}

@@ -17,6 +17,13 @@ CHART = Path(__file__).parents[3] / "helm" / "pagoda" / "dashboards"
 DASHBOARDS = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(CHART.glob("*.json"))}
 GRAFANAS_OWN = {"__all", "__rate_interval", "__range", "__url_time_range", "__value", "__data", "datasource"}
 WARNING = {"orange", "red"}
+HAVE_EXEMPLARS = {
+    "gateway_queue_wait_seconds",
+    "server_time_to_first_token_seconds",
+    "server_inter_token_latency_seconds",
+    "server_e2e_request_latency_seconds",
+}
+"""Histograms that a board shows and a pod gives exemplars for: docs/how-to/tracing.md."""
 
 
 def panels(kind: str = "") -> list[Any]:
@@ -110,12 +117,32 @@ def test_a_count_of_what_is_wrong_is_0_when_nothing_is(panel: Object) -> None:
 def test_a_legend_that_grows_with_models_or_pods_is_beside_the_graph(panel: Object) -> None:
     """Below a graph there is room for three lines; what has more is cut off."""
     legend = panel["options"]["legend"]
-    assert legend["displayMode"] == "table" and legend["calcs"] == ["mean", "lastNotNull", "max"]
+    assert legend["displayMode"] == "table"
     lines = [target["legendFormat"] for target in panel["targets"]]
     room = 4 if panel["gridPos"]["h"] >= 10 else 3
     labels = {label for line in lines for label in re.findall(r"{{(\w+)}}", line)}
     grows = bool(labels & {"model_deployment", "verb", "code", "reason", "finished_reason", "phase"})
     assert legend["placement"] == "right" or (len(lines) <= room and not grows)
+
+
+@pytest.mark.parametrize("panel", panels("timeseries"))
+def test_a_legend_beside_the_graph_leaves_it_its_width(panel: Object) -> None:
+    legend = panel["options"]["legend"]
+    shown = ["lastNotNull", "max"] if legend["placement"] == "right" else ["mean", "lastNotNull", "max"]
+    assert legend["calcs"] == shown
+
+
+@pytest.mark.parametrize("panel", panels("timeseries"))
+def test_what_is_zero_draws_no_line_on_what_it_is_stacked_upon(panel: Object) -> None:
+    custom = panel["fieldConfig"]["defaults"]["custom"]
+    assert custom["lineWidth"] == (0 if "stacking" in custom else 1)
+
+
+@pytest.mark.parametrize("panel", panels("timeseries"))
+def test_a_quantile_shows_exemplars_where_our_pods_have_some(panel: Object) -> None:
+    for target in panel["targets"]:
+        (name, *_) = [*re.findall(r"histogram_quantile.*pagoda_(\w+)_bucket", target["expr"]), ""]
+        assert target.get("exemplar", False) == (name in HAVE_EXEMPLARS)
 
 
 @pytest.mark.parametrize("board", DASHBOARDS.values(), ids=DASHBOARDS.keys())
