@@ -21,6 +21,11 @@ FIRST_TOKEN_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.
 """NB: an objective's time must be one of them, so none may go."""
 CODES = (200, 429, 500, 502, 503)
 """Shown from the start: a counter that appears with its first count has not risen, as Prometheus sees it."""
+REJECTIONS = (
+    *("queue_full", "queue_tokens_full", "queue_share", "wait_exceeded", "draining"),
+    *("unauthorized", "keys_unavailable", "upstream_unreachable", "upstream_broken"),
+)
+"""Shown from the start, as `CODES` are: why a client of good will is refused."""
 
 
 class Metrics:
@@ -56,6 +61,8 @@ class Metrics:
             (*LABELS, "reason"),
             registry=self.registry,
         )
+        for reason in REJECTIONS:
+            self._rejected.labels(*self._values, reason)
         self._task_failures = Counter(
             "pagoda_gateway_task_failures",
             "Tasks of the gateway that ended with an error",

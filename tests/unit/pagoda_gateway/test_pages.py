@@ -6,8 +6,11 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from pagoda_gateway.admission import MESSAGES
 from pagoda_gateway.load import READY_STALE_SECONDS, is_metrics_document
+from pagoda_gateway.metrics import REJECTIONS
 from pagoda_gateway.pulse import STALLED_SECONDS
+from pagoda_gateway.queue import REASONS
 from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.model_labels import ModelLabels
 from pagoda_server.http.tally import SpanName, Tally
@@ -178,6 +181,13 @@ async def test_a_status_that_alerts_ask_for_is_shown_before_it_is_first_given(st
     page = (await start()).metrics.render().decode()
     shown = dict(re.findall(r'^pagoda_gateway_requests_total\{code="(\d+)".*\} (.*)$', page, re.MULTILINE))
     assert shown == dict.fromkeys(("200", "429", "500", "502", "503"), "0.0")
+
+
+async def test_a_refusal_that_the_board_shows_is_counted_from_0(start: Start) -> None:
+    page = (await start()).metrics.render().decode()
+    shown = dict(re.findall(r'^pagoda_gateway_rejected_total\{.*reason="(\w+)"\} (.*)$', page, re.MULTILINE))
+    assert shown == dict.fromkeys(REJECTIONS, "0.0")
+    assert {*MESSAGES, *REASONS.values()} <= shown.keys()
 
 
 async def test_a_path_of_the_clients_own_making_makes_no_series(
