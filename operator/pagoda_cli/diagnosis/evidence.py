@@ -1,24 +1,46 @@
 """What the pods and the events show of a trouble: which pod and container, how it ended, its last line. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pagoda_cli.diagnosis.facts import list_containers
 from pagoda_cli.diagnosis.observed import Observed
 from pagoda_cli.text import one_line
-from pagoda_operator.kube.objects import Object
+from pagoda_operator.api.reasons import Reason
+from pagoda_operator.kube.objects import KIND, Object
 from pagoda_operator.kube.pods import is_ready, unschedulable_message
 
 LIMIT = 5
 LINE_CHARACTERS = 300
 
 
-def find_evidence(seen: Observed) -> tuple[str, ...]:
+WITHOUT_PODS = frozenset(
+    {
+        Reason.INVALID_SPEC,
+        Reason.NOT_ALLOWED,
+        Reason.NAME_TAKEN,
+        Reason.NO_STORAGE_CLASS,
+        Reason.NO_INGRESS_CLASS,
+        Reason.INGRESS_NOT_ALLOWED,
+        Reason.HOST_TAKEN,
+        Reason.UNKNOWN_CONTROLLER,
+        Reason.CERTIFICATE_MISSING,
+        Reason.PAUSED,
+        Reason.SCALED_TO_ZERO,
+    }
+)
+"""Reasons that the spec or the cluster gives: what pods show has nothing to do with them."""
+
+
+def find_evidence(seen: Observed, reason: str) -> tuple[str, ...]:
     """Returns at most `LIMIT` lines: what failing pods show, then the last warning."""
-    pods = [line for pod in seen.pods if not is_ready(pod) for line in _of_pod(seen, pod)]
+    if reason in WITHOUT_PODS:
+        return ()
+    pods = [line for pod in seen.pods if not is_ready(pod) for line in explain_pod(pod, seen.logs)]
     return (*pods[: LIMIT - 1], *_last_warning(seen))
 
 
-def _of_pod(seen: Observed, pod: Object) -> Iterator[str]:
+def explain_pod(pod: Object, logs: Mapping[tuple[str, str], str] | None = None) -> Iterator[str]:
+    """Yields what keeps a pod from being ready, a line for each container; `logs` are the ends of their logs."""
     name = str(pod["metadata"]["name"])
     node = (pod.get("spec") or {}).get("nodeName")
     where = f"pod {name}" + (f" on {node}" if node else "")
@@ -29,7 +51,7 @@ def _of_pod(seen: Observed, pod: Object) -> Iterator[str]:
         waiting = state.get("waiting") or {}
         ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
         if ended.get("exitCode", 0) != 0:
-            line = last_line(ended.get("message", "")) or last_line(seen.logs.get((name, container["name"]), ""))
+            line = last_line(ended.get("message", "")) or last_line((logs or {}).get((name, container["name"])))
             how = f"ended with exit code {ended['exitCode']} ({ended.get('reason') or 'Error'})"
             times = f", {container['restartCount']} restarts" if container.get("restartCount") else ""
             yield f"{where}, container {container['name']}: {how}{times}" + (f": {_cut(line)}" if line else "")
@@ -39,9 +61,11 @@ def _of_pod(seen: Observed, pod: Object) -> Iterator[str]:
 
 
 def _last_warning(seen: Observed) -> tuple[str, ...]:
+    """Returns the last warning, but not what is said already: by the conditions, or of a pod that has become ready."""
+    over = {str(pod["metadata"]["name"]) for pod in seen.pods if is_ready(pod)}
     for event in reversed(seen.events):
-        if event.get("type") == "Warning":
-            about = event.get("involvedObject") or {}
+        about = event.get("involvedObject") or {}
+        if event.get("type") == "Warning" and about.get("kind") != KIND and about.get("name") not in over:
             where = f"{about.get('kind', '')} {about.get('name', '')}".strip()
             return (f"event on {where}: {event.get('reason', '')}: {_cut(event.get('message', ''))}",)
     return ()

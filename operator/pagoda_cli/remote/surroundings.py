@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pagoda_cli.diagnosis.observed import Surroundings
 from pagoda_cli.remote.connection import Cluster
 from pagoda_cli.remote.errors import ClusterError
-from pagoda_cli.remote.observe import POD
+from pagoda_cli.remote.observe import DEPLOYMENT, POD
 from pagoda_operator.api.crd import build_crd
-from pagoda_operator.kube.kinds import LEASE
+from pagoda_operator.kube.kinds import LEASE, Kind
 from pagoda_operator.kube.objects import API_VERSION, KIND, Object
 
 LEASE_NAME = "pagoda-operator"
@@ -27,21 +27,22 @@ def observe_surroundings(cluster: Cluster) -> Surroundings:
         if error.status == 0:
             raise
         served = {}
-    pods = _read_operator_pods(cluster)
+    pods = _read_operators(cluster, POD)
     lease, is_read = _read_lease(cluster, sorted({str(pod["metadata"]["namespace"]) for pod in pods or ()}))
     return Surroundings(
         unknown_fields=_find_unknown_fields(served),
         lease=lease,
         is_lease_read=is_read,
         operator_pods=pods,
+        operator_deployments=_read_operators(cluster, DEPLOYMENT) or (),
         operator_version=next((version for pod in pods or () if (version := _version(pod))), None),
     )
 
 
-def _read_operator_pods(cluster: Cluster) -> tuple[Object, ...] | None:
+def _read_operators(cluster: Cluster, kind: Kind) -> tuple[Object, ...] | None:
     for namespace in ("", USUAL_NAMESPACE):
         try:
-            return tuple(cluster.list(POD, namespace, labels=OPERATOR_LABELS))
+            return tuple(cluster.list(kind, namespace, labels=OPERATOR_LABELS))
         except ClusterError:
             continue
     return None

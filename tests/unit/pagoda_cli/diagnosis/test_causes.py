@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pagoda_cli.diagnosis.causes import GOOD, WAITING, find_causes, find_cluster_causes
+from pagoda_cli.diagnosis.causes import GOOD, WAITING, find_causes
+from pagoda_cli.diagnosis.cluster_causes import find_cluster_causes
 from pagoda_cli.diagnosis.observed import Observed, Surroundings
 from pagoda_operator.api.reasons import Reason
 from tests.doubles.observed_models import (
