@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from pagoda_cli.diagnosis.causes import GOOD, WAITING, find_causes
-from pagoda_cli.diagnosis.cluster_causes import find_cluster_causes
-from pagoda_cli.diagnosis.observed import Observed, Surroundings
+from pagoda_cli.diagnosis.observed import Observed
 from pagoda_operator.api.reasons import Reason
 from tests.doubles.observed_models import (
     NOW,
@@ -75,6 +74,18 @@ MISTAKES = [
     (fails("Unschedulable", "no node matched"), "spec.scheduling"),
     (fails("ModelNotFound", "it is not on the hub"), "pagoda models check hf://org/model@main"),
     (fails("ImagePullFailed", "server of p: 401 unauthorized"), "imagePullSecrets"),
+    (fails("ImagePullFailed", "server of p: x/y:2: not found", image={"server": "x/y:2"}), "correct spec.image.server"),
+    (fails("ImagePullFailed", "server of p: x/y:2: not found"), "image.server in the chart's values"),
+    (
+        fails("CrashLooping", "exit code 2: --max-model-len 9 is over 8", engine={"maxModelLen": 9, "dtype": "auto"}),
+        "correct spec.engine.maxModelLen (now 9): kubectl -n models edit mdep chat",
+    ),
+    (fails("CrashLooping", "Segmentation fault"), "pagoda logs chat -n models --previous"),
+    (
+        fails("NotAllowed", "spec.pod.env: LD_X is not allowed: remove it (models.allowed.env: none), or ask"),
+        "or have it added to models.allowed.env in the chart's values",
+    ),
+    (fails("VolumeNotMounted", "x", model={"cache": {"existingClaim": "weights"}}), "describe pvc weights"),
     (build_out_of_memory(), '{"spec":{"resources":{"memory":"32Gi"}}}'),
     (fails("InvalidSpec", "spec.engine: no"), "kubectl -n models edit mdep chat"),
 ]
@@ -128,6 +139,7 @@ def test_refused_keys_are_told_and_are_no_fault_of_the_model() -> None:
     cause = only(replace(build_healthy(), refused_keys=7))
     assert not cause.is_wrong
     assert "7 requests were refused with 401" in cause.message
+    assert "1 request was refused" in only(replace(build_healthy(), refused_keys=1)).message
 
 
 def test_pods_that_are_ready_are_no_evidence() -> None:
@@ -143,22 +155,56 @@ def test_pods_that_are_ready_are_no_evidence() -> None:
     ]
 
 
-def lease(holder: str, seconds_ago: float) -> dict[str, Any]:
-    return {"spec": {"holderIdentity": holder, "renewTime": (NOW - timedelta(seconds=seconds_ago)).isoformat()}}
+INNER = "spec.model.uri bundled://x: there is no such model"
+FAILING = (
+    f"1 replica serves with an older revision, and the new one fails: ModelNotFound: {INNER}. Correct spec.model.uri."
+)
 
 
-OPERATOR = {"metadata": {"name": "pagoda-1", "namespace": "pagoda-system"}}
-AROUND = [
-    (Surroundings(is_installed=False), "CrdMissing"),
-    (Surroundings(unknown_fields=("spec.engine.new",)), "CrdOld"),
-    (Surroundings(is_lease_read=True, operator_pods=()), "OperatorDown"),
-    (Surroundings(is_lease_read=True, lease=lease("a", 90), operator_pods=(OPERATOR,)), "OperatorDown"),
-    (Surroundings(is_lease_read=True, lease=lease("", 1), operator_pods=(OPERATOR,)), "OperatorDown"),
-    (Surroundings(is_lease_read=True, lease=lease("a", 2)), None),
-    (Surroundings(is_lease_read=False), None),
-]
+def test_a_rollout_that_fails_is_one_cause_with_the_steps_of_what_fails() -> None:
+    ready = condition("Ready", "True", "RolloutFailing", FAILING)
+    seen = Observed(mdep=build_model(ready, condition("PodsReady", "False", "ModelNotFound", INNER)))
+    cause = only(seen)
+    assert cause.reason == "RolloutFailing"
+    assert "apply -f FILE" in cause.steps[0] and "pagoda models check" in cause.steps[1]
 
 
-@pytest.mark.parametrize(("around", "reason"), AROUND)
-def test_what_all_models_need_is_judged_where_it_could_be_read(around: Surroundings, reason: str | None) -> None:
-    assert [cause.reason for cause in find_cluster_causes(around, NOW)] == ([reason] if reason else [])
+NO_CERTIFICATE = "the ingress controller shows a certificate of other names: see that the Secret site-tls exists"
+
+
+def test_a_missing_certificate_is_one_cause_with_the_missing_secret_as_evidence() -> None:
+    ready = condition("Ready", "True", "Degraded", f"1 of 1 replicas are ready: CertificateMissing: {NO_CERTIFICATE}")
+    ingress = condition("Ingress", "False", "CertificateMissing", NO_CERTIFICATE)
+    mdep = build_model(ready, ingress, spec={"ingress": {"tlsSecretName": "site-tls"}})
+    cause = only(Observed(mdep=mdep, missing_secrets=("spec.ingress.tlsSecretName=site-tls",)))
+    assert cause.reason == "CertificateMissing"
+    assert cause.evidence == (
+        "spec.ingress.tlsSecretName names the Secret site-tls, which does not exist in this namespace",
+    )
+    assert cause.steps[0] == "kubectl -n models create secret tls site-tls --cert=FILE --key=FILE"
+
+
+def test_a_secret_for_keys_that_is_gone_is_said_beside_a_missing_certificate() -> None:
+    ingress = condition("Ingress", "False", "CertificateMissing", NO_CERTIFICATE)
+    seen = Observed(mdep=build_model(ingress), missing_secrets=("spec.auth.apiKeysSecretRef.name=keys",))
+    assert {cause.reason for cause in find_causes(seen, NOW)} == {"CertificateMissing", "SecretNotFound"}
+
+
+def test_degraded_for_what_no_other_condition_tells_is_said() -> None:
+    message = "1 of 1 replicas are ready: NameTaken: Service chat already exists"
+    assert only(Observed(mdep=build_model(condition("Ready", "True", "Degraded", message)))).reason == "Degraded"
+
+
+def test_what_pods_show_is_no_evidence_of_a_mistake_in_the_spec() -> None:
+    event = build_event("Unhealthy", "Readiness probe failed", about="chat-bbbb-1")
+    pods = (build_pod("chat-bbbb-1", ready=False),)
+    seen = replace(fails("IngressNotAllowed", "spec.ingress.host x"), pods=pods, events=(event,))
+    assert only(seen).evidence == ()
+
+
+def test_events_that_repeat_a_condition_or_are_over_are_no_evidence() -> None:
+    repeated = build_event("PodsNotCreated", "exceeded quota", about="chat")
+    repeated["involvedObject"]["kind"] = "ModelDeployment"
+    over = build_event("Unhealthy", "Readiness probe failed", about="chat-aaaa-1")
+    seen = replace(fails("PodsNotCreated", "exceeded quota"), pods=(build_pod("chat-aaaa-1"),), events=(over, repeated))
+    assert only(seen).evidence == ()
