@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 HUB = "hf://no-such-organization/no-such-model"
-BUNDLED = "bundled://pagoda-tiny"
 SLOW = 240.0
 """Seconds until a crash or a download has failed often enough to be told apart from a start, on two busy cores."""
 
@@ -103,21 +102,21 @@ WAY_IN = (
 STORAGE = (
     Mistake(
         "storage",
-        {"model": {"uri": BUNDLED, "cache": {"pvc": {"size": "1Gi", "storageClassName": "no-such-storage"}}}},
+        from_hub(cache={"pvc": {"size": "1Gi", "storageClassName": "no-such-storage"}}),
         "NoStorageClass",
         ("no-such-storage",),
         "kubectl get storageclass",
     ),
     Mistake(
         "unbound",
-        {"model": {"uri": BUNDLED, "cache": {"pvc": {"size": "1Gi", "storageClassName": "e2e-nobody-provisions"}}}},
+        from_hub(cache={"pvc": {"size": "1Gi", "storageClassName": "e2e-nobody-provisions"}}),
         "Unschedulable",
         ("PersistentVolumeClaim",),
         "kubectl -n {ns} describe pvc unbound-models",
     ),
     Mistake(
         "claimless",
-        {"model": {"uri": BUNDLED, "cache": {"existingClaim": "no-such-claim"}}},
+        from_hub(cache={"existingClaim": "no-such-claim"}),
         "Unschedulable",
         ("no-such-claim",),
         "spec.model.cache.existingClaim",
@@ -126,10 +125,10 @@ STORAGE = (
 NODES = (
     Mistake(
         "greedy",
-        {"resources": {"gpus": 64, "cpu": "50m"}},
+        {"engine": {"tensorParallel": 8}},
         "Unschedulable",
-        ("nvidia.com/gpu", "64"),
-        "spec.resources.gpus",
+        ("nvidia.com/gpu", "it asks for 8"),
+        "spec.engine.tensorParallel",
     ),
     Mistake(
         "no-gpu-nodes",

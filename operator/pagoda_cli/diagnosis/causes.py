@@ -92,7 +92,7 @@ def _of_conditions(seen: Observed, facts: ModelFacts) -> Iterator[Cause]:
             seen.name,
             condition.reason,
             condition.message or (known.meaning if known is not None else ""),
-            find_evidence(seen, condition.reason),
+            find_evidence(seen, condition.reason, condition.message),
             build_steps(seen, condition.reason, condition.message),
             build_reason_url(condition.reason) if known is not None else "",
             is_wrong=condition.reason not in WAITING and not (condition.type == "Scaling" and facts.ready != "True"),

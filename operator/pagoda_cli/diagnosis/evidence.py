@@ -7,7 +7,7 @@ from pagoda_cli.diagnosis.observed import Observed
 from pagoda_cli.text import one_line
 from pagoda_operator.api.reasons import Reason
 from pagoda_operator.kube.objects import KIND, Object
-from pagoda_operator.kube.pods import is_ready, unschedulable_message
+from pagoda_operator.kube.pods import is_ready, shorten_scheduling, unschedulable_message
 
 LIMIT = 5
 LINE_CHARACTERS = 300
@@ -31,20 +31,23 @@ WITHOUT_PODS = frozenset(
 """Reasons that the spec or the cluster gives: what pods show has nothing to do with them."""
 
 
-def find_evidence(seen: Observed, reason: str) -> tuple[str, ...]:
-    """Returns at most `LIMIT` lines: what failing pods show, then the last warning."""
+def find_evidence(seen: Observed, reason: str, message: str) -> tuple[str, ...]:
+    """Returns at most `LIMIT` lines that the condition's message has not: what failing pods show, the last warning."""
     if reason in WITHOUT_PODS:
         return ()
-    pods = [line for pod in seen.pods if not is_ready(pod) for line in explain_pod(pod, seen.logs)]
-    return (*pods[: LIMIT - 1], *_last_warning(seen))
+    pods = [line for pod in seen.pods if not is_ready(pod) for line in explain_pod(pod, seen.logs, message)]
+    return (*pods[: LIMIT - 1], *_last_warning(seen, message))
 
 
-def explain_pod(pod: Object, logs: Mapping[tuple[str, str], str] | None = None) -> Iterator[str]:
-    """Yields what keeps a pod from being ready, a line for each container; `logs` are the ends of their logs."""
+def explain_pod(pod: Object, logs: Mapping[tuple[str, str], str] | None = None, known: str = "") -> Iterator[str]:
+    """Yields what keeps a pod from being ready, a line for each container; `logs` are the ends of their logs.
+
+    What stands in `known` already is not said again.
+    """
     name = str(pod["metadata"]["name"])
     node = (pod.get("spec") or {}).get("nodeName")
     where = f"pod {name}" + (f" on {node}" if node else "")
-    if (unplaced := unschedulable_message(pod)) is not None:
+    if (unplaced := unschedulable_message(pod)) is not None and unplaced not in known:
         yield f"{where}: {_cut(unplaced)}"
     for container in list_containers(pod):
         state = container.get("state") or {}
@@ -60,14 +63,15 @@ def explain_pod(pod: Object, logs: Mapping[tuple[str, str], str] | None = None) 
             yield f"{where}, container {container['name']}: {waiting['reason']}{said}"
 
 
-def _last_warning(seen: Observed) -> tuple[str, ...]:
+def _last_warning(seen: Observed, known: str) -> tuple[str, ...]:
     """Returns the last warning, but not what is said already: by the conditions, or of a pod that has become ready."""
     over = {str(pod["metadata"]["name"]) for pod in seen.pods if is_ready(pod)}
     for event in reversed(seen.events):
         about = event.get("involvedObject") or {}
         if event.get("type") == "Warning" and about.get("kind") != KIND and about.get("name") not in over:
             where = f"{about.get('kind', '')} {about.get('name', '')}".strip()
-            return (f"event on {where}: {event.get('reason', '')}: {_cut(event.get('message', ''))}",)
+            said = shorten_scheduling(str(event.get("message", "")))
+            return (f"event on {where}: {event.get('reason', '')}: {_cut(said)}",) if said not in known else ()
     return ()
 
 

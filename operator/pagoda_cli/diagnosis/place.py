@@ -24,10 +24,11 @@ def find_place(seen: Observed, message: str) -> Iterator[str]:
     if "persistentvolumeclaim" in message.lower():
         yield from _find_claim(seen, message)
     elif _lacks(message, gpu):
-        yield f"ask for no more than one node has free, in spec.resources.gpus: {edit(seen)}"
+        fields = "spec.engine.tensorParallel, and spec.resources.gpus where it is set"
+        yield f"ask for no more than a node has free ({fields}): {edit(seen)}"
         yield f"how many each node has: {_show_nodes(gpu)}"
         yield f"where none has any, install its device plugin, or correct spec.resources.gpuResource (now {gpu})"
-        yield "or add a GPU node, or free one: a replica more needs its GPUs, too"
+        yield "or add a node with GPUs, or free some: each replica needs its own"
     elif _lacks(message, "memory"):
         yield f"lower spec.resources.memory, or add a larger node: {edit(seen)}"
         yield f"how much each has: {_show_nodes('memory')}"

@@ -59,13 +59,13 @@ def _config(seen: Observed, message: str) -> Iterator[str]:
 
 
 def _storage(seen: Observed, _: str) -> Iterator[str]:
+    yield f"set spec.model.cache.pvc.storageClassName to one that there is: {edit(seen)}"
     yield "kubectl get storageclass"
-    yield f"set spec.model.cache.pvc.storageClassName to one of them: {edit(seen)}"
 
 
 def _ingress_class(seen: Observed, _: str) -> Iterator[str]:
+    yield f"set spec.ingress.className to one that there is: {edit(seen)}"
     yield "kubectl get ingressclass"
-    yield f"set spec.ingress.className to one of them: {edit(seen)}"
 
 
 def _memory(seen: Observed, _: str) -> Iterator[str]:
@@ -178,9 +178,12 @@ def _download(seen: Observed, _: str) -> Iterator[str]:
     yield "no room: raise spec.model.cache.pvc.size; no way out: allow the hub in proxies and network policies"
 
 
-def _invalid(seen: Observed, _: str) -> Iterator[str]:
-    yield f"correct the field that is named: {edit(seen)}"
-    yield "pagoda validate FILE finds it before it is applied"
+def _invalid(seen: Observed, message: str) -> Iterator[str]:
+    found = re.match(r"spec[\w.]*", message)
+    field = found[0] if found else "the field that is named"
+    yield f"correct {field}: {edit(seen)}"
+    if field != "spec.profile":  # which profiles there are is known in the cluster alone
+        yield "pagoda validate FILE finds it before it is applied"
 
 
 def _taken(seen: Observed, message: str) -> Iterator[str]:
@@ -214,9 +217,13 @@ def _quota(seen: Observed, _: str) -> Iterator[str]:
     yield f"raise the quota, or ask for less in spec.resources: {edit(seen)}"
 
 
-def _host(seen: Observed, _: str) -> Iterator[str]:
-    yield f"choose a host or annotation that is allowed: {edit(seen)}"
-    yield "or have it added to the chart's ingress.allowedHosts or ingress.allowedAnnotations"
+def _host(seen: Observed, message: str) -> Iterator[str]:
+    if "spec.ingress.annotations" in message:
+        yield f"remove the annotation from spec.ingress.annotations: {edit(seen)}"
+        yield "or have it added to ingress.allowedAnnotations in the chart's values"
+    else:
+        yield f"set spec.ingress.host to one that is allowed: {edit(seen)}"
+        yield "or have it added to ingress.allowedHosts in the chart's values"
 
 
 def _certificate(seen: Observed, _: str) -> Iterator[str]:
@@ -227,8 +234,8 @@ def _certificate(seen: Observed, _: str) -> Iterator[str]:
 
 
 def _other_host(seen: Observed, _: str) -> Iterator[str]:
-    yield "see who has it: kubectl get ingress -A"
     yield f"choose another spec.ingress.host or path: {edit(seen)}"
+    yield "who has which: kubectl get ingress -A"
 
 
 def _leave(seen: Observed, message: str) -> Iterator[str]:

@@ -87,7 +87,9 @@ MISTAKES = [
     ),
     (fails("VolumeNotMounted", "x", model={"cache": {"existingClaim": "weights"}}), "describe pvc weights"),
     (build_out_of_memory(), '{"spec":{"resources":{"memory":"32Gi"}}}'),
-    (fails("InvalidSpec", "spec.engine: no"), "kubectl -n models edit mdep chat"),
+    (fails("InvalidSpec", "spec.engine: no"), "correct spec.engine: kubectl -n models edit mdep chat"),
+    (fails("IngressNotAllowed", "spec.ingress.host x is not allowed"), "ingress.allowedHosts"),
+    (fails("IngressNotAllowed", "spec.ingress.annotations x is not allowed"), "ingress.allowedAnnotations"),
 ]
 
 
@@ -208,3 +210,20 @@ def test_events_that_repeat_a_condition_or_are_over_are_no_evidence() -> None:
     over = build_event("Unhealthy", "Readiness probe failed", about="chat-aaaa-1")
     seen = replace(fails("PodsNotCreated", "exceeded quota"), pods=(build_pod("chat-aaaa-1"),), events=(over, repeated))
     assert only(seen).evidence == ()
+
+
+def test_a_profile_that_does_not_exist_is_nothing_that_validate_finds() -> None:
+    steps = only(fails("InvalidSpec", "spec.profile: there is no profile x")).steps
+    assert steps == ("correct spec.profile: kubectl -n models edit mdep chat",)
+
+
+def test_what_the_message_says_is_no_evidence_as_well() -> None:
+    short = "0/3 nodes are available: 3 Insufficient memory."
+    long = f"{short} preemption: 0/3 nodes are available: 3 No preemption victims found."
+    pod = build_pod("chat-bbbb-1", ready=False)
+    pod["status"]["conditions"] += [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": long}
+    ]
+    seen = fails("Unschedulable", f"no node has enough memory for chat-bbbb-1. {short}")
+    event = build_event("FailedScheduling", long, about="chat-bbbb-1")
+    assert only(replace(seen, pods=(pod,), events=(event,))).evidence == ()

@@ -14,7 +14,11 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("no node has enough cpu (it asks for 9; 1 node too short) for many-gpus-1.", {}, "lower spec.resources.cpu"),
     ("0/1 nodes are available: 1 Insufficient memory.", {}, "lower spec.resources.memory"),
     ("no node has enough cpu (9) and memory (1Ti) for chat-1.", {}, "lower spec.resources.memory"),
-    ("no node has enough nvidia.com/gpu (it asks for 8) for p.", {}, "in spec.resources.gpus: kubectl"),
+    (
+        "no node has enough nvidia.com/gpu (it asks for 8) for p.",
+        {},
+        "(spec.engine.tensorParallel, and spec.resources.gpus",
+    ),
     ("0/1: 1 Insufficient amd.com/gpu.", {"resources": {"gpuResource": "amd.com/gpu"}}, "(now amd.com/gpu)"),
     ("0/1: 1 Insufficient ephemeral-storage.", {}, "lower spec.resources.ephemeralStorage"),
     ("p: 1 node(s) didn't match Pod's node affinity/selector.", {}, "spec.scheduling"),
