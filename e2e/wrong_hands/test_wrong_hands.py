@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -90,8 +91,9 @@ def test_each_mistake_in_a_manifest_is_explained(
     make_mistakes(namespace)
     wait_for(lambda: not has_reasons(namespace), SLOW, lambda: f"seen: {has_reasons(namespace)}")
     rows, wrong = read_rows(namespace), []
-    for mistake in MISTAKES:
-        said = why(namespace, mistake.name)
+    with ThreadPoolExecutor(4) as pool:
+        screens = list(pool.map(lambda mistake: why(namespace, mistake.name), MISTAKES))
+    for mistake, said in zip(MISTAKES, screens, strict=True):
         print(f"\n$ kubectl pagoda why {mistake.name} -n {namespace.name}\n{said.out}{said.err}({said.code})")
         lacks = judge(mistake, said, rows[mistake.name], namespace.name)
         wrong += [f"{mistake.name} lacks {'; '.join(lacks)}\n{said.out}{said.err}"] if lacks else []
