@@ -167,6 +167,20 @@ def test_no_operator_is_said_to_lead_only_where_that_is_known(objects: dict[str,
         assert observe_surroundings(connect_to(api)).is_lease_read == is_known
 
 
+def build_operator(lease_name: str) -> dict[str, Any]:
+    container = {"name": "operator", "env": [{"name": "PAGODA_LEASE_NAME", "value": lease_name}]}
+    return {"metadata": OPERATOR["metadata"], "spec": {"containers": [container]}}
+
+
+def test_the_lease_is_that_which_the_operator_was_told_to_use() -> None:
+    pods, lease = list_of(build_operator("llm-leader")), {"spec": {"holderIdentity": "pagoda-1"}}
+    objects = {"/api/v1/pods": pods, f"{LEASES}/namespaces/serving/leases/llm-leader": lease}
+    with serving(PodsApi(objects | {"/openapi/v3/apis/pagoda.dev/v1alpha1": {}})) as api:
+        around = observe_surroundings(connect_to(api))
+    assert around.is_lease_read
+    assert (around.lease or {})["spec"]["holderIdentity"] == "pagoda-1"
+
+
 STREAM = "".join(
     f"data: {json.dumps(event)}\n\n"
     for event in (
