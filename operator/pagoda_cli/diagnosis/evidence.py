@@ -1,5 +1,6 @@
 """What the pods and the events show of a trouble: which pod and container, how it ended, its last line. Pure."""
 
+import re
 from collections.abc import Iterator, Mapping
 
 from pagoda_cli.diagnosis.facts import list_containers
@@ -10,6 +11,8 @@ from pagoda_operator.kube.objects import KIND, Object
 from pagoda_operator.kube.pods import is_ready, shorten_scheduling, unschedulable_message
 
 LIMIT = 5
+CONSEQUENCES = frozenset({"BackOff", "Unhealthy"})
+"""Warnings that any container causes which does not run, or not yet: they tell nothing of why."""
 LINE_CHARACTERS = 300
 
 
@@ -39,6 +42,12 @@ def find_evidence(seen: Observed, reason: str, message: str) -> tuple[str, ...]:
     return (*pods[: LIMIT - 1], *_last_warning(seen, message))
 
 
+def _tells(known: str, said: str) -> bool:
+    """Returns whether a message has this already, perhaps without the reason or the `Error` before it."""
+    words = re.sub(r"^[A-Z]\w+: ", "", one_line(said))
+    return bool(words) and words in known
+
+
 def explain_pod(pod: Object, logs: Mapping[tuple[str, str], str] | None = None, known: str = "") -> Iterator[str]:
     """Yields what keeps a pod from being ready, a line for each container; `logs` are the ends of their logs.
 
@@ -54,11 +63,14 @@ def explain_pod(pod: Object, logs: Mapping[tuple[str, str], str] | None = None, 
         waiting = state.get("waiting") or {}
         ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
         if ended.get("exitCode", 0) != 0:
-            line = last_line(ended.get("message", "")) or last_line((logs or {}).get((name, container["name"])))
+            last = last_line(ended.get("message", "")) or last_line((logs or {}).get((name, container["name"])))
+            line = "" if _tells(known, last) else last
             how = f"ended with exit code {ended['exitCode']} ({ended.get('reason') or 'Error'})"
             times = f", {container['restartCount']} restarts" if container.get("restartCount") else ""
             yield f"{where}, container {container['name']}: {how}{times}" + (f": {_cut(line)}" if line else "")
         elif waiting.get("reason") not in (None, "PodInitializing", "ContainerCreating"):
+            if _tells(known, str(waiting.get("message", ""))):
+                continue
             said = f": {_cut(waiting['message'])}" if waiting.get("message") else ""
             yield f"{where}, container {container['name']}: {waiting['reason']}{said}"
 
@@ -68,10 +80,11 @@ def _last_warning(seen: Observed, known: str) -> tuple[str, ...]:
     over = {str(pod["metadata"]["name"]) for pod in seen.pods if is_ready(pod)}
     for event in reversed(seen.events):
         about = event.get("involvedObject") or {}
-        if event.get("type") == "Warning" and about.get("kind") != KIND and about.get("name") not in over:
+        is_cause = event.get("type") == "Warning" and event.get("reason") not in CONSEQUENCES
+        if is_cause and about.get("kind") != KIND and about.get("name") not in over:
             where = f"{about.get('kind', '')} {about.get('name', '')}".strip()
             said = shorten_scheduling(str(event.get("message", "")))
-            return (f"event on {where}: {event.get('reason', '')}: {_cut(said)}",) if said not in known else ()
+            return (f"event on {where}: {event.get('reason', '')}: {_cut(said)}",) if not _tells(known, said) else ()
     return ()
 
 

@@ -161,8 +161,11 @@ def _uri(seen: Observed) -> str:
 
 
 def _not_found(seen: Observed, _: str) -> Iterator[str]:
-    yield f"pagoda models check {_uri(seen)}"
-    yield f"correct spec.model.uri: {edit(seen)}"
+    yield f"correct spec.model.uri (now {_uri(seen)}): {edit(seen)}"
+    if not _uri(seen).startswith("hf://"):
+        yield "which models are shipped: pagoda models list"
+        return
+    yield f"whether the hub has it: pagoda models check {_uri(seen)}"
     yield "a private model: set spec.model.tokenSecretRef to a token that may read it"
 
 

@@ -11,7 +11,6 @@ models/chat  OutOfMemory
   spec.resources.memory
   seen  pod chat-aaaa-1 on node-1, container server: ended with exit code 137
         (OOMKilled), 3 restarts: allocating the cache
-        event on Pod chat-aaaa-1: BackOff: Back-off restarting failed container
   do    raise spec.resources.memory to 32Gi:
         kubectl -n models patch mdep chat --type merge -p '{"spec":{"resources":{"memory":"32Gi"}}}'
         or serve fewer tokens at once: spec.engine.maxModelLen,
