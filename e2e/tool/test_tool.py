@@ -45,7 +45,7 @@ def tool(namespace: Any) -> Tool:
     namespace.kubectl("create", "secret", "generic", "keys", f"--from-literal=team={KEY}")
     namespace.kubectl("apply", "-f", "-", stdin=json.dumps(CLAIM))
     namespace.apply("served", **AUTH)
-    model = {"uri": "bundled://pagoda-tiny", "cache": {"existingClaim": "weights"}}
+    model = {"uri": "hf://org/model", "cache": {"existingClaim": "weights"}}
     namespace.apply("kept", replicas=0, model=model)
     namespace.wait_ready("served")
     namespace.wait_reason("kept", "ScaledToZero", status="True")
