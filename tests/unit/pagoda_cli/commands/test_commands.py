@@ -181,6 +181,16 @@ def test_the_lease_is_that_which_the_operator_was_told_to_use() -> None:
     assert (around.lease or {})["spec"]["holderIdentity"] == "pagoda-1"
 
 
+def test_a_long_line_of_a_log_stays_one_line(no_cluster: Path) -> None:
+    pod, said = build_pod("chat-aaaa-1"), "word " * 60 + "end"
+    pods = "/api/v1/namespaces/models/pods"
+    objects = {f"{MODELS}/chat": build_model(), pods: list_of(pod), f"{pods}/chat-aaaa-1/log": f"{said}\n"}
+    with serving(PodsApi(objects)) as api:
+        write_kubeconfig(no_cluster, api.url)
+        result = RUNNER.invoke(app, ["logs", "chat", "-c", "server"])
+    assert result.output == f"chat-aaaa-1 server | {said}\n"
+
+
 STREAM = "".join(
     f"data: {json.dumps(event)}\n\n"
     for event in (
