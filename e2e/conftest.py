@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator
@@ -40,6 +41,15 @@ def wait_for(predicate: Callable[[], T], timeout: float, describe: str | Callabl
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What a program printed, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     enter: tuple[str, ...]
     control_image: str
@@ -59,6 +69,21 @@ class Cluster:
 
     def kubectl(self, *args: str, stdin: str | None = None, check: bool = True, timeout: float = 180) -> str:
         return self.run("kubectl", *args, stdin=stdin, check=check, timeout=timeout)
+
+    def tool(self, *args: str, stdin: str | None = None, timeout: float = 60) -> Said:
+        """Runs `kubectl pagoda`: kubectl finds the program of this environment by PATH, as it does on a laptop."""
+        path = os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"]))
+        done = subprocess.run(
+            [*self.enter, "kubectl", "pagoda", *args],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=ROOT,
+            check=False,
+            env=os.environ | {"PATH": path, "PAGODA_API_KEY": ""},
+        )
+        return Said(done.returncode, done.stdout, done.stderr)
 
     def helm(self, *args: str, timeout: float = 180) -> str:
         return self.run("helm", *args, timeout=timeout)

@@ -5,7 +5,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from pagoda_cli.bundle.archive import Archive
-from pagoda_cli.diagnosis.causes import find_causes, find_cluster_causes
+from pagoda_cli.diagnosis.causes import find_causes
+from pagoda_cli.diagnosis.cluster_causes import find_cluster_causes
 from pagoda_cli.diagnosis.facts import build_facts
 from pagoda_cli.diagnosis.observed import Observed, Surroundings
 from pagoda_cli.remote.connection import Cluster

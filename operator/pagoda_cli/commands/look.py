@@ -112,7 +112,8 @@ def why(
     if name and all_namespaces:
         raise fail("-A looks at all models: give it no NAME", 2)
     with errors_as_exit(2):
-        from pagoda_cli.diagnosis.causes import find_causes, find_cluster_causes
+        from pagoda_cli.diagnosis.causes import find_causes
+        from pagoda_cli.diagnosis.cluster_causes import find_cluster_causes
         from pagoda_cli.diagnosis.facts import to_data
         from pagoda_cli.remote.kubeconfig import connect
         from pagoda_cli.remote.observe import list_models, observe_model

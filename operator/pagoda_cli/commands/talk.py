@@ -188,4 +188,5 @@ def _print_lines(lines: "Iterator[object]") -> None:
         if line.pod not in seen:
             seen.append(line.pod)
         text = build_log_line(line.pod, line.container, line.text, pods=seen, has_prefix=True)
-        (trouble if line.is_trouble else out).print(text, crop=False)
+        # NB: rich joins a text that is printed by itself into a new one, which forgets that it is not to be wrapped
+        (trouble if line.is_trouble else out).print(text, soft_wrap=True)

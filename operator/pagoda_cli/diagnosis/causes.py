@@ -6,19 +6,18 @@ names, so that a step can be copied.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pagoda_cli.diagnosis.evidence import find_evidence
 from pagoda_cli.diagnosis.facts import ConditionFact, ModelFacts, build_facts
-from pagoda_cli.diagnosis.observed import Observed, Surroundings, age_seconds
-from pagoda_cli.diagnosis.steps import REASONS, build_steps
+from pagoda_cli.diagnosis.observed import Observed, age_seconds
+from pagoda_cli.diagnosis.steps import REASONS, build_steps, find_inner_reason
 from pagoda_operator.api.documents import build_reason_url
 from pagoda_operator.api.reasons import Reason
 
 PATIENCE_SECONDS = 30.0
 """How long the operator may take to look at a resource before that is a trouble of its own."""
-LEASE_SECONDS = 30.0
 WAITING = frozenset({Reason.STARTING, Reason.PROGRESSING, Reason.NO_SURGE_CAPACITY, Reason.SCALED_TO_ZERO})
 """Reasons that pass by themselves, or are wanted."""
 GOOD = frozenset(
@@ -32,6 +31,8 @@ GOOD = frozenset(
     }
 )
 _REFUSED_KEY = "KeysRefused"
+_WRAPPERS = (Reason.ROLLOUT_FAILING, Reason.DEGRADED)
+_TLS_SECRET = "spec.ingress.tlsSecretName "
 OWN_REASONS = ("NotSeen", "NotObserved", _REFUSED_KEY, "CrdMissing", "CrdOld", "OperatorDown")
 """What no condition tells; each has its section in troubleshooting, as the reasons have."""
 
@@ -57,9 +58,27 @@ def find_causes(seen: Observed, now: datetime) -> tuple[Cause, ...]:
     first: dict[str, Cause] = {}
     for cause in found:
         first.setdefault(cause.reason, cause)
+    first = _fold(seen, first)
     serious = any(cause.is_wrong for cause in first.values())
     kept = [cause for cause in first.values() if cause.is_wrong or cause.reason == _REFUSED_KEY or not serious]
     return tuple(sorted(kept, key=lambda cause: not cause.is_wrong))
+
+
+def _fold(seen: Observed, causes: dict[str, Cause]) -> dict[str, Cause]:
+    """Returns the causes without those that others tell of as well: one mistake is said once.
+
+    Degraded gives way to what it tells of; RolloutFailing tells all of it, with its steps; a certificate that is not
+    shown because its Secret is missing is told with that evidence.
+    """
+    inner = {word: find_inner_reason(causes[word].message) for word in _WRAPPERS if word in causes}
+    told = {reason for word, reason in inner.items() if word == Reason.ROLLOUT_FAILING}
+    told |= {word for word, reason in inner.items() if word == Reason.DEGRADED and reason in causes}
+    kept = {reason: cause for reason, cause in causes.items() if reason not in told}
+    certificate, secret = kept.get(Reason.CERTIFICATE_MISSING), kept.get(Reason.SECRET_NOT_FOUND)
+    if certificate is not None and secret is not None and secret.message.startswith(_TLS_SECRET):
+        del kept[Reason.SECRET_NOT_FOUND]
+        kept[Reason.CERTIFICATE_MISSING] = replace(certificate, evidence=(secret.message,))
+    return kept
 
 
 def _of_conditions(seen: Observed, facts: ModelFacts) -> Iterator[Cause]:
@@ -73,7 +92,7 @@ def _of_conditions(seen: Observed, facts: ModelFacts) -> Iterator[Cause]:
             seen.name,
             condition.reason,
             condition.message or (known.meaning if known is not None else ""),
-            find_evidence(seen),
+            find_evidence(seen, condition.reason, condition.message),
             build_steps(seen, condition.reason, condition.message),
             build_reason_url(condition.reason) if known is not None else "",
             is_wrong=condition.reason not in WAITING and not (condition.type == "Scaling" and facts.ready != "True"),
@@ -120,49 +139,16 @@ def _refused_keys(seen: Observed) -> Iterator[Cause]:
         seen.namespace,
         seen.name,
         _REFUSED_KEY,
-        f"{seen.refused_keys} requests were refused with 401 since the pods began: their API key is missing or wrong",
+        f"{_requests(seen.refused_keys)} refused with 401 since the pods began: the API key is missing or wrong",
         steps=(
-            "send the header Authorization: Bearer KEY",
-            f"kubectl -n {seen.namespace} get secret {secret} lists no keys, but how many there are",
-            f"pagoda chat {seen.name} -n {seen.namespace} tries a key that is in the Secret",
+            "clients send the header Authorization: Bearer KEY",
+            f"which tenants have a key: kubectl -n {seen.namespace} describe secret {secret}",
+            f"try the first of these keys: pagoda chat {seen.name} -n {seen.namespace} --ask Hello",
         ),
+        url=build_reason_url(_REFUSED_KEY),
         is_wrong=False,
     )
 
 
-def find_cluster_causes(around: Surroundings, now: datetime) -> tuple[Cause, ...]:
-    """Returns what is wrong with Pagoda itself in this cluster."""
-    if not around.is_installed:
-        message = "the cluster does not serve modeldeployments.pagoda.dev: the CRD is missing"
-        steps = ("helm install pagoda … (it installs the CRD), or kubectl apply --server-side -f crds/",)
-        return (Cause("", "", "CrdMissing", message, steps=steps, url=build_reason_url("CrdMissing")),)
-    return (*_old_crd(around), *_operator_down(around, now))
-
-
-def _old_crd(around: Surroundings) -> Iterator[Cause]:
-    if around.unknown_fields:
-        shown = ", ".join(around.unknown_fields[:5])
-        message = f"the cluster's CRD is older than this tool: it does not know {shown}"
-        steps = ("helm upgrade pagoda …, with the chart of this version", "or use the tool of the cluster's version")
-        yield Cause("", "", "CrdOld", message, steps=steps, url=build_reason_url("CrdOld"))
-
-
-def _operator_down(around: Surroundings, now: datetime) -> Iterator[Cause]:
-    if not around.is_lease_read:
-        return
-    spec = (around.lease or {}).get("spec") or {}
-    silent = age_seconds(spec.get("renewTime"), now)
-    if around.lease is not None and spec.get("holderIdentity") and (silent or 0.0) < LEASE_SECONDS:
-        return
-    pods = around.operator_pods
-    said = "no operator leads" if around.lease is None or not spec.get("holderIdentity") else "the operator is silent"
-    since = f" since {silent:.0f} s" if silent is not None and spec.get("holderIdentity") else ""
-    evidence: tuple[str, ...] = tuple(f"pod {p['metadata']['namespace']}/{p['metadata']['name']}" for p in pods or ())
-    steps: tuple[str, ...] = (
-        "kubectl get pods -A -l app.kubernetes.io/component=operator",
-        "kubectl -n pagoda-system logs deployment/pagoda",
-    )
-    if pods == ():
-        evidence, steps = ("there is no pod of it",), ("helm list -A", "helm install pagoda …", *steps[:1])
-    message = f"{said}{since}: nothing reconciles, and what conditions say may be old; running models go on serving"
-    yield Cause("", "", "OperatorDown", message, evidence, steps, build_reason_url("OperatorDown"))
+def _requests(count: int) -> str:
+    return "1 request was" if count == 1 else f"{count:,} requests were"

@@ -65,6 +65,8 @@ class Surroundings:
     lease: Object | None = None
     is_lease_read: bool = False
     operator_pods: tuple[Object, ...] | None = None
+    operator_deployments: tuple[Object, ...] = ()
+    """Empty also where they may not be read."""
     operator_version: str | None = None
 
 

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 
 from pagoda_cli.diagnosis.facts import list_containers
 from pagoda_cli.diagnosis.observed import Observed
+from pagoda_cli.diagnosis.place import describe_pods, edit, explain_claim, find_place
 from pagoda_operator.api.reasons import Reason
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.kube.quantity import parse_bytes
 
 _SECRET = re.compile(r"""[Ss]ecret "?([a-z0-9][a-z0-9.-]*[a-z0-9])""")
 _KEY = re.compile(r"key (\S+) in Secret (?:\S+/)?([a-z0-9.-]*[a-z0-9])")
+_INNER = re.compile(r": ([A-Z][A-Za-z]+): ")
 REASONS: dict[str, Reason] = {str(reason): reason for reason in Reason}
 Steps = Callable[[Observed, str], Iterator[str]]
 
@@ -29,10 +31,6 @@ def _describe(seen: Observed) -> str:
     return f"kubectl -n {seen.namespace} describe mdep {seen.name}"
 
 
-def _edit(seen: Observed) -> str:
-    return f"kubectl -n {seen.namespace} edit mdep {seen.name}"
-
-
 def _secret(seen: Observed, message: str) -> Iterator[str]:
     found = _SECRET.search(message)
     name, create = found[1] if found else "NAME", f"kubectl -n {seen.namespace} create secret"
@@ -46,7 +44,7 @@ def _secret(seen: Observed, message: str) -> Iterator[str]:
         yield f"{create} generic {name} --from-literal={token.get('key') or 'token'}=TOKEN"
     else:
         yield f"{create} generic {name} --from-literal=TENANT=KEY"
-    yield "or correct the name in the spec: " + _edit(seen)
+    yield "or correct the name in the spec: " + edit(seen)
 
 
 def _config(seen: Observed, message: str) -> Iterator[str]:
@@ -57,35 +55,17 @@ def _config(seen: Observed, message: str) -> Iterator[str]:
         yield f"add the key: kubectl -n {seen.namespace} patch secret {name} -p '{data}'"
         yield "or name the key that it has: spec.model.tokenSecretRef.key"
     else:
-        yield _describe_pods(seen)
-
-
-def _describe_pods(seen: Observed) -> str:
-    return f"kubectl -n {seen.namespace} describe pods -l pagoda.dev/model-deployment={seen.name}"
+        yield describe_pods(seen)
 
 
 def _storage(seen: Observed, _: str) -> Iterator[str]:
+    yield f"set spec.model.cache.pvc.storageClassName to one that there is: {edit(seen)}"
     yield "kubectl get storageclass"
-    yield f"set spec.model.cache.pvc.storageClassName to one of them: {_edit(seen)}"
 
 
 def _ingress_class(seen: Observed, _: str) -> Iterator[str]:
+    yield f"set spec.ingress.className to one that there is: {edit(seen)}"
     yield "kubectl get ingressclass"
-    yield f"set spec.ingress.className to one of them: {_edit(seen)}"
-
-
-def _unschedulable(seen: Observed, message: str) -> Iterator[str]:
-    if "gpu" in message.lower():
-        yield "see which nodes have GPUs free: kubectl describe nodes | grep -A10 'Allocated resources'"
-        yield f"add a GPU node, free one, or ask for fewer (spec.resources.gpus, spec.replicas): {_edit(seen)}"
-    elif "memory" in message:
-        yield f"lower spec.resources.memory, or add a larger node: {_edit(seen)}"
-    elif "cpu" in message:
-        yield f"lower spec.resources.cpu, or add a node: {_edit(seen)}"
-    else:
-        yield f"spec.scheduling (nodeSelector, tolerations, affinity) fits no node: {_edit(seen)}"
-        yield "kubectl get nodes --show-labels"
-    yield _describe_pods(seen)
 
 
 def _memory(seen: Observed, _: str) -> Iterator[str]:
@@ -119,27 +99,60 @@ def _limits(pod: Object) -> Iterator[str]:
             yield str(limit)
 
 
-def _crash(seen: Observed, _: str) -> Iterator[str]:
-    yield f"pagoda logs {seen.name} -n {seen.namespace} --previous"
-    yield f"what the last lines name is in the spec: {_edit(seen)}"
-    yield f"when it came with the last change: {_undo(seen)}"
+def _crash(seen: Observed, message: str) -> Iterator[str]:
+    engine = (seen.mdep.get("spec") or {}).get("engine") or {}
+    named = [field for field in engine if re.search(rf"\b{_as_flag(field)}\b", message)]
+    if named:
+        fields = ", ".join(f"spec.engine.{field} (now {str(engine[field])[:40]})" for field in named)
+        yield f"correct {fields}: {edit(seen)}"
+        yield f"all of its last log: pagoda logs {seen.name} -n {seen.namespace} --previous"
+    else:
+        yield f"pagoda logs {seen.name} -n {seen.namespace} --previous"
+        yield f"correct what its last lines name: {edit(seen)}"
+    if int(seen.mdep["metadata"].get("generation") or 0) > 1:
+        yield f"when it came with the last change: {_undo(seen)}"
+
+
+def _as_flag(field: str) -> str:
+    """Returns the pattern of how the server names a setting: maxModelLen is max_model_len or --max-model-len."""
+    return re.sub("[A-Z]", lambda found: f"[_-]{found[0].lower()}", re.sub("[^A-Za-z0-9]", "", field))
 
 
 def _undo(seen: Observed) -> str:
     return f"apply the last file that worked: kubectl -n {seen.namespace} apply -f FILE"
 
 
-def _rollout(seen: Observed, _: str) -> Iterator[str]:
+def _rollout(seen: Observed, message: str) -> Iterator[str]:
     yield f"the old revision goes on serving; {_undo(seen)}"
-    yield f"or correct the field: {_edit(seen)}"
-    yield f"pagoda logs {seen.name} -n {seen.namespace} --previous"
+    inner = find_inner_reason(message)
+    if inner:
+        yield from build_steps(seen, inner, message)
+    else:
+        yield f"or correct the field: {edit(seen)}"
+        yield f"pagoda logs {seen.name} -n {seen.namespace} --previous"
+
+
+def find_inner_reason(message: str) -> str:
+    """Returns the reason that a message of Degraded or RolloutFailing tells of, empty where it tells of none."""
+    found = _INNER.search(message)
+    return found[1] if found and found[1] in REASONS else ""
+
+
+def _degraded(seen: Observed, message: str) -> Iterator[str]:
+    inner = find_inner_reason(message)
+    yield from build_steps(seen, inner, message) if inner else (_describe(seen), describe_pods(seen))
 
 
 def _image(seen: Observed, message: str) -> Iterator[str]:
-    yield "correct image.control or image.server in the chart's values: helm upgrade pagoda … --reuse-values --set …"
+    own = ((seen.mdep.get("spec") or {}).get("image") or {}).get("server")
+    if own and own in message:
+        yield f"correct spec.image.server (now {own}): {edit(seen)}"
+    else:
+        values = "correct image.control or image.server in the chart's values"
+        yield f"{values}: helm upgrade pagoda … --reuse-values --set …"
     if re.search("401|403|denied|unauthorized", message, re.IGNORECASE):
         yield "the registry asks who you are: set imagePullSecrets in the chart's values"
-    yield _describe_pods(seen)
+    yield describe_pods(seen)
 
 
 def _uri(seen: Observed) -> str:
@@ -148,15 +161,18 @@ def _uri(seen: Observed) -> str:
 
 
 def _not_found(seen: Observed, _: str) -> Iterator[str]:
-    yield f"pagoda models check {_uri(seen)}"
-    yield f"correct spec.model.uri: {_edit(seen)}"
+    yield f"correct spec.model.uri (now {_uri(seen)}): {edit(seen)}"
+    if not _uri(seen).startswith("hf://"):
+        yield "which models are shipped: pagoda models list"
+        return
+    yield f"whether the hub has it: pagoda models check {_uri(seen)}"
     yield "a private model: set spec.model.tokenSecretRef to a token that may read it"
 
 
 def _denied(seen: Observed, _: str) -> Iterator[str]:
     yield "accept the model's license on the hub, with the account of the token"
     yield f"kubectl -n {seen.namespace} create secret generic hub-token --from-literal=token=TOKEN"
-    yield f"set spec.model.tokenSecretRef: {{name: hub-token}}: {_edit(seen)}"
+    yield f"set spec.model.tokenSecretRef: {{name: hub-token}}: {edit(seen)}"
 
 
 def _download(seen: Observed, _: str) -> Iterator[str]:
@@ -165,9 +181,12 @@ def _download(seen: Observed, _: str) -> Iterator[str]:
     yield "no room: raise spec.model.cache.pvc.size; no way out: allow the hub in proxies and network policies"
 
 
-def _invalid(seen: Observed, _: str) -> Iterator[str]:
-    yield f"correct the field that is named: {_edit(seen)}"
-    yield "pagoda validate FILE finds it before it is applied"
+def _invalid(seen: Observed, message: str) -> Iterator[str]:
+    found = re.match(r"spec[\w.]*", message)
+    field = found[0] if found else "the field that is named"
+    yield f"correct {field}: {edit(seen)}"
+    if field != "spec.profile":  # which profiles there are is known in the cluster alone
+        yield "pagoda validate FILE finds it before it is applied"
 
 
 def _taken(seen: Observed, message: str) -> Iterator[str]:
@@ -198,35 +217,43 @@ def _starting(seen: Observed, _: str) -> Iterator[str]:
 
 def _quota(seen: Observed, _: str) -> Iterator[str]:
     yield f"kubectl -n {seen.namespace} describe quota,limitrange"
-    yield f"raise the quota, or ask for less in spec.resources: {_edit(seen)}"
+    yield f"raise the quota, or ask for less in spec.resources: {edit(seen)}"
 
 
-def _host(seen: Observed, _: str) -> Iterator[str]:
-    yield f"choose a host or annotation that is allowed: {_edit(seen)}"
-    yield "or have it added to the chart's ingress.allowedHosts or ingress.allowedAnnotations"
+def _host(seen: Observed, message: str) -> Iterator[str]:
+    if "spec.ingress.annotations" in message:
+        yield f"remove the annotation from spec.ingress.annotations: {edit(seen)}"
+        yield "or have it added to ingress.allowedAnnotations in the chart's values"
+    else:
+        yield f"set spec.ingress.host to one that is allowed: {edit(seen)}"
+        yield "or have it added to ingress.allowedHosts in the chart's values"
 
 
 def _certificate(seen: Observed, _: str) -> Iterator[str]:
     name = ((seen.mdep.get("spec") or {}).get("ingress") or {}).get("tlsSecretName") or "NAME"
     yield f"kubectl -n {seen.namespace} create secret tls {name} --cert=FILE --key=FILE"
-    yield "or, where cert-manager makes it: kubectl describe certificate,certificaterequest -n " + seen.namespace
-    yield f"or correct spec.ingress.tlsSecretName: {_edit(seen)}"
+    yield f"or, where cert-manager makes it: kubectl -n {seen.namespace} describe certificate,certificaterequest"
+    yield f"or correct spec.ingress.tlsSecretName: {edit(seen)}"
 
 
 def _other_host(seen: Observed, _: str) -> Iterator[str]:
-    yield "see who has it: kubectl get ingress -A"
-    yield f"choose another spec.ingress.host or path: {_edit(seen)}"
+    yield f"choose another spec.ingress.host or path: {edit(seen)}"
+    yield "who has which: kubectl get ingress -A"
 
 
-def _leave(seen: Observed, _: str) -> Iterator[str]:
-    yield f"remove the field that is named: {_edit(seen)}"
-    yield "or have it added to the chart's models.allowed, or to a profile: spec.profile"
+def _leave(seen: Observed, message: str) -> Iterator[str]:
+    found = re.search(r"(spec\.[\w.]+): .*\bmodels\.allowed\.(\w+)", message)
+    field, entries = (
+        (found[1], f"models.allowed.{found[2]}") if found else ("the field that is named", "models.allowed")
+    )
+    yield f"remove {field}: {edit(seen)}"
+    yield f"or have it added to {entries} in the chart's values, or to a profile that spec.profile names"
 
 
 def _volume(seen: Observed, _: str) -> Iterator[str]:
-    yield f"kubectl -n {seen.namespace} describe pvc"
+    yield from explain_claim(seen)
     yield "a claim that is ReadWriteOnce serves one node: use accessMode ReadWriteMany for replicas on several"
-    yield _describe_pods(seen)
+    yield describe_pods(seen)
 
 
 _STEPS: dict[str, Steps] = {
@@ -238,10 +265,11 @@ _STEPS: dict[str, Steps] = {
     Reason.HOST_TAKEN: _other_host,
     Reason.CERTIFICATE_MISSING: _certificate,
     Reason.NOT_ALLOWED: _leave,
-    Reason.UNSCHEDULABLE: _unschedulable,
+    Reason.UNSCHEDULABLE: find_place,
     Reason.OUT_OF_MEMORY: _memory,
     Reason.CRASH_LOOPING: _crash,
     Reason.ROLLOUT_FAILING: _rollout,
+    Reason.DEGRADED: _degraded,
     Reason.ROLLOUT_STUCK: _rollout,
     Reason.IMAGE_PULL_FAILED: _image,
     Reason.MODEL_NOT_FOUND: _not_found,

@@ -1,5 +1,6 @@
 """The screen of `why`: cause, evidence, next step, link."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
@@ -9,6 +10,7 @@ from rich.text import Text
 from pagoda_cli.diagnosis.causes import Cause
 from pagoda_cli.screens.paint import BAD, BOLD, DIM, GOOD, WAITS, build_grid
 
+_ENDS_WITH_COMMAND = re.compile(r"(.+?:) ((?:kubectl|pagoda|helm) .+)")
 COPIED = ("kubectl ", "pagoda ", "helm ", "https://")
 
 
@@ -32,8 +34,14 @@ def _cause(cause: Cause) -> Iterator[RenderableType]:
     yield Text.assemble((where, BOLD), "  ", (cause.reason, style))
     yield Padding(Text(cause.message), (0, 0, 0, 2))
     for title, lines in (("seen", cause.evidence), ("do", cause.steps), ("read", (cause.url,) if cause.url else ())):
-        for index, line in enumerate(lines):
-            yield from _line(title if index == 0 else "", line)
+        for index, part in enumerate(part for line in lines for part in split_command(line)):
+            yield from _line(title if index == 0 else "", part)
+
+
+def split_command(line: str) -> tuple[str, ...]:
+    """Returns a line, and by itself the command that it ends with, so that a double click takes it."""
+    words = _ENDS_WITH_COMMAND.fullmatch(line)
+    return (words[1], words[2]) if words is not None else (line,)
 
 
 def _line(title: str, line: str) -> Iterator[RenderableType]:

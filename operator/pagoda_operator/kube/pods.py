@@ -9,6 +9,10 @@ from pagoda_operator.kube.objects import Object
 _INSUFFICIENT = re.compile(r"(\d+) Insufficient ([A-Za-z0-9./_-]+?)[.,]?(?=\s|$|,|\.\s)")
 
 
+_AFTERTHOUGHT = re.compile(r"(?<=\.) (?:preemption: .*|not found)$", re.DOTALL)
+"""What the scheduler adds about pods that it might evict: it repeats the cause, or says that it found none."""
+
+
 def is_ready(pod: Mapping[str, Any]) -> bool:
     conditions = pod.get("status", {}).get("conditions", [])
     deleted = pod["metadata"].get("deletionTimestamp") is not None
@@ -45,10 +49,16 @@ def waits_for_node(pod: Object) -> bool:
 
 
 def unschedulable_message(pod: Object) -> str | None:
+    """Returns why no node will do, as the scheduler says it; None for a pod that is placed or not looked at yet."""
     for condition in pod.get("status", {}).get("conditions", []):
         if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            return str(condition.get("message", ""))
+            return shorten_scheduling(str(condition.get("message", "")))
     return None
+
+
+def shorten_scheduling(message: str) -> str:
+    """Returns a message of the scheduler without what it says of preemption."""
+    return _AFTERTHOUGHT.sub("", message)
 
 
 def insufficient_resources(message: str) -> dict[str, int]:

@@ -167,6 +167,30 @@ def test_no_operator_is_said_to_lead_only_where_that_is_known(objects: dict[str,
         assert observe_surroundings(connect_to(api)).is_lease_read == is_known
 
 
+def build_operator(lease_name: str) -> dict[str, Any]:
+    container = {"name": "operator", "env": [{"name": "PAGODA_LEASE_NAME", "value": lease_name}]}
+    return {"metadata": OPERATOR["metadata"], "spec": {"containers": [container]}}
+
+
+def test_the_lease_is_that_which_the_operator_was_told_to_use() -> None:
+    pods, lease = list_of(build_operator("llm-leader")), {"spec": {"holderIdentity": "pagoda-1"}}
+    objects = {"/api/v1/pods": pods, f"{LEASES}/namespaces/serving/leases/llm-leader": lease}
+    with serving(PodsApi(objects | {"/openapi/v3/apis/pagoda.dev/v1alpha1": {}})) as api:
+        around = observe_surroundings(connect_to(api))
+    assert around.is_lease_read
+    assert (around.lease or {})["spec"]["holderIdentity"] == "pagoda-1"
+
+
+def test_a_long_line_of_a_log_stays_one_line(no_cluster: Path) -> None:
+    pod, said = build_pod("chat-aaaa-1"), "word " * 60 + "end"
+    pods = "/api/v1/namespaces/models/pods"
+    objects = {f"{MODELS}/chat": build_model(), pods: list_of(pod), f"{pods}/chat-aaaa-1/log": f"{said}\n"}
+    with serving(PodsApi(objects)) as api:
+        write_kubeconfig(no_cluster, api.url)
+        result = RUNNER.invoke(app, ["logs", "chat", "-c", "server"])
+    assert result.output == f"chat-aaaa-1 server | {said}\n"
+
+
 STREAM = "".join(
     f"data: {json.dumps(event)}\n\n"
     for event in (

@@ -2,7 +2,7 @@
 
 from pagoda_cli.diagnosis.causes import find_causes
 from pagoda_cli.screens.paint import render_plain
-from pagoda_cli.screens.why import build_why
+from pagoda_cli.screens.why import build_why, split_command
 from tests.doubles.observed_models import NOW, build_healthy, build_out_of_memory
 
 WHY = """\
@@ -11,7 +11,6 @@ models/chat  OutOfMemory
   spec.resources.memory
   seen  pod chat-aaaa-1 on node-1, container server: ended with exit code 137
         (OOMKilled), 3 restarts: allocating the cache
-        event on Pod chat-aaaa-1: BackOff: Back-off restarting failed container
   do    raise spec.resources.memory to 32Gi:
         kubectl -n models patch mdep chat --type merge -p '{"spec":{"resources":{"memory":"32Gi"}}}'
         or serve fewer tokens at once: spec.engine.maxModelLen,
@@ -29,3 +28,10 @@ def test_one_line_says_that_all_is_well() -> None:
     assert render_plain(build_why(causes, checked=1)) == "All is well: the model is healthy.\n"
     assert render_plain(build_why(causes, checked=3)) == "All is well: all 3 models are healthy.\n"
     assert render_plain(build_why(causes, checked=0)) == "All is well: there are no models here.\n"
+
+
+def test_a_command_that_ends_a_line_stands_by_itself() -> None:
+    assert split_command("correct it: kubectl -n a edit mdep b") == ("correct it:", "kubectl -n a edit mdep b")
+    assert split_command("a: b: pagoda logs x") == ("a: b:", "pagoda logs x")
+    for whole in ("kubectl get pods", "spec.pod: no", "use kubectl: it helps"):
+        assert split_command(whole) == (whole,)

@@ -52,6 +52,11 @@ def unschedulable(message: str) -> dict[str, Any]:
 
 
 NO_GPU = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+AFTERTHOUGHTS = (
+    " preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.",
+    " preemption: not eligible due to a running pod.",
+    " not found",
+)
 FETCH = [{"name": "fetch", "state": {"terminated": {"exitCode": 1, "message": "ModelNotFound: no such repository"}}}]
 OOM = [{"name": "server", "lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 137}}, "restartCount": 1}]
 CRASH = waiting("CrashLoopBackOff", lastState={"terminated": {"exitCode": 2, "message": "x\nboom"}})
@@ -73,6 +78,13 @@ def test_the_reason_is_the_users_trouble(broken: dict[str, Any], expected: str, 
     ready = plan(world_of(resource(), pods=[broken]), NOW, SETTINGS).status["conditions"][0]
     assert ready["reason"] == expected
     assert said in ready["message"]
+
+
+@pytest.mark.parametrize("afterthought", AFTERTHOUGHTS)
+def test_what_the_scheduler_adds_about_preemption_is_left_out(afterthought: str) -> None:
+    broken = pod(conditions=[unschedulable(NO_GPU + afterthought)])
+    ready = plan(world_of(resource(), pods=[broken]), NOW, SETTINGS).status["conditions"][0]
+    assert ready["message"].endswith(NO_GPU)
 
 
 OOM_KILLED = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
