@@ -65,9 +65,9 @@ def read_blocks(markdown: str) -> list[Block]:
     return blocks
 
 
-def build_script(name: str, blocks: list[Block]) -> str:
+def build_script(name: str, blocks: list[Block], before: str = "") -> str:
     """Returns the page as one bash script, which prints each block before it runs."""
-    parts = ["set -euo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT"]
+    parts = ["set -euo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT", before]
     for block in blocks:
         if block.is_run:
             told = f"\n== {name}:{block.line} {block.heading}\n{block.text}\n--"

@@ -21,8 +21,8 @@ PAGES = {
 FOLLOWED = [page for page, blocks in PAGES.items() if any(block.is_run for block in blocks)]
 FROM_NOTHING = ["docs/install.md", "docs/quickstart.md"]
 """Pages that install Pagoda and end by removing it."""
-MODELS = {"docs/how-to/on-call.md": "chat"}
-"""Models that a page takes for granted."""
+GIVEN = Path(__file__).parent / "given"
+"""What a page takes for granted, as a script named after it, which runs first."""
 LIMIT_SECONDS = 1500
 
 
@@ -48,7 +48,9 @@ class Reader:
     def follow(self, page: str) -> None:
         """Runs the page; fails with all that it printed, of which the last block is the one that failed."""
         script, log = self.home / "page.sh", self.home / "page.log"
-        script.write_text(build_script(page, read_blocks((self.clone / page).read_text())))
+        given = GIVEN / f"{Path(page).stem}.sh"
+        before = given.read_text() if given.exists() else ""
+        script.write_text(build_script(page, read_blocks((self.clone / page).read_text()), before))
         settings = [f"{name}={value}" for name, value in self.settings.items()]
         command = [
             *self.cluster.enter,
@@ -136,9 +138,6 @@ def _remove(cluster: Any) -> None:
 @pytest.mark.parametrize("page", [page for page in FOLLOWED if page not in FROM_NOTHING])
 def test_a_page_does_what_it_says(page: str, reader: Reader, namespace: Any, restored: None) -> None:
     reader.enter(namespace.name)
-    if name := MODELS.get(page):
-        namespace.apply(name)
-        namespace.wait_ready(name)
     reader.follow(page)
 
 
