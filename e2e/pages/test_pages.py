@@ -1,9 +1,10 @@
 """A person follows the documentation: every page in a fresh clone, its commands as they stand, in one shell."""
 
-import os
+import shlex
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ FROM_NOTHING = ["docs/install.md", "docs/quickstart.md"]
 """Pages that install Pagoda and end by removing it."""
 GIVEN = Path(__file__).parent / "given"
 """What a page takes for granted, as a script named after it, which runs first."""
+FIND_OURS = f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+"""`pagoda` and Python are those of the tests."""
 LIMIT_SECONDS = 1500
 
 
@@ -48,31 +51,13 @@ class Reader:
     def follow(self, page: str) -> None:
         """Runs the page; fails with all that it printed, of which the last block is the one that failed."""
         script, log = self.home / "page.sh", self.home / "page.log"
+        exports = [f"export {name}={shlex.quote(value)}" for name, value in self.settings.items()]
         given = GIVEN / f"{Path(page).stem}.sh"
-        before = given.read_text() if given.exists() else ""
+        before = "\n".join([*exports, FIND_OURS, given.read_text() if given.exists() else ""])
         script.write_text(build_script(page, read_blocks((self.clone / page).read_text()), before))
-        settings = [f"{name}={value}" for name, value in self.settings.items()]
-        command = [
-            *self.cluster.enter,
-            "env",
-            *settings,
-            "timeout",
-            "-k",
-            "10",
-            str(LIMIT_SECONDS),
-            "bash",
-            str(script),
-        ]
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        command = [*self.cluster.enter, "timeout", "-k", "10", str(LIMIT_SECONDS), "bash", str(script)]
         with log.open("wb") as out:
-            done = subprocess.run(
-                command,
-                cwd=self.clone,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                env={**os.environ, "PATH": path},
-            )
+            done = subprocess.run(command, cwd=self.clone, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         said = log.read_text(errors="replace")
         print(said)
         if done.returncode:
@@ -80,21 +65,25 @@ class Reader:
 
 
 def _list_settings(cluster: Any, home: Path) -> dict[str, str]:
-    """Returns what a reader's shell has: for the rig, how to build images and where to push them."""
-    python_path = f"{home}/pagoda/operator:{home}/pagoda/server_image"
-    settings = {"HOME": str(home), "TMPDIR": str(home), "KUBECONFIG": f"{home}/kubeconfig", "PYTHONPATH": python_path}
-    if not cluster.enter:
-        return settings
+    """Returns what a reader's shell has: how to build images, where to push them, where nginx is."""
     (home / "builder").mkdir()
     told = cluster.run(str(ROOT / "e2e/cluster/push-images.sh"), "--builder", str(home / "builder"))
-    builder = dict(line.split("=", 1) for line in told.splitlines())
-    registry = f"{cluster.control_image.partition('/')[0]}/{home.name}"
-    ours = {"REGISTRY": registry, "HELM_FLAGS": "--plain-http", "INGRESS": cluster.ingress_url, "NO_PROXY": "*"}
-    return settings | builder | ours
+    return dict(line.split("=", 1) for line in told.splitlines()) | {
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "KUBECONFIG": f"{home}/kubeconfig",
+        "PYTHONPATH": f"{home}/pagoda/operator:{home}/pagoda/server_image",
+        "REGISTRY": f"{cluster.control_image.partition('/')[0]}/{uuid.uuid4().hex[:8]}",  # no node has its images yet
+        "HELM_FLAGS": "--plain-http",
+        "INGRESS": cluster.ingress_url,
+        "NO_PROXY": "*",
+    }
 
 
 @pytest.fixture(scope="module")
 def reader(cluster: Any) -> Iterator[Reader]:
+    if not cluster.enter:
+        pytest.skip("the pages drain a node and remove Pagoda: they are followed on the rig only")
     for page, blocks in PAGES.items():
         tell_not_run(page, blocks)
     with tempfile.TemporaryDirectory(prefix="pages-", ignore_cleanup_errors=True) as folder:  # short: sockets are in it
@@ -111,19 +100,18 @@ def tell_not_run(page: str, blocks: list[Block]) -> None:
 
 @pytest.fixture
 def restored(pagoda: Any) -> Iterator[None]:
-    """Afterwards the chart has the values of the other stories again, whatever the page set."""
+    """Afterwards the chart has the values of the other stories again, and the nodes take pods."""
     yield
+    pagoda.kubectl("uncordon", "--selector=kubernetes.io/os=linux")
     pagoda.install_this()
 
 
 @pytest.fixture
 def nothing_installed(pagoda: Any) -> Iterator[None]:
     """The cluster without Pagoda; afterwards it is installed again."""
-    if not pagoda.enter:
-        pytest.skip("removes Pagoda and all its models, which is for the rig only")
     _remove(pagoda)
     yield
-    pagoda.kubectl("-n", "default", "delete", "pod,secret,pvc", "--all", "--wait=false", check=False)
+    pagoda.kubectl("-n", "default", "delete", "pod,secret,pvc,pv", "--all", "--wait=false", check=False)
     _remove(pagoda)
     pagoda.install_this()
 
