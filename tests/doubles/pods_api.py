@@ -35,6 +35,8 @@ class PodsApi:
         return web.Response(text=found if isinstance(found, str) else json.dumps(found))
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Accept", "*/*") != "*/*":  # as the API server does: a stream is none of its media types
+            return web.Response(status=406)
         websocket = web.WebSocketResponse(protocols=("v4.channel.k8s.io",))
         await websocket.prepare(request)
         port = int(request.query["ports"]).to_bytes(2, "little")

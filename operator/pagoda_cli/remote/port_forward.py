@@ -137,7 +137,7 @@ class PortForward:
 
     def _prepare(self, pod: str) -> tuple[str, Any, ssl.SSLContext | bool]:
         path = f"/api/v1/namespaces/{self._namespace}/pods/{pod}/portforward?ports={self._port}"
-        headers = self._cluster.build_headers("GET", path)
+        headers = self._cluster.build_headers("GET", path, accept="*/*")  # NB: to any other the API server answers 406
         configuration = self._cluster.api_client.configuration
         if not self._cluster.host.startswith("https"):
             return self._cluster.host + path, headers, True
