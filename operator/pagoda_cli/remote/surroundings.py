@@ -11,7 +11,9 @@ from pagoda_operator.api.crd import build_crd
 from pagoda_operator.kube.kinds import LEASE
 from pagoda_operator.kube.objects import API_VERSION, KIND, Object
 
-LEASE_NAME = "pagoda-operator"
+LEASE_NAME_VARIABLE = "PAGODA_LEASE_NAME"
+USUAL_LEASE_NAMES = ("pagoda-leader", "pagoda-operator")
+"""What the chart's usual release calls it, and what an operator calls it that is told no name."""
 OPERATOR_LABELS = "app.kubernetes.io/component=operator,app.kubernetes.io/part-of=pagoda"
 VERSION_LABEL = "app.kubernetes.io/version"
 USUAL_NAMESPACE = "pagoda-system"
@@ -28,7 +30,8 @@ def observe_surroundings(cluster: Cluster) -> Surroundings:
             raise
         served = {}
     pods = _read_operator_pods(cluster)
-    lease, is_read = _read_lease(cluster, sorted({str(pod["metadata"]["namespace"]) for pod in pods or ()}))
+    namespaces = sorted({str(pod["metadata"]["namespace"]) for pod in pods or ()})
+    lease, is_read = _read_lease(cluster, namespaces, _find_lease_names(pods or ()))
     return Surroundings(
         unknown_fields=_find_unknown_fields(served),
         lease=lease,
@@ -56,22 +59,31 @@ def _version(pod: Object) -> str | None:
     return found[1] if found else None
 
 
-def _read_lease(cluster: Cluster, namespaces: list[str]) -> tuple[Object | None, bool]:
+def _find_lease_names(pods: tuple[Object, ...]) -> tuple[str, ...]:
+    """Returns the names that the operator's pods are told, or the usual ones."""
+    containers = [c for pod in pods for c in (pod.get("spec") or {}).get("containers") or ()]
+    variables = [variable for c in containers for variable in c.get("env") or ()]
+    told = {str(variable.get("value")) for variable in variables if variable["name"] == LEASE_NAME_VARIABLE}
+    return tuple(sorted(told)) or USUAL_LEASE_NAMES
+
+
+def _read_lease(cluster: Cluster, namespaces: list[str], names: tuple[str, ...]) -> tuple[Object | None, bool]:
     """Returns the Lease, and whether it is known that there is or is not one.
 
     NB: who may not list all Leases knows that there is none only in the namespaces of the operator's pods.
     """
     try:
-        return next(iter(cluster.list(LEASE, fields=f"metadata.name={LEASE_NAME}")), None), True
+        found = (lease for name in names for lease in cluster.list(LEASE, fields=f"metadata.name={name}"))
+        return next(found, None), True
     except ClusterError:
         pass
     is_known = False
     for namespace in namespaces or [USUAL_NAMESPACE]:
         try:
-            lease = cluster.find(LEASE, LEASE_NAME, namespace)
+            leases = [cluster.find(LEASE, name, namespace) for name in names]
         except ClusterError:
             continue
-        if lease is not None:
+        if lease := next((lease for lease in leases if lease), None):
             return lease, True
         is_known = bool(namespaces)
     return None, is_known

@@ -167,6 +167,18 @@ def test_no_operator_is_said_to_lead_only_where_that_is_known(objects: dict[str,
         assert observe_surroundings(connect_to(api)).is_lease_read == is_known
 
 
+def test_the_lease_is_the_one_that_the_operators_pods_are_told() -> None:
+    containers = [{"name": "operator", "env": [{"name": "PAGODA_LEASE_NAME", "value": "llm-leader"}]}]
+    lease = {"metadata": {"name": "llm-leader", "namespace": "serving"}, "spec": {"holderIdentity": "pagoda-1"}}
+    objects: dict[str, Any] = {
+        "/api/v1/pods": list_of(OPERATOR | {"spec": {"containers": containers}}),
+        f"{LEASES}/leases": FORBIDDEN,
+        f"{LEASES}/namespaces/serving/leases/llm-leader": lease,
+    }
+    with serving(PodsApi(objects | {"/openapi/v3/apis/pagoda.dev/v1alpha1": {}})) as api:
+        assert observe_surroundings(connect_to(api)).lease == lease
+
+
 STREAM = "".join(
     f"data: {json.dumps(event)}\n\n"
     for event in (
