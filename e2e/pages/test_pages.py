@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .page import Block, build_script, read_blocks
+from .page import build_script, read_blocks
 
 pytestmark = pytest.mark.full
 ROOT = Path(__file__).parents[2]
@@ -85,17 +85,21 @@ def reader(cluster: Any) -> Iterator[Reader]:
     if not cluster.enter:
         pytest.skip("the pages drain a node and remove Pagoda: they are followed on the rig only")
     for page, blocks in PAGES.items():
-        tell_not_run(page, blocks)
+        print(*(f"not run: {page}:{block.line}: {block.reason}" for block in blocks if block.reason), sep="\n")
     with tempfile.TemporaryDirectory(prefix="pages-", ignore_cleanup_errors=True) as folder:  # short: sockets are in it
         home = Path(folder)
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(home / "pagoda")], check=True)
-        yield Reader(cluster, home, _list_settings(cluster, home))
+        settings = _list_settings(cluster, home)
+        yield Reader(cluster, home, settings)
+        _forget_images(settings["BUILDER"].split(), settings["REGISTRY"])
 
 
-def tell_not_run(page: str, blocks: list[Block]) -> None:
-    for block in blocks:
-        if block.reason:
-            print(f"not run: {page}:{block.line}: {block.reason}")
+def _forget_images(builder: list[str], registry: str) -> None:
+    listed = [*builder, "images", "--format", "{{.Name}}:{{.Tag}}"]
+    names = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
+    ours = [name for name in names if name.startswith(f"{registry}/")]
+    if ours:
+        subprocess.run([*builder, "rmi", *ours], stdout=subprocess.DEVNULL, check=True)
 
 
 @pytest.fixture
