@@ -84,8 +84,8 @@ def _list_settings(cluster: Any, home: Path) -> dict[str, str]:
 def reader(cluster: Any) -> Iterator[Reader]:
     if not cluster.enter:
         pytest.skip("the pages drain a node and remove Pagoda: they are followed on the rig only")
-    for page, blocks in PAGES.items():
-        print(*(f"not run: {page}:{block.line}: {block.reason}" for block in blocks if block.reason), sep="\n")
+    blocks = [(page, block) for page, blocks in PAGES.items() for block in blocks]
+    print(*(f"not run: {page}:{block.line}: {block.reason}" for page, block in blocks if block.reason), sep="\n")
     with tempfile.TemporaryDirectory(prefix="pages-", ignore_cleanup_errors=True) as folder:  # short: sockets are in it
         home = Path(folder)
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(home / "pagoda")], check=True)
