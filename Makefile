@@ -94,7 +94,7 @@ STORIES ?= e2e
 e2e: setup $(if $(CLUSTER),,cluster-up)  ## the user stories on a real cluster (CLUSTER=current: the kubeconfig's)
 	@$(BIN)/python -m pytest -q -s -m "not full" $(STORIES)
 
-e2e-full: setup  ## the same, and the stories that need Prometheus, Jaeger or five quiet minutes
+e2e-full: setup  ## the same, the pages of docs, and the stories that need Prometheus, Jaeger or five quiet minutes
 	@[ -n "$(CLUSTER)" ] || { e2e/cluster/build.sh full && e2e/cluster/cluster-up.sh; }
 	@$(BIN)/python -m pytest -q -s $(STORIES)
 

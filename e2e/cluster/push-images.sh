@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # push-images.sh: builds both images from our Dockerfile, pushes them to the cluster's registry and writes their names to images.json.
 # push-images.sh TREE NAME: only the control image, of another tree and into the repository NAME; prints the image's name.
+# push-images.sh --builder FOLDER: builds nothing; prints what `make images` needs to build the same way, with its files in FOLDER.
 # The cluster must be up. Layers are cached: the first build takes about five minutes (torch), later ones seconds. pip's settings and the
 # certificates of this machine are mounted while an image is built; they must never end up in it.
 set -euo pipefail
@@ -10,6 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+flags=()
 BUILDAH=(buildah --storage-driver overlay --root "$CLUSTER_HOME/buildah/storage" --runroot "$CLUSTER_HOME/buildah/run")
 BASE=localhost/e2e-base:bookworm
 MANIFEST="Accept: application/vnd.oci.image.manifest.v1+json"
@@ -54,17 +56,25 @@ mount_network_settings() {
   )
 }
 
+set_flags() {
+  flags=(--quiet --layers --pull-never --isolation chroot --network host "${mounts[@]}")
+  flags+=(--build-arg "BASE=$BASE" --build-arg COMPILER= --ignorefile "$here/pagoda-images/ignore")
+}
+
+tell_builder() {
+  printf '%s\n' "BUILDER=${BUILDAH[*]}" "BUILD_FLAGS=${flags[*]}" "PUSH_FLAGS=--quiet --tls-verify=false"
+}
+
 # build TREE KIND: the image of a tree, as that tree builds it; its id is in $work/id.
 build() {
-  local flags=(--quiet --layers --pull-never --isolation chroot --network host "${mounts[@]}" --iidfile "$work/id")
-  flags+=(--build-arg "BASE=$BASE" --build-arg COMPILER= --ignorefile "$here/pagoda-images/ignore")
+  local own=("${flags[@]}" --iidfile "$work/id")
   if [ -x "$1/server_image/build-images.sh" ]; then
-    PUSH='' REGISTRY=localhost/e2e BUILDER="${BUILDAH[*]}" BUILD_FLAGS="${flags[*]}" "$1/server_image/build-images.sh" "$2" >/dev/null
+    PUSH='' REGISTRY=localhost/e2e BUILDER="${BUILDAH[*]}" BUILD_FLAGS="${own[*]}" "$1/server_image/build-images.sh" "$2" >/dev/null
     return
   fi
   local file=("$1/server_image/Dockerfile" --target "$2")
   if [ ! -e "${file[0]}" ]; then file=("$1/server_image/Dockerfile.$2"); fi # release 0.1.0 has a file per image
-  buildah bud "${flags[@]}" -f "${file[@]}" "$1" >/dev/null
+  buildah bud "${own[@]}" -f "${file[@]}" "$1" >/dev/null
 }
 
 is_in_registry() {
@@ -94,7 +104,17 @@ build_and_push() {
 
 mkdir -p "$CLUSTER_HOME/buildah"
 if ! buildah inspect --type image "$BASE" >/dev/null 2>&1; then build_base; fi
+if [ "${1:-}" = --builder ]; then
+  rmdir "$work"
+  trap - EXIT
+  work=$2
+  mount_network_settings
+  set_flags
+  tell_builder
+  exit
+fi
 mount_network_settings
+set_flags
 if [ $# = 2 ]; then
   build_and_push "$1" control "$2"
   exit
