@@ -2,7 +2,7 @@
 
 Three kinds: a loop that is started again when it fails (`keep`), a part without which the program is of no use
 (`watch`, whose end `wait_failed` tells), and something short that nobody waits for (`spawn`). Whatever ends by an
-exception is logged and counted.
+exception is logged and counted. What the caller itself waits for is started by `begin`: its exceptions are the caller's.
 """
 
 import asyncio
@@ -18,6 +18,11 @@ STEADY_SECONDS = 60.0
 """A loop that ran for so long is started again after the shortest pause."""
 
 T = TypeVar("T")
+
+
+def begin(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Starts a task that the caller awaits or cancels before it goes on."""
+    return asyncio.get_running_loop().create_task(work)
 
 
 class TaskEnded(Exception):

@@ -14,6 +14,8 @@ THREADS = {
     "pagoda_server/parallel/channel.py": "waits for the end of another rank and then ends this one",
     "pagoda_server/engine/loop.py": "the engine's: its failure is kept and ends the process",
     "pagoda_cli/fetch/progress.py": "shows a download's progress and is joined when that ends",
+    "pagoda_cli/remote/port_forward.py": "runs the loop of a port-forward and is joined when that closes",
+    "pagoda_cli/remote/log_stream.py": "reads one container's log; whoever follows it begins again where it has ended",
 }
 
 

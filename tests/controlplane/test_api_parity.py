@@ -135,7 +135,6 @@ BAD: list[dict[str, Any]] = [
     {"monitoring": {"objectives": {"share": 0.5}}},
     {"monitoring": {"objectives": {"availability": 1}}},
     {"replicas": "two"},
-    {"tracing": {}},
     {"cost": {"gpuHourPrice": 2}},
     {"model": {}},
     {"model": {"uri": "s3://bucket/key"}},

@@ -17,6 +17,7 @@ import aiohttp
 from pagoda_cli.load.measurement import Sample
 from pagoda_cli.local.chat import Endpoint
 from pagoda_cli.text import one_line
+from pagoda_guard.tasks import begin
 
 TEXT = (
     "the river sea of light stone and a long road where people meet to talk about work time water trees winter "
@@ -64,7 +65,7 @@ async def drive(load: Load, on_progress: OnProgress) -> tuple[list[Sample], floa
     key = load.endpoint.api_key
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     async with aiohttp.ClientSession(timeout=timeout, connector=connector, headers=headers) as session:
-        shower = asyncio.ensure_future(_show(progress, on_progress))
+        shower = begin(_show(progress, on_progress))
         tasks: set[asyncio.Task[None]] = set()
         try:
             await (_drive_closed if load.rate is None else _drive_open)(load, session, progress, tasks)
@@ -97,7 +98,7 @@ async def _drive_closed(
             if sample.error:
                 await asyncio.sleep(0.1)  # an endpoint that refuses at once is not to be asked in a tight loop
 
-    tasks |= {asyncio.ensure_future(work(worker)) for worker in range(load.concurrency)}
+    tasks |= {begin(work(worker)) for worker in range(load.concurrency)}
     await asyncio.wait(tasks, timeout=load.seconds + GRACE_SECONDS)
     await _cut_off(tasks)
 
@@ -110,7 +111,7 @@ async def _drive_open(
     due = progress.started
     while due < progress.started + load.seconds and (load.requests is None or len(tasks) < load.requests):
         await asyncio.sleep(max(0.0, due - time.monotonic()))
-        tasks.add(asyncio.ensure_future(_ask_apart(load, session, random.Random(chooser.random()), progress)))
+        tasks.add(begin(_ask_apart(load, session, random.Random(chooser.random()), progress)))
         due += chooser.expovariate(load.rate)  # requests of many people come at random
     if tasks:
         await asyncio.wait(tasks, timeout=GRACE_SECONDS)

@@ -17,6 +17,7 @@ from pagoda_cli.local.private_files import write_private
 from pagoda_cli.local.process import Hooks
 from pagoda_cli.local.public_socket import PublicSocket, find_free_port
 from pagoda_cli.local.replica import Replica
+from pagoda_guard.tasks import begin
 
 KEYS = "api-keys/"
 
@@ -37,7 +38,7 @@ class Generation:
 
     async def start(self) -> None:
         """Returns when every replica is ready. Raises StartError when one never will be; then none is waited for."""
-        starts = [asyncio.ensure_future(replica.start()) for replica in self.replicas]
+        starts = [begin(replica.start()) for replica in self.replicas]
         try:
             await asyncio.gather(*starts)
         finally:

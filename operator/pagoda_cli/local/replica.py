@@ -10,6 +10,7 @@ from pagoda_cli.local.ending import describe_end
 from pagoda_cli.local.plan import ProcessSpec, ReplicaPlan
 from pagoda_cli.local.process import Hooks, Supervised
 from pagoda_cli.local.yaml_words import put_in_yaml_words
+from pagoda_guard.tasks import begin
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 10.0
@@ -76,7 +77,7 @@ class Replica:
 async def _start(process: Supervised, ready: Coroutine[None, None, None]) -> None:
     """Starts the process and returns when it is ready. Raises StartError when it never will be."""
     process.start()
-    waits = asyncio.ensure_future(ready), asyncio.ensure_future(process.wait_hopeless())
+    waits = begin(ready), begin(process.wait_hopeless())
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         if waits[1].done():

@@ -18,6 +18,7 @@ import aiohttp
 from pagoda_cli.remote.connection import Cluster
 from pagoda_cli.remote.errors import ClusterError, explain_refusal
 from pagoda_cli.remote.observe import POD
+from pagoda_guard.tasks import begin
 from pagoda_operator.kube.objects import MODEL_DEPLOYMENT_LABEL
 from pagoda_operator.kube.pods import is_made_by, is_ready
 
@@ -155,7 +156,7 @@ async def _pump(
     websocket: aiohttp.ClientWebSocketResponse, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     """Copies both ways until one side ends; then the connection has ended, as portforward knows no half of one."""
-    both = [asyncio.ensure_future(_send(websocket, reader)), asyncio.ensure_future(_receive(websocket, writer))]
+    both = [begin(_send(websocket, reader)), begin(_receive(websocket, writer))]
     try:
         done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
