@@ -2,7 +2,7 @@
 
 Three kinds: a loop that is started again when it fails (`keep`), a part without which the program is of no use
 (`watch`, whose end `wait_failed` tells), and something short that nobody waits for (`spawn`). Whatever ends by an
-exception is logged and counted. What the caller itself waits for is started by `begin`: its exceptions are the caller's.
+exception is logged and counted. What the caller itself awaits is started by `begin`: its exceptions are the caller's.
 """
 
 import asyncio
