@@ -172,7 +172,7 @@ def test_any_bytes_are_an_answer_or_one_error(received: bytes) -> None:
         st.tuples(
             st.sampled_from([b"Content-Length", b"content-length ", b"Transfer-Encoding", b"Content-Encoding", b"X"]),
             st.sampled_from([b"5", b" 5", b"+5", b"5_0", b"99999999999999999999", b"chunked", b"identity", b"gzip"])
-            | st.binary(max_size=10),
+            | st.binary(max_size=10).filter(lambda value: not {*b"\r\n"} & {*value}),  # a line's end would end the head
         ),
         max_size=4,
     ),
