@@ -44,7 +44,7 @@ class View:
     """In whole seconds since 1970, as is `end`: Prometheus counts its steps from here."""
     end: int
     values: Mapping[str, str] = field(default_factory=dict)
-    """Of the variables; a variable without one is at All, or at its default."""
+    """Each variable's value; a variable without one is at All, or at its default."""
     rate_interval: str = "1m"
 
     @property

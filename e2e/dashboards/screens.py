@@ -23,7 +23,7 @@ from tests.controlplane.plane import ROOT, ControlPlane
 
 COLUMNS, LINES = 104, 60
 CHARACTER_WIDTH_RATIO = 0.61
-"""Of a monospaced font, as rich counts on it."""
+"""The width of a character to its height in a monospaced font, as rich counts on it."""
 FRAME = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
 .{unique_id}-matrix {{ font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace;

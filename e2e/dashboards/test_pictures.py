@@ -26,7 +26,7 @@ HOME = Path(os.environ.get("CLUSTER_HOME", Path.home() / ".cache/pagoda-cluster"
 CHOSEN = {"fleet": {}, "model": {"namespace": "chat", "model": "llama"}, "operator": {}}
 SCRAPES_SECONDS = 10
 MAX_BYTES = 350_000
-"""Of a picture: the documentation is read over slow lines, too."""
+"""The maximum of a picture: the documentation is read over slow lines, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ GAP = "server_inter_token_latency_seconds"
 WHOLE = "server_e2e_request_latency_seconds"
 QUEUE_WAIT = "gateway_queue_wait_seconds"
 TRACED = frozenset({TTFT, GAP, WHOLE, QUEUE_WAIT})
-"""Of these our pods show exemplars."""
+"""The histograms of which our pods show exemplars."""
 
 
 def model(name: str, matchers: str = CHOSEN) -> str:

@@ -22,11 +22,11 @@ class Workload:
     users: int
     """Who is active at the busiest time."""
     requests_per_hour: float
-    """Of each active user."""
+    """Those that each active user sends."""
     prompt_tokens: int
-    """Of a request, history included."""
+    """Those of a request, its history included."""
     cached_share: float
-    """Of the prompt's tokens, those that the prefix cache has."""
+    """The share of the prompt's tokens that the prefix cache has."""
     answer_tokens: int
 
     @property
@@ -41,7 +41,7 @@ class Estimate:
     demand_tokens_per_second: float
     """Computed prompt tokens and answer tokens: the unit of the autoscaler."""
     capacity_tokens_per_second: float
-    """Of one replica, for this mix."""
+    """What one replica can do, for this mix."""
     streams: int
     """Answers under way at once, over all replicas."""
     gap_seconds: float

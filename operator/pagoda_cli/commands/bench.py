@@ -148,7 +148,9 @@ def _print(load: "Load", reached: Reached, samples: "list[Sample]", took: float,
 @contextmanager
 def _serving(uri: str) -> Iterator[str]:
     """Gives the URL of a bundled model: `pagoda run` serves it in a process of its own while the block is open."""
-    port = _find_free_port()
+    from pagoda_cli.local.public_socket import find_free_port
+
+    port = find_free_port()
     with tempfile.TemporaryDirectory(prefix="pagoda-bench-") as folder:
         file, log = Path(folder) / "bench.yaml", Path(folder) / "log"
         file.write_text(MANIFEST.format(uri=uri), encoding="utf-8")
@@ -166,14 +168,6 @@ def _serving(uri: str) -> Iterator[str]:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
-
-
-def _find_free_port() -> int:
-    import socket
-
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def _wait_until_ready(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:

@@ -81,7 +81,7 @@ class ModelFacts:
     revision: str
     tokens_per_second: float | None
     capacity_tokens_per_second: float | None
-    """Of all ready replicas."""
+    """The sum over all ready replicas."""
     capacity_source: str
     used_percent: float | None
     running: int | None

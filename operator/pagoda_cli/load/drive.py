@@ -66,13 +66,11 @@ async def drive(load: Load, on_progress: OnProgress) -> tuple[list[Sample], floa
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     async with aiohttp.ClientSession(timeout=timeout, connector=connector, headers=headers) as session:
         shower = begin(_show(progress, on_progress))
-        tasks: set[asyncio.Task[None]] = set()
+        tasks: set[asyncio.Task[object]] = set()
         try:
             await (_drive_closed if load.rate is None else _drive_open)(load, session, progress, tasks)
         except asyncio.CancelledError:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _cut_off(tasks)
         finally:
             shower.cancel()
     last = max((sample.ended for sample in progress.samples if not sample.error), default=time.monotonic())
@@ -86,7 +84,7 @@ async def _show(progress: Progress, on_progress: OnProgress) -> None:
 
 
 async def _drive_closed(
-    load: Load, session: aiohttp.ClientSession, progress: Progress, tasks: set[asyncio.Task[None]]
+    load: Load, session: aiohttp.ClientSession, progress: Progress, tasks: set[asyncio.Task[object]]
 ) -> None:
     end = progress.started + load.seconds
     left = iter(range(load.requests)) if load.requests is not None else None
@@ -104,25 +102,21 @@ async def _drive_closed(
 
 
 async def _drive_open(
-    load: Load, session: aiohttp.ClientSession, progress: Progress, tasks: set[asyncio.Task[None]]
+    load: Load, session: aiohttp.ClientSession, progress: Progress, tasks: set[asyncio.Task[object]]
 ) -> None:
     assert load.rate is not None
     chooser = random.Random(load.seed)
     due = progress.started
     while due < progress.started + load.seconds and (load.requests is None or len(tasks) < load.requests):
         await asyncio.sleep(max(0.0, due - time.monotonic()))
-        tasks.add(begin(_ask_apart(load, session, random.Random(chooser.random()), progress)))
+        tasks.add(begin(_ask(load, session, random.Random(chooser.random()), progress)))
         due += chooser.expovariate(load.rate)  # requests of many people come at random
     if tasks:
         await asyncio.wait(tasks, timeout=GRACE_SECONDS)
     await _cut_off(tasks)
 
 
-async def _ask_apart(load: Load, session: aiohttp.ClientSession, chooser: random.Random, progress: Progress) -> None:
-    await _ask(load, session, chooser, progress)
-
-
-async def _cut_off(tasks: set[asyncio.Task[None]]) -> None:
+async def _cut_off(tasks: set[asyncio.Task[object]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -14,7 +14,7 @@ from pagoda_cli.text import one_line
 
 BEFORE_MESSAGE = len("00:00:00 ") + 12
 COLUMNS_OF_NO_SIZE = 80
-"""Of a terminal that does not know its size."""
+"""The width of a terminal that does not know its own."""
 CLEAR = "\r\x1b[2K"
 PLAIN, DIM, RED, GREEN, YELLOW = "\x1b[0m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m"
 COLOURS = {"Ready": GREEN, "Failed": RED, "Trouble": RED, "Restarting": YELLOW, "Unchanged": YELLOW, "Open": YELLOW}

@@ -7,10 +7,10 @@ left to the terminal.
 import unicodedata
 from collections.abc import Callable
 
+from pagoda_cli.local.screen import COLUMNS_OF_NO_SIZE
+
 FENCE, BACK = "```", "\b"
 TAB_COLUMNS = 8
-COLUMNS_OF_NO_SIZE = 80
-"""Of a terminal that does not know its size."""
 
 
 class Wrapper:

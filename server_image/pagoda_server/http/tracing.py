@@ -24,7 +24,7 @@ from pagoda_server.wire import FinishReason, Submit, Timing
 
 OPERATIONS = {CHAT: "chat", COMPLETIONS: "text_completion"}
 MAX_TRACED_SEQUENCES = 16
-"""Of one request: the others have no spans of their own."""
+"""The sequences of one request that have spans of their own."""
 Attribute = str | int | float | bool | Sequence[str]
 
 

@@ -1,4 +1,4 @@
-"""Of two ModelDeployments with one host and path, one has the Ingress, and the other says so."""
+"""One of two ModelDeployments with one host and path has the Ingress, and the other says so."""
 
 from typing import Any
 
