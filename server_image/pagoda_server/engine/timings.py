@@ -16,7 +16,6 @@ MAX_TOLD_PREEMPTIONS = 16
 @dataclass(slots=True)
 class _Times:
     request: Request
-    queued_at: float
     started_at: float | None = None
     first_token_at: float | None = None
     steps_at_start: int = 0
@@ -38,7 +37,7 @@ class _Times:
         has_token = self.first_token_at is not None
         return Timing(
             request_id=self.request.request_id,
-            queued_at=self.queued_at,
+            queued_at=self.request.submitted_at,
             started_at=self.started_at,
             first_token_at=self.first_token_at,
             finished_at=finished_at,
@@ -55,7 +54,7 @@ class Timings:
         self._told: list[Timing] = []
 
     def begin(self, request: Request) -> None:
-        self._open[request.request_id] = _Times(request, self._clock())
+        self._open[request.request_id] = _Times(request)
 
     def look(self, steps: int) -> None:
         """Notes who has started, was preempted or has a first token; `steps`: how many were committed so far."""
