@@ -1,13 +1,15 @@
 """Text to token ids and back, and the model's own chat template.
 
 The template comes only from the model's folder, never from a request. It runs in jinja's immutable sandbox, in the same
-environment as transformers, because templates are written for that one. Text of a message never becomes a special
-token; a prompt given as text is the caller's own and may hold them.
+environment as transformers, because templates are written for that one. Text of a message, of a tool or of anything
+else that a client wrote never becomes a special token; a prompt given as text is the caller's own and may hold them.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import jinja2
 from tokenizers import Encoding
@@ -16,10 +18,15 @@ from tokenizers import Tokenizer as RawTokenizer
 from pagoda_server.text.budget import Budget, TooMuchWork, current
 from pagoda_server.text.files import read_files
 from pagoda_server.text.length import measure_longest_token
-from pagoda_server.text.sandbox import Sandbox
+from pagoda_server.text.nesting import change_texts, measure
 from pagoda_server.text.special import HiddenText, PlaceholderLost, SpecialTokens
+from pagoda_server.text.template import NO_TEMPLATE, Template, read_template
 
 MAX_SAID_CHARACTERS = 300
+Message = Mapping[str, Any]
+Variables = Mapping[str, Any]
+"""What the template is told beside the messages: `tools`, and what its author made up, such as `enable_thinking`."""
+NO_VARIABLES: Variables = MappingProxyType({})
 
 
 class TemplateError(Exception):
@@ -41,7 +48,7 @@ class Tokenizer:
     plain: RawTokenizer
     """The same, but it takes special tokens for ordinary text. A second one, because that is a switch of the whole."""
     special: SpecialTokens
-    template: jinja2.Template | None
+    template: Template
     special_tokens: dict[str, str]
     """What the template may name: `bos_token` and the like."""
     longest_token: int | None
@@ -61,21 +68,21 @@ class Tokenizer:
         text: str = self.raw.decode([token_id], skip_special_tokens=False)
         return text
 
-    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def render_chat(self, messages: Sequence[Message], variables: Variables = NO_VARIABLES) -> str:
         """Returns the template's text.
 
         Raises `TemplateError`, also when the template would take for ever or too much memory.
         """
-        if self.template is None:
+        template = self.template.choose(with_tools=bool(variables.get("tools")))
+        if template is None:
             raise TemplateError("this model has no chat template; use /v1/completions")
-        budget = Budget(messages=len(messages), characters=count_characters(messages))
+        size = measure(messages, variables)
+        budget = Budget(messages=len(messages), characters=size.characters, members=size.members)
         token = current.set(budget)
         try:
-            return self.template.render(
+            return template.render(
+                **{"add_generation_prompt": True, "tools": None, "documents": None, **variables},
                 messages=[dict(message) for message in messages],
-                add_generation_prompt=True,
-                tools=None,
-                documents=None,
                 **self.special_tokens,
             )
         except Exception as error:  # the template is code that came with the model: it may raise anything
@@ -83,11 +90,14 @@ class Tokenizer:
         finally:
             current.reset(token)
 
-    def encode_chat(self, messages: Sequence[Mapping[str, str]], *, limit: int | None = None) -> list[int]:
+    def encode_chat(
+        self, messages: Sequence[Message], variables: Variables = NO_VARIABLES, *, limit: int | None = None
+    ) -> list[int]:
         """Returns the token ids of the rendered messages. Raises `TemplateError` and, as `encode`, `PromptTooLong`."""
-        self._check_rendered(messages, limit)
+        self._check_rendered(messages, variables, limit)
         hidden = HiddenText(self.special)
-        rendered = self.render_chat([{**message, **_hide(hidden, message)} for message in messages])
+        told = {name: change_texts(value, hidden.hide) for name, value in variables.items()}
+        rendered = self.render_chat([_hide(hidden, message) for message in messages], told)
         if not hidden:
             return self.encode(rendered, add_special_tokens=False, limit=limit)
         try:
@@ -98,13 +108,13 @@ class Tokenizer:
         parts = [_encode(self.plain if section.from_message else self.raw, section.text) for section in sections]
         return _list_ids(parts, limit)
 
-    def _check_rendered(self, messages: Sequence[Mapping[str, str]], limit: int | None) -> None:
+    def _check_rendered(self, messages: Sequence[Message], variables: Variables, limit: int | None) -> None:
         """Refuses messages that can never fit before anything is looked for in them.
 
         NB: a template may leave out most of what they say, so what counts is what it renders.
         """
-        if limit is not None and self._count_minimum(count_characters(messages)) > limit:
-            self._check_length(self.render_chat(messages), limit)
+        if limit is not None and self._count_minimum(measure(messages, variables).characters) > limit:
+            self._check_length(self.render_chat(messages, variables), limit)
 
     def _count_minimum(self, characters: int) -> int:
         """Returns the minimum number of tokens that so many characters have."""
@@ -116,10 +126,6 @@ class Tokenizer:
             raise PromptTooLong(at_least, limit)
 
 
-def count_characters(messages: Sequence[Mapping[str, str]]) -> int:
-    return sum(len(text) for message in messages for text in message.values())
-
-
 def describe_template_error(error: Exception) -> str:
     said = str(error)[:MAX_SAID_CHARACTERS]
     if isinstance(error, TooMuchWork):
@@ -128,9 +134,9 @@ def describe_template_error(error: Exception) -> str:
     return f"the model's chat template refuses these messages: {kind}{said}"
 
 
-def _hide(hidden: HiddenText, message: Mapping[str, str]) -> dict[str, str]:
+def _hide(hidden: HiddenText, message: Message) -> dict[str, Any]:
     """Returns what the client wrote of a message, hidden; the role is one of a few words."""
-    return {field: hidden.hide(message[field]) for field in ("content", "name") if field in message}
+    return {field: value if field == "role" else change_texts(value, hidden.hide) for field, value in message.items()}
 
 
 def _encode(raw: RawTokenizer, text: str, *, add_special_tokens: bool = False) -> Encoding:
@@ -159,19 +165,21 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     """
     files = read_files(folder)
     try:
-        return build_tokenizer(files.raw, files.template, files.special_tokens)
+        return build_tokenizer(files.raw, files.template, files.special_tokens, files.tool_template)
     except (jinja2.TemplateError, RecursionError) as error:
         raise ValueError(f"the model's chat_template cannot be compiled: {error}") from error
 
 
-def build_tokenizer(raw: RawTokenizer, template: str | None, special_tokens: dict[str, str]) -> Tokenizer:
+def build_tokenizer(
+    raw: RawTokenizer, template: str | None, special_tokens: dict[str, str], tool_template: str | None = None
+) -> Tokenizer:
     plain = RawTokenizer.from_str(raw.to_str())
     plain.encode_special_tokens = True
     return Tokenizer(
         raw=raw,
         plain=plain,
         special=SpecialTokens(raw),
-        template=None if template is None else Sandbox().from_string(template),
+        template=NO_TEMPLATE if template is None else read_template(template, tool_template),
         special_tokens=special_tokens,
         longest_token=measure_longest_token(raw),
     )
