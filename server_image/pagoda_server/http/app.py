@@ -8,6 +8,7 @@ import orjson
 from aiohttp import web
 
 from pagoda_guard import openmetrics
+from pagoda_server.dialog.turn import Turn
 from pagoda_server.http import chat, completions
 from pagoda_server.http.answer import Answer
 from pagoda_server.http.engine_client import EngineClient
@@ -16,11 +17,13 @@ from pagoda_server.http.generate import GenerationPlan, Prompts, plan_generation
 from pagoda_server.http.intake import Intake
 from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.model_labels import ModelLabels
+from pagoda_server.http.notation import Notation
 from pagoda_server.http.routes import describe_http_error
 from pagoda_server.http.runner import log_failure
 from pagoda_server.http.schemas import ChatRequest, CompletionRequest, GenerationRequest, TokenizeRequest, parse
 from pagoda_server.http.tally import Tally
 from pagoda_server.http.trace import UNTRACED, Trace
+from pagoda_server.http.turns import Conversations
 from pagoda_server.settings import Settings
 from pagoda_server.text.tokenizer import Tokenizer
 from pagoda_server.wire import Hello, Stats
@@ -37,13 +40,16 @@ TRACE = web.RequestKey("trace", Trace)
 class HttpApi:
     """The state behind the routes. `engine` is None until the engine's socket answers."""
 
-    def __init__(self, settings: Settings, tokenizer: Tokenizer, tally: Tally | None = None) -> None:
+    def __init__(
+        self, settings: Settings, tokenizer: Tokenizer, tally: Tally | None = None, notation: Notation | None = None
+    ) -> None:
         self.settings = settings
         self.tokenizer = tokenizer
         self.engine: EngineClient | None = None
         labels = ModelLabels(settings.served_model_name, settings.namespace, settings.model_deployment)
         self.tally = tally or Tally.build_single()
         self.metrics = ServerMetrics(labels, lambda: self.stats, self.tally, lambda: self.hello)
+        self.conversations = Conversations(tokenizer, notation)
         self.intake = Intake()
         self.begin_trace: Callable[[web.Request], Trace] | None = None
         """None: nothing is traced."""
@@ -82,7 +88,8 @@ class HttpApi:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body, engine, plan = await self._read(request, self._plan_chat)
-        dialect = chat.build_dialect(self.tokenizer, body.model, logprobs=bool(body.logprobs))
+        style = chat.build_style(body)
+        dialect = chat.build_dialect(self.tokenizer, body.model, logprobs=bool(body.logprobs), style=style)
         return await Answer(engine, self.metrics, plan, dialect, request[TRACE]).respond(request, body)
 
     async def completions(self, request: web.Request) -> web.StreamResponse:
@@ -142,15 +149,16 @@ class HttpApi:
 
     def _plan_chat(self, raw: bytes, tenant: str) -> tuple[ChatRequest, EngineClient, GenerationPlan]:
         body, engine = self._parse(ChatRequest, raw)
-        prompt = chat.encode_messages(self.tokenizer, body.messages, limit=engine.hello.max_model_len)
-        prompts = Prompts([prompt], "messages", tenant)
+        params = chat.OLD_PARAMS if body.has_old_spelling else chat.PARAMS
+        prompt = self.conversations.encode(chat.build_turn(body), params, limit=engine.hello.max_model_len)
+        prompts = Prompts([prompt.token_ids], params.messages, tenant, prompt.reading)
         return body, engine, plan_generation(body, prompts, tokenizer=self.tokenizer, engine=engine.hello)
 
     def _plan_completion(self, raw: bytes, tenant: str) -> tuple[CompletionRequest, EngineClient, GenerationPlan]:
         body, engine = self._parse(CompletionRequest, raw)
         hello = engine.hello
         token_ids = completions.encode_prompts(self.tokenizer, body, hello.vocab_size, limit=hello.max_model_len)
-        prompts = Prompts(token_ids, "prompt", tenant, completions.DEFAULT_MAX_TOKENS)
+        prompts = Prompts(token_ids, "prompt", tenant, default_answer_tokens=completions.DEFAULT_MAX_TOKENS)
         return body, engine, plan_generation(body, prompts, tokenizer=self.tokenizer, engine=hello)
 
     def _parse(self, kind: type[Body], raw: bytes) -> tuple[Body, EngineClient]:
@@ -163,7 +171,8 @@ class HttpApi:
         if body.model is not None:
             self._check_model(body.model)
         if body.messages is not None:
-            return chat.encode_messages(self.tokenizer, body.messages)
+            turn = Turn([message.for_template() for message in body.messages])
+            return self.conversations.encode(turn, chat.PARAMS).token_ids
         return self.tokenizer.encode(body.prompt or "")
 
     def _model_object(self) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 import orjson
@@ -16,6 +16,13 @@ MARK = uuid4().hex
 """Stands for the text where a chunk is cut; nothing else in it can be the same."""
 
 
+class Deltas(Protocol):
+    """What is said of one choice whose answer is read: it may be more than text."""
+
+    def build(self, piece: Piece) -> list[dict[str, Any]]:
+        """Returns the choices of the piece's chunks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     whole: Envelope
@@ -24,6 +31,8 @@ class Dialect:
     build_chunk: Callable[[Piece], dict[str, Any]]
     build_start: Callable[[int], dict[str, Any]] | None = None
     """The first chunk of each choice, if the dialect has one."""
+    build_deltas: Callable[[int], Deltas] | None = None
+    """For the choices of answers that are read, if the dialect has such."""
     scored: bool = False
     """Its chunks say more of a token than its text."""
 
@@ -38,10 +47,13 @@ class ChunkWriter:
         self._usage = usage
         self._frame: tuple[bytes, bytes] | None = None
         self._started = False
+        self._deltas = dialect.build_deltas(index) if dialect.build_deltas else None
 
     def write(self, piece: Piece) -> bytes:
         """Returns the piece's events; empty when it says nothing yet."""
         start = b"" if self._started else self._start()
+        if piece.events is not None and self._deltas is not None:
+            return start + b"".join([self._wrap(choice) for choice in self._deltas.build(piece)])
         if piece.finish_reason is not None or piece.tokens:
             return start + self._wrap(self._dialect.build_chunk(piece))
         if not piece.text:

@@ -71,7 +71,6 @@ NOT_BUILT = dict.fromkeys(
         "moderation",
         "prediction",
         "prompt_logprobs",
-        "thinking_token_budget",
         "truncate_prompt_tokens",
         "web_search_options",
     ],
@@ -88,7 +87,6 @@ SAMPLING_FIELDS: Mapping[str, AsksForNothing] = {
 }
 TEXT_FIELDS: Mapping[str, AsksForNothing] = {
     "add_generation_prompt": only(True),
-    "chat_template_kwargs": only({}),
     "continue_final_message": only(False),
     "detokenize": only(True),
     "documents": only([]),
@@ -101,17 +99,20 @@ TEXT_FIELDS: Mapping[str, AsksForNothing] = {
     "spaces_between_special_tokens": only(True, False),
     "structured_outputs": only({}),
     "suffix": only(""),
+    "verbosity": only("medium"),
 }
 AGENT_FIELDS: Mapping[str, AsksForNothing] = {
+    "chat_template_kwargs": only({}),
     "functions": only([]),
     "function_call": only("none", "auto"),
     "include_reasoning": only(True),
     "parallel_tool_calls": only(True, False),
     "reasoning_effort": only("none"),
+    "thinking_token_budget": never,
     "tool_choice": only("none", "auto"),
     "tools": only([]),
-    "verbosity": only("medium"),
 }
+"""What a completion, which is no conversation, does not have."""
 SERVICE_FIELDS: Mapping[str, AsksForNothing] = {
     "kv_transfer_params": only({}),
     "priority": only(0),
@@ -119,10 +120,11 @@ SERVICE_FIELDS: Mapping[str, AsksForNothing] = {
     "store": only(False),
     "vllm_xargs": only({}),
 }
-GENERATION_FIELDS = {**HINTS, **NOT_BUILT, **SAMPLING_FIELDS, **TEXT_FIELDS, **AGENT_FIELDS, **SERVICE_FIELDS}
+GENERATION_FIELDS = {**HINTS, **NOT_BUILT, **SAMPLING_FIELDS, **TEXT_FIELDS, **SERVICE_FIELDS}
 CHAT_FIELDS: Mapping[str, AsksForNothing] = {**GENERATION_FIELDS, "add_special_tokens": only(False)}
 COMPLETION_FIELDS: Mapping[str, AsksForNothing] = {
     **GENERATION_FIELDS,
+    **AGENT_FIELDS,
     "add_special_tokens": only(True),
     "response_format": only({"type": "text"}),
     "top_logprobs": only(0),
@@ -132,15 +134,9 @@ MESSAGE_FIELDS: Mapping[str, AsksForNothing] = {
     "annotations": only([]),
     "audio": never,
     "cache_control": always,
-    "function_call": only({}),
     "parsed": never,
     "prefix": only(False),
-    "reasoning": only(""),
-    "reasoning_content": only(""),
     "reasoning_details": only([]),
-    "refusal": only(""),
-    "tool_call_id": only(""),
-    "tool_calls": only([]),
 }
 """The fields of every role: what a server says of its own message comes back in the next turn, null or empty."""
 PART_FIELDS: Mapping[str, AsksForNothing] = {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
-from pagoda_server.http.choice import Choice, Piece
+from pagoda_server.http.choice import Choice, Piece, Reading
 from pagoda_server.http.engine_client import EngineClient, EngineGone, RequestRejected
 from pagoda_server.http.errors import RequestError, context_length_exceeded
 from pagoda_server.http.metrics import ServerMetrics
@@ -33,6 +33,8 @@ class Prompts:
     param: str
     """The field that holds them."""
     tenant: str
+    reading: Reading | None = None
+    """How the answers are read; None: they are plain text."""
     default_answer_tokens: int | None = None
     """The length of an answer where the client names none. None: what is left of the context."""
 
@@ -45,14 +47,19 @@ class GenerationPlan:
     choices: list[Choice]
     prompt_tokens: int
     per_prompt: int = 1
+    is_read: bool = False
+    """Its answers may hold more than plain text."""
 
     def usage(self) -> dict[str, object]:
         completion = sum(choice.token_count for choice in self.choices)
+        reasoning = sum(choice.reasoning_tokens for choice in self.choices)
+        details = {"completion_tokens_details": {"reasoning_tokens": reasoning}} if self.is_read else {}
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": completion,
             "total_tokens": self.prompt_tokens + completion,
             "prompt_tokens_details": {"cached_tokens": self.count_cached_tokens()},
+            **details,
         }
 
     def count_cached_tokens(self) -> int:
@@ -135,9 +142,12 @@ def plan_generation(
                     min_tokens=sampling.min_tokens,
                     keeps_stop=bool(body.include_stop_str_in_output),
                     scored=sampling.logprobs is not None,
+                    reading=prompts.reading,
                 )
             )
-    return GenerationPlan(submits, choices, sum(map(len, prompts.token_ids)), per_prompt=n)
+    return GenerationPlan(
+        submits, choices, sum(map(len, prompts.token_ids)), per_prompt=n, is_read=prompts.reading is not None
+    )
 
 
 class Run:

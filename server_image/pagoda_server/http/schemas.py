@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal, TypeVar
 import orjson
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
+from pagoda_server.http.dialog_fields import DialogFields
 from pagoda_server.http.errors import RequestError, from_validation
 from pagoda_server.http.fields import CHAT_FIELDS, COMPLETION_FIELDS, STREAM_FIELDS
-from pagoda_server.http.messages import Messages, Strict
+from pagoda_server.http.messages import Messages
+from pagoda_server.http.strict import Strict
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_EXACT = 2**53
@@ -128,7 +130,7 @@ class GenerationRequest(Strict):
         raise NotImplementedError
 
 
-class ChatRequest(GenerationRequest):
+class ChatRequest(DialogFields, GenerationRequest):
     unbuilt = CHAT_FIELDS
     messages: Messages
     max_completion_tokens: Annotated[Int, Field(ge=1)] | None = None

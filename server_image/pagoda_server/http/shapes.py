@@ -60,9 +60,11 @@ def completion_logprobs(tokenizer: Tokenizer, tokens: Sequence[ScoredToken]) -> 
 
 
 def join_pieces(pieces: Sequence[Piece]) -> Piece:
+    is_read = pieces[0].events is not None
     return Piece(
         index=pieces[0].index,
         text="".join(piece.text for piece in pieces),
         tokens=[token for piece in pieces for token in piece.tokens],
         finish_reason=pieces[-1].finish_reason,
+        events=[event for piece in pieces for event in piece.events or ()] if is_read else None,
     )

@@ -5,7 +5,7 @@ environment as transformers, because templates are written for that one. Text of
 else that a client wrote never becomes a special token; a prompt given as text is the caller's own and may hold them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -62,6 +62,17 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         text: str = self.raw.decode(list(ids), skip_special_tokens=True)
         return text
+
+    def spell(self, ids: Sequence[int]) -> str:
+        """Returns the text with all special tokens by their names."""
+        text: str = self.raw.decode(list(ids), skip_special_tokens=False)
+        return text
+
+    def build_decode(self, kept: Set[str]) -> Callable[[Sequence[int]], str]:
+        """Returns what makes text of tokens, and of special tokens only those that are to be kept."""
+        special = {id_: token.content for id_, token in self.raw.get_added_tokens_decoder().items() if token.special}
+        dropped = frozenset(id_ for id_, content in special.items() if content not in kept)
+        return lambda ids: self.spell([id_ for id_ in ids if id_ not in dropped])
 
     def token_text(self, token_id: int) -> str:
         """Returns one token by itself, special tokens by their name: what logprobs call the token."""
