@@ -24,6 +24,8 @@ MAX_STOP_TOKENS = 1024
 MAX_NAME_CHARACTERS = 512
 """The maximum for the ids of requests and groups, and for tenants."""
 MAX_LOGPROBS = 20
+MAX_BIASED_TOKENS = 1024
+MAX_BAD_WORDS = 256
 GREEDY_TEMPERATURE = 1e-5
 """Below it a temperature means the likeliest token: no draw differs from it, and logits over it would overflow."""
 
@@ -51,6 +53,14 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     stop_token_ids: Annotated[tuple[int, ...], msgspec.Meta(max_length=MAX_STOP_TOKENS)] = ()
     ignore_eos: bool = False
     min_tokens: int = 0
+    logit_bias: Annotated[tuple[tuple[int, float], ...], msgspec.Meta(max_length=MAX_BIASED_TOKENS)] = ()
+    """Token ids and what is added to their logits."""
+    allowed_token_ids: tuple[int, ...] | None = None
+    """None: all."""
+    bad_words: Annotated[tuple[tuple[int, ...], ...], msgspec.Meta(max_length=MAX_BAD_WORDS)] = ()
+    """Token sequences that never come: the last token of one is held back behind the others."""
+    prompt_logprobs: int | None = None
+    """As `logprobs`, of the prompt's tokens."""
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
@@ -59,6 +69,8 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     sampling: Sampling
     cache_salt: Name = ""
     """The tenant: prefixes are shared only between requests of one salt, and the engine takes turns between salts."""
+    prefix_salt: Name = ""
+    """The client's own: within its tenant, prefixes are shared only where it is the same."""
     is_streamed: bool = True
     """Each token is passed on as it comes, so someone feels the gaps between them."""
     group: Name = ""

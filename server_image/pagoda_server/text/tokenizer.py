@@ -7,6 +7,7 @@ token; a prompt given as text is the caller's own and may hold them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import jinja2
@@ -14,10 +15,12 @@ from tokenizers import Encoding
 from tokenizers import Tokenizer as RawTokenizer
 
 from pagoda_server.text.budget import Budget, TooMuchWork, current
+from pagoda_server.text.continuation import Continuation, MarkLost
 from pagoda_server.text.files import read_files
 from pagoda_server.text.length import measure_longest_token
 from pagoda_server.text.sandbox import Sandbox
 from pagoda_server.text.special import HiddenText, PlaceholderLost, SpecialTokens
+from pagoda_server.text.token_bytes import TokenBytes, build_token_bytes
 
 MAX_SAID_CHARACTERS = 300
 
@@ -46,22 +49,27 @@ class Tokenizer:
     """What the template may name: `bos_token` and the like."""
     longest_token: int | None
     """Characters; None when no bound is certain."""
+    token_bytes: TokenBytes
 
-    def encode(self, text: str, *, add_special_tokens: bool = True, limit: int | None = None) -> list[int]:
-        """Returns the text's token ids. Raises `PromptTooLong` when there are more than `limit`."""
+    def encode(
+        self, text: str, *, add_special_tokens: bool = True, limit: int | None = None, keep_last: int | None = None
+    ) -> list[int]:
+        """Returns the text's token ids, of those that are too many for `keep_last` the last.
+
+        Raises `PromptTooLong` when there are more than `limit`.
+        """
         self._check_length(text, limit)
-        return _list_ids([_encode(self.raw, text, add_special_tokens=add_special_tokens)], limit)
+        return _list_ids([_encode(self.raw, text, add_special_tokens=add_special_tokens)], limit, keep_last)
 
-    def decode(self, ids: Sequence[int]) -> str:
-        text: str = self.raw.decode(list(ids), skip_special_tokens=True)
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        text: str = self.raw.decode(list(ids), skip_special_tokens=skip_special_tokens)
         return text
 
     def token_text(self, token_id: int) -> str:
         """Returns one token by itself, special tokens by their name: what logprobs call the token."""
-        text: str = self.raw.decode([token_id], skip_special_tokens=False)
-        return text
+        return self.token_bytes.name_text(token_id)
 
-    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def render_chat(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
         """Returns the template's text.
 
         Raises `TemplateError`, also when the template would take for ever or too much memory.
@@ -73,7 +81,7 @@ class Tokenizer:
         try:
             return self.template.render(
                 messages=[dict(message) for message in messages],
-                add_generation_prompt=True,
+                add_generation_prompt=add_generation_prompt,
                 tools=None,
                 documents=None,
                 **self.special_tokens,
@@ -83,20 +91,63 @@ class Tokenizer:
         finally:
             current.reset(token)
 
-    def encode_chat(self, messages: Sequence[Mapping[str, str]], *, limit: int | None = None) -> list[int]:
-        """Returns the token ids of the rendered messages. Raises `TemplateError` and, as `encode`, `PromptTooLong`."""
+    def encode_chat(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        limit: int | None = None,
+        keep_last: int | None = None,
+        add_generation_prompt: bool = True,
+        continues_last: bool = False,
+        add_special_tokens: bool = False,
+    ) -> list[int]:
+        """Returns the token ids of the rendered messages, with `continues_last` open at the end of the last one.
+
+        Raises `TemplateError` and, as `encode`, `PromptTooLong`.
+        """
         self._check_rendered(messages, limit)
         hidden = HiddenText(self.special)
-        rendered = self.render_chat([{**message, **_hide(hidden, message)} for message in messages])
+        rendered = self._render_for_encoding(
+            [{**message, **_hide(hidden, message)} for message in messages],
+            add_generation_prompt=add_generation_prompt and not continues_last,
+            continues_last=continues_last,
+        )
+        parts = self._encode_rendered(rendered, hidden, limit)
+        return _list_ids(self._frame(parts) if add_special_tokens else parts, limit, keep_last)
+
+    def _render_for_encoding(
+        self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool, continues_last: bool
+    ) -> str:
+        if not continues_last:
+            return self.render_chat(messages, add_generation_prompt=add_generation_prompt)
+        continuation = Continuation()
+        try:
+            return continuation.cut(self.render_chat(continuation.open(messages), add_generation_prompt=False))
+        except MarkLost as error:
+            raise TemplateError(
+                "the model's chat template does not write the last message whole, so no answer can go on with it; "
+                "remove continue_final_message"
+            ) from error
+
+    def _frame(self, parts: Sequence[Encoding]) -> list[Encoding]:
+        """Returns the parts between the tokens that this tokenizer puts around a text by itself."""
+        mask = _encode(self.raw, "a", add_special_tokens=True).special_tokens_mask
+        around = _encode(self.raw, "a", add_special_tokens=True), _encode(self.raw, "a", add_special_tokens=True)
+        before, after = (sum(takewhile(bool, side)) for side in (mask, reversed(mask)))
+        around[0].truncate(before)
+        around[1].truncate(after, direction="left")
+        return [around[0], *parts, around[1]]
+
+    def _encode_rendered(self, rendered: str, hidden: HiddenText, limit: int | None) -> list[Encoding]:
         if not hidden:
-            return self.encode(rendered, add_special_tokens=False, limit=limit)
+            self._check_length(rendered, limit)
+            return [_encode(self.raw, rendered)]
         try:
             self._check_length(hidden.restore(rendered), limit)
             sections = list(hidden.sections(rendered))
         except PlaceholderLost as error:
             raise TemplateError("the model's chat template cannot take a special token's name as text") from error
-        parts = [_encode(self.plain if section.from_message else self.raw, section.text) for section in sections]
-        return _list_ids(parts, limit)
+        return [_encode(self.plain if section.from_message else self.raw, section.text) for section in sections]
 
     def _check_rendered(self, messages: Sequence[Mapping[str, str]], limit: int | None) -> None:
         """Refuses messages that can never fit before anything is looked for in them.
@@ -141,15 +192,16 @@ def _encode(raw: RawTokenizer, text: str, *, add_special_tokens: bool = False) -
     return raw.encode_batch_fast([text], add_special_tokens=add_special_tokens)[0]
 
 
-def _list_ids(parts: Sequence[Encoding], limit: int | None) -> list[int]:
-    """Returns the ids of all parts. Raises `PromptTooLong`.
+def _list_ids(parts: Sequence[Encoding], limit: int | None, keep_last: int | None = None) -> list[int]:
+    """Returns the ids of all parts, or the last of them. Raises `PromptTooLong`.
 
     NB: they are counted first: while a list of a million is made no other thread runs.
     """
     count = sum(map(len, parts))
     if limit is not None and count > limit:
         raise PromptTooLong(count, limit)
-    return [token_id for part in parts for token_id in part.ids]
+    token_ids = [token_id for part in parts for token_id in part.ids]
+    return token_ids if keep_last is None else token_ids[-keep_last:]
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
@@ -174,4 +226,5 @@ def build_tokenizer(raw: RawTokenizer, template: str | None, special_tokens: dic
         template=None if template is None else Sandbox().from_string(template),
         special_tokens=special_tokens,
         longest_token=measure_longest_token(raw),
+        token_bytes=build_token_bytes(raw),
     )
