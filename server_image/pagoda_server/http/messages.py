@@ -49,6 +49,9 @@ class Message(Strict):
         | None
     ) = None
     name: Annotated[str, Field(max_length=1024)] | None = None
+    prefix: bool | None = None
+    partial: bool | None = None
+    """As `prefix`: other servers' names for an assistant's message with which the answer goes on."""
 
     @model_validator(mode="after")
     def _check_content(self) -> "Message":
@@ -57,6 +60,10 @@ class Message(Strict):
             missing = "content" not in self.model_fields_set
             raise PydanticCustomError("missing" if missing else NO_CONTENT, "no content", {"field": "content"})
         return self
+
+    @property
+    def is_prefix(self) -> bool:
+        return bool(self.prefix or self.partial)
 
     @property
     def text(self) -> str:
