@@ -7,6 +7,7 @@ behind it, such as the end of the turn, is cut off. A template may so trim or re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 
 class MarkLost(Exception):
@@ -19,10 +20,10 @@ class Continuation:
 
     mark: str = field(default_factory=lambda: secrets.token_hex(16))
 
-    def open(self, messages: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    def open(self, messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Returns the messages with the mark at the end of the last one."""
         *before, last = messages
-        return [*before, {**last, "content": last["content"] + self.mark}]
+        return [*before, {**last, "content": (last["content"] or "") + self.mark}]
 
     def cut(self, rendered: str) -> str:
         """Returns what was rendered up to the mark. Raises `MarkLost`."""
