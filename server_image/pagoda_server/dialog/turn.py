@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Message = Mapping[str, Any]
-"""As chat templates expect it: role, content, and where they apply name, tool_calls, tool_call_id, reasoning_content."""
+"""As chat templates expect it: role, content, perhaps name, tool_calls, tool_call_id, reasoning_content."""
 ToolMode = Literal["none", "auto", "required"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 import orjson
 
 from pagoda_server.http.choice import Piece
+from pagoda_server.http.extras import ChunkExtras
 from pagoda_server.http.shapes import Envelope
 from pagoda_server.http.stream import build_event
 
@@ -31,29 +32,37 @@ class Dialect:
 class ChunkWriter:
     """`more` stands beside the choice in each chunk; what `usage` tells, if it is given, is new in each."""
 
-    def __init__(self, dialect: Dialect, index: int, more: dict[str, Any], *, usage: Usage | None = None) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        index: int,
+        more: dict[str, Any],
+        *,
+        usage: Usage | None = None,
+        extras: ChunkExtras | None = None,
+    ) -> None:
         self._dialect = dialect
         self._index = index
         self._more = more
         self._usage = usage
+        self._extras = extras
         self._frame: tuple[bytes, bytes] | None = None
         self._started = False
 
     def write(self, piece: Piece) -> bytes:
         """Returns the piece's events; empty when it says nothing yet."""
         start = b"" if self._started else self._start()
-        if piece.finish_reason is not None or piece.tokens:
-            return start + self._wrap(self._dialect.build_chunk(piece))
-        if not piece.text:
+        says_more = bool(piece.tokens) or (self._extras is not None and self._extras.has_news(piece))
+        if not piece.text and not says_more and piece.finish_reason is None:
             return start
-        if self._frame is None:
-            return start + self._wrap(self._dialect.build_chunk(piece))
+        if says_more or piece.finish_reason is not None or self._frame is None:
+            return start + self._wrap(self._dialect.build_chunk(piece), piece)
         before, after = self._frame
         return b"".join((start, before, orjson.dumps(piece.text), after))
 
     def _start(self) -> bytes:
         self._started = True
-        if self._usage is None and not self._dialect.scored:
+        if self._usage is None and self._extras is None and not self._dialect.scored:
             self._frame = self._build_frame()
         return self._wrap(self._dialect.build_start(self._index)) if self._dialect.build_start else b""
 
@@ -63,6 +72,7 @@ class ChunkWriter:
         before, _, after = chunk.partition(orjson.dumps(MARK))
         return before, after
 
-    def _wrap(self, choice: dict[str, Any]) -> bytes:
-        more = self._more if self._usage is None else {"usage": self._usage()}
-        return build_event(self._dialect.chunk.wrap([choice], **more))
+    def _wrap(self, choice: dict[str, Any], piece: Piece | None = None) -> bytes:
+        more = self._more if self._usage is None else {**self._more, "usage": self._usage()}
+        chunk = self._dialect.chunk.wrap([choice], **more)
+        return build_event(chunk if self._extras is None else self._extras.add(chunk, piece))

@@ -25,7 +25,7 @@ FIXES: Mapping[str, str] = {
     "n": "give 1 to 16",
     "best_of": "give 1 to 16, at least n",
     "logit_bias": "give an object of at most 1024 token ids, written as strings, with numbers from -100 to 100",
-    "allowed_token_ids": "give a list of 1 to 1024 token ids",
+    "allowed_token_ids": "give a list of at least 1 token id",
     "bad_words": "give a list of at most 128 non-empty strings of up to 1024 characters",
     "prompt_logprobs": "give 0 to 20",
     "truncate_prompt_tokens": "give -1, or at least 1",

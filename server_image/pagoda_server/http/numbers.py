@@ -8,9 +8,10 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from pagoda_server.wire import MAX_ALLOWED_TOKENS, MAX_BIASES
+
 MAX_EXACT = 2**53
 MAX_STOPS = 64
-MAX_BIASES = 1024
 
 
 def as_int(value: Any) -> Any:
@@ -35,7 +36,7 @@ TokenId = Annotated[int, Field(ge=0)]
 TokenIds = Annotated[list[TokenId], Field(min_length=1, fail_fast=True), BeforeValidator(as_ints)]
 StopTokenIds = Annotated[list[TokenId], Field(max_length=MAX_STOPS, fail_fast=True), BeforeValidator(as_ints)]
 AllowedTokenIds = Annotated[
-    list[TokenId], Field(min_length=1, max_length=MAX_BIASES, fail_fast=True), BeforeValidator(as_ints)
+    list[TokenId], Field(min_length=1, max_length=MAX_ALLOWED_TOKENS, fail_fast=True), BeforeValidator(as_ints)
 ]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 TokenKey = Annotated[str, Field(pattern=r"^[0-9]{1,10}$")]

@@ -1,11 +1,13 @@
-"""How a request's tokens are to be chosen, as the engine is told. What it cannot hold is refused by the field's name."""
+"""How a request's tokens are to be chosen, as the engine is told; what it cannot hold is refused by its name."""
 
 from collections.abc import Iterable, Sequence
+
+import msgspec
 
 from pagoda_server.http.errors import RequestError
 from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.text.tokenizer import Tokenizer
-from pagoda_server.wire import GREEDY_TEMPERATURE, Sampling
+from pagoda_server.wire import GREEDY_TEMPERATURE, MAX_BAD_WORD_TOKENS, Sampling
 
 SEED_MASK = 2**63 - 1
 SMALLEST_TOP_P = 1e-6
@@ -36,11 +38,36 @@ def build_sampling(body: GenerationRequest, bad_words: Sequence[tuple[int, ...]]
     )
 
 
+def vary_sampling(first: Sampling, offset: int, *, scores_prompt: bool) -> Sampling:
+    """Returns what the sequence `offset` of a request is told: a seed of its own.
+
+    The prompt is scored once, with the first, unless each begins with its scores.
+    """
+    if offset == 0:
+        return first
+    return msgspec.structs.replace(
+        first,
+        seed=None if first.seed is None else (first.seed + offset) & SEED_MASK,
+        prompt_logprobs=first.prompt_logprobs if scores_prompt or first.max_tokens == 0 else None,
+    )
+
+
 def encode_bad_words(tokenizer: Tokenizer, words: Sequence[str]) -> list[tuple[int, ...]]:
-    """Returns the token sequences that spell the words, at the start of a text and behind a space."""
+    """Returns the token sequences that spell the words, at the start of a text and behind a space.
+
+    Raises `RequestError` for more than the engine holds back.
+    """
     spellings = dict.fromkeys(spelling for word in words for spelling in (word, f" {word.lstrip()}"))
     encoded = (tuple(tokenizer.encode(spelling, add_special_tokens=False)) for spelling in spellings)
-    return [token_ids for token_ids in dict.fromkeys(encoded) if token_ids]
+    sequences = [token_ids for token_ids in dict.fromkeys(encoded) if token_ids]
+    total = sum(map(len, sequences))
+    if total > MAX_BAD_WORD_TOKENS:
+        raise RequestError(
+            f"bad_words has {total} tokens in all; give fewer or shorter ones, of at most {MAX_BAD_WORD_TOKENS} tokens",
+            param="bad_words",
+            code="invalid_value",
+        )
+    return sequences
 
 
 def check_vocabulary(body: GenerationRequest, vocab_size: int) -> None:

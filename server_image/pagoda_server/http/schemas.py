@@ -141,7 +141,12 @@ class GenerationRequest(TokenFields):
 
     @property
     def wire_prompt_logprobs(self) -> int | None:
-        return self.prompt_logprobs
+        return self._unscored if self.prompt_logprobs is None else self.prompt_logprobs
+
+    @property
+    def _unscored(self) -> int | None:
+        """Returns what the engine is asked of a prompt whose scores nobody wants: it runs none for nothing."""
+        return 0 if self.max_answer_tokens == 0 else None
 
 
 class ChatRequest(GenerationRequest):
@@ -237,8 +242,8 @@ class CompletionRequest(GenerationRequest):
 
     @property
     def wire_prompt_logprobs(self) -> int | None:
-        asked = [wish for wish in (self.prompt_logprobs, self.logprobs if self.echo else None) if wish is not None]
-        return max(asked, default=None)
+        echoed = self.logprobs if self.echo else None
+        return max((wish for wish in (self.prompt_logprobs, echoed) if wish is not None), default=self._unscored)
 
 
 Body = TypeVar("Body", bound=Strict)

@@ -19,6 +19,11 @@ class Envelope:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: int = field(default_factory=lambda: int(time.time()))
 
+    @classmethod
+    def open(cls, kind: str, prefix: str, model: str, answer_id: str | None = None) -> "Envelope":
+        """Returns the envelope of one answer, whose id the client may have named."""
+        return cls(kind, prefix, model) if answer_id is None else cls(kind, prefix, model, answer_id)
+
     def wrap(self, choices: list[dict[str, Any]], **more: object) -> dict[str, Any]:
         head = {"id": f"{self.prefix}-{self.id}", "object": self.kind, "created": self.created, "model": self.model}
         return {**head, "choices": choices, **more}

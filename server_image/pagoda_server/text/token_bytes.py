@@ -1,4 +1,4 @@
-"""The bytes that one token stands for: it may be a part of a character, so its text alone does not tell tokens apart."""
+"""The bytes that one token stands for: it may be a part of a character, so texts do not tell tokens apart."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
