@@ -167,6 +167,7 @@ class Engine:
             seed=random.getrandbits(SEED_BITS) if sampling.seed is None else sampling.seed,
             stop_token_ids=frozenset(sampling.stop_token_ids) | frozenset(eos_token_ids),
             tenant=submit.cache_salt,
+            prefix_salt=submit.prefix_salt,
             group=submit.group or submit.request_id,
             is_streamed=submit.is_streamed,
             submitted_at=self._clock(),

@@ -1,7 +1,7 @@
 """Which computed pages hold which tokens, so that equal prompts are computed once.
 
-Full pages only, chained by digest from the tenant on. A hit compares the page's token ids and its parent, never the
-digest alone, and never covers a whole prompt: at least one token is computed, for its logits.
+Full pages only, chained by digest from the tenant and its salt on. A hit compares the page's token ids and its parent,
+never the digest alone, and never covers a whole prompt: at least one token is computed, for its logits.
 """
 
 import hashlib
@@ -26,8 +26,10 @@ class PrefixHit:
     digests: list[bytes]
 
 
-def build_root_digest(tenant: str) -> bytes:
-    return hashlib.blake2b(tenant.encode(), digest_size=16, person=b"pagoda-salt").digest()
+def build_root_digest(request: Request) -> bytes:
+    """Returns where the chain of a request begins. NB: each name has its own hash, so no two pairs spell the same."""
+    names = (hashlib.blake2b(name.encode()).digest() for name in (request.tenant, request.prefix_salt))
+    return hashlib.blake2b(b"".join(names), digest_size=16, person=b"pagoda-salt").digest()
 
 
 def build_page_digest(parent: bytes, token_ids: Sequence[int]) -> bytes:
@@ -47,7 +49,7 @@ class PrefixCache:
         hit = PrefixHit([], [])
         if not self._enabled:
             return hit
-        size, parent = self._pool.page_size, build_root_digest(request.tenant)
+        size, parent = self._pool.page_size, build_root_digest(request)
         for index in range((request.num_tokens - 1) // size):
             token_ids = tuple(request.token_ids[index * size : (index + 1) * size])
             digest = build_page_digest(parent, token_ids)
@@ -68,7 +70,7 @@ class PrefixCache:
             return
         size = self._pool.page_size
         for index in range(len(request.page_digests), num_tokens // size):
-            parent = request.page_digests[-1] if request.page_digests else build_root_digest(request.tenant)
+            parent = request.page_digests[-1] if request.page_digests else build_root_digest(request)
             token_ids = tuple(request.token_ids[index * size : (index + 1) * size])
             digest = build_page_digest(parent, token_ids)
             request.page_digests.append(digest)

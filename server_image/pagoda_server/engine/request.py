@@ -26,6 +26,8 @@ class Request:
     """Tokens that end the answer: the request's own and, unless ignored, the model's end of sequence."""
     tenant: str = ""
     """Prefixes are shared within it only, and tenants take turns."""
+    prefix_salt: str = ""
+    """Within the tenant, prefixes are shared only where it is the same; turns know nothing of it."""
     group: str = ""
     """The sequences of one HTTP request: within a tenant groups take turns."""
     arrival: int = 0

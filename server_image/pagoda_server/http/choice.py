@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from pagoda_server.dialog.events import Event
 from pagoda_server.http.reading import AnswerReader
@@ -14,7 +15,8 @@ from pagoda_server.wire import Delta, FinishReason, TokenLogprobs
 class ScoredToken:
     token_id: int
     text_offset: int
-    logprobs: TokenLogprobs
+    logprobs: TokenLogprobs | None
+    """None: of a prompt's first token, which nothing comes before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class Piece:
     text: str
     tokens: list[ScoredToken] = field(default_factory=list)
     finish_reason: FinishReason | None = None
+    token_ids: list[int] = field(default_factory=list)
+    """All that it was made of, one that ended the answer too."""
     events: list[Event] | None = None
     """What the text says, where an answer is read; the text is then as the model wrote it."""
 
@@ -48,18 +52,29 @@ class Choice:
         min_tokens: int,
         keeps_stop: bool = False,
         scored: bool = False,
+        shows_special: bool = False,
+        begins_at: int | None = None,
         reading: Reading | None = None,
     ) -> None:
+        """`begins_at` is the number of characters that stand in front of an answer with the prompt before it.
+
+        Of such an answer all tokens have scores, one that ends it too: who asks for them counts on it.
+        """
         self.index = index
         self.token_count = 0
         self.cached_tokens = 0
+        self.logprob_sum = 0.0
+        """Of the tokens that were counted, where their scores are told."""
         self._plain = not stops and not scored and reading is None
         self._reader = None if reading is None else reading.build_reader()
-        self._detokenizer = Detokenizer(tokenizer.decode if reading is None else reading.decode)
+        hiding = tokenizer.decode if reading is None else reading.decode
+        decode = partial(tokenizer.decode, skip_special_tokens=False) if shows_special else hiding
+        self._detokenizer = Detokenizer(decode)
         self._matcher = StopMatcher(stops, keeps_stop=keeps_stop)
+        self._keeps_stop = keeps_stop
         self._min_tokens = min_tokens
-        self._decoded_characters = 0
-        self._sent_characters = 0
+        self._scores_all = begins_at is not None
+        self._decoded_characters = self._sent_characters = begins_at or 0
         self._scored: list[ScoredToken] = []
         self._events: list[Event] = []
 
@@ -76,18 +91,20 @@ class Choice:
         reason, token_ids = delta.finish_reason, delta.token_ids
         self.token_count += len(token_ids)
         if reason is None:
-            return Piece(self.index, self._detokenizer.push(token_ids))
-        text = self._detokenizer.push(token_ids[:-1] if reason == "stop" else token_ids)
-        return Piece(self.index, text + self._detokenizer.flush(), [], reason)
+            return Piece(self.index, self._detokenizer.push(token_ids), token_ids=token_ids)
+        text = self._detokenizer.push(token_ids[:-1] if self._hides_last(reason) else token_ids)
+        return Piece(self.index, text + self._detokenizer.flush(), [], reason, token_ids)
 
     def _push_each(self, delta: Delta) -> Piece:
         """Takes token by token, so that the answer does not depend on how the engine groups them."""
-        text, stopped = "", False
+        text, stopped, taken = "", False, 0
         for at, token_id in enumerate(delta.token_ids):
+            taken = at + 1
             if delta.logprobs is not None:
+                self.logprob_sum += delta.logprobs[at].chosen
                 self._scored.append(ScoredToken(token_id, self._decoded_characters, delta.logprobs[at]))
             self.token_count += 1
-            if delta.finish_reason == "stop" and at == len(delta.token_ids) - 1:
+            if self._hides_last(delta.finish_reason) and taken == len(delta.token_ids):
                 break  # the stop token itself is no text
             safe, stopped = self._decode(token_id)
             text += safe
@@ -100,7 +117,8 @@ class Choice:
             self._read(rest, tokens=0)
         self._sent_characters += len(text)
         reason: FinishReason | None = "stop" if stopped else delta.finish_reason
-        return Piece(self.index, text, self._take_scored(reason), reason, self._take_events(reason))
+        scored, events = self._take_scored(reason), self._take_events(reason)
+        return Piece(self.index, text, scored, reason, delta.token_ids[:taken], events)
 
     def _read(self, text: str, *, tokens: int) -> bool:
         """Returns whether what the text says ends the answer."""
@@ -116,6 +134,10 @@ class Choice:
         events, self._events = [*self._events, *rest], []
         return events
 
+    def _hides_last(self, reason: FinishReason | None) -> bool:
+        """Returns whether the last token is one that ends the answer and stands for no text of it."""
+        return reason == "stop" and not self._keeps_stop
+
     def _decode(self, token_id: int) -> tuple[str, bool]:
         fresh = self._detokenizer.push([token_id])
         self._decoded_characters += len(fresh)
@@ -130,7 +152,7 @@ class Choice:
     def _take_scored(self, reason: FinishReason | None) -> list[ScoredToken]:
         """Returns the tokens whose text was sent; those of a stop string or a stop token have none and are left out."""
         ready = [token for token in self._scored if token.text_offset < self._sent_characters]
-        if reason == "length":
+        if reason == "length" or (reason is not None and self._scores_all):
             ready = self._scored
         self._scored = self._scored[len(ready) :]
         return ready

@@ -1,13 +1,14 @@
 """The events of one choice. A chunk differs from the one before in its text alone, so the rest is encoded once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from uuid import uuid4
 
 import orjson
 
 from pagoda_server.http.choice import Piece
+from pagoda_server.http.extras import ChunkExtras
 from pagoda_server.http.shapes import Envelope
 from pagoda_server.http.stream import build_event
 
@@ -40,11 +41,20 @@ class Dialect:
 class ChunkWriter:
     """`more` stands beside the choice in each chunk; what `usage` tells, if it is given, is new in each."""
 
-    def __init__(self, dialect: Dialect, index: int, more: dict[str, Any], *, usage: Usage | None = None) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        index: int,
+        more: dict[str, Any],
+        *,
+        usage: Usage | None = None,
+        extras: ChunkExtras | None = None,
+    ) -> None:
         self._dialect = dialect
         self._index = index
         self._more = more
         self._usage = usage
+        self._extras = extras
         self._frame: tuple[bytes, bytes] | None = None
         self._started = False
         self._deltas = dialect.build_deltas(index) if dialect.build_deltas else None
@@ -53,19 +63,24 @@ class ChunkWriter:
         """Returns the piece's events; empty when it says nothing yet."""
         start = b"" if self._started else self._start()
         if piece.events is not None and self._deltas is not None:
-            return start + b"".join([self._wrap(choice) for choice in self._deltas.build(piece)])
-        if piece.finish_reason is not None or piece.tokens:
-            return start + self._wrap(self._dialect.build_chunk(piece))
-        if not piece.text:
+            return start + self._write_read(self._deltas.build(piece), piece)
+        says_more = bool(piece.tokens) or (self._extras is not None and self._extras.has_news(piece))
+        if not piece.text and not says_more and piece.finish_reason is None:
             return start
-        if self._frame is None:
-            return start + self._wrap(self._dialect.build_chunk(piece))
+        if says_more or piece.finish_reason is not None or self._frame is None:
+            return start + self._wrap(self._dialect.build_chunk(piece), piece)
         before, after = self._frame
         return b"".join((start, before, orjson.dumps(piece.text), after))
 
+    def _write_read(self, choices: list[dict[str, Any]], piece: Piece) -> bytes:
+        """Returns a chunk for each choice; what is told beside them is told once, with the first."""
+        if not choices and self._extras is not None and self._extras.has_news(piece):
+            return self._wrap(self._dialect.build_chunk(replace(piece, text="")), piece)
+        return b"".join([self._wrap(choice, piece if at == 0 else None) for at, choice in enumerate(choices)])
+
     def _start(self) -> bytes:
         self._started = True
-        if self._usage is None and not self._dialect.scored:
+        if self._usage is None and self._extras is None and not self._dialect.scored:
             self._frame = self._build_frame()
         return self._wrap(self._dialect.build_start(self._index)) if self._dialect.build_start else b""
 
@@ -75,6 +90,7 @@ class ChunkWriter:
         before, _, after = chunk.partition(orjson.dumps(MARK))
         return before, after
 
-    def _wrap(self, choice: dict[str, Any]) -> bytes:
-        more = self._more if self._usage is None else {"usage": self._usage()}
-        return build_event(self._dialect.chunk.wrap([choice], **more))
+    def _wrap(self, choice: dict[str, Any], piece: Piece | None = None) -> bytes:
+        more = self._more if self._usage is None else {**self._more, "usage": self._usage()}
+        chunk = self._dialect.chunk.wrap([choice], **more)
+        return build_event(chunk if self._extras is None else self._extras.add(chunk, piece))

@@ -6,6 +6,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from pagoda_server.dialog.turn import Effort, Thinking, ToolMode, ToolUse
 from pagoda_server.http.errors import RequestError
+from pagoda_server.http.numbers import Int
 from pagoda_server.http.strict import Strict
 from pagoda_server.http.tool_schemas import (
     MAX_TOOLS,
@@ -52,7 +53,7 @@ class DialogFields(Strict):
     chat_template_kwargs: dict[str, Any] | None = None
     reasoning_effort: Effort | None = None
     include_reasoning: bool | None = None
-    thinking_token_budget: Annotated[int, Field(ge=0, le=MAX_THINKING_TOKENS)] | None = None
+    thinking_token_budget: Annotated[Int, Field(ge=0, le=MAX_THINKING_TOKENS)] | None = None
 
     @model_validator(mode="after")
     def _check_spelling(self) -> "DialogFields":

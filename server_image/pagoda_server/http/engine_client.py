@@ -18,11 +18,13 @@ from pagoda_server.wire import (
     Deltas,
     FromEngine,
     Hello,
+    PromptLogprobs,
     Rejected,
     Stats,
     Submit,
     Timing,
     ToEngine,
+    TokenLogprobs,
     decode_from_engine,
     encode_frame,
     read_frame,
@@ -52,6 +54,8 @@ class Generation:
     def __init__(self, client: "EngineClient", submits: Sequence[Submit]) -> None:
         self.timings: dict[str, Timing] = {}
         """What the engine said last of the requests that are traced."""
+        self.prompt_logprobs: dict[str, list[TokenLogprobs]] = {}
+        """Of the prompts that are scored, from their second token on; whole once the first delta is there."""
         self._client = client
         self._submits = submits
         self._open = {submit.request_id for submit in submits}
@@ -215,6 +219,9 @@ class EngineClient:
             case Timing():
                 if timed := self._generations.get(message.request_id):
                     timed.timings[message.request_id] = message
+            case PromptLogprobs():
+                if scored := self._generations.get(message.request_id):
+                    scored.prompt_logprobs.setdefault(message.request_id, []).extend(message.logprobs)
             case Hello():
                 raise EngineGone("the engine said Hello twice")
 

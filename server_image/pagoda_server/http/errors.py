@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from pagoda_guard.openai_errors import ErrorType, build_error
 from pagoda_server.http.fields import NOT_YET, UNSUPPORTED
+from pagoda_server.http.refusals import REFUSALS
 from pagoda_server.http.strict import FORM_TAGS, NO_CONTENT, OTHER_ROLE
 
 # How much of a pydantic location names a field; the rest names members of a list or a union.
@@ -25,6 +26,16 @@ FIXES: Mapping[str, str] = {
     "stop": "give one non-empty string of up to 1024 characters, or a list of at most 64",
     "stop_token_ids": "give a list of at most 64 token ids",
     "n": "give 1 to 16",
+    "best_of": "give 1 to 16, at least n",
+    "logit_bias": "give an object of at most 1024 token ids, written as strings, with numbers from -100 to 100",
+    "allowed_token_ids": "give a list of at least 1 token id",
+    "bad_words": "give a list of at most 128 non-empty strings of up to 1024 characters",
+    "prompt_logprobs": "give 0 to 20",
+    "truncate_prompt_tokens": "give -1, or at least 1",
+    "cache_salt": "give a string of 1 to 512 characters",
+    "request_id": "give a string of 1 to 128 printable characters without spaces",
+    "service_tier": "give auto, default, flex, scale or priority",
+    "verbosity": "give low, medium or high",
     "top_logprobs": "give 0 to 20, together with logprobs: true",
     "prompt": "give a string, a list of token ids, or a list of at most 64 of either",
     "messages": "give a list of at least 1 and at most 4096 objects {role, content}",
@@ -121,7 +132,8 @@ def _say(first: ErrorDetails, param: str | None, verb: str, path: str) -> Reques
         role = first["ctx"]["role"]
         return RequestError(f"{param} is for messages of role {role}; remove it", param=param, code="invalid_value")
     if kind == UNSUPPORTED:
-        return RequestError(f"{param} {NOT_YET}; remove it", param=param, code="unsupported_parameter")
+        why = REFUSALS.get(path, f"{NOT_YET}; remove it")
+        return RequestError(f"{param} {why}", param=param, code="unsupported_parameter")
     if isinstance(value, str) and value in UNBUILT_VALUES.get(path, ()):
         return _say_unbuilt(value, param or "", path)
     shown = "null" if kind == NO_CONTENT else show(value)
@@ -164,17 +176,11 @@ def model_not_found(name: str, served: str) -> RequestError:
     )
 
 
-def context_length_exceeded(prompt: int, answer: int | None, limit: int, param: str, answer_param: str) -> RequestError:
-    """Returns the refusal of a prompt and an answer that do not fit.
-
-    `answer` is None where the client named no length.
-    """
-    wish, fix = "", "shorten it"
-    if answer is not None:
-        wish = f" and the answer may have {answer}"
-        fix = f"lower {answer_param} to {limit - prompt}" if prompt < limit else "shorten the prompt"
+def context_length_exceeded(prompt: int, limit: int, param: str) -> RequestError:
+    """Returns the refusal of a prompt that leaves no room for an answer."""
     return RequestError(
-        f"this model's maximum context length is {limit} tokens, but the prompt has {prompt}{wish}; {fix}",
+        f"this model's maximum context length is {limit} tokens, but the prompt has {prompt}; "
+        "shorten it, or give truncate_prompt_tokens",
         param=param,
         code="context_length_exceeded",
     )
@@ -183,7 +189,8 @@ def context_length_exceeded(prompt: int, answer: int | None, limit: int, param: 
 def prompt_too_long(at_least: int, limit: int, param: str) -> RequestError:
     """Returns the same refusal as `context_length_exceeded`, when nothing else of the request was looked at."""
     return RequestError(
-        f"this model's maximum context length is {limit} tokens, but the prompt has {at_least} or more; shorten it",
+        f"this model's maximum context length is {limit} tokens, but the prompt has {at_least} or more; "
+        "shorten it, or give truncate_prompt_tokens",
         param=param,
         code="context_length_exceeded",
     )

@@ -56,6 +56,9 @@ class Message(Strict):
         | None
     ) = None
     name: Annotated[str, Field(max_length=1024)] | None = None
+    prefix: bool | None = None
+    partial: bool | None = None
+    """As `prefix`: other servers' names for an assistant's message with which the answer goes on."""
     tool_calls: ToolCalls | None = None
     function_call: Annotated[CalledFunction | None, BeforeValidator(_empty_as_none)] = None
     tool_call_id: CallId | None = None
@@ -77,6 +80,10 @@ class Message(Strict):
             if self.role != role and getattr(self, field):
                 raise PydanticCustomError(OTHER_ROLE, "other role", {"field": field, "role": role})
         return self
+
+    @property
+    def is_prefix(self) -> bool:
+        return bool(self.prefix or self.partial)
 
     @property
     def text(self) -> str:

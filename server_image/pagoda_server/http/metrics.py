@@ -13,6 +13,8 @@ from pagoda_guard import openmetrics
 from pagoda_server.http.engine_metrics import EngineCollector
 from pagoda_server.http.model_labels import ModelLabels
 from pagoda_server.http.tally import (
+    ASKED_CHOICES,
+    ASKED_TOKENS,
     E2E_LATENCY,
     HISTOGRAMS,
     INTER_TOKEN_LATENCY,
@@ -122,6 +124,11 @@ class ServerMetrics:
         self._registry.register(EngineCollector(labels, read_stats))
         self._registry.register(StartCollector(labels, read_hello))
         self._registry.register(TallyCollector(labels, self._tally))
+
+    def asked(self, *, n: int, max_tokens: int) -> None:
+        """Counts a request by what it asks for."""
+        self._tally.observe(ASKED_CHOICES, n)
+        self._tally.observe(ASKED_TOKENS, max_tokens)
 
     def first_token(self, seconds: float, span: SpanName | None = None) -> None:
         self._tally.observe(TIME_TO_FIRST_TOKEN, seconds, span=span)

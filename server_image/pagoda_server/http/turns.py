@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pagoda_server.dialog.turn import Effort, Thinking, ToolUse, Turn
+from pagoda_server.dialog.format import Format, find_prefix
+from pagoda_server.dialog.turn import Effort, Thinking, Turn
 from pagoda_server.http.choice import Reading
 from pagoda_server.http.errors import RequestError, prompt_too_long
 from pagoda_server.http.history import fit_messages
-from pagoda_server.http.notation import Notation
 from pagoda_server.http.reading import AnswerReader
 from pagoda_server.http.tool_schemas import describe_tool
 from pagoda_server.text.template import Template
@@ -35,6 +35,16 @@ class Params:
 
 
 @dataclass(frozen=True, slots=True)
+class Fit:
+    """How a prompt is made to fit the context."""
+
+    limit: int | None = None
+    keep_last: int | None = None
+    """Of more tokens the last are kept, and the limit is none."""
+    add_special_tokens: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     token_ids: list[int]
     reading: Reading | None
@@ -43,59 +53,65 @@ class Prompt:
 
 
 class Conversations:
-    """How one model is shown turns, and its answers are read. `notation` None: its answers are plain text."""
+    """How one model is shown turns, and its answers are read. `form` None: its answers are plain text."""
 
-    def __init__(self, tokenizer: Tokenizer, notation: Notation | None = None) -> None:
+    def __init__(self, tokenizer: Tokenizer, form: Format | None = None) -> None:
         self._tokenizer = tokenizer
-        self._notation = notation
-        self._decode = None if notation is None else tokenizer.build_decode(notation.markers)
+        self._form = form
+        self._decode = tokenizer.decode if form is None else tokenizer.build_decode(form.markers)
+        self._special_ids = {} if form is None else tokenizer.list_special_ids()
 
-    def encode(self, turn: Turn, params: Params, *, limit: int | None = None) -> Prompt:
+    def encode(self, turn: Turn, params: Params, fit: Fit) -> Prompt:
         """Returns the prompt of a turn. Raises `RequestError`."""
         self._check(turn, params)
-        token_ids = self._encode(turn, params, limit)
-        if self._notation is None or not (self._notation.reasons or turn.tool_use.is_offered):
+        token_ids = self._encode(turn, params, fit)
+        form = self._form
+        if form is None or not (form.reasons or turn.tool_use.is_offered):
             return Prompt(token_ids, None, None)
-        prompt_end = self._tokenizer.spell(token_ids[-PROMPT_END_TOKENS:])
-        reading = self._build_reading(self._notation, turn.tool_use, prompt_end)
-        return Prompt(token_ids, reading, self._notation.build_grammar(turn.tool_use, prompt_end))
+        prompt_end = self._tokenizer.decode(token_ids[-PROMPT_END_TOKENS:], skip_special_tokens=False)
+        grammar = form.build_grammar(turn, prompt_end, self._special_ids)
+        return Prompt(token_ids, self._build_reading(form, turn, prompt_end), grammar)
 
     def _check(self, turn: Turn, params: Params) -> None:
-        if turn.tool_use.is_offered and (self._notation is None or not self._notation.calls):
+        if turn.tool_use.is_offered and (self._form is None or not self._form.calls):
             raise RequestError(
                 f"{params.tools} is given, but this model is not known to call tools; remove it",
                 param=params.tools,
                 code="unsupported_parameter",
             )
         effort = turn.thinking.effort
-        if effort not in (None, "none") and not self._reasons:
+        if effort not in (None, "none") and (self._form is None or not self._form.reasons):
             raise RequestError(
                 f"{params.effort} is {effort}, but this model does not reason; remove it",
                 param=params.effort,
                 code="unsupported_parameter",
             )
 
-    @property
-    def _reasons(self) -> bool:
-        return self._notation is not None and self._notation.reasons
-
-    def _encode(self, turn: Turn, params: Params, limit: int | None) -> list[int]:
+    def _encode(self, turn: Turn, params: Params, fit: Fit) -> list[int]:
         template = self._tokenizer.template
         messages = fit_messages([dict(message) for message in turn.messages], template)
         try:
-            return self._tokenizer.encode_chat(messages, build_variables(turn, template), limit=limit)
+            return self._tokenizer.encode_chat(
+                messages,
+                build_variables(turn, template),
+                limit=fit.limit if fit.keep_last is None else None,
+                keep_last=fit.keep_last,
+                continues_last=turn.continues_last,
+                add_special_tokens=fit.add_special_tokens,
+            )
         except PromptTooLong as error:
             raise prompt_too_long(error.at_least, error.limit, params.messages) from error
         except TemplateError as error:
             raise RequestError(str(error), param=params.messages) from error
 
-    def _build_reading(self, notation: Notation, tool_use: ToolUse, prompt_end: str) -> Reading:
+    def _build_reading(self, form: Format, turn: Turn, prompt_end: str) -> Reading:
+        tool_use, prefix = turn.tool_use, find_prefix(turn)
         tools = tuple(tool_use.tools) if tool_use.is_offered else ()
 
         def build_reader() -> AnswerReader:
-            return AnswerReader(notation.build_parser(tools, prompt_end), one_call=not tool_use.parallel)
+            return AnswerReader(form.build_parser(tools, prompt_end, prefix=prefix), one_call=not tool_use.parallel)
 
-        return Reading(self._decode or self._tokenizer.decode, build_reader)
+        return Reading(self._decode, build_reader)
 
 
 def build_variables(turn: Turn, template: Template) -> dict[str, Any]:

@@ -1,0 +1,123 @@
+"""`GET /openapi.json`: what this API takes and answers, written from the models that requests are read with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from pagoda_server.http import answer_schemas as answers
+from pagoda_server.http.routes import CHAT, COMPLETIONS
+from pagoda_server.http.schemas import ChatRequest, CompletionRequest
+from pagoda_server.http.tokenizing import DetokenizeRequest, TokenizeRequest
+
+REF = "#/components/schemas/{model}"
+REFUSALS: Mapping[int, str] = {
+    400: "Refused; the message names the field, the value and the fix",
+    401: "No key, or an unknown one",
+    404: "No such model or path",
+    413: "The body is too large",
+    429: "Too many requests wait; try again after `Retry-After`",
+    503: "Not ready, or it waited too long; try again after `Retry-After`",
+}
+JSON, SSE = "application/json", "text/event-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    method: str
+    path: str
+    text: str
+    answer: type[BaseModel]
+    body: type[BaseModel] | None = None
+    chunk: type[BaseModel] | None = None
+    """What each event of a stream is, where it may stream."""
+    refusals: tuple[int, ...] = ()
+
+
+GENERATION = (400, 401, 404, 413, 429, 503)
+OPERATIONS = (
+    Operation(
+        "post",
+        CHAT,
+        "The next message of a conversation",
+        answers.ChatCompletion,
+        ChatRequest,
+        answers.ChatCompletionChunk,
+        GENERATION,
+    ),
+    Operation(
+        "post",
+        COMPLETIONS,
+        "What follows a prompt",
+        answers.Completion,
+        CompletionRequest,
+        answers.Completion,
+        GENERATION,
+    ),
+    Operation("get", "/v1/models", "The model that is served", answers.ModelList, refusals=(401,)),
+    Operation("get", "/v1/models/{model}", "The model of this name", answers.Model, refusals=(401, 404)),
+    Operation("post", "/tokenize", "A prompt's tokens", answers.Tokens, TokenizeRequest, refusals=(400, 401, 404, 413)),
+    Operation(
+        "post", "/detokenize", "Tokens' text", answers.Detokenized, DetokenizeRequest, refusals=(400, 401, 404, 413)
+    ),
+    Operation("get", "/version", "This server's version", answers.Version, refusals=(401,)),
+    Operation("get", "/ping", "Whether this server can answer", answers.Health, refusals=(503,)),
+    Operation("post", "/ping", "Whether this server can answer", answers.Health, refusals=(503,)),
+)
+
+
+@cache
+def build_document() -> bytes:
+    """Returns the document's JSON. It takes some ten milliseconds, once."""
+    models = {one for operation in OPERATIONS for one in (operation.body, operation.answer, operation.chunk) if one}
+    ordered = sorted({*models, answers.ErrorAnswer}, key=lambda model: model.__name__)
+    _, schemas = models_json_schema([(model, "validation") for model in ordered], ref_template=REF)
+    paths: dict[str, Any] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _describe(operation)
+    return orjson.dumps(
+        {
+            "openapi": "3.1.0",
+            "info": {"title": "Pagoda", "version": version("pagoda")},
+            "paths": paths,
+            "components": {
+                "schemas": schemas["$defs"],
+                "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            },
+            "security": [{"key": []}, {}],
+        }
+    )
+
+
+def _describe(operation: Operation) -> dict[str, Any]:
+    content = {JSON: {"schema": _refer(operation.answer)}}
+    if operation.chunk is not None:
+        content[SSE] = {"schema": {"type": "string", "description": f"Events of {operation.chunk.__name__}"}}
+    said: dict[str, Any] = {"description": "The answer", "content": content}
+    refused = {
+        str(status): {
+            "description": REFUSALS[status],
+            "content": {JSON: {"schema": _refer(answers.Health if operation.path == "/ping" else answers.ErrorAnswer)}},
+        }
+        for status in operation.refusals
+    }
+    name = "".join(part for part in operation.path.title() if part.isalnum())
+    described: dict[str, Any] = {
+        "operationId": f"{operation.method}{name}",
+        "summary": operation.text,
+        "responses": {"200": said, **refused},
+    }
+    if operation.body is not None:
+        described["requestBody"] = {"required": True, "content": {JSON: {"schema": _refer(operation.body)}}}
+    if "{model}" in operation.path:
+        described["parameters"] = [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}]
+    return described
+
+
+def _refer(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": REF.format(model=model.__name__)}
