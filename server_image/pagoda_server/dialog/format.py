@@ -5,26 +5,42 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pagoda_server.dialog.answer_rules import write_answer
+from pagoda_server.dialog.constraints import (
+    find_budget,
+    find_prefix,
+    is_constrained,
+    is_tool_use_constrained,
+    list_callable,
+)
 from pagoda_server.dialog.events import AnswerParser
 from pagoda_server.dialog.formats.tool_format import ToolFormat
 from pagoda_server.dialog.lark import TEXT, Rules, escape_regex
 from pagoda_server.dialog.parser import Chain, Plain
 from pagoda_server.dialog.reasoning import ReasoningFormat, State
-from pagoda_server.dialog.turn import Thinking, Tool, ToolUse, Turn
-
-BUDGETS = {"none": 0, "minimal": 256, "low": 1_024}
-"""Tokens of reasoning by effort, for models whose template knows no effort; more effort is the model's own."""
+from pagoda_server.dialog.turn import Tool, ToolUse, Turn
 
 
 class Format(Protocol):
     @property
-    def special_tokens(self) -> frozenset[str]:
+    def calls(self) -> bool:
+        """Returns whether answers may hold calls."""
+
+    @property
+    def reasons(self) -> bool:
+        """Returns whether answers may hold reasoning."""
+
+    @property
+    def markers(self) -> frozenset[str]:
         """Returns the tokens whose text the parser must see, although they are special."""
 
-    def build_parser(self, turn: Turn, prompt: str) -> AnswerParser:
-        """Returns a parser of the answer to a rendered prompt."""
+    def build_parser(self, tools: Sequence[Tool], prompt_end: str, *, prefix: str = "") -> AnswerParser:
+        """Returns a parser of one answer. Without tools nothing in it is a call.
 
-    def build_grammar(self, turn: Turn, prompt: str, special_ids: Mapping[str, int]) -> str | None:
+        `prompt_end`: the last characters of the rendered prompt, which may have opened the reasoning. `prefix`: what the
+        answer has said already, where it goes on with the last message.
+        """
+
+    def build_grammar(self, turn: Turn, prompt_end: str, special_ids: Mapping[str, int]) -> str | None:
         """Returns the grammar that the answer must follow in Lark's notation, None where it may be anything.
 
         `special_ids`: the tokenizer's special tokens, which a grammar never takes for text, and their numbers. With a
@@ -42,31 +58,36 @@ class TaggedFormat:
     """The template tells the model how much to reason, so that effort needs no limit of tokens."""
 
     @property
-    def special_tokens(self) -> frozenset[str]:
-        return frozenset().union(*(part.special_tokens for part in (self.tools, self.reasoning) if part))
+    def markers(self) -> frozenset[str]:
+        return frozenset().union(*(part.markers for part in (self.tools, self.reasoning) if part))
 
-    def build_parser(self, turn: Turn, prompt: str) -> AnswerParser:
-        tools = self.tools.build_parser(turn.tool_use.tools) if self.tools and turn.tool_use.is_offered else None
+    @property
+    def calls(self) -> bool:
+        return self.tools is not None
+
+    @property
+    def reasons(self) -> bool:
+        return self.reasoning is not None
+
+    def build_parser(self, tools: Sequence[Tool], prompt_end: str, *, prefix: str = "") -> AnswerParser:
+        calls = self.tools.build_parser(tools) if self.tools and tools else None
         if self.reasoning is None:
-            return tools or Plain()
-        breaks = [self.tools.begin] if self.tools and tools and self.tools.begin else []
-        reasoning = self.reasoning.build_parser(self._find_state(turn, prompt), breaks)
-        return Chain(reasoning, tools) if tools else reasoning
+            return calls or Plain()
+        breaks = [self.tools.begin] if self.tools and calls and self.tools.begin else []
+        reasoning = self.reasoning.build_parser(self.reasoning.find_state(prompt_end, prefix), breaks)
+        return Chain(reasoning, calls) if calls else reasoning
 
-    def build_grammar(self, turn: Turn, prompt: str, special_ids: Mapping[str, int]) -> str | None:
+    def build_grammar(self, turn: Turn, prompt_end: str, special_ids: Mapping[str, int]) -> str | None:
         budget = find_budget(turn.thinking, knows_effort=self.knows_effort) if self.reasoning else None
         if not is_constrained(turn) and budget is None:
             return None
         rules = Rules(special_ids)
-        state: State = self._find_state(turn, prompt)
+        state: State = self.reasoning.find_state(prompt_end, find_prefix(turn)) if self.reasoning else "after"
         thought = self.reasoning.write_rules(rules, state, budget) if self.reasoning else ""
         text = self._write_text(state, special_ids)
         body = self._write_body(rules, turn, text)
         rules.add(f"{thought} {rules.blanks() if thought else ''} ({body})", name="start")
         return rules.write()
-
-    def _find_state(self, turn: Turn, prompt: str) -> State:
-        return self.reasoning.find_state(prompt, find_prefix(turn)) if self.reasoning else "after"
 
     def _write_text(self, state: State, special_ids: Mapping[str, int]) -> str:
         """Returns what matches text that is no reasoning: where that may begin with a tag of plain text, not this."""
@@ -96,34 +117,8 @@ class TaggedFormat:
     def _marks(self, tool_use: ToolUse) -> Sequence[str]:
         """Returns the special tokens that an answer may hold."""
         parts = [self.tools if tool_use.is_offered else None, self.reasoning]
-        return sorted({token for part in parts if part for token in part.special_tokens})
+        return sorted({token for part in parts if part for token in part.markers})
 
     @property
     def _begin(self) -> str:
         return self.tools.begin if self.tools else ""
-
-
-def is_constrained(turn: Turn) -> bool:
-    return turn.answer_format is not None or is_tool_use_constrained(turn.tool_use)
-
-
-def is_tool_use_constrained(tool_use: ToolUse) -> bool:
-    return tool_use.is_offered and (tool_use.mode == "required" or any(tool.strict for tool in tool_use.tools))
-
-
-def list_callable(tool_use: ToolUse) -> Sequence[Tool]:
-    """Returns the tools that may be called: all, or the one that must be."""
-    return [tool for tool in tool_use.tools if tool_use.name in (None, tool.name)]
-
-
-def find_budget(thinking: Thinking, *, knows_effort: bool) -> int | None:
-    """Returns the maximum number of tokens of reasoning, None where the model decides."""
-    if thinking.budget_tokens is not None:
-        return thinking.budget_tokens
-    return None if knows_effort else BUDGETS.get(thinking.effort or "")
-
-
-def find_prefix(turn: Turn) -> str:
-    """Returns what the answer has said already when it goes on with the last message."""
-    content = turn.messages[-1].get("content") if turn.continues_last and turn.messages else None
-    return content if isinstance(content, str) else ""

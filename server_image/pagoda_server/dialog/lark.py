@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 TEXT = r"/(.|\n)*/"
@@ -57,6 +57,17 @@ class Rules:
         if not ids:
             return first
         return f"{first} (<[{','.join(map(str, ids))}]> | {self.add_terminal(SOME_TEXT)})*"
+
+    def in_order(self, parts: Sequence[tuple[str, bool]], comma: str) -> str:
+        """Returns what matches the parts in their order with commas between them; True: a part that must be there."""
+        between, is_optional, some = self.literal(comma), True, ""
+        for part, is_required in parts:
+            first = part if is_optional else ""
+            more = f"{some} {between} {part}" if some else ""
+            kept = "" if is_required else some
+            some = self.add(" | ".join(filter(None, [first, more, kept])))
+            is_optional = is_optional and not is_required
+        return f"({some})?" if some and is_optional else some
 
     def until(self, end: str, *, text: str = TEXT, max_tokens: int | None = None) -> str:
         """Returns what matches text up to the first `end`, and that. Beyond `max_tokens` the end is all that may come.

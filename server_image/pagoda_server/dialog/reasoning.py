@@ -34,7 +34,7 @@ class ReasoningFormat:
     """The model may open the tag again later in its answer."""
 
     @property
-    def special_tokens(self) -> frozenset[str]:
+    def markers(self) -> frozenset[str]:
         return frozenset({self.begin, self.end})
 
     def find_state(self, prompt: str, prefix: str = "") -> State:

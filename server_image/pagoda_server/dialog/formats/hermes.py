@@ -42,7 +42,7 @@ HERMES = ToolFormat(
     sign='`<tool_call>` and `"arguments"` in the template',
     is_recognised=lambda template, _: BEGIN in template and "arguments" in template,
     read=read,
-    special_tokens=frozenset({BEGIN, END}),
+    markers=frozenset({BEGIN, END}),
     begin=BEGIN,
     write_calls=write_calls,
 )

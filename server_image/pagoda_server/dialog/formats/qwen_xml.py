@@ -95,7 +95,7 @@ QWEN_XML = ToolFormat(
     sign="`<function=` and `<parameter=` in the template",
     is_recognised=lambda template, _: FUNCTION in template and PARAMETER in template,
     read=read,
-    special_tokens=frozenset({BEGIN, END}),
+    markers=frozenset({BEGIN, END}),
     begin=BEGIN,
     write_calls=write_calls,
     streaming="strings as the model writes them, other values whole",

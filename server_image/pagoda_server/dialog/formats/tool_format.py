@@ -31,7 +31,7 @@ class ToolFormat:
     is_recognised: IsRecognised
     """By the model's chat template and the text of the tokenizer's added tokens."""
     read: ReadAnswer
-    special_tokens: frozenset[str]
+    markers: frozenset[str]
     """The tokens whose text the parser must see, although they are special."""
     begin: str
     """What the first call begins with, "" where nothing does; the grammar's calls go on behind it."""
