@@ -17,6 +17,7 @@ from pagoda_server.wire import (
     Deltas,
     FinishReason,
     Hello,
+    PromptLogprobs,
     Stats,
     Submit,
     Timing,
@@ -78,6 +79,12 @@ class FakeEngine:
     async def _run(self, submit: Submit, writer: asyncio.StreamWriter) -> None:
         ids = [*self.encode(self.answer), END]
         count = min(len(ids), submit.sampling.max_tokens)
+        if (wanted := submit.sampling.prompt_logprobs) is not None:
+            scored = range(len(submit.prompt_token_ids) - 1)
+            scores = [TokenLogprobs(-1.0 - at, [(1 + i, -0.5 - i) for i in range(wanted)]) for at in scored]
+            writer.write(encode_frame(PromptLogprobs(submit.request_id, scores)))
+        if count == 0:
+            writer.write(encode_frame(Deltas([Delta(submit.request_id, [], None, "length")])))
         for at in range(count):
             if at == 1 and self.gate is not None:
                 await self.gate.wait()

@@ -34,7 +34,7 @@ FIXES: Mapping[str, str] = {
     "truncate_prompt_tokens": "give -1, or at least 1",
     "cache_salt": "give a string of 1 to 512 characters",
     "request_id": "give a string of 1 to 128 printable characters without spaces",
-    "service_tier": "give auto, default, flex, scale or priority",
+    "service_tier": "give auto, default, flex, scale, priority or fast",
     "verbosity": "give low, medium or high",
     "top_logprobs": "give 0 to 20, together with logprobs: true",
     "prompt": "give a string, a list of token ids, or a list of at most 64 of either",

@@ -11,7 +11,7 @@ from pagoda_server.http.strict import Strict
 
 Label = Annotated[str, Field(max_length=1024)]
 AnswerId = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
-ServiceTier = Literal["auto", "default", "flex", "scale", "priority"]
+ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast"]
 SERVED_TIER = "default"
 """What every answer says of its tier: there is one."""
 
