@@ -9,7 +9,6 @@ import orjson
 from aiohttp import web
 
 from pagoda_guard import openmetrics
-from pagoda_server.dialog.format import Format
 from pagoda_server.http import chat, completions
 from pagoda_server.http.answer import Answer
 from pagoda_server.http.chunks import Dialect
@@ -46,16 +45,16 @@ TRACE = web.RequestKey("trace", Trace)
 class HttpApi:
     """The state behind the routes. `engine` is None until the engine's socket answers."""
 
-    def __init__(
-        self, settings: Settings, tokenizer: Tokenizer, tally: Tally | None = None, form: Format | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, tokenizer: Tokenizer, tally: Tally | None = None) -> None:
         self.settings = settings
         self.tokenizer = tokenizer
         self.engine: EngineClient | None = None
         labels = ModelLabels(settings.served_model_name, settings.namespace, settings.model_deployment)
         self.tally = tally or Tally.build_single()
         self.metrics = ServerMetrics(labels, lambda: self.stats, self.tally, lambda: self.hello)
-        self.conversations = Conversations(tokenizer, form)
+        self.conversations = Conversations(
+            tokenizer, tool_parser=settings.tool_parser, reasoning_parser=settings.reasoning_parser
+        )
         self.intake = Intake()
         self.begin_trace: Callable[[web.Request], Trace] | None = None
         """None: nothing is traced."""

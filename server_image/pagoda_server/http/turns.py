@@ -4,15 +4,20 @@ Every API of conversations comes through here: what they share is how a turn is 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pagoda_server.dialog.format import Format, find_prefix
+from pagoda_server.dialog.choose import AUTO, check_tool_parser, choose_format
+from pagoda_server.dialog.constraints import find_prefix
+from pagoda_server.dialog.format import Format, TaggedFormat
+from pagoda_server.dialog.formats.generic import GENERIC
+from pagoda_server.dialog.formats.harmony import HARMONY
 from pagoda_server.dialog.turn import Effort, Thinking, Turn
 from pagoda_server.http.choice import Reading
 from pagoda_server.http.errors import RequestError, prompt_too_long
 from pagoda_server.http.history import fit_messages
 from pagoda_server.http.reading import AnswerReader
+from pagoda_server.http.told_tools import tell_tools
 from pagoda_server.http.tool_schemas import describe_tool
 from pagoda_server.text.template import Template
 from pagoda_server.text.tokenizer import PromptTooLong, TemplateError, Tokenizer
@@ -53,34 +58,43 @@ class Prompt:
 
 
 class Conversations:
-    """How one model is shown turns, and its answers are read. `form` None: its answers are plain text."""
+    """How one model is shown turns, and how its answers are read."""
 
-    def __init__(self, tokenizer: Tokenizer, form: Format | None = None) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, tool_parser: str = AUTO, reasoning_parser: str = AUTO) -> None:
+        """Chooses by the names of parsers. Raises ValueError for one that is unknown."""
+        template = tokenizer.template
         self._tokenizer = tokenizer
-        self._form = form
-        self._decode = tokenizer.decode if form is None else tokenizer.build_decode(form.markers)
-        self._special_ids = {} if form is None else tokenizer.list_special_ids()
+        self._form = choose_form(tokenizer, tool_parser, reasoning_parser)
+        self._tells_tools = self._form.calls and not template.takes_tools
+        self._decode = tokenizer.build_decode(self._form.markers)
+        self._special_ids = tokenizer.list_special_ids()
+
+    def describe(self) -> str:
+        """Returns in a few words what was chosen."""
+        if not isinstance(self._form, TaggedFormat):
+            return f"calls={HARMONY.name} reasoning={HARMONY.name}"
+        tools, reasoning = self._form.tools, self._form.reasoning
+        told = " (the template has no tools: they are told in words)" if self._tells_tools else ""
+        return f"calls={tools.name if tools else 'none'}{told} reasoning={reasoning.name if reasoning else 'none'}"
 
     def encode(self, turn: Turn, params: Params, fit: Fit) -> Prompt:
         """Returns the prompt of a turn. Raises `RequestError`."""
         self._check(turn, params)
         token_ids = self._encode(turn, params, fit)
-        form = self._form
-        if form is None or not (form.reasons or turn.tool_use.is_offered):
-            return Prompt(token_ids, None, None)
         prompt_end = self._tokenizer.decode(token_ids[-PROMPT_END_TOKENS:], skip_special_tokens=False)
-        grammar = form.build_grammar(turn, prompt_end, self._special_ids)
-        return Prompt(token_ids, self._build_reading(form, turn, prompt_end), grammar)
+        grammar = self._form.build_grammar(turn, prompt_end, self._special_ids)
+        is_read = self._form.reasons or turn.tool_use.is_offered
+        return Prompt(token_ids, self._build_reading(turn, prompt_end) if is_read else None, grammar)
 
     def _check(self, turn: Turn, params: Params) -> None:
-        if turn.tool_use.is_offered and (self._form is None or not self._form.calls):
+        if turn.tool_use.is_offered and not self._form.calls:
             raise RequestError(
-                f"{params.tools} is given, but this model is not known to call tools; remove it",
+                f"{params.tools} is given, but this server reads no calls (its tool parser is none); remove it",
                 param=params.tools,
                 code="unsupported_parameter",
             )
         effort = turn.thinking.effort
-        if effort not in (None, "none") and (self._form is None or not self._form.reasons):
+        if effort not in (None, "none") and not self._form.reasons:
             raise RequestError(
                 f"{params.effort} is {effort}, but this model does not reason; remove it",
                 param=params.effort,
@@ -90,6 +104,9 @@ class Conversations:
     def _encode(self, turn: Turn, params: Params, fit: Fit) -> list[int]:
         template = self._tokenizer.template
         messages = fit_messages([dict(message) for message in turn.messages], template)
+        if not template.takes_tools:
+            tools = turn.tool_use.tools if turn.tool_use.is_offered else ()
+            messages = tell_tools(messages, tools, GENERIC.example)
         try:
             return self._tokenizer.encode_chat(
                 messages,
@@ -104,14 +121,23 @@ class Conversations:
         except TemplateError as error:
             raise RequestError(str(error), param=params.messages) from error
 
-    def _build_reading(self, form: Format, turn: Turn, prompt_end: str) -> Reading:
-        tool_use, prefix = turn.tool_use, find_prefix(turn)
+    def _build_reading(self, turn: Turn, prompt_end: str) -> Reading:
+        form, tool_use, prefix = self._form, turn.tool_use, find_prefix(turn)
         tools = tuple(tool_use.tools) if tool_use.is_offered else ()
 
         def build_reader() -> AnswerReader:
             return AnswerReader(form.build_parser(tools, prompt_end, prefix=prefix), one_call=not tool_use.parallel)
 
         return Reading(self._decode, build_reader)
+
+
+def choose_form(tokenizer: Tokenizer, tool_parser: str, reasoning_parser: str) -> Format:
+    """Returns the model's notation; where its template has no tools and no other is named, calls are plain JSON."""
+    source = tokenizer.template.source
+    added = [token.content for token in tokenizer.raw.get_added_tokens_decoder().values()]
+    form = choose_format(source, added, tool_parser=tool_parser, reasoning_parser=reasoning_parser)
+    is_free = check_tool_parser(tool_parser) == AUTO and not form.calls
+    return replace(form, tools=GENERIC) if is_free and isinstance(form, TaggedFormat) else form
 
 
 def build_variables(turn: Turn, template: Template) -> dict[str, Any]:
