@@ -13,6 +13,15 @@ from pagoda_server.http.shapes import Envelope
 from pagoda_server.text.tokenizer import PromptTooLong, TemplateError, Tokenizer
 
 
+def check_documents(tokenizer: Tokenizer, form: ChatForm) -> None:
+    if form.documents and "documents" not in tokenizer.template.variables:
+        raise RequestError(
+            "documents is given, but this model's template takes none; put their text into a message",
+            param="documents",
+            code="unsupported_parameter",
+        )
+
+
 def encode_messages(
     tokenizer: Tokenizer,
     messages: list[Message],
@@ -22,10 +31,11 @@ def encode_messages(
     keep_last: int | None = None,
 ) -> list[int]:
     """Returns the token ids of the messages, as the model's template renders them. Raises `RequestError`."""
+    check_documents(tokenizer, form)
     try:
         return tokenizer.encode_chat(
             [message.for_template() for message in messages],
-            {"add_generation_prompt": form.add_generation_prompt},
+            {"add_generation_prompt": form.add_generation_prompt, "documents": list(form.documents) or None},
             limit=limit if keep_last is None else None,
             keep_last=keep_last,
             continues_last=form.continues_last,

@@ -1,6 +1,6 @@
 """How a chat's prompt ends: where an answer begins, or open at the end of the last message, with which it goes on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pagoda_server.http.errors import RequestError
@@ -12,6 +12,8 @@ class ChatForm:
     add_generation_prompt: bool = True
     continues_last: bool = False
     add_special_tokens: bool = False
+    documents: Sequence[Mapping[str, str]] = ()
+    """What the answer is to be drawn from, for templates that take it."""
 
 
 def find_form(
@@ -20,6 +22,7 @@ def find_form(
     add_generation_prompt: bool | None,
     continue_final_message: bool | None,
     add_special_tokens: bool | None,
+    documents: Sequence[Mapping[str, str]] = (),
 ) -> ChatForm:
     """Returns the form that the fields ask for. Raises `RequestError` where they contradict each other."""
     for at, message in enumerate(messages):
@@ -40,4 +43,5 @@ def find_form(
         add_generation_prompt=add_generation_prompt is not False and not continues,
         continues_last=continues,
         add_special_tokens=bool(add_special_tokens),
+        documents=documents,
     )

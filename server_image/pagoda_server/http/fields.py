@@ -72,7 +72,6 @@ SAMPLING_FIELDS: Mapping[str, AsksForNothing] = {
 TEXT_FIELDS: Mapping[str, AsksForNothing] = {
     "chat_template_kwargs": only({}),
     "detokenize": only(True),
-    "documents": only([]),
     "guided_json_object": only(False),
     "modalities": only(["text"]),
     "media_io_kwargs": only({}),
@@ -104,6 +103,7 @@ COMPLETION_FIELDS: Mapping[str, AsksForNothing] = {
     **GENERATION_FIELDS,
     "add_generation_prompt": only(True),
     "continue_final_message": only(False),
+    "documents": only([]),
     "response_format": only({"type": "text"}),
     "top_logprobs": only(0),
 }
