@@ -28,11 +28,16 @@ class TokenDetails(Shape):
     cached_tokens: int
 
 
+class AnswerTokenDetails(Shape):
+    reasoning_tokens: int
+
+
 class Usage(Shape):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: TokenDetails
+    completion_tokens_details: AnswerTokenDetails | None = None
 
 
 class TokenScore(Shape):
@@ -52,10 +57,13 @@ class ChatLogprobs(Shape):
 
 class CalledFunction(Shape):
     name: str | None = None
+    """None: as in the delta before."""
     arguments: str
 
 
 class ToolCall(Shape):
+    index: int | None = None
+    """Which of the answer's calls a delta belongs to."""
     id: str | None = None
     type: Literal["function"] | None = None
     function: CalledFunction
@@ -66,6 +74,7 @@ class AnswerMessage(Shape):
     content: str | None
     refusal: str | None
     reasoning_content: str | None = None
+    reasoning: str | None = None
     tool_calls: list[ToolCall] | None = None
     function_call: CalledFunction | None = None
 
@@ -74,6 +83,7 @@ class MessageDelta(Shape):
     role: Literal["assistant"] | None = None
     content: str | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None
     tool_calls: list[ToolCall] | None = None
     function_call: CalledFunction | None = None
 

@@ -28,6 +28,7 @@ from pagoda_server.http.tally import Tally
 from pagoda_server.http.token_fields import plan_truncation
 from pagoda_server.http.tokenizing import DetokenizeRequest, TokenizeRequest, detokenize, tokenize
 from pagoda_server.http.trace import UNTRACED, Trace
+from pagoda_server.http.turns import Conversations, Fit
 from pagoda_server.settings import Settings
 from pagoda_server.text.tokenizer import Tokenizer
 from pagoda_server.wire import Hello, Stats
@@ -51,6 +52,9 @@ class HttpApi:
         labels = ModelLabels(settings.served_model_name, settings.namespace, settings.model_deployment)
         self.tally = tally or Tally.build_single()
         self.metrics = ServerMetrics(labels, lambda: self.stats, self.tally, lambda: self.hello)
+        self.conversations = Conversations(
+            tokenizer, tool_parser=settings.tool_parser, reasoning_parser=settings.reasoning_parser
+        )
         self.intake = Intake()
         self.begin_trace: Callable[[web.Request], Trace] | None = None
         """None: nothing is traced."""
@@ -100,6 +104,7 @@ class HttpApi:
             logprobs=bool(body.logprobs),
             as_ids=bool(body.return_tokens_as_token_ids),
             answer_id=body.request_id,
+            style=chat.build_style(body),
         )
         return await self._answer(request, body, engine, plan, dialect, Extras.find(body, in_choice=False))
 
@@ -188,8 +193,11 @@ class HttpApi:
         body, engine = self._parse(ChatRequest, raw)
         limit = engine.hello.max_model_len
         keep_last = plan_truncation(body.truncate_prompt_tokens, answer_tokens=body.max_answer_tokens, limit=limit)
-        prompt = chat.encode_messages(self.tokenizer, body.messages, body.form, limit=limit, keep_last=keep_last)
-        prompts = Prompts([prompt], "messages", tenant, echoes=[body.messages[-1].text] if body.echo else [])
+        params = chat.OLD_PARAMS if body.has_old_spelling else chat.PARAMS
+        fit = Fit(limit, keep_last, add_special_tokens=body.form.add_special_tokens)
+        prompt = self.conversations.encode(chat.build_turn(body), params, fit)
+        echoes = [body.messages[-1].text] if body.echo else []
+        prompts = Prompts([prompt.token_ids], params.messages, tenant, prompt.reading, echoes=echoes)
         return body, engine, plan_generation(body, prompts, tokenizer=self.tokenizer, engine=engine.hello)
 
     def _plan_completion(self, raw: bytes, tenant: str) -> tuple[CompletionRequest, EngineClient, GenerationPlan]:
@@ -215,7 +223,7 @@ class HttpApi:
         body = parse(TokenizeRequest, raw)
         self._check_model(body.model)
         limit = None if self.hello is None else self.hello.max_model_len
-        return tokenize(self.tokenizer, body, max_model_len=limit)
+        return tokenize(self.tokenizer, self.conversations, body, max_model_len=limit)
 
     def _detokenize(self, raw: bytes) -> bytes:
         body = parse(DetokenizeRequest, raw)

@@ -1,6 +1,6 @@
 """How a chat's prompt ends: where an answer begins, or open at the end of the last message, with which it goes on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pagoda_server.http.errors import RequestError
@@ -12,8 +12,6 @@ class ChatForm:
     add_generation_prompt: bool = True
     continues_last: bool = False
     add_special_tokens: bool = False
-    documents: Sequence[Mapping[str, str]] = ()
-    """What the answer is to be drawn from, for templates that take it."""
 
 
 def find_form(
@@ -22,7 +20,6 @@ def find_form(
     add_generation_prompt: bool | None,
     continue_final_message: bool | None,
     add_special_tokens: bool | None,
-    documents: Sequence[Mapping[str, str]] = (),
 ) -> ChatForm:
     """Returns the form that the fields ask for. Raises `RequestError` where they contradict each other."""
     for at, message in enumerate(messages):
@@ -43,5 +40,4 @@ def find_form(
         add_generation_prompt=add_generation_prompt is not False and not continues,
         continues_last=continues,
         add_special_tokens=bool(add_special_tokens),
-        documents=documents,
     )

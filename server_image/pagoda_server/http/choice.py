@@ -1,8 +1,11 @@
 """One answer being written: tokens in, safe text and its logprobs out. It knows no HTTP and no socket."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from pagoda_server.dialog.events import Event
+from pagoda_server.http.reading import AnswerReader
 from pagoda_server.text.detokenize import Detokenizer, StopMatcher
 from pagoda_server.text.tokenizer import Tokenizer
 from pagoda_server.wire import Delta, FinishReason, TokenLogprobs
@@ -26,6 +29,17 @@ class Piece:
     finish_reason: FinishReason | None = None
     token_ids: list[int] = field(default_factory=list)
     """All that it was made of, one that ended the answer too."""
+    events: list[Event] | None = None
+    """What the text says, where an answer is read; the text is then as the model wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How answers are read that may hold more than plain text."""
+
+    decode: Callable[[Sequence[int]], str]
+    """Keeps the special tokens by which the model marks its reasoning and calls."""
+    build_reader: Callable[[], AnswerReader]
 
 
 class Choice:
@@ -40,6 +54,7 @@ class Choice:
         scored: bool = False,
         shows_special: bool = False,
         begins_at: int | None = None,
+        reading: Reading | None = None,
     ) -> None:
         """`begins_at` is the number of characters that stand in front of an answer with the prompt before it.
 
@@ -50,8 +65,10 @@ class Choice:
         self.cached_tokens = 0
         self.logprob_sum = 0.0
         """Of the tokens that were counted, where their scores are told."""
-        self._plain = not stops and not scored
-        decode = partial(tokenizer.decode, skip_special_tokens=False) if shows_special else tokenizer.decode
+        self._plain = not stops and not scored and reading is None
+        self._reader = None if reading is None else reading.build_reader()
+        hiding = tokenizer.decode if reading is None else reading.decode
+        decode = partial(tokenizer.decode, skip_special_tokens=False) if shows_special else hiding
         self._detokenizer = Detokenizer(decode)
         self._matcher = StopMatcher(stops, keeps_stop=keeps_stop)
         self._keeps_stop = keeps_stop
@@ -59,6 +76,11 @@ class Choice:
         self._scores_all = begins_at is not None
         self._decoded_characters = self._sent_characters = begins_at or 0
         self._scored: list[ScoredToken] = []
+        self._events: list[Event] = []
+
+    @property
+    def reasoning_tokens(self) -> int:
+        return 0 if self._reader is None else self._reader.reasoning_tokens
 
     def push(self, delta: Delta) -> Piece:
         self.cached_tokens = max(self.cached_tokens, delta.cached_tokens)
@@ -86,14 +108,31 @@ class Choice:
                 break  # the stop token itself is no text
             safe, stopped = self._decode(token_id)
             text += safe
+            stopped |= self._read(safe, tokens=1)
             if stopped:
                 break
         if delta.finish_reason is not None and not stopped:
             rest, stopped = self._flush()
             text += rest
+            self._read(rest, tokens=0)
         self._sent_characters += len(text)
         reason: FinishReason | None = "stop" if stopped else delta.finish_reason
-        return Piece(self.index, text, self._take_scored(reason), reason, delta.token_ids[:taken])
+        scored, events = self._take_scored(reason), self._take_events(reason)
+        return Piece(self.index, text, scored, reason, delta.token_ids[:taken], events)
+
+    def _read(self, text: str, *, tokens: int) -> bool:
+        """Returns whether what the text says ends the answer."""
+        if self._reader is None:
+            return False
+        self._events += self._reader.push(text, tokens)
+        return self._reader.is_complete
+
+    def _take_events(self, reason: FinishReason | None) -> list[Event] | None:
+        if self._reader is None:
+            return None
+        rest = self._reader.finish() if reason is not None else []
+        events, self._events = [*self._events, *rest], []
+        return events
 
     def _hides_last(self, reason: FinishReason | None) -> bool:
         """Returns whether the last token is one that ends the answer and stands for no text of it."""

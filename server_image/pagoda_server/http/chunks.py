@@ -1,8 +1,8 @@
 """The events of one choice. A chunk differs from the one before in its text alone, so the rest is encoded once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 from uuid import uuid4
 
 import orjson
@@ -17,6 +17,13 @@ MARK = uuid4().hex
 """Stands for the text where a chunk is cut; nothing else in it can be the same."""
 
 
+class Deltas(Protocol):
+    """What is said of one choice whose answer is read: it may be more than text."""
+
+    def build(self, piece: Piece) -> list[dict[str, Any]]:
+        """Returns the choices of the piece's chunks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     whole: Envelope
@@ -25,6 +32,8 @@ class Dialect:
     build_chunk: Callable[[Piece], dict[str, Any]]
     build_start: Callable[[int], dict[str, Any]] | None = None
     """The first chunk of each choice, if the dialect has one."""
+    build_deltas: Callable[[int], Deltas] | None = None
+    """For the choices of answers that are read, if the dialect has such."""
     scored: bool = False
     """Its chunks say more of a token than its text."""
 
@@ -48,10 +57,13 @@ class ChunkWriter:
         self._extras = extras
         self._frame: tuple[bytes, bytes] | None = None
         self._started = False
+        self._deltas = dialect.build_deltas(index) if dialect.build_deltas else None
 
     def write(self, piece: Piece) -> bytes:
         """Returns the piece's events; empty when it says nothing yet."""
         start = b"" if self._started else self._start()
+        if piece.events is not None and self._deltas is not None:
+            return start + self._write_read(self._deltas.build(piece), piece)
         says_more = bool(piece.tokens) or (self._extras is not None and self._extras.has_news(piece))
         if not piece.text and not says_more and piece.finish_reason is None:
             return start
@@ -59,6 +71,12 @@ class ChunkWriter:
             return start + self._wrap(self._dialect.build_chunk(piece), piece)
         before, after = self._frame
         return b"".join((start, before, orjson.dumps(piece.text), after))
+
+    def _write_read(self, choices: list[dict[str, Any]], piece: Piece) -> bytes:
+        """Returns a chunk for each choice; what is told beside them is told once, with the first."""
+        if not choices and self._extras is not None and self._extras.has_news(piece):
+            return self._wrap(self._dialect.build_chunk(replace(piece, text="")), piece)
+        return b"".join([self._wrap(choice, piece if at == 0 else None) for at, choice in enumerate(choices)])
 
     def _start(self) -> bytes:
         self._started = True

@@ -4,6 +4,7 @@ import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from pagoda_server.dialog.events import Content
 from pagoda_server.http.choice import Piece, ScoredToken
 from pagoda_server.text.token_bytes import TokenBytes
 from pagoda_server.text.tokenizer import Tokenizer
@@ -25,7 +26,8 @@ class Echo:
         """
         known = [*scores, *[None] * (len(self.token_ids) - len(scores))]
         tokens = map(ScoredToken, self.token_ids, self.offsets, known)
-        return replace(piece, text=self.text + piece.text, tokens=[*tokens, *piece.tokens])
+        events = None if piece.events is None else [Content(self.text), *piece.events]
+        return replace(piece, text=self.text + piece.text, tokens=[*tokens, *piece.tokens], events=events)
 
 
 def build_echo(tokenizer: Tokenizer, text: str, token_ids: Sequence[int], *, scored: bool) -> Echo:

@@ -13,11 +13,14 @@ from pydantic_core import ErrorDetails
 
 from pagoda_guard.openai_errors import ErrorType, build_error
 from pagoda_server.http.fields import NOT_YET, UNSUPPORTED
-from pagoda_server.http.messages import FORM_TAGS, NO_CONTENT
 from pagoda_server.http.refusals import REFUSALS
+from pagoda_server.http.strict import FORM_TAGS, NO_CONTENT, OTHER_ROLE
 
 # How much of a pydantic location names a field; the rest names members of a list or a union.
-LOCATION_DEPTH: Mapping[str, int] = {"messages": 5, "stream_options": 2, "response_format": 2}
+LOCATION_DEPTH: Mapping[str, int] = {
+    **{"messages": 6, "stream_options": 2, "response_format": 2},
+    **{"tools": 4, "tool_choice": 3, "functions": 3, "function_call": 2},
+}
 # What to give instead, by the field's path without the indices of lists.
 FIXES: Mapping[str, str] = {
     "stop": "give one non-empty string of up to 1024 characters, or a list of at most 64",
@@ -37,23 +40,38 @@ FIXES: Mapping[str, str] = {
     "top_logprobs": "give 0 to 20, together with logprobs: true",
     "prompt": "give a string, a list of token ids, or a list of at most 64 of either",
     "messages": "give a list of at least 1 and at most 4096 objects {role, content}",
-    "messages.role": "give system, developer, user or assistant",
+    "messages.role": "give system, developer, user, assistant, tool or function",
     "messages.content": "give a string or a list of at most 4096 parts {type: text, text}",
     "messages.content.type": "give text",
     "messages.content.text": "give a string",
+    "messages.tool_calls": "give a list of at most 128 objects {id, type: function, function: {name, arguments}}",
+    "messages.tool_calls.type": "give function",
+    "messages.tool_call_id": "give a string of up to 256 characters",
     "messages.name": "give a string of up to 1024 characters",
     "response_format.type": "use text",
+    "tools": "give a list of at most 128 objects {type: function, function: {name, description, parameters}}",
+    "tools.type": "give function",
+    "tools.function.name": "give 1 to 128 letters, digits, _ and -",
+    "tools.function.parameters": "give a JSON schema, an object",
+    "functions.name": "give 1 to 128 letters, digits, _ and -",
+    "functions.parameters": "give a JSON schema, an object",
+    "tool_choice.type": "give function",
+    "tool_choice": "give none, auto, required or {type: function, function: {name}}",
+    "function_call": "give none, auto or {name}",
+    "reasoning_effort": "give none, minimal, low, medium, high or xhigh",
 }
 UNBUILT_PARTS = frozenset(
     {
         *("audio", "audio_url", "document", "file", "image", "image_url", "input_audio", "input_file", "input_image"),
-        *("input_text", "output_text", "refusal", "thinking", "tool_result", "tool_use", "video", "video_url"),
+        *("input_text", "output_text", "thinking", "tool_result", "tool_use", "video", "video_url"),
     }
 )
 # Values of OpenAI's API that are not built, by the same path.
 UNBUILT_VALUES: Mapping[str, frozenset[str]] = {
-    "messages.role": frozenset({"tool", "function"}),
     "messages.content.type": UNBUILT_PARTS,
+    "tools.type": frozenset({"custom", "web_search", "file_search", "code_interpreter", "mcp", "computer_use_preview"}),
+    "tool_choice.type": frozenset({"custom"}),
+    "messages.tool_calls.type": frozenset({"custom"}),
     "response_format.type": frozenset({"json_object", "json_schema", "structural_tag", "grammar"}),
 }
 MAX_SHOWN_CHARACTERS = 80
@@ -111,6 +129,9 @@ def _say(first: ErrorDetails, param: str | None, verb: str, path: str) -> Reques
         return RequestError(f"{param} is not a field of this API; remove it", param=param, code="unknown_parameter")
     if kind == "missing":
         return RequestError(f"{param} is missing; give it", param=param, code="missing_required_parameter")
+    if kind == OTHER_ROLE:
+        role = first["ctx"]["role"]
+        return RequestError(f"{param} is for messages of role {role}; remove it", param=param, code="invalid_value")
     if kind == UNSUPPORTED:
         why = REFUSALS.get(path, f"{NOT_YET}; remove it")
         return RequestError(f"{param} {why}", param=param, code="unsupported_parameter")

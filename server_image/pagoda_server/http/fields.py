@@ -55,7 +55,6 @@ NOT_BUILT = dict.fromkeys(
         "moderation",
         "prompt_embeds",
         "repetition_detection",
-        "thinking_token_budget",
         "web_search_options",
     ],
     never,
@@ -70,7 +69,6 @@ SAMPLING_FIELDS: Mapping[str, AsksForNothing] = {
     "watermarking": only(False),
 }
 TEXT_FIELDS: Mapping[str, AsksForNothing] = {
-    "chat_template_kwargs": only({}),
     "detokenize": only(True),
     "guided_json_object": only(False),
     "modalities": only(["text"]),
@@ -81,14 +79,17 @@ TEXT_FIELDS: Mapping[str, AsksForNothing] = {
     "suffix": only(""),
 }
 AGENT_FIELDS: Mapping[str, AsksForNothing] = {
+    "chat_template_kwargs": only({}),
     "functions": only([]),
     "function_call": only("none", "auto"),
     "include_reasoning": only(True),
     "parallel_tool_calls": only(True, False),
     "reasoning_effort": only("none"),
+    "thinking_token_budget": never,
     "tool_choice": only("none", "auto"),
     "tools": only([]),
 }
+"""What a completion, which is no conversation, does not have."""
 SERVICE_FIELDS: Mapping[str, AsksForNothing] = {
     "ec_transfer_params": only({}),
     "kv_transfer_params": only({}),
@@ -97,10 +98,11 @@ SERVICE_FIELDS: Mapping[str, AsksForNothing] = {
     "truncation_side": only("left"),
     "vllm_xargs": only({}),
 }
-GENERATION_FIELDS = {**HINTS, **NOT_BUILT, **SAMPLING_FIELDS, **TEXT_FIELDS, **AGENT_FIELDS, **SERVICE_FIELDS}
+GENERATION_FIELDS = {**HINTS, **NOT_BUILT, **SAMPLING_FIELDS, **TEXT_FIELDS, **SERVICE_FIELDS}
 CHAT_FIELDS: Mapping[str, AsksForNothing] = GENERATION_FIELDS
 COMPLETION_FIELDS: Mapping[str, AsksForNothing] = {
     **GENERATION_FIELDS,
+    **AGENT_FIELDS,
     "add_generation_prompt": only(True),
     "continue_final_message": only(False),
     "documents": only([]),
@@ -112,14 +114,8 @@ MESSAGE_FIELDS: Mapping[str, AsksForNothing] = {
     "annotations": only([]),
     "audio": never,
     "cache_control": always,
-    "function_call": only({}),
     "parsed": never,
-    "reasoning": only(""),
-    "reasoning_content": only(""),
     "reasoning_details": only([]),
-    "refusal": only(""),
-    "tool_call_id": only(""),
-    "tool_calls": only([]),
 }
 """The fields of every role: what a server says of its own message comes back in the next turn, null or empty."""
 PART_FIELDS: Mapping[str, AsksForNothing] = {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from pagoda_server.http.choice import Choice, Piece
+from pagoda_server.http.choice import Choice, Piece, Reading
 from pagoda_server.http.echo import Echo, build_echo
 from pagoda_server.http.engine_client import EngineClient, EngineGone, RequestRejected
 from pagoda_server.http.errors import RequestError, context_length_exceeded
@@ -32,6 +32,8 @@ class Prompts:
     param: str
     """The field that holds them."""
     tenant: str
+    reading: Reading | None = None
+    """How the answers are read; None: they are plain text."""
     default_answer_tokens: int | None = None
     """The length of an answer where the client names none. None: what is left of the context."""
     echoes: Sequence[str] = ()
@@ -52,6 +54,8 @@ class GenerationPlan:
     """The best of those that are written."""
     echoes: list[Echo] = field(default_factory=list)
     """For each prompt, or none."""
+    is_read: bool = False
+    """Its answers may hold more than plain text."""
 
     def list_echoes(self) -> dict[str, Echo]:
         """Returns what answers begin with, by their requests' ids."""
@@ -60,11 +64,14 @@ class GenerationPlan:
 
     def usage(self) -> dict[str, object]:
         completion = sum(choice.token_count for choice in self.choices)
+        reasoning = sum(choice.reasoning_tokens for choice in self.choices)
+        details = {"completion_tokens_details": {"reasoning_tokens": reasoning}} if self.is_read else {}
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": completion,
             "total_tokens": self.prompt_tokens + completion,
             "prompt_tokens_details": {"cached_tokens": self.count_cached_tokens()},
+            **details,
         }
 
     def count_cached_tokens(self) -> int:
@@ -135,10 +142,12 @@ def plan_generation(
                     scored=sampling.logprobs is not None,
                     shows_special=body.skip_special_tokens is False,
                     begins_at=None if echo is None else len(echo.text),
+                    reading=prompts.reading,
                 )
             )
     prompt_tokens = sum(map(len, prompts.token_ids))
-    return GenerationPlan(submits, choices, prompt_tokens, body.num_sequences, body.n or 1, echoes)
+    is_read = prompts.reading is not None
+    return GenerationPlan(submits, choices, prompt_tokens, body.num_sequences, body.n or 1, echoes, is_read)
 
 
 class Run:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pagoda_server.http.messages import Strict
+from pagoda_server.http.strict import Strict
 
 Label = Annotated[str, Field(max_length=1024)]
 AnswerId = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]

@@ -6,10 +6,12 @@ import orjson
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
 from pagoda_server.http.chat_form import ChatForm, find_form
+from pagoda_server.http.dialog_fields import DialogFields
 from pagoda_server.http.errors import RequestError, from_validation
 from pagoda_server.http.fields import CHAT_FIELDS, COMPLETION_FIELDS, STREAM_FIELDS
-from pagoda_server.http.messages import Messages, Strict
+from pagoda_server.http.messages import Messages
 from pagoda_server.http.numbers import MAX_STOPS, Int, Penalty, StopTokenIds, TokenIds, limit_members
+from pagoda_server.http.strict import Strict
 from pagoda_server.http.token_fields import TokenFields
 from pagoda_server.wire import MAX_LOGPROBS
 
@@ -155,7 +157,7 @@ class GenerationRequest(TokenFields):
         return 0 if self.max_answer_tokens == 0 else None
 
 
-class ChatRequest(GenerationRequest):
+class ChatRequest(DialogFields, GenerationRequest):
     unbuilt = CHAT_FIELDS
     messages: Messages
     max_completion_tokens: Annotated[Int, Field(ge=1)] | None = None
@@ -191,7 +193,6 @@ class ChatRequest(GenerationRequest):
     def form(self) -> ChatForm:
         return find_form(
             self.messages,
-            documents=self.documents or (),
             add_generation_prompt=self.add_generation_prompt,
             continue_final_message=self.continue_final_message,
             add_special_tokens=self.add_special_tokens,

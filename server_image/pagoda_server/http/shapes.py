@@ -30,10 +30,12 @@ class Envelope:
 
 
 def join_pieces(pieces: Sequence[Piece]) -> Piece:
+    is_read = pieces[0].events is not None
     return Piece(
         index=pieces[0].index,
         text="".join(piece.text for piece in pieces),
         tokens=[token for piece in pieces for token in piece.tokens],
         finish_reason=pieces[-1].finish_reason,
+        events=[event for piece in pieces for event in piece.events or ()] if is_read else None,
         token_ids=[token_id for piece in pieces for token_id in piece.token_ids],
     )

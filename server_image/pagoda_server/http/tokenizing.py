@@ -1,27 +1,29 @@
 """`POST /tokenize` and `/detokenize`, in vLLM's shapes: a prompt's tokens as a completion or a chat would have them."""
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar
 
 import orjson
 from pydantic import BeforeValidator, Field, model_validator
 
-from pagoda_server.http import chat
+from pagoda_server.dialog.turn import ToolUse, Turn
 from pagoda_server.http.chat_form import find_form
+from pagoda_server.http.dialog_fields import check_template_options
 from pagoda_server.http.errors import RequestError
 from pagoda_server.http.fields import AsksForNothing, never, only
-from pagoda_server.http.messages import Messages, Strict
+from pagoda_server.http.messages import Message, Messages
 from pagoda_server.http.numbers import TokenId, as_ints
+from pagoda_server.http.strict import Strict
+from pagoda_server.http.tool_schemas import Tools, check_tools
+from pagoda_server.http.turns import Conversations, Fit, Params
 from pagoda_server.text.tokenizer import Tokenizer
 
 
 class TokenizeRequest(Strict):
     unbuilt: ClassVar[Mapping[str, AsksForNothing]] = {
         "chat_template": never,
-        "chat_template_kwargs": only({}),
         "media_io_kwargs": only({}),
         "mm_processor_kwargs": only({}),
-        "tools": only([]),
     }
     model: str | None = None
     prompt: str | None = None
@@ -31,6 +33,8 @@ class TokenizeRequest(Strict):
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
     return_token_strs: bool | None = None
+    tools: Tools | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _check_one(self) -> "TokenizeRequest":
@@ -44,9 +48,14 @@ class DetokenizeRequest(Strict):
     tokens: Annotated[list[TokenId], Field(fail_fast=True), BeforeValidator(as_ints)]
 
 
-def tokenize(tokenizer: Tokenizer, body: TokenizeRequest, *, max_model_len: int | None) -> bytes:
+def tokenize(
+    tokenizer: Tokenizer, conversations: Conversations, body: TokenizeRequest, *, max_model_len: int | None
+) -> bytes:
     """Returns the answer's JSON. Raises `RequestError`."""
-    token_ids = _encode(tokenizer, body)
+    if body.messages is None:
+        token_ids = tokenizer.encode(body.prompt or "", add_special_tokens=body.add_special_tokens is not False)
+    else:
+        token_ids = _encode(conversations, body, body.messages)
     strings = [tokenizer.raw.id_to_token(token_id) for token_id in token_ids] if body.return_token_strs else None
     answer = {"count": len(token_ids), "max_model_len": max_model_len, "tokens": token_ids, "token_strs": strings}
     return orjson.dumps(answer)
@@ -62,13 +71,22 @@ def detokenize(tokenizer: Tokenizer, body: DetokenizeRequest) -> bytes:
     return orjson.dumps({"prompt": tokenizer.decode(body.tokens, skip_special_tokens=False)})
 
 
-def _encode(tokenizer: Tokenizer, body: TokenizeRequest) -> list[int]:
-    if body.messages is None:
-        return tokenizer.encode(body.prompt or "", add_special_tokens=body.add_special_tokens is not False)
+def _encode(conversations: Conversations, body: TokenizeRequest, messages: Sequence[Message]) -> list[int]:
     form = find_form(
-        body.messages,
+        messages,
         add_generation_prompt=body.add_generation_prompt,
         continue_final_message=body.continue_final_message,
         add_special_tokens=body.add_special_tokens,
     )
-    return chat.encode_messages(tokenizer, body.messages, form)
+    tools = [one.function.build() for one in body.tools or ()]
+    check_tools(tools, "tools")
+    options = body.chat_template_kwargs or {}
+    check_template_options(options)
+    turn = Turn(
+        messages=[message.for_template() for message in messages],
+        tool_use=ToolUse(tools),
+        template_options=options,
+        continues_last=form.continues_last,
+        add_generation_prompt=form.add_generation_prompt,
+    )
+    return conversations.encode(turn, Params(), Fit(add_special_tokens=form.add_special_tokens)).token_ids

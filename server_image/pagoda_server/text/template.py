@@ -1,14 +1,19 @@
 """A model's chat templates, and what can be seen of them before anything is rendered."""
 
+import re
 from dataclasses import dataclass
-from re import compile as compile_pattern
 
 import jinja2
 from jinja2 import meta
 
 from pagoda_server.text.sandbox import Sandbox
 
-_ASKS_FOR_NULL = compile_pattern(r"content['\"]?\]?\s+is\s+none")
+RESERVED_NAMES = frozenset(Sandbox().globals) | {
+    *("messages", "tools", "documents", "add_generation_prompt", "chat_template"),
+    *("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token"),
+}
+"""What a template is told by the server, so that no client may give it a value."""
+_ASKS_FOR_NULL = re.compile(r"content['\"]?\]?\s+is\s+none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,10 @@ class Template:
     def takes_tools(self) -> bool:
         return "tools" in self.variables
 
+    def mentions(self, word: str) -> bool:
+        """Returns whether the template has this word in it, a member of a message perhaps."""
+        return re.search(rf"\b{word}\b", self.source) is not None
+
     @property
     def takes_null_content(self) -> bool:
         """Returns whether an assistant's message without content has null for it, and not an empty text."""
@@ -44,8 +53,3 @@ def read_template(source: str, tool_source: str | None = None) -> Template:
     variables = frozenset[str]().union(*(meta.find_undeclared_variables(sandbox.parse(one)) for one in sources))
     compiled = [sandbox.from_string(one) for one in sources]
     return Template(compiled[0], compiled[-1] if tool_source is not None else None, sources[-1], variables)
-
-
-def list_reserved_names() -> frozenset[str]:
-    """Returns the names that a template may use and that no client may give a value."""
-    return frozenset(Sandbox().globals) | {"messages", "tools", "documents", "add_generation_prompt"}

@@ -5,7 +5,7 @@ environment as transformers, because templates are written for that one. Text of
 else that a client wrote never becomes a special token; a prompt given as text is the caller's own and may hold them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -71,6 +71,15 @@ class Tokenizer:
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         text: str = self.raw.decode(list(ids), skip_special_tokens=skip_special_tokens)
         return text
+
+    def list_special_ids(self) -> dict[str, int]:
+        added = self.raw.get_added_tokens_decoder()
+        return {token.content: token_id for token_id, token in added.items() if token.special}
+
+    def build_decode(self, kept: Set[str]) -> Callable[[Sequence[int]], str]:
+        """Returns what makes text of tokens, and of special tokens only those that are to be kept."""
+        dropped = frozenset(token_id for content, token_id in self.list_special_ids().items() if content not in kept)
+        return lambda ids: self.decode([id_ for id_ in ids if id_ not in dropped], skip_special_tokens=False)
 
     def token_text(self, token_id: int) -> str:
         """Returns one token by itself, special tokens by their name: what logprobs call the token."""

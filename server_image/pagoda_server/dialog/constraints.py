@@ -1,0 +1,34 @@
+"""What a turn asks of its answer that a grammar must hold."""
+
+from collections.abc import Sequence
+
+from pagoda_server.dialog.turn import Thinking, Tool, ToolUse, Turn
+
+BUDGETS = {"none": 0, "minimal": 256, "low": 1_024}
+"""Tokens of reasoning by effort, for models whose template knows no effort; more effort is the model's own."""
+
+
+def is_constrained(turn: Turn) -> bool:
+    return turn.answer_format is not None or is_tool_use_constrained(turn.tool_use)
+
+
+def is_tool_use_constrained(tool_use: ToolUse) -> bool:
+    return tool_use.is_offered and (tool_use.mode == "required" or any(tool.strict for tool in tool_use.tools))
+
+
+def list_callable(tool_use: ToolUse) -> Sequence[Tool]:
+    """Returns the tools that may be called: all, or the one that must be."""
+    return [tool for tool in tool_use.tools if tool_use.name in (None, tool.name)]
+
+
+def find_budget(thinking: Thinking, *, knows_effort: bool) -> int | None:
+    """Returns the maximum number of tokens of reasoning, None where the model decides."""
+    if thinking.budget_tokens is not None:
+        return thinking.budget_tokens
+    return None if knows_effort else BUDGETS.get(thinking.effort or "")
+
+
+def find_prefix(turn: Turn) -> str:
+    """Returns what the answer has said already when it goes on with the last message."""
+    content = turn.messages[-1].get("content") if turn.continues_last and turn.messages else None
+    return content if isinstance(content, str) else ""

@@ -1,0 +1,102 @@
+"""Writes grammars for llguidance in its variation of Lark's notation."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+TEXT = r"/(.|\n)*/"
+SOME_TEXT = r"/(.|\n)+/"
+BLANKS = r"/[ \n]{1,4}/"
+Schema = Mapping[str, Any]
+
+
+class Rules:
+    """The rules of one grammar. Special tokens are written by their number: their text is no text to a grammar."""
+
+    def __init__(self, special_ids: Mapping[str, int]) -> None:
+        self._special_ids = special_ids
+        self._special = re.compile("|".join(map(re.escape, sorted(special_ids, key=len, reverse=True))) or r"(?!)")
+        self._lines = ["%llguidance {}"]
+        self._num_names = 0
+
+    def is_special(self, text: str) -> bool:
+        return text in self._special_ids
+
+    def add(self, body: str, *, name: str = "", options: str = "") -> str:
+        """Adds a rule. Returns its name."""
+        name = name or self._number("rule")
+        self._lines.append(f"{name}{f'[{options}]' if options else ''}: {body}")
+        return name
+
+    def add_terminal(self, body: str) -> str:
+        """Adds a regular expression. Returns its name."""
+        name = self._number("TEXT")
+        self._lines.append(f"{name}: {body}")
+        return name
+
+    def write(self) -> str:
+        return "\n".join(self._lines) + "\n"
+
+    def literal(self, text: str) -> str:
+        """Returns the text as it stands in a rule, special tokens as tokens."""
+        parts, at = [], 0
+        for found in self._special.finditer(text):
+            parts += [_quote(text[at : found.start()]), f"<[{self._special_ids[found[0]]}]>"]
+            at = found.end()
+        return " ".join(filter(None, [*parts, _quote(text[at:])])) or '""'
+
+    def blanks(self) -> str:
+        """Returns what matches the few blanks that models put between their parts."""
+        return f"{self.add_terminal(BLANKS)}?"
+
+    def anything(self, tokens: Iterable[str], *, text: str = TEXT) -> str:
+        """Returns what matches any text, with these of the special tokens in it."""
+        ids = sorted(self._special_ids[token] for token in tokens if token in self._special_ids)
+        first = self.add(self.add_terminal(text))
+        if not ids:
+            return first
+        return f"{first} (<[{','.join(map(str, ids))}]> | {self.add_terminal(SOME_TEXT)})*"
+
+    def in_order(self, parts: Sequence[tuple[str, bool]], comma: str) -> str:
+        """Returns what matches the parts in their order with commas between them; True: a part that must be there."""
+        between, is_optional, some = self.literal(comma), True, ""
+        for part, is_required in parts:
+            first = part if is_optional else ""
+            more = f"{some} {between} {part}" if some else ""
+            kept = "" if is_required else some
+            some = self.add(" | ".join(filter(None, [first, more, kept])))
+            is_optional = is_optional and not is_required
+        return f"({some})?" if some and is_optional else some
+
+    def until(self, end: str, *, text: str = TEXT, max_tokens: int | None = None) -> str:
+        """Returns what matches text up to the first `end`, and that. Beyond `max_tokens` the end is all that may come.
+
+        NB: a limit of tokens takes the grammar's way back (speculation), so it stands only where one is asked for.
+        """
+        limit = [] if max_tokens is None else [f"max_tokens={max_tokens}"]
+        terminal = self.add_terminal(text)
+        if self.is_special(end):
+            return f"{self.add(terminal, options=', '.join(limit))} {self.literal(end)}"
+        if max_tokens is None:
+            return self.add(self.add_terminal(f"{terminal} {_quote(end)}"), options="lazy")
+        return f"{self.add(terminal, options=', '.join([*limit, f'stop={_quote(end)}']))} {_quote(end)}"
+
+    def json(self, schema: Schema | bool, *, is_lenient: bool = False) -> str:
+        """Returns what matches JSON of a schema. Lenient: keywords that the grammar cannot hold are left out."""
+        if isinstance(schema, bool) or not is_lenient:
+            return f"%json {json.dumps(schema, ensure_ascii=False)}"
+        return f"%json {json.dumps({**schema, 'x-guidance': {'lenient': True}}, ensure_ascii=False)}"
+
+    def _number(self, kind: str) -> str:
+        self._num_names += 1
+        return f"{kind}_{self._num_names}"
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False) if text else ""
+
+
+def escape_regex(text: str) -> str:
+    """Returns a regular expression of just this text, as it stands between slashes."""
+    return "".join(char if char.isalnum() or ord(char) > 127 else f"\\x{ord(char):02x}" for char in text)

@@ -1,0 +1,157 @@
+"""Values that a notation writes without JSON's quotes: what they are, the tool's schema says."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pagoda_server.dialog.feed import Feed, Marks, Reading, Write
+from pagoda_server.dialog.json_text import quote_inside
+from pagoda_server.dialog.python_text import convert
+from pagoda_server.dialog.turn import Tool
+
+MAX_HELD = 262_144
+"""Characters of a value that is no string and so must be whole before it is known; a longer one is a string."""
+KINDS = {"string", "integer", "number", "boolean", "null", "object", "array"}
+ANY = frozenset(KINDS)
+STRING = frozenset({"string"})
+MAX_CONVERTED = 2_048
+"""Characters of a value in Python's spelling; reading it takes as many steps."""
+MAX_DEPTH = 8
+START = 32
+NUMBER = re.compile(r"-?[0-9]*[-+.eE0-9]*\s*")
+WORDS = {"true": "boolean", "True": "boolean", "false": "boolean", "False": "boolean", "null": "null", "None": "null"}
+
+Kinds = frozenset[str]
+
+
+def find_property(tools: Sequence[Tool], name: str, key: str) -> Kinds:
+    """Returns the JSON types that the schema lets a parameter have; all of them where it says nothing."""
+    tool = next((tool for tool in tools if tool.name == name), None)
+    properties = tool.parameters.get("properties") if tool else None
+    schema = properties.get(key) if isinstance(properties, Mapping) else None
+    return find_kinds(schema, tool.parameters) if tool and schema is not None else ANY
+
+
+def find_kinds(schema: Any, root: Mapping[str, Any], depth: int = 0) -> Kinds:
+    if not isinstance(schema, Mapping) or depth > MAX_DEPTH:
+        return ANY
+    if isinstance(schema.get("$ref"), str):
+        return find_kinds(follow(schema["$ref"], root), root, depth + 1)
+    for key in ("anyOf", "oneOf"):
+        if isinstance(schema.get(key), Sequence):
+            return frozenset().union(*(find_kinds(one, root, depth + 1) for one in schema[key]))
+    values = schema["enum"] if isinstance(schema.get("enum"), list) else [schema["const"]] if "const" in schema else []
+    kinds = schema.get("type") or [name_kind(value) for value in values]
+    return (frozenset([kinds] if isinstance(kinds, str) else map(str, kinds)) & ANY) or ANY
+
+
+def follow(reference: str, root: Mapping[str, Any]) -> Any:
+    """Returns what a reference into the same schema refers to, None where that is nothing."""
+    found: Any = root
+    for part in reference.removeprefix("#").strip("/").split("/"):
+        found = found.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
+    return found
+
+
+def name_kind(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case str():
+            return "string"
+        case list():
+            return "array"
+        case _:
+            return "object"
+
+
+def pass_text_value(feed: Feed, kinds: Kinds, ends: Marks, write: Write) -> Reading[str]:
+    """Writes the text up to one of the ends as JSON: strings as they come, other values once they are whole.
+
+    Returns the end, "" where the answer breaks off.
+    """
+    value = _Value(kinds, write)
+    end = yield from feed.pass_until(ends, value.write)
+    value.end(is_whole=bool(end))
+    return end
+
+
+class _Value:
+    """One value, on its way from text to JSON."""
+
+    def __init__(self, kinds: Kinds, write: Write) -> None:
+        self._kinds = kinds
+        self._write = write
+        self._held: list[str] = []
+        self._size = 0
+        self._start = ""
+        """The first characters, without blanks before them: they say what it may be."""
+        self._is_string = False
+
+    def write(self, text: str) -> None:
+        if self._is_string:
+            self._write(quote_inside(text))
+            return
+        self._held.append(text)
+        self._size += len(text)
+        if len(self._start) < START:
+            self._start = (self._start + text).lstrip()[:START]
+        if self._size > MAX_HELD or not may_be_other(self._start, self._kinds):
+            self._begin_string()
+
+    def end(self, *, is_whole: bool) -> None:
+        held = "".join(self._held)
+        if not self._is_string and (json_text := to_json(held, self._kinds)) is not None:
+            self._write(json_text)
+        elif not self._is_string and not is_whole and "string" not in self._kinds:
+            self._write(held)
+        else:
+            if not self._is_string:
+                self._begin_string()
+            self._write('"' if is_whole else "")
+
+    def _begin_string(self) -> None:
+        self._is_string = True
+        self._write('"' + quote_inside("".join(self._held)))
+        self._held.clear()
+
+
+def may_be_other(start: str, kinds: Kinds) -> bool:
+    """Returns whether a text that starts so may be a value of one of these types that is no string."""
+    if not start:
+        return kinds != STRING
+    if start[0] in "{[":
+        return ("object" if start[0] == "{" else "array") in kinds
+    if NUMBER.fullmatch(start):
+        return bool(kinds & {"integer", "number"})
+    word = start.strip()
+    return any(spelled.startswith(word) and kind in kinds for spelled, kind in WORDS.items())
+
+
+def to_json(text: str, kinds: Kinds) -> str | None:
+    """Returns the text as JSON of one of these types, None where it can only be a string."""
+    text = text.strip()
+    if kinds == STRING or not may_be_other(text[:START], kinds):
+        return None
+    if _is_json(text):
+        return text
+    return convert(text) if len(text) <= MAX_CONVERTED else None
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"JSON has no {constant}")
