@@ -36,13 +36,22 @@ from tests.doubles.tiny_models import write_tokenizer
 HERE = Path(__file__).parent
 TARGET = HERE / "openai.md"
 FIELDS = runpy.run_path(str(HERE / "openai_fields.py"))
-TEMPLATE = (
-    "{% for m in messages %}<|{{ m.role }}|>{% if m.name %}{{ m.name }}: {% endif %}{{ m.content }}\n{% endfor %}"
-    "{% for d in documents or [] %}{{ d.title }}: {{ d.text }}\n{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
+TEMPLATE = """
+{%- for t in tools or [] %}<tools>{{ t | tojson }}</tools> call as <tool_call>{"name": "", "arguments": {}}</tool_call>
+{%- endfor %}
+{%- for d in documents or [] %}{{ d.title }}: {{ d.text }}
+{% endfor %}
+{%- if reasoning_effort is defined %}effort "low" "medium" "high": {{ reasoning_effort }}
+{% endif %}
+{%- for m in messages %}<|{{ m.role }}|>{% if m.name %}{{ m.name }}: {% endif %}
+{%- if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>{% endif %}{{ m.content }}
+{%- for c in m.tool_calls or [] %}<tool_call>{{ c.function | tojson }}</tool_call>{% endfor %}
+{% endfor %}
+{%- if add_generation_prompt %}<|assistant|>{% if enable_thinking is defined and not enable_thinking %}<think>
+
+</think>{% endif %}{% endif %}"""
 """Shows whatever a template may be told, so that a field which reaches it is seen."""
-ANSWER = "Hello wörld<eos> 😀!"
+ANSWER = "<think>Hm.</think>Hello wörld<eos> 😀!"
 MADE_HERE = rb'"(chatcmpl|cmpl)-[0-9a-f]{32}"|"created":\d+'
 MAX_SHOWN = 90
 HEAD = """# Fields of the API
@@ -101,7 +110,7 @@ async def run_server() -> AsyncIterator[Server]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tokenizer = build_marking_tokenizer(folder)
-        hello = Hello(200, 8, tokenizer.raw.get_vocab_size(), [END], "cpu", "float32")
+        hello = Hello(4000, 8, tokenizer.raw.get_vocab_size(), [END], "cpu", "float32")
         engine = FakeEngine(lambda text: tokenizer.encode(text, add_special_tokens=False), hello, ANSWER)
         listener = await asyncio.start_unix_server(engine.handle, str(folder / "e.sock"))
         settings = Settings(

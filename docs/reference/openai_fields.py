@@ -43,7 +43,7 @@ CALL: Body = {"id": "call_1", "type": "function", "function": {"name": "get_time
 IMAGE: Body = {"type": "image_url", "image_url": {"url": "https://site.example/a.png"}}
 AUDIO: Body = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
 CHAT_BODY: Body = {"model": MODEL, "messages": [USER]}
-COMPLETION_BODY: Body = {"model": MODEL, "prompt": "Hi"}
+COMPLETION_BODY: Body = {"model": MODEL, "prompt": "Hi", "max_tokens": 100}
 
 SAMPLING = (
     Field("temperature", 0.5),

@@ -25,6 +25,7 @@ def build_turn(body: ChatRequest) -> Turn:
         tool_use=body.build_tool_use(),
         thinking=body.thinking,
         template_options=body.chat_template_kwargs or {},
+        documents=body.documents or (),
         continues_last=body.form.continues_last,
         add_generation_prompt=body.form.add_generation_prompt,
     )

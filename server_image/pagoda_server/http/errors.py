@@ -27,6 +27,7 @@ FIXES: Mapping[str, str] = {
     "stop_token_ids": "give a list of at most 64 token ids",
     "n": "give 1 to 16",
     "best_of": "give 1 to 16, at least n",
+    "documents": "give a list of at most 256 objects {title, text}",
     "logit_bias": "give an object of at most 1024 token ids, written as strings, with numbers from -100 to 100",
     "allowed_token_ids": "give a list of at least 1 token id",
     "bad_words": "give a list of at most 128 non-empty strings of up to 1024 characters",

@@ -70,7 +70,6 @@ SAMPLING_FIELDS: Mapping[str, AsksForNothing] = {
 }
 TEXT_FIELDS: Mapping[str, AsksForNothing] = {
     "detokenize": only(True),
-    "documents": only([]),
     "guided_json_object": only(False),
     "modalities": only(["text"]),
     "media_io_kwargs": only({}),
@@ -106,6 +105,7 @@ COMPLETION_FIELDS: Mapping[str, AsksForNothing] = {
     **AGENT_FIELDS,
     "add_generation_prompt": only(True),
     "continue_final_message": only(False),
+    "documents": only([]),
     "response_format": only({"type": "text"}),
     "top_logprobs": only(0),
 }

@@ -24,11 +24,15 @@ def as_ints(value: Any) -> Any:
     return [as_int(item) for item in value] if isinstance(value, list) and float in set(map(type, value)) else value
 
 
-def _check_size(value: Any) -> Any:
-    """Ends at an object's size. NB: pydantic would look at each of its members first."""
-    if isinstance(value, dict) and len(value) > MAX_BIASES:
-        raise PydanticCustomError("too_long", "too many members")
-    return value
+def limit_members(most: int) -> BeforeValidator:
+    """Returns what refuses an object of more members. NB: pydantic would look at each of them first."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > most:
+            raise PydanticCustomError("too_long", "too many members")
+        return value
+
+    return BeforeValidator(check)
 
 
 Int = Annotated[int, BeforeValidator(as_int)]
@@ -40,4 +44,4 @@ AllowedTokenIds = Annotated[
 ]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 TokenKey = Annotated[str, Field(pattern=r"^[0-9]{1,10}$")]
-Biases = Annotated[dict[TokenKey, Annotated[float, Field(ge=-100, le=100)]], BeforeValidator(_check_size)]
+Biases = Annotated[dict[TokenKey, Annotated[float, Field(ge=-100, le=100)]], limit_members(MAX_BIASES)]

@@ -38,6 +38,9 @@ class Operation:
     """What each event of a stream is, where it may stream."""
     refusals: tuple[int, ...] = ()
 
+    def list_models(self) -> list[type[BaseModel]]:
+        return [one for one in (self.body, self.answer, self.chunk) if one is not None]
+
 
 GENERATION = (400, 401, 404, 413, 429, 503)
 OPERATIONS = (
@@ -74,8 +77,9 @@ OPERATIONS = (
 @cache
 def build_document() -> bytes:
     """Returns the document's JSON. It takes some ten milliseconds, once."""
-    models = {one for operation in OPERATIONS for one in (operation.body, operation.answer, operation.chunk) if one}
-    ordered = sorted({*models, answers.ErrorAnswer}, key=lambda model: model.__name__)
+    models: set[type[BaseModel]] = {answers.ErrorAnswer}
+    models.update(*(operation.list_models() for operation in OPERATIONS))
+    ordered = sorted(models, key=lambda model: model.__name__)
     _, schemas = models_json_schema([(model, "validation") for model in ordered], ref_template=REF)
     paths: dict[str, Any] = {}
     for operation in OPERATIONS:

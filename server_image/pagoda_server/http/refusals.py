@@ -15,7 +15,7 @@ REFUSALS: Mapping[str, str] = {
     "best_of": "is taken by /v1/completions alone; use n",
     "chat_template": "is not taken from a request: a template is a program; remove it, the model's own is used",
     "detokenize": "is not taken: answers are text; use return_token_ids to have their tokens too",
-    "documents": "is not taken: put the documents' text into a message",
+    "documents": "is taken by /v1/chat/completions alone; put their text into the prompt",
     "early_stopping": NO_BEAMS,
     "ec_transfer_params": ONE_SERVER,
     "kv_transfer_params": ONE_SERVER,

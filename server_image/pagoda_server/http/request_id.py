@@ -12,8 +12,8 @@ REQUEST_ID = web.RequestKey("request_id", str)
 
 def note_request_id(request: web.BaseRequest) -> str:
     """Returns the request's id, the same however often it is asked for."""
-    if (known := request.get(REQUEST_ID)) is not None:
-        return known
+    if REQUEST_ID in request:
+        return request[REQUEST_ID]
     wish = request.headers.get(HEADER, "")
     request[REQUEST_ID] = chosen = wish if WELL_FORMED.fullmatch(wish) else f"req_{secrets.token_hex(12)}"
     return chosen

@@ -10,7 +10,7 @@ from pagoda_server.http.dialog_fields import DialogFields
 from pagoda_server.http.errors import RequestError, from_validation
 from pagoda_server.http.fields import CHAT_FIELDS, COMPLETION_FIELDS, STREAM_FIELDS
 from pagoda_server.http.messages import Messages
-from pagoda_server.http.numbers import MAX_STOPS, Int, Penalty, StopTokenIds, TokenIds
+from pagoda_server.http.numbers import MAX_STOPS, Int, Penalty, StopTokenIds, TokenIds, limit_members
 from pagoda_server.http.strict import Strict
 from pagoda_server.http.token_fields import TokenFields
 from pagoda_server.wire import MAX_LOGPROBS
@@ -19,6 +19,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_STOP_CHARACTERS = 4096
 """The maximum for all stop strings together: each token's text is held against each of them."""
 MAX_CHOICES = 16
+MAX_DOCUMENTS = 256
+MAX_DOCUMENT_MEMBERS = 16
 
 
 def _false_as_none(value: Any) -> Any:
@@ -38,6 +40,10 @@ class StreamOptions(Strict):
 
 class ResponseFormat(Strict):
     type: Literal["text"] = "text"
+
+
+Document = Annotated[dict[str, str], limit_members(MAX_DOCUMENT_MEMBERS)]
+Documents = Annotated[list[Document], Field(max_length=MAX_DOCUMENTS, fail_fast=True)]
 
 
 def _find_stop_form(value: Any) -> str:
@@ -160,6 +166,7 @@ class ChatRequest(DialogFields, GenerationRequest):
     response_format: ResponseFormat | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
+    documents: Documents | None = None
 
     @model_validator(mode="after")
     def _check_pairs(self) -> "ChatRequest":

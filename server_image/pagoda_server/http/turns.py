@@ -93,6 +93,12 @@ class Conversations:
                 param=params.tools,
                 code="unsupported_parameter",
             )
+        if turn.documents and "documents" not in self._tokenizer.template.variables:
+            raise RequestError(
+                "documents is given, but this model's template takes none; put their text into a message",
+                param="documents",
+                code="unsupported_parameter",
+            )
         effort = turn.thinking.effort
         if effort not in (None, "none") and not self._form.reasons:
             raise RequestError(
@@ -143,7 +149,11 @@ def choose_form(tokenizer: Tokenizer, tool_parser: str, reasoning_parser: str) -
 def build_variables(turn: Turn, template: Template) -> dict[str, Any]:
     """Returns what the template is told beside the messages; what the client says in its own words comes last."""
     tools = [describe_tool(tool) for tool in turn.tool_use.tools] if turn.tool_use.is_offered else None
-    told: dict[str, Any] = {"tools": tools, "add_generation_prompt": turn.add_generation_prompt}
+    told: dict[str, Any] = {
+        "tools": tools,
+        "documents": list(turn.documents) or None,
+        "add_generation_prompt": turn.add_generation_prompt,
+    }
     return {**told, **_tell_effort(turn.thinking, template), **turn.template_options}
 
 
