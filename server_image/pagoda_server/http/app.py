@@ -12,7 +12,7 @@ from pagoda_server.http import chat, completions
 from pagoda_server.http.answer import Answer
 from pagoda_server.http.engine_client import EngineClient
 from pagoda_server.http.errors import RequestError, error_response, model_not_found
-from pagoda_server.http.generate import GenerationPlan, Prompts, plan_generation
+from pagoda_server.http.generate import GenerationPlan, Prompts, judge_grammar, plan_generation
 from pagoda_server.http.intake import Intake
 from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.model_labels import ModelLabels
@@ -91,10 +91,10 @@ class HttpApi:
         return await Answer(engine, self.metrics, plan, dialect, request[TRACE]).respond(request, body)
 
     async def check_chat(self, request: web.Request) -> web.Response:
-        return _weigh(*await self._read(request, self._plan_chat))
+        return await _check(*await self._read(request, self._plan_chat))
 
     async def check_completions(self, request: web.Request) -> web.Response:
-        return _weigh(*await self._read(request, self._plan_completion))
+        return await _check(*await self._read(request, self._plan_completion))
 
     async def tokenize(self, request: web.Request) -> web.Response:
         tokens = await self.intake.read(request, self._tokenize)
@@ -224,7 +224,10 @@ class HttpApi:
         return RequestError("internal error", status=500, code="internal_error")
 
 
-def _weigh(body: GenerationRequest, engine: EngineClient, plan: GenerationPlan) -> web.Response:
+async def _check(body: GenerationRequest, engine: EngineClient, plan: GenerationPlan) -> web.Response:
+    """Returns what the request costs. Raises `RequestError` when it would be refused: by the engine's compiler, too."""
+    if plan.grammar is not None:
+        await judge_grammar(engine, plan.grammar)
     return _json(plan.weigh(answer_is_bounded=body.max_answer_tokens is not None))
 
 

@@ -16,7 +16,7 @@ from pagoda_server.http.fields import NOT_YET, UNSUPPORTED
 from pagoda_server.http.messages import FORM_TAGS, NO_CONTENT
 
 # How much of a pydantic location names a field; the rest names members of a list or a union.
-LOCATION_DEPTH: Mapping[str, int] = {"messages": 5, "stream_options": 2, "response_format": 2}
+LOCATION_DEPTH: Mapping[str, int] = {"messages": 5, "stream_options": 2, "response_format": 3, "structured_outputs": 2}
 # What to give instead, by the field's path without the indices of lists.
 FIXES: Mapping[str, str] = {
     "stop": "give one non-empty string of up to 1024 characters, or a list of at most 64",
@@ -30,7 +30,10 @@ FIXES: Mapping[str, str] = {
     "messages.content.type": "give text",
     "messages.content.text": "give a string",
     "messages.name": "give a string of up to 1024 characters",
-    "response_format.type": "use text",
+    "response_format.type": "use text, json_object or json_schema",
+    "response_format.json_schema": "give {name, schema}, and perhaps strict and description",
+    "structured_outputs.choice": "give a list of 1 to 10000 strings",
+    "guided_choice": "give a list of 1 to 10000 strings",
 }
 UNBUILT_PARTS = frozenset(
     {
@@ -42,7 +45,7 @@ UNBUILT_PARTS = frozenset(
 UNBUILT_VALUES: Mapping[str, frozenset[str]] = {
     "messages.role": frozenset({"tool", "function"}),
     "messages.content.type": UNBUILT_PARTS,
-    "response_format.type": frozenset({"json_object", "json_schema", "structural_tag", "grammar"}),
+    "response_format.type": frozenset({"structural_tag", "grammar"}),
 }
 MAX_SHOWN_CHARACTERS = 80
 MAX_MESSAGE_CHARACTERS = 900

@@ -61,12 +61,6 @@ NOT_BUILT = dict.fromkeys(
         "audio",
         "cache_salt",
         "chat_template",
-        "guided_choice",
-        "guided_decoding_backend",
-        "guided_grammar",
-        "guided_json",
-        "guided_regex",
-        "guided_whitespace_pattern",
         "mm_processor_kwargs",
         "moderation",
         "prediction",
@@ -93,13 +87,11 @@ TEXT_FIELDS: Mapping[str, AsksForNothing] = {
     "detokenize": only(True),
     "documents": only([]),
     "echo": only(False),
-    "guided_json_object": only(False),
     "modalities": only(["text"]),
     "return_token_ids": only(False),
     "return_tokens_as_token_ids": only(False),
     "skip_special_tokens": only(True),
     "spaces_between_special_tokens": only(True, False),
-    "structured_outputs": only({}),
     "suffix": only(""),
 }
 AGENT_FIELDS: Mapping[str, AsksForNothing] = {
@@ -124,7 +116,6 @@ CHAT_FIELDS: Mapping[str, AsksForNothing] = {**GENERATION_FIELDS, "add_special_t
 COMPLETION_FIELDS: Mapping[str, AsksForNothing] = {
     **GENERATION_FIELDS,
     "add_special_tokens": only(True),
-    "response_format": only({"type": "text"}),
     "top_logprobs": only(0),
 }
 STREAM_FIELDS: Mapping[str, AsksForNothing] = {"include_obfuscation": only(False)}

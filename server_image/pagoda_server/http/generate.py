@@ -13,7 +13,7 @@ from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.http.trace import Trace
 from pagoda_server.text.tokenizer import Tokenizer
-from pagoda_server.wire import GREEDY_TEMPERATURE, Delta, Hello, Sampling, Submit
+from pagoda_server.wire import GREEDY_TEMPERATURE, Delta, Grammar, Hello, Sampling, Submit
 
 SEED_MASK = 2**63 - 1
 SMALLEST_TOP_P = 1e-6
@@ -45,6 +45,7 @@ class GenerationPlan:
     choices: list[Choice]
     prompt_tokens: int
     per_prompt: int = 1
+    grammar: Grammar | None = None
 
     def usage(self) -> dict[str, object]:
         completion = sum(choice.token_count for choice in self.choices)
@@ -116,6 +117,7 @@ def plan_generation(
 ) -> GenerationPlan:
     """Returns what to submit to the engine that said `engine`. Raises `RequestError` for what it cannot run."""
     check_stop_token_ids(body, engine.vocab_size)
+    grammar = body.build_grammar()
     n, group = body.n or 1, str(next(_numbers))
     submits: list[Submit] = []
     choices: list[Choice] = []
@@ -126,7 +128,17 @@ def plan_generation(
         for offset in range(n):
             sampling = build_sampling(body, max_tokens=max_tokens, offset=offset)
             name = str(next(_numbers))
-            submits.append(Submit(name, prompt, sampling, prompts.tenant, is_streamed=bool(body.stream), group=group))
+            submits.append(
+                Submit(
+                    name,
+                    prompt,
+                    sampling,
+                    prompts.tenant,
+                    is_streamed=bool(body.stream),
+                    group=group,
+                    grammar=grammar,
+                )
+            )
             choices.append(
                 Choice(
                     index=len(choices),
@@ -137,7 +149,7 @@ def plan_generation(
                     scored=sampling.logprobs is not None,
                 )
             )
-    return GenerationPlan(submits, choices, sum(map(len, prompts.token_ids)), per_prompt=n)
+    return GenerationPlan(submits, choices, sum(map(len, prompts.token_ids)), per_prompt=n, grammar=grammar)
 
 
 class Run:
@@ -192,7 +204,7 @@ class Run:
         except RequestRejected as error:
             raise say_rejected(error) from error
         except EngineGone as error:
-            raise RequestError("the engine stopped; try again", status=503, code="engine_gone") from error
+            raise say_gone() from error
         now = time.monotonic()
         if any(delta.finish_reason == "error" for delta in deltas):
             self._metrics.finished("error", now - self._started, self._span_name)
@@ -220,7 +232,23 @@ class Run:
         self._last[request_id] = now
 
 
+async def judge_grammar(engine: EngineClient, grammar: Grammar) -> None:
+    """Raises `RequestError` for a grammar that the engine would not take."""
+    try:
+        await engine.judge(grammar)
+    except RequestRejected as error:
+        raise say_rejected(error) from error
+    except EngineGone as error:
+        raise say_gone() from error
+
+
+def say_gone() -> RequestError:
+    return RequestError("the engine stopped; try again", status=503, code="engine_gone")
+
+
 def say_rejected(error: RequestRejected) -> RequestError:
     if error.reason == "overdue":
         return RequestError(f"{error.message}; try again", status=503, code="wait_exceeded")
+    if error.reason == "grammar":
+        return RequestError(error.message, status=422, param=error.param, code="grammar_failed")
     return RequestError(error.message, param=error.param)

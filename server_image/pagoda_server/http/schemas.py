@@ -3,11 +3,12 @@
 Validation ends at the first error of a list: a body of a million wrong items would else make a million errors.
 """
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
+from pagoda_server.http.answer_form import FormFields
 from pagoda_server.http.errors import RequestError, from_validation
 from pagoda_server.http.fields import CHAT_FIELDS, COMPLETION_FIELDS, STREAM_FIELDS
 from pagoda_server.http.messages import Messages, Strict
@@ -48,15 +49,11 @@ class StreamOptions(Strict):
     continuous_usage_stats: bool | None = None
 
 
-class ResponseFormat(Strict):
-    type: Literal["text"] = "text"
-
-
 def _find_stop_form(value: Any) -> str:
     return "<texts>" if isinstance(value, list) else "<text>"
 
 
-class GenerationRequest(Strict):
+class GenerationRequest(FormFields):
     """The fields that chat and completions share."""
 
     model: str
@@ -134,7 +131,6 @@ class ChatRequest(GenerationRequest):
     max_completion_tokens: Annotated[Int, Field(ge=1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[Int, Field(ge=0, le=20)] | None = None
-    response_format: ResponseFormat | None = None
 
     @model_validator(mode="after")
     def _check_pairs(self) -> "ChatRequest":
