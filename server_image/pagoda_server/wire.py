@@ -15,8 +15,11 @@ FinishReason = Literal["stop", "length", "abort", "error"]
 """abort: by who asked for it; error: by the engine, which can say nothing more about it."""
 CapacitySource = Literal["measured", "observed"]
 """Measured in a few steps at start, or observed while serving."""
-RejectionReason = Literal["invalid", "overdue"]
-"""invalid: this engine can never run it. overdue: it never had its turn within the time that a request may wait."""
+RejectionReason = Literal["invalid", "overdue", "grammar"]
+"""invalid: this engine can never run it. overdue: it never had its turn within the time that a request may wait.
+grammar: it ran, and its grammar met a limit before the answer was whole."""
+GrammarNotation = Literal["llguidance", "regex", "gbnf"]
+"""llguidance: its own, a list of grammars as JSON, or Lark. regex: one expression that the whole answer matches."""
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 MAX_PROMPT_TOKENS = 4 * 1024 * 1024
@@ -31,6 +34,7 @@ MAX_ALLOWED_TOKENS = 512 * 1024
 MAX_BAD_WORDS = 1024
 MAX_BAD_WORD_TOKENS = 4096
 """The maximum for one of `bad_words`, and for all of a request together."""
+MAX_GRAMMAR_CHARACTERS = 256 * 1024
 GREEDY_TEMPERATURE = 1e-5
 """Below it a temperature means the likeliest token: no draw differs from it, and logits over it would overflow."""
 
@@ -69,6 +73,15 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     """As `logprobs`, of the prompt's tokens after the first. With it `max_tokens` may be 0: no answer is wanted."""
 
 
+class Grammar(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an answer may say. Equal texts are compiled once."""
+
+    text: Annotated[str, msgspec.Meta(max_length=MAX_GRAMMAR_CHARACTERS)]
+    notation: GrammarNotation = "llguidance"
+    param: Name = ""
+    """The field of the request that asks for it: a refusal names it."""
+
+
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
     request_id: Name
     prompt_token_ids: Annotated[list[int], msgspec.Meta(max_length=MAX_PROMPT_TOKENS)]
@@ -83,6 +96,14 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     """The same for all sequences of one HTTP request: a tenant's groups take turns. Empty: a group of its own."""
     is_traced: bool = False
     """Its `Timing` is wanted."""
+    grammar: Grammar | None = None
+
+
+class Judge(msgspec.Struct, frozen=True, tag="judge"):
+    """Asks whether a grammar would be compiled; `Judged` answers."""
+
+    request_id: Name
+    grammar: Grammar
 
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
@@ -144,6 +165,11 @@ class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
     reason: RejectionReason = "invalid"
 
 
+class Judged(msgspec.Struct, frozen=True, tag="judged"):
+    request_id: str
+    rejected: Rejected | None = None
+
+
 class Distribution(msgspec.Struct, frozen=True, array_like=True):
     """What a histogram of the engine has counted (`histograms.py`)."""
 
@@ -192,8 +218,8 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     prefix_caching: bool = True
 
 
-ToEngine = Submit | Abort
-FromEngine = Hello | Deltas | PromptLogprobs | Rejected | Stats | Timing
+ToEngine = Submit | Judge | Abort
+FromEngine = Hello | Deltas | PromptLogprobs | Rejected | Judged | Stats | Timing
 
 _encoder = msgspec.msgpack.Encoder()
 

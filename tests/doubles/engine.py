@@ -17,6 +17,8 @@ from pagoda_server.wire import (
     Deltas,
     FinishReason,
     Hello,
+    Judge,
+    Judged,
     PromptLogprobs,
     Stats,
     Submit,
@@ -60,6 +62,8 @@ class FakeEngine:
                 if isinstance(message, Abort):
                     tasks[message.request_id].cancel()
                     self.aborted.put_nowait(message.request_id)
+                elif isinstance(message, Judge):
+                    writer.write(encode_frame(Judged(message.request_id)))
                 else:
                     self.submitted.append(message)
                     tasks[message.request_id] = asyncio.create_task(self._run(message, writer))
@@ -81,8 +85,8 @@ class FakeEngine:
         count = min(len(ids), submit.sampling.max_tokens)
         if (wanted := submit.sampling.prompt_logprobs) is not None:
             scored = range(len(submit.prompt_token_ids) - 1)
-            scores = [TokenLogprobs(-1.0 - at, [(1 + i, -0.5 - i) for i in range(wanted)]) for at in scored]
-            writer.write(encode_frame(PromptLogprobs(submit.request_id, scores)))
+            told = [TokenLogprobs(-1.0 - at, [(1 + i, -0.5 - i) for i in range(wanted)]) for at in scored]
+            writer.write(encode_frame(PromptLogprobs(submit.request_id, told)))
         if count == 0:
             writer.write(encode_frame(Deltas([Delta(submit.request_id, [], None, "length")])))
         for at in range(count):

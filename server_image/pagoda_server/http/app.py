@@ -15,7 +15,7 @@ from pagoda_server.http.chunks import Dialect
 from pagoda_server.http.engine_client import EngineClient
 from pagoda_server.http.errors import RequestError, error_response, model_not_found
 from pagoda_server.http.extras import Extras
-from pagoda_server.http.generate import GenerationPlan, Prompts, plan_generation
+from pagoda_server.http.generate import GenerationPlan, Prompts, judge_grammar, plan_generation
 from pagoda_server.http.intake import Intake
 from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.model_labels import ModelLabels
@@ -28,6 +28,7 @@ from pagoda_server.http.tally import Tally
 from pagoda_server.http.token_fields import plan_truncation
 from pagoda_server.http.tokenizing import DetokenizeRequest, TokenizeRequest, detokenize, tokenize
 from pagoda_server.http.trace import UNTRACED, Trace
+from pagoda_server.http.turn_grammars import build_form_grammar
 from pagoda_server.http.turns import Conversations, Fit
 from pagoda_server.settings import Settings
 from pagoda_server.text.tokenizer import Tokenizer
@@ -132,10 +133,10 @@ class HttpApi:
         return await answer.respond(request, body)
 
     async def check_chat(self, request: web.Request) -> web.Response:
-        return _weigh(*await self._read(request, self._plan_chat))
+        return await _check(*await self._read(request, self._plan_chat))
 
     async def check_completions(self, request: web.Request) -> web.Response:
-        return _weigh(*await self._read(request, self._plan_completion))
+        return await _check(*await self._read(request, self._plan_completion))
 
     async def tokenize(self, request: web.Request) -> web.Response:
         return _raw(await self.intake.read(request, self._tokenize))
@@ -195,9 +196,9 @@ class HttpApi:
         keep_last = plan_truncation(body.truncate_prompt_tokens, answer_tokens=body.max_answer_tokens, limit=limit)
         params = chat.OLD_PARAMS if body.has_old_spelling else chat.PARAMS
         fit = Fit(limit, keep_last, add_special_tokens=body.form.add_special_tokens)
-        prompt = self.conversations.encode(chat.build_turn(body), params, fit)
+        prompt = self.conversations.encode(chat.build_turn(body), params, fit, body.answer_form)
         echoes = [body.messages[-1].text] if body.echo else []
-        prompts = Prompts([prompt.token_ids], params.messages, tenant, prompt.reading, echoes=echoes)
+        prompts = Prompts([prompt.token_ids], params.messages, tenant, prompt.reading, prompt.grammar, echoes=echoes)
         return body, engine, plan_generation(body, prompts, tokenizer=self.tokenizer, engine=engine.hello)
 
     def _plan_completion(self, raw: bytes, tenant: str) -> tuple[CompletionRequest, EngineClient, GenerationPlan]:
@@ -208,6 +209,7 @@ class HttpApi:
             prompted.token_ids,
             "prompt",
             tenant,
+            grammar=build_form_grammar(body.answer_form),
             default_answer_tokens=completions.DEFAULT_MAX_TOKENS,
             echoes=prompted.texts,
             scores_echo=bool(body.echo) and body.logprobs is not None,
@@ -290,7 +292,10 @@ class HttpApi:
         return RequestError("internal error", status=500, code="internal_error")
 
 
-def _weigh(body: GenerationRequest, engine: EngineClient, plan: GenerationPlan) -> web.Response:
+async def _check(body: GenerationRequest, engine: EngineClient, plan: GenerationPlan) -> web.Response:
+    """Returns what the request costs. Raises `RequestError` when it would be refused: by the engine's compiler, too."""
+    if plan.grammar is not None:
+        await judge_grammar(engine, plan.grammar)
     return _json(plan.weigh(answer_is_bounded=body.max_answer_tokens is not None))
 
 

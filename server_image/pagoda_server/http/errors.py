@@ -18,7 +18,7 @@ from pagoda_server.http.strict import FORM_TAGS, NO_CONTENT, OTHER_ROLE
 
 # How much of a pydantic location names a field; the rest names members of a list or a union.
 LOCATION_DEPTH: Mapping[str, int] = {
-    **{"messages": 6, "stream_options": 2, "response_format": 2},
+    **{"messages": 6, "stream_options": 2, "response_format": 3, "structured_outputs": 2},
     **{"tools": 4, "tool_choice": 3, "functions": 3, "function_call": 2},
 }
 # What to give instead, by the field's path without the indices of lists.
@@ -48,7 +48,10 @@ FIXES: Mapping[str, str] = {
     "messages.tool_calls.type": "give function",
     "messages.tool_call_id": "give a string of up to 256 characters",
     "messages.name": "give a string of up to 1024 characters",
-    "response_format.type": "use text",
+    "response_format.type": "use text, json_object or json_schema",
+    "response_format.json_schema": "give {name, schema}, and perhaps strict and description",
+    "structured_outputs.choice": "give a list of 1 to 10000 strings",
+    "guided_choice": "give a list of 1 to 10000 strings",
     "tools": "give a list of at most 128 objects {type: function, function: {name, description, parameters}}",
     "tools.type": "give function",
     "tools.function.name": "give 1 to 128 letters, digits, _ and -",
@@ -72,7 +75,7 @@ UNBUILT_VALUES: Mapping[str, frozenset[str]] = {
     "tools.type": frozenset({"custom", "web_search", "file_search", "code_interpreter", "mcp", "computer_use_preview"}),
     "tool_choice.type": frozenset({"custom"}),
     "messages.tool_calls.type": frozenset({"custom"}),
-    "response_format.type": frozenset({"json_object", "json_schema", "structural_tag", "grammar"}),
+    "response_format.type": frozenset({"structural_tag", "grammar"}),
 }
 MAX_SHOWN_CHARACTERS = 80
 MAX_MESSAGE_CHARACTERS = 900
