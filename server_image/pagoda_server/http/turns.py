@@ -70,7 +70,7 @@ class Conversations:
         self._form = choose_form(tokenizer, tool_parser, reasoning_parser)
         self._tells_tools = self._form.calls and not template.takes_tools
         self._decode = tokenizer.build_decode(self._form.markers)
-        self._special_ids = tokenizer.list_special_ids()
+        self._special_ids = list_grammar_tokens(tokenizer)
 
     def describe(self) -> str:
         """Returns in a few words what was chosen."""
@@ -146,6 +146,19 @@ class Conversations:
             return AnswerReader(form.build_parser(tools, prompt_end, prefix=prefix), one_call=not tool_use.parallel)
 
         return Reading(self._decode, build_reader)
+
+
+def list_grammar_tokens(tokenizer: Tokenizer) -> dict[str, int]:
+    """Returns the tokens that a grammar never takes for text, and their ids.
+
+    NB: the compiler takes for special whatever was added and stands in angle brackets, such as the <think> of Qwen 3.
+    """
+    added = tokenizer.raw.get_added_tokens_decoder()
+    return {
+        token.content: token_id
+        for token_id, token in added.items()
+        if token.special or (token.content.startswith("<") and token.content.endswith(">"))
+    }
 
 
 def choose_form(tokenizer: Tokenizer, tool_parser: str, reasoning_parser: str) -> Format:
