@@ -36,8 +36,8 @@ class Format(Protocol):
     def build_parser(self, tools: Sequence[Tool], prompt_end: str, *, prefix: str = "") -> AnswerParser:
         """Returns a parser of one answer. Without tools nothing in it is a call.
 
-        `prompt_end`: the last characters of the rendered prompt, which may have opened the reasoning. `prefix`: what the
-        answer has said already, where it goes on with the last message.
+        `prompt_end`: the last characters of the rendered prompt, which may have opened the reasoning. `prefix`: what
+        the answer has said already, where it goes on with the last message.
         """
 
     def build_grammar(self, turn: Turn, prompt_end: str, special_ids: Mapping[str, int]) -> str | None:

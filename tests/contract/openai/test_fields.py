@@ -6,6 +6,7 @@ import pytest
 
 from pagoda_server.http.engine_client import RequestRejected
 from pagoda_server.http.generate import say_rejected
+from pagoda_server.http.turns import Conversations
 from pagoda_server.text.tokenizer import build_tokenizer
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
@@ -59,19 +60,21 @@ IDLE: dict[str, list[Any]] = {
 }
 ASKING: dict[str, list[Any]] = {
     "best_of": [2, True],
-    "chat_template_kwargs": [{"enable_thinking": False}],
     "echo": [True],
     "guided_json": [{}],
     "logit_bias": [{"5": 1}],
     "modalities": [["text", "audio"]],
-    "parallel_tool_calls": ["yes"],
     "prompt_logprobs": [1],
-    "reasoning_effort": ["high"],
     "service_tier": ["flex"],
     "store": [True],
+    "use_beam_search": [True],
+}
+OF_CHATS: dict[str, list[Any]] = {
+    "chat_template_kwargs": [{"enable_thinking": False}],
+    "parallel_tool_calls": ["yes"],
+    "reasoning_effort": ["high"],
     "tool_choice": ["required", {"type": "function"}],
     "tools": [[{"type": "function"}]],
-    "use_beam_search": [True],
 }
 
 
@@ -96,6 +99,13 @@ async def test_what_is_not_built_says_so(post: Any, path: str, name: str) -> Non
         assert body["error"]["message"] == f"{name} is not supported yet; remove it"
 
 
+@pytest.mark.parametrize("name", OF_CHATS)
+async def test_a_completion_is_no_conversation(post: Any, name: str) -> None:
+    for value in OF_CHATS[name]:
+        status, body = await post(COMPLETIONS, build(COMPLETIONS, **{name: value}))
+        assert (status, body["error"]["code"]) == (400, "unsupported_parameter"), (name, value, body)
+
+
 async def test_best_of_as_many_as_are_answered(post: Any) -> None:
     assert (await post(COMPLETIONS, build(COMPLETIONS, n=2, best_of=2)))[0] == 200
 
@@ -115,7 +125,7 @@ async def test_a_prompt_is_never_shown_at_length(post: Any) -> None:
 
 
 async def test_the_name_on_a_message_reaches_the_template(stack: Any, post: Any) -> None:
-    stack.api.tokenizer = build_named(stack.api.tokenizer)
+    stack.api.conversations = Conversations(build_named(stack.api.tokenizer))
     for name in ("Bob", "<eos>"):
         assert (await post(CHAT, build(CHAT, messages=[{"role": "user", "content": "Hi", "name": name}])))[0] == 200
     named, forged = (submit.prompt_token_ids for submit in stack.engine.submitted)

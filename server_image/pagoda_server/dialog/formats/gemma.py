@@ -127,7 +127,7 @@ class _Reader:
 
 @dataclass(frozen=True, slots=True)
 class _ValueRules:
-    """Rules for values by their schema: of its keywords `type`, `enum`, `properties`, `required` and `items` are held."""
+    """Rules for values by their schema. Of its keywords `type`, `enum`, `properties`, `required`, `items` are held."""
 
     rules: Rules
     sign: str

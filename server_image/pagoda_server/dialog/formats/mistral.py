@@ -1,4 +1,4 @@
-"""[TOOL_CALLS][{"name": "f", "arguments": {…}}] up to version 7 of Mistral's tokenizer; [TOOL_CALLS]f[ARGS]{…} since."""
+"""[TOOL_CALLS][{"name": "f", "arguments": {…}}] up to version 7 of the tokenizer; [TOOL_CALLS]f[ARGS]{…} since."""
 
 import re
 from collections.abc import Sequence

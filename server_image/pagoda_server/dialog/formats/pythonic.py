@@ -6,7 +6,7 @@ from pagoda_server.dialog.bare import accept_offered, read_lines
 from pagoda_server.dialog.feed import Feed, Marks, Reading
 from pagoda_server.dialog.formats.schemas import list_properties
 from pagoda_server.dialog.formats.tool_format import ToolFormat, repeat
-from pagoda_server.dialog.lark import Rules
+from pagoda_server.dialog.lark import Rules, Schema
 from pagoda_server.dialog.python_calls import read_list
 from pagoda_server.dialog.turn import Tool
 from pagoda_server.dialog.writer import Writer
@@ -43,15 +43,15 @@ def write_calls(rules: Rules, tools: Sequence[Tool], is_parallel: bool) -> str:
 
 def write_call(rules: Rules, tool: Tool) -> str:
     """Returns what matches f(…), arguments in the schema's order. Values are JSON's: the reader takes those too."""
-    written = [_write_argument(rules, tool, *one) for one in list_properties(tool)]
+    written = [
+        (_write_argument(rules, key, schema, is_strict=tool.strict), is_required)
+        for key, schema, is_required in list_properties(tool)
+    ]
     return rules.add(f"{rules.literal(tool.name + '(')} {rules.in_order(written, ', ')} {rules.literal(')')}")
 
 
-def _write_argument(
-    rules: Rules, tool: Tool, key: str, schema: dict[str, object], is_required: bool
-) -> tuple[str, bool]:
-    value = rules.add(rules.json(schema, is_lenient=not tool.strict))
-    return f"{rules.literal(key + '=')} {value}", is_required
+def _write_argument(rules: Rules, key: str, schema: Schema, *, is_strict: bool) -> str:
+    return f"{rules.literal(key + '=')} {rules.add(rules.json(schema, is_lenient=not is_strict))}"
 
 
 PYTHONIC = ToolFormat(

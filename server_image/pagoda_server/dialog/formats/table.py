@@ -1,4 +1,4 @@
-"""All notations of calls, in the order in which they are looked for; harmony, which is all of an answer, comes first."""
+"""All notations of calls, in the order in which they are looked for; harmony, all of an answer, goes first."""
 
 from pagoda_server.dialog.formats.deepseek import DEEPSEEK_V3, DEEPSEEK_V31
 from pagoda_server.dialog.formats.gemma import FUNCTION_GEMMA, GEMMA
