@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from re import sub
@@ -20,17 +21,11 @@ from typing import Any
 import aiohttp
 import msgspec
 import orjson
-from aiohttp import web
+from tokenizers import Tokenizer as RawTokenizer
 from tokenizers.processors import TemplateProcessing
 
-from pagoda_server.engine.config import EngineConfig
-from pagoda_server.http.app import HttpApi
-from pagoda_server.http.engine_client import EngineClient
-from pagoda_server.http.runner import build_runner
-from pagoda_server.settings import Settings
-from pagoda_server.text.tokenizer import Tokenizer, build_tokenizer, read_tokenizer
-from pagoda_server.wire import Hello
-from tests.doubles.engine import END, FakeEngine
+from tests.doubles.engine import END
+from tests.doubles.served import Stack, serve_stack
 from tests.doubles.tiny_models import write_tokenizer
 
 HERE = Path(__file__).parent
@@ -82,52 +77,36 @@ class Seen:
 
 
 class Server:
-    def __init__(self, url: str, session: aiohttp.ClientSession, engine: FakeEngine) -> None:
-        self._url = url
+    def __init__(self, stack: Stack, session: aiohttp.ClientSession) -> None:
+        self._stack = stack
         self._session = session
-        self._engine = engine
 
     async def send(self, path: str, body: dict[str, Any]) -> Seen:
-        self._engine.submitted.clear()
-        async with self._session.post(self._url + path, json=body) as response:
+        submitted = self._stack.engine.submitted
+        submitted.clear()
+        async with self._session.post(self._stack.url + path, json=body) as response:
             answer = await response.read()
-        submits = [
-            msgspec.structs.replace(one, request_id="", group="", is_streamed=False) for one in self._engine.submitted
-        ]
+        submits = [msgspec.structs.replace(one, request_id="", group="", is_streamed=False) for one in submitted]
         return Seen(response.status, sub(MADE_HERE, b"*", answer), msgspec.json.encode(submits))
 
 
-def build_marking_tokenizer(folder: Path) -> Tokenizer:
-    """Returns a tokenizer that puts a special token in front of a text, as most do."""
+def write_marking_tokenizer(folder: Path) -> None:
+    """Writes a tokenizer that puts a special token in front of a text, as most do."""
     write_tokenizer(folder)
-    raw = read_tokenizer(folder).raw
+    raw = RawTokenizer.from_file(str(folder / "tokenizer.json"))
     raw.post_processor = TemplateProcessing(single="<eos> $A", special_tokens=[("<eos>", END)])
-    return build_tokenizer(raw, TEMPLATE, {"eos_token": "<eos>"})
+    raw.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_bytes(orjson.dumps({"eos_token": "<eos>", "chat_template": TEMPLATE}))
 
 
 @asynccontextmanager
 async def run_server() -> AsyncIterator[Server]:
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        tokenizer = build_marking_tokenizer(folder)
-        hello = Hello(4000, 8, tokenizer.raw.get_vocab_size(), [END], "cpu", "float32")
-        engine = FakeEngine(lambda text: tokenizer.encode(text, add_special_tokens=False), hello, ANSWER)
-        listener = await asyncio.start_unix_server(engine.handle, str(folder / "e.sock"))
-        settings = Settings(
-            engine=EngineConfig(model=folder, socket=folder / "e.sock"), served_model_name=FIELDS["MODEL"]
-        )
-        api = HttpApi(settings, tokenizer)
-        api.engine = await EngineClient.connect(folder / "e.sock")
-        runner = build_runner(api.build_app())
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        async with aiohttp.ClientSession() as session:
-            yield Server(f"http://127.0.0.1:{runner.addresses[0][1]}", session, engine)
-        await runner.cleanup()
-        await api.engine.close()
-        await engine.done.wait()
-        listener.close()
-        await listener.wait_closed()
+        write_marking_tokenizer(Path(name))
+        async with serve_stack(Path(name), max_model_len=4000) as stack, aiohttp.ClientSession() as session:
+            stack.engine.encode = partial(stack.api.tokenizer.encode, add_special_tokens=False)
+            stack.engine.answer = ANSWER
+            yield Server(stack, session)
 
 
 def put(body: dict[str, Any], name: str, value: Any) -> dict[str, Any]:

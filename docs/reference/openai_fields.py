@@ -138,7 +138,6 @@ VLLM_FIELDS = (
     Field("skip_special_tokens", False),
     Field("spaces_between_special_tokens", False),
     Field("return_token_ids", True),
-    
     Field("stream_options.continuous_usage_stats", True, {"stream": True}),
     Field("cache_salt", "my-own"),
     Field("request_id", "run-7"),

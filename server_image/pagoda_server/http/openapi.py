@@ -24,6 +24,7 @@ REFUSALS: Mapping[int, str] = {
     429: "Too many requests wait; try again after `Retry-After`",
     503: "Not ready, or it waited too long; try again after `Retry-After`",
 }
+BOUNDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
 JSON, SSE = "application/json", "text/event-stream"
 
 
@@ -90,7 +91,7 @@ def build_document() -> bytes:
             "info": {"title": "Pagoda", "version": version("pagoda")},
             "paths": paths,
             "components": {
-                "schemas": schemas["$defs"],
+                "schemas": _name_bounds(schemas["$defs"]),
                 "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
             },
             "security": [{"key": []}, {}],
@@ -121,6 +122,16 @@ def _describe(operation: Operation) -> dict[str, Any]:
     if "{model}" in operation.path:
         described["parameters"] = [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}]
     return described
+
+
+def _name_bounds(schema: Any) -> Any:
+    """Returns the schema with JSON Schema's names for bounds. NB: pydantic keeps its own behind a validator."""
+    if isinstance(schema, list):
+        return [_name_bounds(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    is_number = schema.get("type") in ("integer", "number")
+    return {(BOUNDS.get(name, name) if is_number else name): _name_bounds(value) for name, value in schema.items()}
 
 
 def _refer(model: type[BaseModel]) -> dict[str, str]:
