@@ -40,6 +40,8 @@ class Params:
     messages: str = "messages"
     tools: str = "tools"
     effort: str = EFFORT
+    is_effort_a_hint: bool = False
+    """A model that does not reason answers all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class Conversations:
                 code="unsupported_parameter",
             )
         effort = turn.thinking.effort
-        if effort not in (None, "none") and not self._form.reasons:
+        if effort not in (None, "none") and not self._form.reasons and not params.is_effort_a_hint:
             raise RequestError(
                 f"{params.effort} is {effort}, but this model does not reason; remove it",
                 param=params.effort,
