@@ -65,7 +65,7 @@ class Choice:
         self.cached_tokens = 0
         self.logprob_sum = 0.0
         """Of the tokens that were counted, where their scores are told."""
-        self._plain = not stops and not scored and reading is None
+        self._plain = not stops and not scored
         self._reader = None if reading is None else reading.build_reader()
         hiding = tokenizer.decode if reading is None else reading.decode
         decode = partial(tokenizer.decode, skip_special_tokens=False) if shows_special else hiding
@@ -89,7 +89,9 @@ class Choice:
 
     def push(self, delta: Delta) -> Piece:
         self.cached_tokens = max(self.cached_tokens, delta.cached_tokens)
-        return self._push_plain(delta) if self._plain else self._push_each(delta)
+        if self._plain:
+            return self._push_plain(delta) if self._reader is None else self._push_read(delta, self._reader)
+        return self._push_each(delta)
 
     def _push_plain(self, delta: Delta) -> Piece:
         """Takes all tokens at once, where nothing but their text is asked for."""
@@ -99,6 +101,26 @@ class Choice:
             return Piece(self.index, self._detokenizer.push(token_ids), token_ids=token_ids)
         text = self._detokenizer.push(token_ids[:-1] if self._hides_last(reason) else token_ids)
         return Piece(self.index, text + self._detokenizer.flush(), [], reason, token_ids)
+
+    def _push_read(self, delta: Delta, reader: AnswerReader) -> Piece:
+        """Takes token by token, where nothing is asked for but what they say."""
+        reason, text, events = delta.finish_reason, "", []
+        last = len(delta.token_ids) - 1 if self._hides_last(reason) else -1
+        taken = 0
+        for at, token_id in enumerate(delta.token_ids):
+            taken = at + 1
+            fresh = self._detokenizer.push([token_id]) if at != last else ""
+            text += fresh
+            events += reader.push(fresh, 1)
+            if reader.is_complete:
+                reason = "stop"
+                break
+        self.token_count += taken
+        if reason is not None:
+            rest = self._detokenizer.flush()
+            events += [*reader.push(rest, 0), *reader.finish()]
+            text += rest
+        return Piece(self.index, text, [], reason, delta.token_ids[:taken], events)
 
     def _push_each(self, delta: Delta) -> Piece:
         """Takes token by token, so that the answer does not depend on how the engine groups them."""

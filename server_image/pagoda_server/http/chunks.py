@@ -1,12 +1,13 @@
 """The events of one choice. A chunk differs from the one before in its text alone, so the rest is encoded once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from uuid import uuid4
 
 import orjson
 
+from pagoda_server.dialog.events import CallArguments, CallBegun, Event
 from pagoda_server.http.choice import Piece
 from pagoda_server.http.extras import ChunkExtras
 from pagoda_server.http.shapes import Envelope
@@ -56,6 +57,7 @@ class ChunkWriter:
         self._usage = usage
         self._extras = extras
         self._frame: tuple[bytes, bytes] | None = None
+        self._frames: dict[tuple[type[Event], int], list[bytes]] = {}
         self._started = False
         self._deltas = dialect.build_deltas(index) if dialect.build_deltas else None
 
@@ -63,7 +65,7 @@ class ChunkWriter:
         """Returns the piece's events; empty when it says nothing yet."""
         start = b"" if self._started else self._start()
         if piece.events is not None and self._deltas is not None:
-            return start + self._write_read(self._deltas.build(piece), piece)
+            return start + self._write_read(piece, piece.events, self._deltas)
         says_more = bool(piece.tokens) or (self._extras is not None and self._extras.has_news(piece))
         if not piece.text and not says_more and piece.finish_reason is None:
             return start
@@ -72,11 +74,28 @@ class ChunkWriter:
         before, after = self._frame
         return b"".join((start, before, orjson.dumps(piece.text), after))
 
-    def _write_read(self, choices: list[dict[str, Any]], piece: Piece) -> bytes:
-        """Returns a chunk for each choice; what is told beside them is told once, with the first."""
+    def _write_read(self, piece: Piece, events: Sequence[Event], deltas: Deltas) -> bytes:
+        """Returns the chunks of what the piece says; what is told beside them is told once, with the first."""
+        if self._frame is not None and piece.finish_reason is None and not piece.tokens:
+            return b"".join([self._write_event(event, deltas) for event in events])
+        choices = deltas.build(piece)
         if not choices and self._extras is not None and self._extras.has_news(piece):
             return self._wrap(self._dialect.build_chunk(replace(piece, text="")), piece)
         return b"".join([self._wrap(choice, piece if at == 0 else None) for at, choice in enumerate(choices)])
+
+    def _write_event(self, event: Event, deltas: Deltas) -> bytes:
+        """Returns the chunk of an event. It differs from the one before of its kind in its text alone."""
+        if isinstance(event, CallBegun):
+            return self._write_each(event, deltas)
+        kind = (type(event), event.index if isinstance(event, CallArguments) else 0)
+        parts = self._frames.get(kind)
+        if parts is None:
+            framed = self._write_each(replace(event, text=MARK), deltas)
+            parts = self._frames[kind] = framed.split(orjson.dumps(MARK))
+        return orjson.dumps(event.text).join(parts)
+
+    def _write_each(self, event: Event, deltas: Deltas) -> bytes:
+        return b"".join([self._wrap(choice) for choice in deltas.build(Piece(self._index, "", events=[event]))])
 
     def _start(self) -> bytes:
         self._started = True

@@ -11,6 +11,7 @@ class AnswerReader:
         self._parser = parser
         self._one_call = one_call
         self._undecided_tokens = 0
+        self._is_reasoning = False
         self.reasoning_tokens = 0
         self.is_complete = False
         """Nothing that comes after this is wanted."""
@@ -28,6 +29,7 @@ class AnswerReader:
             return []
         events = self._keep(self._parser.finish())
         self._count(events)
+        self.reasoning_tokens += self._undecided_tokens if self._is_reasoning else 0
         return events
 
     def _keep(self, events: Iterable[Event]) -> list[Event]:
@@ -40,10 +42,11 @@ class AnswerReader:
         return kept
 
     def _count(self, events: Sequence[Event]) -> None:
-        """Counts tokens for what came of them: those that said nothing by themselves belong to what follows."""
+        """Counts tokens for what came of them: those that said nothing belong to what follows, the last to what was."""
         if events:
             self.reasoning_tokens += self._undecided_tokens if isinstance(events[0], Reasoning) else 0
             self._undecided_tokens = 0
+            self._is_reasoning = isinstance(events[-1], Reasoning)
 
 
 def join_events(events: Iterable[Event]) -> list[Event]:

@@ -18,7 +18,7 @@ MAX_ANSWER_SHARE = 0.25
 
 
 def encode_truncated(encode: Encode, turn: Turn, *, answer_tokens: int | None, limit: int) -> Prompt:
-    """Returns the prompt of as much of the turn's end as fits. Raises `RequestError` where the last message does not."""
+    """Returns the prompt of as much of the turn's end as fits. Raises `RequestError` where the last turn does not."""
     room = min(ANSWER_TOKENS if answer_tokens is None else answer_tokens, int(limit * MAX_ANSWER_SHARE))
     fit = Fit(limit - room)
     cuts = [0, *find_cuts(turn.messages)]

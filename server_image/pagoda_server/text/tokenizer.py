@@ -79,7 +79,13 @@ class Tokenizer:
     def build_decode(self, kept: Set[str]) -> Callable[[Sequence[int]], str]:
         """Returns what makes text of tokens, and of special tokens only those that are to be kept."""
         dropped = frozenset(token_id for content, token_id in self.list_special_ids().items() if content not in kept)
-        return lambda ids: self.decode([id_ for id_ in ids if id_ not in dropped], skip_special_tokens=False)
+        raw, is_free = self.raw, dropped.isdisjoint
+
+        def decode(ids: Sequence[int]) -> str:
+            text: str = raw.decode(ids if is_free(ids) else [one for one in ids if one not in dropped], False)
+            return text
+
+        return decode
 
     def token_text(self, token_id: int) -> str:
         """Returns one token by itself, special tokens by their name: what logprobs call the token."""

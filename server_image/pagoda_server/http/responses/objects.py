@@ -110,5 +110,6 @@ def describe_end(reason: FinishReason | None) -> dict[str, Any]:
 
 
 def describe_failure(error: RequestError) -> dict[str, Any]:
+    """Returns the error of a response that failed."""
     code = "server_error" if error.status >= 500 else error.code or "invalid_prompt"
-    return {"status": "failed", "error": {"code": code, "message": error.message}}
+    return {"code": code, "message": error.message}

@@ -61,7 +61,7 @@ class ResponseShape:
 
     def build_failure(self, error: RequestError) -> bytes:
         output = [item.build("incomplete") for item in self._items]
-        failed = self._envelope.wrap("failed", output, **describe_failure(error), usage=build_usage(self._plan))
+        failed = self._envelope.wrap("failed", output, error=describe_failure(error), usage=build_usage(self._plan))
         return b"".join([*self._begin(), self._event("response.failed", response=failed)])
 
     def _begin(self) -> Iterator[bytes]:
