@@ -172,6 +172,10 @@ class Stats(msgspec.Struct, frozen=True, tag="stats"):
     generation_tokens: int
     steps: int
     distributions: dict[str, Distribution] = {}
+    recomputed_prompt_tokens: int = 0
+    """Of those in the prefix cache: a prompt that is there as a whole is computed from its last page on."""
+    corrupted_requests: int = 0
+    """Ended because their logits were not finite."""
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
