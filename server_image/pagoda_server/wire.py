@@ -16,7 +16,7 @@ FinishReason = Literal["stop", "length", "abort", "error"]
 CapacitySource = Literal["measured", "observed"]
 """Measured in a few steps at start, or observed while serving."""
 RejectionReason = Literal["invalid", "overdue"]
-"""invalid: this engine can never run it. overdue: it never had its turn within the time that a request may wait."""
+"""invalid: this engine can never run it, or not to its end. overdue: it never had its turn in the time that it may wait."""
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 MAX_PROMPT_TOKENS = 4 * 1024 * 1024
@@ -27,7 +27,7 @@ MAX_LOGPROBS = 20
 MAX_BIASES = 1024
 """The maximum number of tokens in `logit_bias`."""
 MAX_BIAS = 100.0
-MAX_ALLOWED_TOKENS = 512 * 1024
+MAX_ALLOWED_TOKENS = 16_384
 MAX_BAD_WORDS = 1024
 MAX_BAD_WORD_TOKENS = 4096
 """The maximum for one of `bad_words`, and for all of a request together."""
