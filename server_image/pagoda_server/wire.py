@@ -7,6 +7,7 @@ Nothing here may import torch or aiohttp: both processes load it.
 """
 
 import asyncio
+from array import array
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -31,6 +32,8 @@ MAX_ALLOWED_TOKENS = 16_384
 MAX_BAD_WORDS = 1024
 MAX_BAD_WORD_TOKENS = 4096
 """The maximum for one of `bad_words`, and for all of a request together."""
+NUMBER_BYTES = 4
+"""Of an int32, and of a float32."""
 GREEDY_TEMPERATURE = 1e-5
 """Below it a temperature means the likeliest token: no draw differs from it, and logits over it would overflow."""
 
@@ -94,6 +97,43 @@ class TokenLogprobs(msgspec.Struct, frozen=True):
     top: list[tuple[int, float]]
 
 
+class PromptLogprobs(msgspec.Struct, frozen=True, array_like=True):
+    """Log-probabilities of a part of a prompt, as arrays of this machine's numbers: nobody looks at each on the way.
+
+    Parts come in order and together hold every token of the prompt but the first, each once.
+    """
+
+    start: int
+    """The position of the part's first token in the prompt."""
+    chosen: bytes
+    """[n] float32: that of each token, given those before it."""
+    top_ids: bytes
+    """[n, N] int32: the N likeliest tokens there, the likeliest first."""
+    top: bytes
+    """[n, N] float32"""
+
+    @property
+    def end(self) -> int:
+        """Returns the position after the part's last token."""
+        return self.start + len(self.chosen) // NUMBER_BYTES
+
+    def after(self, start: int) -> "PromptLogprobs":
+        """Returns what of it is from position `start` on, which is no earlier than its own start."""
+        passed, total = start - self.start, max(1, self.end - self.start)
+        first = passed * (len(self.top) // total)
+        return PromptLogprobs(start, self.chosen[passed * NUMBER_BYTES :], self.top_ids[first:], self.top[first:])
+
+    def unpack(self) -> list[TokenLogprobs]:
+        """Returns one for each token."""
+        chosen, ids, values = array("f", self.chosen), array("i", self.top_ids), array("f", self.top)
+        count = len(ids) // max(1, len(chosen))
+        spans = (slice(index * count, (index + 1) * count) for index in range(len(chosen)))
+        return [
+            TokenLogprobs(own, list(zip(ids[span], values[span], strict=True)))
+            for own, span in zip(chosen, spans, strict=True)
+        ]
+
+
 class Delta(msgspec.Struct, frozen=True, array_like=True):
     """New tokens of one request, in order. The last delta carries `finish_reason`; a stop token is among the tokens."""
 
@@ -102,13 +142,7 @@ class Delta(msgspec.Struct, frozen=True, array_like=True):
     logprobs: list[TokenLogprobs] | None = None
     finish_reason: FinishReason | None = None
     cached_tokens: int = 0
-
-
-class PromptLogprobs(msgspec.Struct, frozen=True, tag="prompt_logprobs"):
-    """The logprobs of the next tokens of a prompt, from its second on, in order; all come ahead of the first delta."""
-
-    request_id: str
-    logprobs: list[TokenLogprobs]
+    prompt_logprobs: list[PromptLogprobs] | None = None
 
 
 class Deltas(msgspec.Struct, frozen=True, tag="deltas"):
@@ -197,7 +231,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 
 
 ToEngine = Submit | Abort
-FromEngine = Hello | Deltas | PromptLogprobs | Rejected | Stats | Timing
+FromEngine = Hello | Deltas | Rejected | Stats | Timing
 
 _encoder = msgspec.msgpack.Encoder()
 
