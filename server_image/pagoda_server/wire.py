@@ -16,8 +16,11 @@ FinishReason = Literal["stop", "length", "abort", "error"]
 """abort: by who asked for it; error: by the engine, which can say nothing more about it."""
 CapacitySource = Literal["measured", "observed"]
 """Measured in a few steps at start, or observed while serving."""
-RejectionReason = Literal["invalid", "overdue"]
-"""invalid: this engine can never run it, or not to its end. overdue: it never had its turn in the time that it may wait."""
+RejectionReason = Literal["invalid", "overdue", "grammar"]
+"""invalid: this engine can never run it. overdue: it never had its turn within the time that a request may wait.
+grammar: it ran, and its grammar met a limit before the answer was whole."""
+GrammarNotation = Literal["llguidance", "regex", "gbnf"]
+"""llguidance: its own, a list of grammars as JSON, or Lark. regex: one expression that the whole answer matches."""
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 MAX_PROMPT_TOKENS = 4 * 1024 * 1024
@@ -34,6 +37,7 @@ MAX_BAD_WORD_TOKENS = 4096
 """The maximum for one of `bad_words`, and for all of a request together."""
 NUMBER_BYTES = 4
 """Of an int32, and of a float32."""
+MAX_GRAMMAR_CHARACTERS = 256 * 1024
 GREEDY_TEMPERATURE = 1e-5
 """Below it a temperature means the likeliest token: no draw differs from it, and logits over it would overflow."""
 
@@ -72,6 +76,15 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     """As `logprobs`, of the prompt's tokens after the first. With it `max_tokens` may be 0: no answer is wanted."""
 
 
+class Grammar(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an answer may say. Equal texts are compiled once."""
+
+    text: Annotated[str, msgspec.Meta(max_length=MAX_GRAMMAR_CHARACTERS)]
+    notation: GrammarNotation = "llguidance"
+    param: Name = ""
+    """The field of the request that asks for it: a refusal names it."""
+
+
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
     request_id: Name
     prompt_token_ids: Annotated[list[int], msgspec.Meta(max_length=MAX_PROMPT_TOKENS)]
@@ -86,6 +99,14 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     """The same for all sequences of one HTTP request: a tenant's groups take turns. Empty: a group of its own."""
     is_traced: bool = False
     """Its `Timing` is wanted."""
+    grammar: Grammar | None = None
+
+
+class Judge(msgspec.Struct, frozen=True, tag="judge"):
+    """Asks whether a grammar would be compiled; `Judged` answers."""
+
+    request_id: Name
+    grammar: Grammar
 
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
@@ -178,6 +199,11 @@ class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
     reason: RejectionReason = "invalid"
 
 
+class Judged(msgspec.Struct, frozen=True, tag="judged"):
+    request_id: str
+    rejected: Rejected | None = None
+
+
 class Distribution(msgspec.Struct, frozen=True, array_like=True):
     """What a histogram of the engine has counted (`histograms.py`)."""
 
@@ -230,8 +256,8 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     prefix_caching: bool = True
 
 
-ToEngine = Submit | Abort
-FromEngine = Hello | Deltas | Rejected | Stats | Timing
+ToEngine = Submit | Judge | Abort
+FromEngine = Hello | Deltas | Rejected | Judged | Stats | Timing
 
 _encoder = msgspec.msgpack.Encoder()
 

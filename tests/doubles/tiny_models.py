@@ -58,6 +58,8 @@ AGENT_TEMPLATE = """
 {% endif %}{% endif %}"""
 """Of a model that calls tools and reasons, in the manner of Qwen 3."""
 AGENT_TOKENS = ("<|im_start|>", "<|im_end|>")
+AGENT_MARKS = ("<think>", "</think>", "<tool_call>", "</tool_call>")
+"""Tokens of it that are no special ones."""
 
 
 def build_model_config(**changes: Any) -> ModelConfig:
@@ -84,9 +86,11 @@ def write_model(folder: Path, family: str = "llama", **changes: Any) -> "transfo
     return model
 
 
-def write_tokenizer(folder: Path, template: str = TEMPLATE, more_special: tuple[str, ...] = ()) -> None:
+def write_tokenizer(
+    folder: Path, template: str = TEMPLATE, more_special: tuple[str, ...] = (), marks: tuple[str, ...] = ()
+) -> None:
     """Writes a tokenizer of bytes and a few merges, whose token 0 ends an answer, and a chat template."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -96,5 +100,6 @@ def write_tokenizer(folder: Path, template: str = TEMPLATE, more_special: tuple[
         vocab_size=300, special_tokens=["<eos>", *more_special], initial_alphabet=alphabet, show_progress=False
     )
     raw.train_from_iterator(["Hello world, hello there"], trainer)
+    raw.add_tokens([AddedToken(mark, normalized=False) for mark in marks])
     raw.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<eos>", "chat_template": template}))

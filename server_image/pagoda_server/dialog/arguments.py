@@ -23,11 +23,11 @@ class Arguments:
         self._writer.write_arguments(("{" if self._is_empty else ", ") + quote(key) + ": ")
         self._is_empty = False
 
-    def pass_text(self, feed: Feed, key: str, ends: Marks) -> Reading[bool]:
+    def pass_text(self, feed: Feed, key: str, ends: Marks, *followers: str) -> Reading[bool]:
         """Writes a value that stands without quotes up to its end. Returns whether it is whole."""
         self.begin(key)
         kinds = find_property(self._tools, self._name, key)
-        return bool((yield from pass_text_value(feed, kinds, ends, self._writer.write_arguments)))
+        return bool((yield from pass_text_value(feed, kinds, ends, self._writer.write_arguments, followers)))
 
     def end(self) -> None:
         self._writer.write_arguments("{}" if self._is_empty else "}")

@@ -9,11 +9,16 @@ BUDGETS = {"none": 0, "minimal": 256, "low": 1_024}
 
 
 def is_constrained(turn: Turn) -> bool:
-    return turn.answer_format is not None or is_tool_use_constrained(turn.tool_use)
+    return turn.answer_format is not None or are_calls_constrained(turn)
 
 
-def is_tool_use_constrained(tool_use: ToolUse) -> bool:
-    return tool_use.is_offered and (tool_use.mode == "required" or any(tool.strict for tool in tool_use.tools))
+def are_calls_constrained(turn: Turn) -> bool:
+    """Returns whether calls are written by grammar: also where all that is no call must have a form."""
+    tool_use = turn.tool_use
+    if not tool_use.is_offered:
+        return False
+    is_asked = tool_use.mode == "required" or any(tool.strict for tool in tool_use.tools)
+    return is_asked or turn.answer_format is not None
 
 
 def list_callable(tool_use: ToolUse) -> Sequence[Tool]:

@@ -72,6 +72,11 @@ class Feed:
     def end(self) -> None:
         self._is_ended = True
 
+    @property
+    def num_held(self) -> int:
+        """Returns how many characters are kept."""
+        return len(self._text) - (self._at if self._kept is None else self._kept)
+
     def is_at(self, rest: str) -> bool:
         """Returns whether just this is left of what has come."""
         return self._text[self._at :] == rest
@@ -94,6 +99,22 @@ class Feed:
             self._at = self._kept
         self._kept = None
         return result
+
+    def look(self, trial: Reading[Result]) -> Reading[Result]:
+        """Returns what the trial returns; nothing was read."""
+        self._kept = self._at
+        result = yield from trial
+        self._at = self._kept
+        self._kept = None
+        return result
+
+    def comes_past_space(self, *literals: str) -> Reading[bool]:
+        """Returns whether one of the literals comes next, behind blanks perhaps."""
+        return (yield from self.look(self._skip_and_see(literals)))
+
+    def _skip_and_see(self, literals: tuple[str, ...]) -> Reading[bool]:
+        yield from self.skip_space()
+        return (yield from self.comes(*literals))
 
     def peek(self) -> Reading[str]:
         """Returns the next character, "" at the end."""

@@ -6,10 +6,10 @@ from typing import Protocol
 
 from pagoda_server.dialog.answer_rules import write_answer
 from pagoda_server.dialog.constraints import (
+    are_calls_constrained,
     find_budget,
     find_prefix,
     is_constrained,
-    is_tool_use_constrained,
     list_callable,
 )
 from pagoda_server.dialog.events import AnswerParser
@@ -17,7 +17,7 @@ from pagoda_server.dialog.formats.tool_format import ToolFormat
 from pagoda_server.dialog.lark import TEXT, Rules, escape_regex
 from pagoda_server.dialog.parser import Chain, Plain
 from pagoda_server.dialog.reasoning import ReasoningFormat, State
-from pagoda_server.dialog.turn import Tool, ToolUse, Turn
+from pagoda_server.dialog.turn import Tool, Turn
 
 
 class Format(Protocol):
@@ -79,10 +79,10 @@ class TaggedFormat:
 
     def build_grammar(self, turn: Turn, prompt_end: str, special_ids: Mapping[str, int]) -> str | None:
         budget = find_budget(turn.thinking, knows_effort=self.knows_effort) if self.reasoning else None
-        if not is_constrained(turn) and budget is None:
+        state: State = self.reasoning.find_state(prompt_end, find_prefix(turn)) if self.reasoning else "after"
+        if not is_constrained(turn) and (budget is None or state == "after"):
             return None
         rules = Rules(special_ids)
-        state: State = self.reasoning.find_state(prompt_end, find_prefix(turn)) if self.reasoning else "after"
         thought = self.reasoning.write_rules(rules, state, budget) if self.reasoning else ""
         text = self._write_text(state, special_ids)
         body = self._write_body(rules, turn, text)
@@ -96,28 +96,25 @@ class TaggedFormat:
         return TEXT + r" & ~/\s*" + escape_regex(self.reasoning.begin) + r"(.|\n)*/"
 
     def _write_body(self, rules: Rules, turn: Turn, text: str) -> str:
-        calls = self._write_calls(rules, turn.tool_use)
+        calls = self._write_calls(rules, turn)
         if calls and turn.tool_use.mode == "required":
             return f"{rules.literal(self._begin)} {calls}"
         answer = write_answer(rules, turn.answer_format) if turn.answer_format else None
         if not calls:
-            return answer or rules.anything(self._marks(turn.tool_use), text=text)
+            return answer or rules.anything(
+                self.tools.markers if self.tools and turn.tool_use.is_offered else (), text=text
+            )
         if answer:
             return f"{rules.literal(self._begin)} {calls} | {answer}"
         if self.tools and self.tools.write_text:
             return f"{calls} | {self.tools.write_text(rules)}"
         return f"{rules.until(self._begin, text=text)} {calls} | {rules.add(rules.add_terminal(text))}"
 
-    def _write_calls(self, rules: Rules, tool_use: ToolUse) -> str:
+    def _write_calls(self, rules: Rules, turn: Turn) -> str:
         """Returns what matches the calls, "" where nothing is asked of them."""
-        if not self.tools or not is_tool_use_constrained(tool_use):
+        if not self.tools or not are_calls_constrained(turn):
             return ""
-        return f"({self.tools.write_calls(rules, list_callable(tool_use), tool_use.parallel)})"
-
-    def _marks(self, tool_use: ToolUse) -> Sequence[str]:
-        """Returns the special tokens that an answer may hold."""
-        parts = [self.tools if tool_use.is_offered else None, self.reasoning]
-        return sorted({token for part in parts if part for token in part.markers})
+        return f"({self.tools.write_calls(rules, list_callable(turn.tool_use), turn.tool_use.parallel)})"
 
     @property
     def _begin(self) -> str:

@@ -56,7 +56,7 @@ class ReasoningFormat:
 
         `budget`: the maximum number of tokens. Beyond it the end tag is all that may come.
         """
-        end = rules.literal(self.end) if budget == 0 else rules.until(self.end, max_tokens=budget)
+        end = rules.literal(self.end) if budget == 0 else rules.until(self.end, max_tokens=budget, is_exact=False)
         if state == "inside":
             return end
         if state == "after" or budget == 0:

@@ -20,6 +20,8 @@ MAX_CONVERTED = 2_048
 MAX_DEPTH = 8
 START = 32
 NUMBER = re.compile(r"-?[0-9]*[-+.eE0-9]*\s*")
+QUOTES = re.compile(r'\\.|"', re.DOTALL)
+TRAILING_ESCAPE = re.compile(r"(?<!\\)(\\\\)*\\\Z")
 WORDS = {"true": "boolean", "True": "boolean", "false": "boolean", "False": "boolean", "null": "null", "None": "null"}
 
 Kinds = frozenset[str]
@@ -72,13 +74,18 @@ def name_kind(value: Any) -> str:
             return "object"
 
 
-def pass_text_value(feed: Feed, kinds: Kinds, ends: Marks, write: Write) -> Reading[str]:
+def pass_text_value(feed: Feed, kinds: Kinds, ends: Marks, write: Write, followers: Sequence[str]) -> Reading[str]:
     """Writes the text up to one of the ends as JSON: strings as they come, other values once they are whole.
 
-    Returns the end, "" where the answer breaks off.
+    An end inside a string of a list or an object is text, unless one of the followers comes behind it. Returns the end,
+    "" where the answer breaks off.
     """
     value = _Value(kinds, write)
-    end = yield from feed.pass_until(ends, value.write)
+    while True:
+        end = yield from feed.pass_until(ends, value.write)
+        if not end or not value.is_inside_string or (yield from feed.comes_past_space(*followers)):
+            break
+        value.write(end)
     value.end(is_whole=bool(end))
     return end
 
@@ -94,6 +101,13 @@ class _Value:
         self._start = ""
         """The first characters, without blanks before them: they say what it may be."""
         self._is_string = False
+        self._is_quoted = False
+        self._is_escaped = False
+
+    @property
+    def is_inside_string(self) -> bool:
+        """Returns whether a string of a list or an object has no end yet."""
+        return self._is_quoted and not self._is_string and self._start[:1] in ("{", "[")
 
     def write(self, text: str) -> None:
         if self._is_string:
@@ -103,6 +117,7 @@ class _Value:
         self._size += len(text)
         if len(self._start) < START:
             self._start = (self._start + text).lstrip()[:START]
+        self._follow_quotes(text)
         if self._size > MAX_HELD or not may_be_other(self._start, self._kinds):
             self._begin_string()
 
@@ -116,6 +131,12 @@ class _Value:
             if not self._is_string:
                 self._begin_string()
             self._write('"' if is_whole else "")
+
+    def _follow_quotes(self, text: str) -> None:
+        for sign in QUOTES.finditer(text, 1 if self._is_escaped else 0):
+            if sign[0] == '"':
+                self._is_quoted = not self._is_quoted
+        self._is_escaped = bool(TRAILING_ESCAPE.search(text, 1 if self._is_escaped and text else 0))
 
     def _begin_string(self) -> None:
         self._is_string = True

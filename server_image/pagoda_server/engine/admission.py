@@ -36,6 +36,11 @@ def find_rejection(submit: Submit, limits: Limits, pool: PagePool) -> Rejected |
     return Rejected(request_id=submit.request_id, message=message, param=param)
 
 
+def build_in_use(request_id: str) -> Rejected:
+    message = f"request_id {request_id!r} is in use; give each request its own"
+    return Rejected(request_id=request_id, message=message, param="request_id")
+
+
 def build_overdue(request_id: str) -> Rejected:
     message = "the engine had no turn for this request in the time that one may wait; try again later"
     return Rejected(request_id=request_id, message=message, reason="overdue")

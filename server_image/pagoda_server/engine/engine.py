@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pagoda_server.engine.admission import build_overdue, find_rejection
+from pagoda_server.engine.admission import build_in_use, build_overdue, find_rejection
 from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.capacity import Capacity, Measured
 from pagoda_server.engine.constraining import Constraining
@@ -106,8 +106,7 @@ class Engine:
         with the model's end of sequence, whatever `ignore_eos` says.
         """
         if submit.request_id in self._requests:
-            message = f"request_id {submit.request_id!r} is in use; give each request its own"
-            return Rejected(request_id=submit.request_id, message=message, param="request_id")
+            return build_in_use(submit.request_id)
         rejection = find_rejection(submit, self._limits, self.scheduler.pool)
         if rejection is None:
             request = self._build_request(submit, constraint)

@@ -12,13 +12,14 @@ from pagoda_server.http.choice import Piece
 from pagoda_server.http.chunks import ChunkWriter, Dialect
 from pagoda_server.http.echo import Echoes
 from pagoda_server.http.engine_client import EngineClient
+from pagoda_server.http.errors import RequestError
 from pagoda_server.http.extras import ChunkExtras, Extras, Prompted
 from pagoda_server.http.generate import GenerationPlan, Run
 from pagoda_server.http.intake import Intake
 from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.http.shapes import join_pieces
-from pagoda_server.http.stream import build_event, stream_events
+from pagoda_server.http.stream import DONE, build_event, stream_events
 from pagoda_server.http.trace import Trace
 from pagoda_server.text.tokenizer import Tokenizer
 
@@ -39,7 +40,6 @@ class Answer:
 
     async def respond(self, request: web.Request, body: GenerationRequest) -> web.StreamResponse:
         submits = self.trace.submit(body, self.plan.submits)
-        self.metrics.asked(n=body.n or 1, max_tokens=submits[0].sampling.max_tokens)
         async with Run(self.engine, self.plan, self.metrics, self.trace, submits) as run:
             if body.stream:
                 return await stream_events(request, Events(self, run, body))
@@ -110,9 +110,12 @@ class Events:
 
     def build_last(self) -> bytes:
         if not self._include_usage:
-            return b""
+            return DONE
         answer = self._answer
-        return build_event(answer.dialect.chunk.wrap([], usage=answer.plan.usage(), **answer.extras.fixed))
+        return build_event(answer.dialect.chunk.wrap([], usage=answer.plan.usage(), **answer.extras.fixed)) + DONE
+
+    def build_failure(self, error: RequestError) -> bytes:
+        return build_event(error.body()) + DONE
 
     def _write(self, pieces: Sequence[Piece]) -> bytes:
         return b"".join([self._writers[piece.index].write(self._echoes.begin(piece)) for piece in pieces])

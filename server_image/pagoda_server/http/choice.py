@@ -79,6 +79,11 @@ class Choice:
         self._events: list[Event] = []
 
     @property
+    def stop_string(self) -> str | None:
+        """Returns the stop string that ended the answer."""
+        return self._matcher.found
+
+    @property
     def reasoning_tokens(self) -> int:
         return 0 if self._reader is None else self._reader.reasoning_tokens
 

@@ -11,69 +11,13 @@ from aiohttp import web
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from pagoda_guard.anthropic_errors import build_anthropic_error
 from pagoda_guard.openai_errors import ErrorType, build_error
 from pagoda_server.http.fields import NOT_YET, UNSUPPORTED
+from pagoda_server.http.fixes import FIXES, LOCATION_DEPTH, UNBUILT_VALUES
 from pagoda_server.http.refusals import REFUSALS
 from pagoda_server.http.strict import FORM_TAGS, NO_CONTENT, OTHER_ROLE
 
-# How much of a pydantic location names a field; the rest names members of a list or a union.
-LOCATION_DEPTH: Mapping[str, int] = {
-    **{"messages": 6, "stream_options": 2, "response_format": 2},
-    **{"tools": 4, "tool_choice": 3, "functions": 3, "function_call": 2},
-}
-# What to give instead, by the field's path without the indices of lists.
-FIXES: Mapping[str, str] = {
-    "stop": "give one non-empty string of up to 1024 characters, or a list of at most 64",
-    "stop_token_ids": "give a list of at most 64 token ids",
-    "n": "give 1 to 16",
-    "best_of": "give 1 to 16, at least n",
-    "documents": "give a list of at most 256 objects {title, text}",
-    "logit_bias": "give an object of at most 1024 token ids, written as strings, with numbers from -100 to 100",
-    "allowed_token_ids": "give a list of at least 1 token id",
-    "bad_words": "give a list of at most 128 non-empty strings of up to 1024 characters",
-    "prompt_logprobs": "give 0 to 20",
-    "truncate_prompt_tokens": "give -1, or at least 1",
-    "cache_salt": "give a string of 1 to 512 characters",
-    "request_id": "give a string of 1 to 128 printable characters without spaces",
-    "service_tier": "give auto, default, flex, scale, priority or fast",
-    "verbosity": "give low, medium or high",
-    "top_logprobs": "give 0 to 20, together with logprobs: true",
-    "prompt": "give a string, a list of token ids, or a list of at most 64 of either",
-    "messages": "give a list of at least 1 and at most 4096 objects {role, content}",
-    "messages.role": "give system, developer, user, assistant, tool or function",
-    "messages.content": "give a string or a list of at most 4096 parts {type: text, text}",
-    "messages.content.type": "give text",
-    "messages.content.text": "give a string",
-    "messages.tool_calls": "give a list of at most 128 objects {id, type: function, function: {name, arguments}}",
-    "messages.tool_calls.type": "give function",
-    "messages.tool_call_id": "give a string of up to 256 characters",
-    "messages.name": "give a string of up to 1024 characters",
-    "response_format.type": "use text",
-    "tools": "give a list of at most 128 objects {type: function, function: {name, description, parameters}}",
-    "tools.type": "give function",
-    "tools.function.name": "give 1 to 128 letters, digits, _ and -",
-    "tools.function.parameters": "give a JSON schema, an object",
-    "functions.name": "give 1 to 128 letters, digits, _ and -",
-    "functions.parameters": "give a JSON schema, an object",
-    "tool_choice.type": "give function",
-    "tool_choice": "give none, auto, required or {type: function, function: {name}}",
-    "function_call": "give none, auto or {name}",
-    "reasoning_effort": "give none, minimal, low, medium, high or xhigh",
-}
-UNBUILT_PARTS = frozenset(
-    {
-        *("audio", "audio_url", "document", "file", "image", "image_url", "input_audio", "input_file", "input_image"),
-        *("input_text", "output_text", "thinking", "tool_result", "tool_use", "video", "video_url"),
-    }
-)
-# Values of OpenAI's API that are not built, by the same path.
-UNBUILT_VALUES: Mapping[str, frozenset[str]] = {
-    "messages.content.type": UNBUILT_PARTS,
-    "tools.type": frozenset({"custom", "web_search", "file_search", "code_interpreter", "mcp", "computer_use_preview"}),
-    "tool_choice.type": frozenset({"custom"}),
-    "messages.tool_calls.type": frozenset({"custom"}),
-    "response_format.type": frozenset({"json_object", "json_schema", "structural_tag", "grammar"}),
-}
 MAX_SHOWN_CHARACTERS = 80
 MAX_MESSAGE_CHARACTERS = 900
 
@@ -100,10 +44,12 @@ class RequestError(Exception):
         return build_error(self.message, error_type=error_type, code=self.code, param=self.param)
 
 
-def error_response(error: RequestError) -> web.Response:
+def error_response(error: RequestError, *, for_anthropic: bool = False) -> web.Response:
+    """Returns the refusal as OpenAI's clients know it, or Anthropic's."""
     retry = {"Retry-After": "1"} if error.status == 503 else {}
+    body = build_anthropic_error(error.message, status=error.status) if for_anthropic else error.body()
     return web.Response(
-        body=orjson.dumps(error.body()),
+        body=orjson.dumps(body),
         status=error.status,
         content_type="application/json",
         headers={**retry, **error.headers},

@@ -44,12 +44,6 @@ NOT_BUILT = dict.fromkeys(
     [
         "audio",
         "chat_template",
-        "guided_choice",
-        "guided_decoding_backend",
-        "guided_grammar",
-        "guided_json",
-        "guided_regex",
-        "guided_whitespace_pattern",
         "logprob_token_ids",
         "mm_processor_kwargs",
         "moderation",
@@ -70,12 +64,10 @@ SAMPLING_FIELDS: Mapping[str, AsksForNothing] = {
 }
 TEXT_FIELDS: Mapping[str, AsksForNothing] = {
     "detokenize": only(True),
-    "guided_json_object": only(False),
     "modalities": only(["text"]),
     "media_io_kwargs": only({}),
     "return_prompt_text": only(False),
     "return_token_offsets": only(False),
-    "structured_outputs": only({}),
     "suffix": only(""),
 }
 AGENT_FIELDS: Mapping[str, AsksForNothing] = {
@@ -106,7 +98,6 @@ COMPLETION_FIELDS: Mapping[str, AsksForNothing] = {
     "add_generation_prompt": only(True),
     "continue_final_message": only(False),
     "documents": only([]),
-    "response_format": only({"type": "text"}),
     "top_logprobs": only(0),
 }
 STREAM_FIELDS: Mapping[str, AsksForNothing] = {}

@@ -16,7 +16,7 @@ from pagoda_server.http.sampling import build_sampling, check_vocabulary, encode
 from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.http.trace import Trace
 from pagoda_server.text.tokenizer import Tokenizer
-from pagoda_server.wire import Delta, Hello, Submit
+from pagoda_server.wire import Delta, Grammar, Hello, Submit
 
 MAX_WEIGHED_TOKENS = 131_072
 UNSAID_WEIGHED_TOKENS = 256
@@ -35,6 +35,8 @@ class Prompts:
     tenant: str
     reading: Reading | None = None
     """How the answers are read; None: they are plain text."""
+    grammar: Grammar | None = None
+    """What the answers follow."""
     default_answer_tokens: int | None = None
     """The length of an answer where the client names none. None: what is left of the context."""
     echoes: Sequence[str] = ()
@@ -57,6 +59,7 @@ class GenerationPlan:
     """For each prompt, or none."""
     is_read: bool = False
     """Its answers may hold more than plain text."""
+    grammar: Grammar | None = None
 
     def list_echoes(self) -> dict[int, Echo]:
         """Returns what answers begin with, by the index of their choice."""
@@ -131,6 +134,7 @@ def plan_generation(
                     prefix_salt=salt,
                     is_streamed=bool(body.stream),
                     group=group,
+                    grammar=prompts.grammar,
                 )
             )
             choices.append(
@@ -147,8 +151,16 @@ def plan_generation(
                 )
             )
     prompt_tokens = sum(map(len, prompts.token_ids))
-    is_read = prompts.reading is not None
-    return GenerationPlan(submits, choices, prompt_tokens, body.num_sequences, body.n or 1, echoes, is_read)
+    return GenerationPlan(
+        submits,
+        choices,
+        prompt_tokens,
+        body.num_sequences,
+        body.n or 1,
+        echoes,
+        is_read=prompts.reading is not None,
+        grammar=prompts.grammar,
+    )
 
 
 class Run:
@@ -175,6 +187,7 @@ class Run:
 
     async def __aenter__(self) -> "Run":
         await self._generation.__aenter__()
+        self._metrics.asked(n=self._plan.given_per_prompt, max_tokens=self._plan.submits[0].sampling.max_tokens)
         return self
 
     async def __aexit__(
@@ -204,7 +217,7 @@ class Run:
         except RequestRejected as error:
             raise say_rejected(error) from error
         except EngineGone as error:
-            raise RequestError("the engine stopped; try again", status=503, code="engine_gone") from error
+            raise say_gone() from error
         now = time.monotonic()
         if any(delta.finish_reason == "error" for delta in deltas):
             self._metrics.finished("error", now - self._started, self._span_name)
@@ -234,7 +247,23 @@ class Run:
         self._last[request_id] = now
 
 
+async def judge_grammar(engine: EngineClient, grammar: Grammar) -> None:
+    """Raises `RequestError` for a grammar that the engine would not take."""
+    try:
+        await engine.judge(grammar)
+    except RequestRejected as error:
+        raise say_rejected(error) from error
+    except EngineGone as error:
+        raise say_gone() from error
+
+
+def say_gone() -> RequestError:
+    return RequestError("the engine stopped; try again", status=503, code="engine_gone")
+
+
 def say_rejected(error: RequestRejected) -> RequestError:
     if error.reason == "overdue":
         return RequestError(f"{error.message}; try again", status=503, code="wait_exceeded")
+    if error.reason == "grammar":
+        return RequestError(error.message, status=422, param=error.param, code="grammar_failed")
     return RequestError(error.message, param=error.param)

@@ -1,10 +1,11 @@
 """The request bodies. Every field works, or is a hint that asks for nothing, or is refused by its name."""
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
+from pagoda_server.http.answer_form import FormFields
 from pagoda_server.http.chat_form import ChatForm, find_form
 from pagoda_server.http.dialog_fields import DialogFields
 from pagoda_server.http.errors import RequestError, from_validation
@@ -38,10 +39,6 @@ class StreamOptions(Strict):
     include_obfuscation: bool | None = None
 
 
-class ResponseFormat(Strict):
-    type: Literal["text"] = "text"
-
-
 Document = Annotated[dict[str, str], limit_members(MAX_DOCUMENT_MEMBERS)]
 Documents = Annotated[list[Document], Field(max_length=MAX_DOCUMENTS, fail_fast=True)]
 
@@ -50,7 +47,7 @@ def _find_stop_form(value: Any) -> str:
     return "<texts>" if isinstance(value, list) else "<text>"
 
 
-class GenerationRequest(TokenFields):
+class GenerationRequest(FormFields, TokenFields):
     """The fields that chat and completions share."""
 
     model: str
@@ -163,7 +160,6 @@ class ChatRequest(DialogFields, GenerationRequest):
     max_completion_tokens: Annotated[Int, Field(ge=1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[Int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
-    response_format: ResponseFormat | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
     documents: Documents | None = None

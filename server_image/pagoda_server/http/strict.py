@@ -7,7 +7,13 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from pagoda_server.http.fields import AsksForNothing, drop_idle
 
-FORM_TAGS = frozenset({"<text>", "<parts>", "<texts>", "<tokens>", "<token lists>", "<word>", "<tool>", "<allowed>"})
+FORM_TAGS = frozenset(
+    {
+        *("<text>", "<parts>", "<texts>", "<tokens>", "<token lists>", "<word>", "<tool>", "<allowed>"),
+        *("<items>", "<message>", "<function_call>", "<function_call_output>", "<reasoning>", "<part>", "<refusal>"),
+        *("<blocks>", "<text block>", "<tool_use>", "<tool_result>", "<thinking>", "<redacted_thinking>"),
+    }
+)
 """Members of a union, in the location of an error: no part of the field's name."""
 
 NO_CONTENT, OTHER_ROLE = "no_content", "other_role"

@@ -13,14 +13,17 @@ from pagoda_server.dialog.format import Format, TaggedFormat
 from pagoda_server.dialog.formats.generic import GENERIC
 from pagoda_server.dialog.formats.harmony import HARMONY
 from pagoda_server.dialog.turn import Effort, Thinking, Turn
+from pagoda_server.http.answer_form import AnswerForm
 from pagoda_server.http.choice import Reading
 from pagoda_server.http.errors import RequestError, prompt_too_long
 from pagoda_server.http.history import fit_messages
 from pagoda_server.http.reading import AnswerReader
 from pagoda_server.http.told_tools import tell_tools
 from pagoda_server.http.tool_schemas import describe_tool
+from pagoda_server.http.turn_grammars import build_form_grammar, build_turn_grammar
 from pagoda_server.text.template import Template
 from pagoda_server.text.tokenizer import PromptTooLong, TemplateError, Tokenizer
+from pagoda_server.wire import Grammar
 
 PROMPT_END_TOKENS = 32
 """Enough to see whether the template opened the reasoning, or closed it."""
@@ -37,6 +40,8 @@ class Params:
     messages: str = "messages"
     tools: str = "tools"
     effort: str = EFFORT
+    is_effort_a_hint: bool = False
+    """A model that does not reason answers all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ class Prompt:
     token_ids: list[int]
     reading: Reading | None
     """None: the answer is plain text."""
-    grammar: str | None
+    grammar: Grammar | None
 
 
 class Conversations:
@@ -67,7 +72,7 @@ class Conversations:
         self._form = choose_form(tokenizer, tool_parser, reasoning_parser)
         self._tells_tools = self._form.calls and not template.takes_tools
         self._decode = tokenizer.build_decode(self._form.markers)
-        self._special_ids = tokenizer.list_special_ids()
+        self._special_ids = list_grammar_tokens(tokenizer)
 
     def describe(self) -> str:
         """Returns in a few words what was chosen."""
@@ -77,14 +82,22 @@ class Conversations:
         told = " (the template has no tools: they are told in words)" if self._tells_tools else ""
         return f"calls={tools.name if tools else 'none'}{told} reasoning={reasoning.name if reasoning else 'none'}"
 
-    def encode(self, turn: Turn, params: Params, fit: Fit) -> Prompt:
-        """Returns the prompt of a turn. Raises `RequestError`."""
+    def encode(self, turn: Turn, params: Params, fit: Fit, asked: AnswerForm | None = None) -> Prompt:
+        """Returns the prompt of a turn whose answer is to have the form that is asked for. Raises `RequestError`."""
         self._check(turn, params)
         token_ids = self._encode(turn, params, fit)
+        if not (self._form.reasons or turn.tool_use.is_offered):
+            return Prompt(token_ids, None, build_form_grammar(asked))
         prompt_end = self._tokenizer.decode(token_ids[-PROMPT_END_TOKENS:], skip_special_tokens=False)
-        grammar = self._form.build_grammar(turn, prompt_end, self._special_ids)
-        is_read = self._form.reasons or turn.tool_use.is_offered
-        return Prompt(token_ids, self._build_reading(turn, prompt_end) if is_read else None, grammar)
+        grammar = build_turn_grammar(
+            self._form,
+            turn,
+            asked,
+            prompt_end=prompt_end,
+            special_ids=self._special_ids,
+            tools_param=params.tools,
+        )
+        return Prompt(token_ids, self._build_reading(turn, prompt_end), grammar)
 
     def _check(self, turn: Turn, params: Params) -> None:
         if turn.tool_use.is_offered and not self._form.calls:
@@ -100,7 +113,7 @@ class Conversations:
                 code="unsupported_parameter",
             )
         effort = turn.thinking.effort
-        if effort not in (None, "none") and not self._form.reasons:
+        if effort not in (None, "none") and not self._form.reasons and not params.is_effort_a_hint:
             raise RequestError(
                 f"{params.effort} is {effort}, but this model does not reason; remove it",
                 param=params.effort,
@@ -135,6 +148,19 @@ class Conversations:
             return AnswerReader(form.build_parser(tools, prompt_end, prefix=prefix), one_call=not tool_use.parallel)
 
         return Reading(self._decode, build_reader)
+
+
+def list_grammar_tokens(tokenizer: Tokenizer) -> dict[str, int]:
+    """Returns the tokens that a grammar never takes for text, and their ids.
+
+    NB: the compiler takes for special whatever was added and stands in angle brackets, such as the <think> of Qwen 3.
+    """
+    added = tokenizer.raw.get_added_tokens_decoder()
+    return {
+        token.content: token_id
+        for token_id, token in added.items()
+        if token.special or (token.content.startswith("<") and token.content.endswith(">"))
+    }
 
 
 def choose_form(tokenizer: Tokenizer, tool_parser: str, reasoning_parser: str) -> Format:

@@ -8,12 +8,12 @@ import aiohttp
 import pytest
 
 from tests.doubles.served import Stack, serve_stack
-from tests.doubles.tiny_models import AGENT_TEMPLATE, AGENT_TOKENS, write_tokenizer
+from tests.doubles.tiny_models import AGENT_MARKS, AGENT_TEMPLATE, AGENT_TOKENS, write_tokenizer
 
 
 @pytest.fixture
 async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    write_tokenizer(tmp_path, AGENT_TEMPLATE, AGENT_TOKENS)
+    write_tokenizer(tmp_path, AGENT_TEMPLATE, AGENT_TOKENS, AGENT_MARKS)
     async with serve_stack(tmp_path, max_model_len=8000) as served:
         yield served
 

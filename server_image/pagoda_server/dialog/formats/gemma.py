@@ -1,22 +1,22 @@
 """<|tool_call>call:f{k:<|"|>v<|"|>,n:42}<tool_call|>: keys without quotes, and a token for the quotes of strings."""
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pagoda_server.dialog.arguments import Arguments
 from pagoda_server.dialog.feed import Feed, Marks, Reading, Write
-from pagoda_server.dialog.formats.schemas import list_properties
+from pagoda_server.dialog.formats.gemma_rules import ValueRules
 from pagoda_server.dialog.formats.tool_format import ToolFormat, repeat
 from pagoda_server.dialog.json_text import MAX_NAME, quote, quote_inside
 from pagoda_server.dialog.lark import Rules
 from pagoda_server.dialog.parser import read_marked
 from pagoda_server.dialog.turn import Tool
-from pagoda_server.dialog.typed import ANY, find_kinds, follow, to_json
+from pagoda_server.dialog.typed import ANY, to_json
 from pagoda_server.dialog.writer import Writer
 
 MAX_DEPTH = 32
+MAX_BARE = 1_024
 NAME = re.compile(r"[\w.-]*")
 BARE = re.compile(r"[^,{}\[\]<>:]*")
 KEY_ENDS = Marks(":")
@@ -98,7 +98,7 @@ class _Reader:
         bracket = yield from feed.accept("{", "[")
         if bracket:
             return depth < MAX_DEPTH and (yield from self._pass_collection(feed, write, bracket, depth))
-        text = yield from feed.take_while(BARE, MAX_NAME)
+        text = yield from feed.take_while(BARE, MAX_BARE)
         write(to_json(text, ANY) or quote(text.strip()))
         return bool((yield from feed.peek()))
 
@@ -125,65 +125,13 @@ class _Reader:
                 return False
 
 
-@dataclass(frozen=True, slots=True)
-class _ValueRules:
-    """Rules for values by their schema. Of its keywords `type`, `enum`, `properties`, `required`, `items` are held."""
-
-    rules: Rules
-    sign: str
-    tool: Tool
-
-    def write(self, schema: Mapping[str, Any], depth: int = 0) -> str:
-        if isinstance(schema.get("$ref"), str):
-            resolved = follow(schema["$ref"], self.tool.parameters)
-            schema = resolved if isinstance(resolved, Mapping) else {}
-        kinds = sorted(find_kinds(schema, self.tool.parameters))
-        values = schema.get("enum") or ([schema["const"]] if "const" in schema else [])
-        if values and all(isinstance(value, str) for value in values):
-            return f"({' | '.join(self.rules.literal(self.sign + value + self.sign) for value in values)})"
-        return f"({' | '.join(self._write_kind(kind, schema, depth) for kind in kinds)})"
-
-    def _write_kind(self, kind: str, schema: Mapping[str, Any], depth: int) -> str:
-        if kind == "string":
-            return f"{self.rules.literal(self.sign)} {self.rules.until(self.sign)}"
-        if kind == "array":
-            return self._write_array(schema.get("items"), depth)
-        if kind == "object":
-            return self._write_object(schema, depth)
-        own = {key: value for key, value in schema.items() if key not in ("anyOf", "oneOf", "allOf")}
-        return self.rules.add(self.rules.json({**own, "type": kind}, is_lenient=True))
-
-    def _write_array(self, items: Any, depth: int) -> str:
-        if depth > 4:
-            return self.rules.literal("[]")
-        item = self.rules.add(self.write(items if isinstance(items, Mapping) else {"type": "string"}, depth + 1))
-        return f"{self.rules.literal('[')} ({item} ({self.rules.literal(',')} {item})*)? {self.rules.literal(']')}"
-
-    def _write_object(self, schema: Mapping[str, Any], depth: int) -> str:
-        if depth > 4:
-            return self.rules.literal("{}")
-        nested = Tool("", parameters={**self.tool.parameters, **schema})
-        members = [
-            (f"{self.rules.literal(key + ':')} {self.write(one, depth + 1)}", is_required)
-            for key, one, is_required in list_properties(nested)
-        ]
-        inside = self.rules.in_order(members, ",") if "properties" in schema else ""
-        return f"{self.rules.literal('{')} {inside} {self.rules.literal('}')}"
-
-
 def build_write_calls(signs: Signs) -> Callable[[Rules, Sequence[Tool], bool], str]:
     def write_calls(rules: Rules, tools: Sequence[Tool], is_parallel: bool) -> str:
-        calls = rules.add(" | ".join(_write_call(rules, signs.quote, tool) for tool in tools))
+        calls = rules.add(" | ".join(ValueRules(rules, signs.quote, tool).write_call() for tool in tools))
         call = rules.add(f"{calls} {rules.literal('}' + signs.end)}")
         return repeat(call, rules.literal(signs.begin), is_parallel=is_parallel)
 
     return write_calls
-
-
-def _write_call(rules: Rules, sign: str, tool: Tool) -> str:
-    values = _ValueRules(rules, sign, tool)
-    members = [(f"{rules.literal(key + ':')} {values.write(one)}", must) for key, one, must in list_properties(tool)]
-    return f"{rules.literal(f'call:{tool.name}{{')} {rules.in_order(members, ',')}"
 
 
 def _has(sign: str) -> Callable[[str, Collection[str]], bool]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pagoda_server.dialog.bare import accept_offered, read_json, read_lines
 from pagoda_server.dialog.call_object import Accept
 from pagoda_server.dialog.feed import Feed, Marks, Reading
-from pagoda_server.dialog.formats.schemas import write_call_object
+from pagoda_server.dialog.formats.schemas import write_call_json
 from pagoda_server.dialog.formats.tool_format import ToolFormat, repeat
 from pagoda_server.dialog.lark import Rules
 from pagoda_server.dialog.python_calls import read_list, read_one
@@ -60,7 +60,7 @@ def _read_code(feed: Feed, writer: Writer, accept: Accept) -> Reading[bool]:
 
 
 def write_calls(rules: Rules, tools: Sequence[Tool], is_parallel: bool) -> str:
-    calls = rules.add(" | ".join(write_call_object(rules, tool) for tool in tools))
+    calls = rules.add(" | ".join(write_call_json(rules, tool, key="arguments") for tool in tools))
     if not is_parallel:
         return calls
     return (

@@ -55,7 +55,7 @@ def _read_arguments(feed: Feed, arguments: Arguments) -> Reading[None]:
         yield from feed.skip_space()
         if not (yield from feed.accept(VALUE)):
             return
-        if not (yield from arguments.pass_text(feed, found[0].strip(), VALUE_ENDS)):
+        if not (yield from arguments.pass_text(feed, found[0].strip(), VALUE_ENDS, KEY, END)):
             return
     if tag or (yield from feed.peek()):
         arguments.end()

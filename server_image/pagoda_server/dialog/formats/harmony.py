@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from pagoda_server.dialog.answer_rules import write_answer
 from pagoda_server.dialog.constraints import (
+    are_calls_constrained,
     find_budget,
     is_constrained,
-    is_tool_use_constrained,
     list_callable,
 )
 from pagoda_server.dialog.events import AnswerParser
@@ -155,13 +155,13 @@ class HarmonyFormat:
         elif calls:
             last = f"({calls} | {last})"
         elif turn.tool_use.is_offered:
-            last = f"({rules.anything(self.markers)} | {last})" if turn.answer_format is None else last
+            last = rules.anything(self.markers)
         return f"{self._write_thoughts(rules, budget)} {last}"
 
     def _write_thoughts(self, rules: Rules, budget: int | None) -> str:
         if budget == 0:
             return ""
-        text = rules.until(END, max_tokens=budget)
+        text = rules.until(END, max_tokens=budget, is_exact=False)
         thought = rules.add(
             f"{rules.literal(CHANNEL + ANALYSIS + MESSAGE)} {text} {rules.literal(START + 'assistant')}"
         )
@@ -169,7 +169,7 @@ class HarmonyFormat:
 
     def _write_calls(self, rules: Rules, turn: Turn) -> str:
         """Returns what matches a call, "" where nothing is asked of it. NB: the model stops behind each."""
-        if not is_tool_use_constrained(turn.tool_use):
+        if not are_calls_constrained(turn):
             return ""
         head, json_head = f"{CHANNEL}{COMMENTARY} to={FUNCTIONS}", f" {CONSTRAIN}json{MESSAGE}"
         calls = (

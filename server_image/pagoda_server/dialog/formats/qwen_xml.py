@@ -58,7 +58,7 @@ def _read_parameters(feed: Feed, arguments: Arguments) -> Reading[None]:
         if key is None:
             return
         yield from feed.accept("\n")
-        if not (yield from arguments.pass_text(feed, key, VALUE_ENDS)):
+        if not (yield from arguments.pass_text(feed, key, VALUE_ENDS, PARAMETER, FUNCTION_END, END)):
             return
     if tag or (yield from feed.peek()):
         arguments.end()

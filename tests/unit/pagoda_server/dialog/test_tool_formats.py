@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pagoda_server.dialog.events import CallArguments, CallBegun, Content, Event, Reasoning
+from pagoda_server.dialog.events import CallArguments, CallBegun, Content, Event
 from pagoda_server.dialog.formats.deepseek import DEEPSEEK_V3, DEEPSEEK_V31
 from pagoda_server.dialog.formats.gemma import FUNCTION_GEMMA, GEMMA
 from pagoda_server.dialog.formats.generic import GENERIC
@@ -52,7 +52,11 @@ BEGIN, END, SEPARATOR = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜
 
 WHOLE = [
     # Hermes, Qwen 2.5 and 3
-    (HERMES, f'<tool_call>\n{{"name": "get_weather", "arguments": {OSLO}}}\n</tool_call>', calls(("get_weather", OSLO))),
+    (
+        HERMES,
+        f'<tool_call>\n{{"name": "get_weather", "arguments": {OSLO}}}\n</tool_call>',
+        calls(("get_weather", OSLO)),
+    ),
     (
         HERMES,
         f'Let me look.\n\n<tool_call>\n{{"name": "get_weather", "arguments": {OSLO}}}\n</tool_call>\n'
@@ -72,7 +76,11 @@ WHOLE = [
         '<tool_call>{"name": "f", "arguments": {"a": "</tool_call> \\"}{", "b": [{"c": []}]}}</tool_call>',
         calls(("f", '{"a": "</tool_call> \\"}{", "b": [{"c": []}]}')),
     ),
-    (HERMES, '<tool_call>{"id": "7", "name": "f", "arguments": {}, "x": [1]}</tool_call>ok', [*calls(("f", "{}")), Content("ok")]),
+    (
+        HERMES,
+        '<tool_call>{"id": "7", "name": "f", "arguments": {}, "x": [1]}</tool_call>ok',
+        [*calls(("f", "{}")), Content("ok")],
+    ),
     # Qwen3-Coder, Qwen 3.5, Nemotron 3
     (
         QWEN_XML,
@@ -88,7 +96,7 @@ WHOLE = [
     ),
     (
         QWEN_XML,
-        "<tool_call>\n<function=search>\n<parameter=query>\na \"b\"\n<c>\n\n</parameter>\n<parameter=limit>\nnull\n</parameter>"
+        '<tool_call>\n<function=search>\n<parameter=query>\na "b"\n<c>\n\n</parameter>\n<parameter=limit>\nnull\n</parameter>'
         "\n<parameter=note>\nnullify\n</parameter>\n<parameter=exact>\nTrue\n</parameter>\n<parameter=filter>\n"
         '{"year": 2.5}\n</parameter>\n<parameter=tags>\n[\'a\', "b"]\n</parameter>\n</function>\n</tool_call>',
         calls(
@@ -114,26 +122,57 @@ WHOLE = [
     ),
     # Llama
     (LLAMA_JSON, f'{{"name": "get_weather", "parameters": {OSLO}}}', calls(("get_weather", OSLO))),
-    (LLAMA_JSON, f'<|python_tag|>{{"type": "function", "name": "get_weather", "parameters": {OSLO}}}', calls(("get_weather", OSLO))),
+    (
+        LLAMA_JSON,
+        f'<|python_tag|>{{"type": "function", "name": "get_weather", "parameters": {OSLO}}}',
+        calls(("get_weather", OSLO)),
+    ),
     (
         LLAMA_JSON,
         f'{{"name": "get_weather", "parameters": {OSLO}}}; {{"name": "get_time", "parameters": {{}}}}',
         calls(("get_weather", OSLO), ("get_time", "{}")),
     ),
-    (LLAMA_JSON, f'Let me look.\n{{"name": "get_weather", "parameters": {OSLO}}}', [SAID, *calls(("get_weather", OSLO))]),
+    (
+        LLAMA_JSON,
+        f'Let me look.\n{{"name": "get_weather", "parameters": {OSLO}}}',
+        [SAID, *calls(("get_weather", OSLO))],
+    ),
     (LLAMA_JSON, '{"name": "unknown", "parameters": {}}', calls(("unknown", "{}"))),
     (PYTHONIC, '[get_weather(city="Oslo"), get_time()]', calls(("get_weather", OSLO), ("get_time", "{}"))),
-    (PYTHONIC, "<|python_start|>[get_weather(city='Oslo', days=-2)]<|python_end|>", calls(("get_weather", '{"city": "Oslo", "days": -2}'))),
+    (
+        PYTHONIC,
+        "<|python_start|>[get_weather(city='Oslo', days=-2)]<|python_end|>",
+        calls(("get_weather", '{"city": "Oslo", "days": -2}')),
+    ),
     (
         PYTHONIC,
         "[search(query='it\\'s\\n\"x\"', exact=True, limit=None, filter={'year': 2.5, 'a': (1, [2,],)}, tags=[])]",
-        calls(("search", r'{"query": "it' + r"'" + r's\n\"x\"", "exact": true, "limit": null, "filter": {"year": 2.5, "a": [1, [2]]}, "tags": []}')),
+        calls(
+            (
+                "search",
+                r'{"query": "it'
+                + r"'"
+                + r's\n\"x\"", "exact": true, "limit": null, "filter": {"year": 2.5, "a": [1, [2]]}, "tags": []}',
+            )
+        ),
     ),
     (PYTHONIC, "Let me look.\n[get_time()]\n", [SAID, *calls(("get_time", "{}"))]),
     # Mistral
-    (MISTRAL, f'[TOOL_CALLS][{{"name": "get_weather", "arguments": {OSLO}}}, {{"name": "get_time", "arguments": {{}}}}]', calls(("get_weather", OSLO), ("get_time", "{}"))),
-    (MISTRAL, f'[TOOL_CALLS] [{{"name": "get_weather", "arguments": {OSLO}, "id": "abcdefghi"}}]', calls(("get_weather", OSLO))),
-    (MISTRAL, f"Let me look.[TOOL_CALLS]get_weather[ARGS]{OSLO}[TOOL_CALLS]get_time[ARGS]{{}}", [SAID, *calls(("get_weather", OSLO), ("get_time", "{}"))]),
+    (
+        MISTRAL,
+        f'[TOOL_CALLS][{{"name": "get_weather", "arguments": {OSLO}}}, {{"name": "get_time", "arguments": {{}}}}]',
+        calls(("get_weather", OSLO), ("get_time", "{}")),
+    ),
+    (
+        MISTRAL,
+        f'[TOOL_CALLS] [{{"name": "get_weather", "arguments": {OSLO}, "id": "abcdefghi"}}]',
+        calls(("get_weather", OSLO)),
+    ),
+    (
+        MISTRAL,
+        f"Let me look.[TOOL_CALLS]get_weather[ARGS]{OSLO}[TOOL_CALLS]get_time[ARGS]{{}}",
+        [SAID, *calls(("get_weather", OSLO), ("get_time", "{}"))],
+    ),
     (MISTRAL, f"[TOOL_CALLS]get_weather[CALL_ID]abcdefghi[ARGS]{OSLO}", calls(("get_weather", OSLO))),
     (MISTRAL, f"[TOOL_CALLS]get_weather{OSLO}", calls(("get_weather", OSLO))),
     # DeepSeek
@@ -149,19 +188,44 @@ WHOLE = [
         [SAID, *calls(("get_weather", OSLO), ("get_time", "{}"))],
     ),
     # Gemma
-    (GEMMA, '<|tool_call>call:get_weather{city:<|"|>Oslo<|"|>,days:2}<tool_call|><|tool_call>call:get_time{}<tool_call|>', calls(("get_weather", '{"city": "Oslo", "days": 2}'), ("get_time", "{}"))),
+    (
+        GEMMA,
+        '<|tool_call>call:get_weather{city:<|"|>Oslo<|"|>,days:2}<tool_call|><|tool_call>call:get_time{}<tool_call|>',
+        calls(("get_weather", '{"city": "Oslo", "days": 2}'), ("get_time", "{}")),
+    ),
     (
         GEMMA,
         '<|tool_call>call:search{exact:true,filter:{year:2.5},limit:null,query:<|"|>a "b", {c}<|"|>,tags:[<|"|>x<|"|>,<|"|>y<|"|>]}<tool_call|>',
-        calls(("search", r'{"exact": true, "filter": {"year": 2.5}, "limit": null, "query": "a \"b\", {c}", "tags": ["x", "y"]}')),
+        calls(
+            (
+                "search",
+                r'{"exact": true, "filter": {"year": 2.5}, "limit": null, "query": "a \"b\", {c}", "tags": ["x", "y"]}',
+            )
+        ),
     ),
-    (FUNCTION_GEMMA, "<start_function_call>call:get_weather{city:<escape>Oslo<escape>}<end_function_call>", calls(("get_weather", OSLO))),
+    (
+        FUNCTION_GEMMA,
+        "<start_function_call>call:get_weather{city:<escape>Oslo<escape>}<end_function_call>",
+        calls(("get_weather", OSLO)),
+    ),
     # Nemotron
-    (NEMOTRON, f'Let me look.\n\n<TOOLCALL>[{{"name": "get_weather", "arguments": {OSLO}}}, {{"name": "get_time", "arguments": {{}}}}]</TOOLCALL>', [SAID, *calls(("get_weather", OSLO), ("get_time", "{}"))]),
+    (
+        NEMOTRON,
+        f'Let me look.\n\n<TOOLCALL>[{{"name": "get_weather", "arguments": {OSLO}}}, {{"name": "get_time", "arguments": {{}}}}]</TOOLCALL>',
+        [SAID, *calls(("get_weather", OSLO), ("get_time", "{}"))],
+    ),
     # anything else
     (GENERIC, f'{{"name": "get_weather", "parameters": {OSLO}}}', calls(("get_weather", OSLO))),
-    (GENERIC, f'Let me look.\n```json\n{{"name": "get_weather", "arguments": {OSLO}}}\n```\n', [SAID, *calls(("get_weather", OSLO))]),
-    (GENERIC, f'[{{"name": "get_weather", "arguments": {OSLO}}}, {{"name": "get_time", "arguments": {{}}}}]', calls(("get_weather", OSLO), ("get_time", "{}"))),
+    (
+        GENERIC,
+        f'Let me look.\n```json\n{{"name": "get_weather", "arguments": {OSLO}}}\n```\n',
+        [SAID, *calls(("get_weather", OSLO))],
+    ),
+    (
+        GENERIC,
+        f'[{{"name": "get_weather", "arguments": {OSLO}}}, {{"name": "get_time", "arguments": {{}}}}]',
+        calls(("get_weather", OSLO), ("get_time", "{}")),
+    ),
     (GENERIC, '```tool_code\nget_weather(city="Oslo")\n```', calls(("get_weather", OSLO))),
     (GENERIC, '```tool_code\nprint(get_weather(city="Oslo"))\n```', calls(("get_weather", OSLO))),
     (GENERIC, f'<tool_call>{{"name": "get_weather", "arguments": {OSLO}}}</tool_call>', calls(("get_weather", OSLO))),

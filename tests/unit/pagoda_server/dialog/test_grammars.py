@@ -1,0 +1,236 @@
+"""Grammars of calls compile, and whatever they let a model write is read as calls whose arguments validate."""
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+
+import jsonschema
+import numpy as np
+import pytest
+from llguidance import LLMatcher
+
+from pagoda_server.dialog.events import CallArguments, CallBegun, Content, Event, Reasoning
+from pagoda_server.dialog.format import Format, TaggedFormat
+from pagoda_server.dialog.formats.harmony import HARMONY
+from pagoda_server.dialog.formats.mistral import MISTRAL
+from pagoda_server.dialog.formats.table import TOOL_FORMATS
+from pagoda_server.dialog.formats.tool_format import ToolFormat
+from pagoda_server.dialog.reasoning import GEMMA, THINK
+from pagoda_server.dialog.turn import ChoiceFormat, JsonFormat, RegexFormat, Thinking, Tool, ToolUse, Turn
+from tests.doubles.answers import TIME, WEATHER, ByteTokenizer, join_text, read_pieces
+
+ORDER = Tool(
+    "place_order",
+    parameters={
+        "type": "object",
+        "properties": {
+            "size": {"type": "string", "enum": ["small", "large"]},
+            "count": {"type": "integer", "minimum": 1, "maximum": 9},
+            "gift": {"type": "boolean"},
+            "code": {"type": "string", "minLength": 2, "maxLength": 4},
+            "note": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            "tags": {"type": "array", "items": {"type": "string", "enum": ["a", "b"]}},
+            "address": {"$ref": "#/$defs/Address"},
+        },
+        "required": ["count", "address"],
+        "additionalProperties": False,
+        "$defs": {
+            "Address": {
+                "type": "object",
+                "properties": {"street": {"type": "string"}, "number": {"type": "integer"}},
+                "required": ["street"],
+                "additionalProperties": False,
+            }
+        },
+    },
+    strict=True,
+)
+TOOLS = (WEATHER, TIME, ORDER)
+PARTS = ['<|"|>', "<escape>", "</parameter>", "</arg_value>", "</think>", "\n</parameter>\n", '"}', '"', "}", "Oslo", "12", ",", "true", "small", " "]
+CLOSING = ["<eos>", "</think>", "</parameter>", "</arg_value>", '"}', '"', "}", "]", '<|"|>', "<escape>", "<|end|>", "<channel|>"]
+FORMATS: Sequence[Format] = (HARMONY, *(TaggedFormat(form, THINK) for form in TOOL_FORMATS))
+NAMES = [HARMONY.name, *(form.name for form in TOOL_FORMATS)]
+
+
+class Model:
+    """Writes at random what a grammar allows; it likes to come to an end."""
+
+    def __init__(self, special: Sequence[str] = ()) -> None:
+        self.double = ByteTokenizer(PARTS, special)
+        self._tokenizer = self.double.build()
+        texts = [token.decode(errors="replace") for token in self.double.tokens]
+        weights = [400.0 if text in CLOSING else 20.0 if text in PARTS else 1.0 for text in texts]
+        self._weights = np.array([0.0 if len(text) == 1 and not text.isprintable() else w for text, w in zip(texts, weights, strict=True)])
+        self._weights[0x80:0x100] = 0.0
+        self._weights[0x0A] = 1.0
+
+    @property
+    def special_ids(self) -> Mapping[str, int]:
+        return self.double.special_ids
+
+    def write(self, grammar: str, seed: int, *, max_tokens: int = 600) -> str | None:
+        """Returns an answer, None where it came to no end."""
+        matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
+        assert not matcher.is_error(), matcher.get_error()
+        rng, written = random.Random(seed), b""
+        for _ in range(max_tokens):
+            allowed = self.list_allowed(matcher)
+            weights = self._weights[allowed]
+            token = int(allowed[0]) if not weights.sum() else rng.choices(allowed.tolist(), weights.tolist())[0]
+            if token == self.double.eos_token_id:
+                return written.decode()
+            assert matcher.consume_token(token), matcher.get_error()
+            written += self.double.tokens[token]
+        return None
+
+    def list_allowed(self, matcher: LLMatcher) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+        bits = np.unpackbits(np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8), bitorder="little")
+        return np.flatnonzero(bits[: len(self.double.tokens)])
+
+    def accepts(self, grammar: str, text: str) -> bool:
+        matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
+        assert not matcher.is_error(), matcher.get_error()
+        return bool(matcher.consume_tokens(self._split(text)) and matcher.is_accepting())
+
+    def _split(self, text: str) -> list[int]:
+        tokens: list[int] = []
+        at = 0
+        while at < len(text):
+            special = next((s for s in sorted(self.special_ids, key=len, reverse=True) if text.startswith(s, at)), None)
+            tokens += [self.special_ids[special]] if special else text[at].encode()
+            at += len(special or text[at])
+        return tokens
+
+
+PLAIN = Model()
+SPECIAL = Model(sorted({mark for form in (*TOOL_FORMATS, HARMONY, THINK, GEMMA) for mark in form.markers}))
+MODELS = {"marks as text": PLAIN, "marks as special tokens": SPECIAL}
+
+
+def gather_calls(events: Sequence[Event]) -> list[tuple[str, str]]:
+    calls: list[tuple[str, str]] = []
+    for event in events:
+        if isinstance(event, CallBegun):
+            calls.append((event.name, ""))
+        elif isinstance(event, CallArguments):
+            calls[-1] = (calls[-1][0], calls[-1][1] + event.text)
+    return calls
+
+
+def check_calls(events: Sequence[Event], text: str) -> list[str]:
+    """Asserts that all calls are valid. Returns their names."""
+    calls = gather_calls(events)
+    for name, arguments in calls:
+        tool = next(tool for tool in TOOLS if tool.name == name)
+        jsonschema.validate(json.loads(arguments), tool.parameters)
+        assert not join_text(events, Content).strip(), text
+    return [name for name, _ in calls]
+
+
+def write_and_read(model: Model, form: Format, turn: Turn, prompt: str = "") -> list[tuple[str, list[Event]]]:
+    grammar = form.build_grammar(turn, prompt, model.special_ids)
+    assert grammar
+    texts = [text for seed in range(12) if (text := model.write(grammar, seed)) is not None]
+    assert len(texts) >= 3, "most come to an end"
+    return [(text, read_pieces(form.build_parser(TOOLS, prompt), text)) for text in texts]
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("form", FORMATS, ids=NAMES)
+def test_required_calls_validate(form: Format, model: Model) -> None:
+    if form is HARMONY and model is PLAIN:
+        pytest.skip("harmony has no marks but tokens")
+    turn = Turn([], ToolUse(TOOLS, "required"))
+    for text, events in write_and_read(model, form, turn):
+        assert check_calls(events, text), text
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("form", FORMATS, ids=NAMES)
+def test_the_one_function_that_is_named_is_called_once(form: Format, model: Model) -> None:
+    if form is HARMONY and model is PLAIN:
+        pytest.skip("harmony has no marks but tokens")
+    turn = Turn([], ToolUse(TOOLS, "required", name=ORDER.name, parallel=False))
+    for text, events in write_and_read(model, form, turn):
+        assert check_calls(events, text) == [ORDER.name], text
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("form", FORMATS, ids=NAMES)
+def test_strict_tools_leave_text_free_but_calls_validate(form: Format, model: Model) -> None:
+    if form is HARMONY and model is PLAIN:
+        pytest.skip("harmony has no marks but tokens")
+    turn = Turn([], ToolUse(TOOLS))
+    for text, events in write_and_read(model, form, turn):
+        check_calls(events, text)
+    grammar = form.build_grammar(turn, "", model.special_ids)
+    assert grammar
+    if form is not HARMONY:
+        assert model.accepts(grammar, "Hello, how are you?\nFine.")
+    example = form.example if form is HARMONY else form.tools.example  # type: ignore[attr-defined]
+    if not (form is not HARMONY and form.tools is MISTRAL and model is PLAIN):  # type: ignore[attr-defined]
+        assert model.accepts(grammar, example), example
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=NAMES)
+def test_nothing_is_constrained_that_nobody_asked_for(form: Format) -> None:
+    plain = Tool("f")
+    assert form.build_grammar(Turn([]), "", {}) is None
+    assert form.build_grammar(Turn([], ToolUse([plain])), "", {}) is None
+    assert form.build_grammar(Turn([], ToolUse([ORDER], "none")), "", {}) is None
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("prompt", ["assistant\n<think>\n", "assistant\n"])
+@pytest.mark.parametrize("budget", [0, 5])
+def test_reasoning_ends_within_its_budget(model: Model, prompt: str, budget: int) -> None:
+    form = TaggedFormat(None, THINK)
+    turn = Turn([], thinking=Thinking(budget_tokens=budget))
+    seen = 0
+    for text, events in write_and_read(model, form, turn, prompt):
+        reasoning = join_text(events, Reasoning)
+        assert len(model.double("".join(reasoning))) <= budget * max(map(len, PARTS)), text
+        seen += "</think>" in text
+    assert seen or prompt == "assistant\n"
+    grammar = form.build_grammar(turn, prompt, model.special_ids)
+    assert grammar
+    begin = "" if prompt.endswith("<think>\n") else "<think>"
+    assert not model.accepts(grammar, f"{begin}{'x' * (budget + 1)}</think>Hi.")
+    if budget or not begin:
+        assert model.accepts(grammar, f"{begin}{'x' * budget}</think>\n\nHi. <b>")
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_the_answer_behind_the_reasoning_has_the_form_that_is_asked_for(model: Model) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
+    form = TaggedFormat(None, THINK)
+    for answer_format, good, bad in [
+        (JsonFormat(schema), '{"a": 1}', '{"a": "1"}'),
+        (JsonFormat(), '{"x": [1]}', "[1]"),
+        (RegexFormat(r"\d+/\d+"), "1/23", "1/"),
+        (ChoiceFormat(["yes", "no"]), "yes", "maybe"),
+    ]:
+        grammar = form.build_grammar(Turn([], answer_format=answer_format), "<think>", model.special_ids)
+        assert grammar
+        assert model.accepts(grammar, f"Hm.\n</think>\n\n{good}")
+        assert not model.accepts(grammar, f"Hm.\n</think>\n\n{bad}")
+
+
+@pytest.mark.parametrize("form", TOOL_FORMATS, ids=lambda form: form.name)
+def test_with_a_form_and_tools_the_answer_is_either(form: ToolFormat) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
+    grammar = TaggedFormat(form, None).build_grammar(
+        Turn([], ToolUse([WEATHER]), JsonFormat(schema)), "", SPECIAL.special_ids
+    )
+    assert grammar
+    assert SPECIAL.accepts(grammar, '{"a": 1}')
+    assert SPECIAL.accepts(grammar, form.example)
+    assert not SPECIAL.accepts(grammar, "Hello")
+
+
+def test_a_grammar_of_many_tools_compiles() -> None:
+    tools = [Tool(f"tool_{at}", parameters=ORDER.parameters, strict=True) for at in range(128)]
+    for form in FORMATS:
+        grammar = form.build_grammar(Turn([], ToolUse(tools, "required")), "", SPECIAL.special_ids)
+        assert grammar
+        assert SPECIAL.write(grammar, 0) is not None or True
