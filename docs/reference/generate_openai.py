@@ -11,11 +11,11 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from re import sub
+from re import Match, sub
 from typing import Any
 
 import aiohttp
@@ -47,13 +47,15 @@ TEMPLATE = """
 </think>{% endif %}{% endif %}"""
 """Shows whatever a template may be told, so that a field which reaches it is seen."""
 ANSWER = "<think>Hm.</think>Hello wörld<eos> 😀!"
-MADE_HERE = rb'"(chatcmpl|cmpl)-[0-9a-f]{32}"|"created":\d+'
+MADE_ID = rb'"(chatcmpl|cmpl|call|resp|msg|rs|fc|toolu)[-_][0-9a-zA-Z]{20,}"'
+MADE_HERE = MADE_ID + rb'|"(created|created_at|completed_at)":[\d.]+'
 MAX_SHOWN = 90
 HEAD = """# Fields of the API
 
 Written by `docs/reference/generate_openai.py`; do not edit. Each row was sent to the server, with the value shown and
 what it needs beside it. *Works*: the answer, or what the engine was asked to do, was another than without the field.
-*Taken*: the request was answered as if the field were not there. *Refused*: a 400 with this message.
+*Told*: the answer says what was asked for, and is the same otherwise. *Taken*: the request was answered as if the field
+were not there. *Refused*: a 400 with this message.
 
 `null` always means that a field is left out. A field that is in none of these tables is refused by its name. The
 document of the API for programs is at `/openapi.json`.
@@ -63,7 +65,7 @@ document of the API for programs is at `/openapi.json`.
 @dataclass(frozen=True, slots=True)
 class Outcome:
     kind: str
-    """works, taken, refused or missing: the path is not served."""
+    """works, told, taken, refused or missing: the path is not served."""
     message: str = ""
 
 
@@ -74,6 +76,13 @@ class Seen:
     status: int
     answer: bytes
     submits: bytes
+
+    def leave_out(self, name: str) -> "Seen":
+        """Returns the same without what a whole answer says of the field."""
+        if not self.answer.startswith(b"{"):
+            return self
+        answer = {key: value for key, value in orjson.loads(self.answer).items() if key != name}
+        return replace(self, answer=orjson.dumps(answer))
 
 
 class Server:
@@ -87,7 +96,7 @@ class Server:
         async with self._session.post(self._stack.url + path, json=body) as response:
             answer = await response.read()
         submits = [msgspec.structs.replace(one, request_id="", group="", is_streamed=False) for one in submitted]
-        return Seen(response.status, sub(MADE_HERE, b"*", answer), msgspec.json.encode(submits))
+        return Seen(response.status, sub(MADE_HERE, blank, answer), msgspec.json.encode(submits))
 
 
 def write_marking_tokenizer(folder: Path) -> None:
@@ -109,6 +118,11 @@ async def run_server() -> AsyncIterator[Server]:
             yield Server(stack, session)
 
 
+def blank(found: Match[bytes]) -> bytes:
+    """Returns JSON in place of an id or a time that was made for one answer."""
+    return f'"{found[2].decode()}":0'.encode() if found[2] else b'"*"'
+
+
 def put(body: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
     root, _, member = name.partition(".")
     return {**body, root: {member: value} if member else value}
@@ -122,7 +136,10 @@ async def judge(server: Server, section: Any, field: Any) -> Outcome:
         kind = "missing" if error.get("code") == "unsupported_endpoint" else "refused"
         return Outcome(kind, error["message"])
     before = await server.send(section.path, without)
-    return Outcome("taken" if seen == before else "works")
+    if seen == before:
+        return Outcome("taken")
+    root = field.name.partition(".")[0]
+    return Outcome("told" if seen.leave_out(root) == before.leave_out(root) else "works")
 
 
 async def judge_all() -> list[tuple[Any, list[tuple[Any, Outcome]]]]:

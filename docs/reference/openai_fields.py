@@ -253,6 +253,6 @@ SECTIONS = (
         "Completions: vLLM's fields", COMPLETIONS, COMPLETION_BODY, (*VLLM_FIELDS, *LABELS[1:], *VLLM_COMPLETION_FIELDS)
     ),
     Section("Responses", RESPONSES, {"model": MODEL, "input": "Hi"}, RESPONSE_FIELDS),
-    Section("Messages", MESSAGES, {"model": MODEL, "max_tokens": 16, "messages": [USER]}, ANTHROPIC_FIELDS),
+    Section("Messages", MESSAGES, {"model": MODEL, "max_tokens": 100, "messages": [USER]}, ANTHROPIC_FIELDS),
     Section("Embeddings", EMBEDDINGS, {"model": MODEL, "input": "Hi"}, EMBEDDING_FIELDS),
 )

@@ -19,6 +19,7 @@ from pagoda_server.engine.constraint import Constraint, FillMasks
 from pagoda_server.engine.deadlines import Deadlines
 from pagoda_server.engine.lifetimes import observe_end
 from pagoda_server.engine.pace import find_prompt_limit
+from pagoda_server.engine.page_lives import PageLives
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.prefix import PrefixCache
 from pagoda_server.engine.request import Request, RequestState, find_finish_reason
@@ -69,7 +70,9 @@ class Engine:
         """
         measured = measured or Measured()
         self.runner = runner
-        self.scheduler = Scheduler(limits, pool, PrefixCache(pool, enabled=prefix_caching))
+        self._observed = Observed()
+        lives = PageLives(self._observed, clock)
+        self.scheduler = Scheduler(limits, pool, PrefixCache(pool, enabled=prefix_caching, lives=lives))
         self.timings = Timings(clock)
         self._limits = limits
         self._clock = clock
@@ -84,7 +87,7 @@ class Engine:
         self._served = ServedWindow(clock)
         self._capacity = Capacity(clock, measured=measured.tokens_per_second)
         self._answers = AnswerLength()
-        self._observed = Observed()
+        self._not_finite = 0
         self._prompt_tokens = self._cached_prompt_tokens = self._generation_tokens = self._steps = 0
 
     @property
@@ -180,6 +183,8 @@ class Engine:
             cached_prompt_tokens=self._cached_prompt_tokens,
             generation_tokens=self._generation_tokens,
             steps=self._steps,
+            recomputed_prompt_tokens=scheduler.num_recomputed_tokens,
+            corrupted_requests=self._not_finite,
             distributions=self._observed.snapshot(),
         )
 
@@ -286,6 +291,7 @@ class Engine:
             return None
         if token_id < 0:
             log.error("request ended, its logits are not finite request=%s", request.request_id)
+            self._not_finite += 1
             return self._fail(request)
         if request.constraint is not None:
             request.constraint.accept(token_id)

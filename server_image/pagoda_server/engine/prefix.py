@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pagoda_server.engine.page_lives import PageLives
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.request import Request
 
@@ -24,6 +25,8 @@ class CachedPage:
 class PrefixHit:
     page_ids: list[int]
     digests: list[bytes]
+    recomputed_tokens: int = 0
+    """Tokens that the cache knows too, computed again for the logits of the last one."""
 
 
 def build_root_digest(request: Request) -> bytes:
@@ -37,29 +40,38 @@ def build_page_digest(parent: bytes, token_ids: Sequence[int]) -> bytes:
 
 
 class PrefixCache:
-    def __init__(self, pool: PagePool, *, enabled: bool = True) -> None:
+    def __init__(self, pool: PagePool, *, enabled: bool = True, lives: PageLives | None = None) -> None:
         self._pool = pool
         self._enabled = enabled
+        self._lives = lives
         self._pages: dict[bytes, CachedPage] = {}
         self._digests: dict[int, bytes] = {}
-        pool.on_evict = self._forget
+        pool.on_evict = self._evict
 
     def match(self, request: Request) -> PrefixHit:
         """Finds the longest run of known pages from the start of `request.token_ids`, short of its last token."""
-        hit = PrefixHit([], [])
+        page_ids: list[int] = []
+        digests: list[bytes] = []
         if not self._enabled:
-            return hit
+            return PrefixHit(page_ids, digests)
         size, parent = self._pool.page_size, build_root_digest(request)
-        for index in range((request.num_tokens - 1) // size):
+        for index in range(request.num_tokens // size):
             token_ids = tuple(request.token_ids[index * size : (index + 1) * size])
             digest = build_page_digest(parent, token_ids)
             page = self._pages.get(digest)
             if page is None or page.parent != parent or page.token_ids != token_ids:
                 break
-            hit.page_ids.append(page.page_id)
-            hit.digests.append(digest)
+            if (index + 1) * size == request.num_tokens:
+                return PrefixHit(page_ids, digests, recomputed_tokens=size)
+            page_ids.append(page.page_id)
+            digests.append(digest)
             parent = digest
-        return hit
+        return PrefixHit(page_ids, digests)
+
+    def use(self, hit: PrefixHit) -> None:
+        """Notes that a request goes on from the hit."""
+        if self._lives is not None:
+            self._lives.use(hit.page_ids)
 
     def register(self, request: Request, num_tokens: int) -> None:
         """Remembers the pages that the request's first `num_tokens` fill, all of them computed and known.
@@ -79,6 +91,8 @@ class PrefixCache:
                 self._pages[digest] = CachedPage(page_id, parent, token_ids)
                 self._digests[page_id] = digest
                 self._pool.retain(page_id)
+                if self._lives is not None:
+                    self._lives.come(page_id)
 
     def forget(self, request: Request) -> None:
         """Forgets the pages of this running request and all that were computed from them, for good."""
@@ -89,6 +103,11 @@ class PrefixCache:
             page_id = self._pages[digest].page_id
             self._forget(page_id)
             self._pool.forget(page_id)
+
+    def _evict(self, page_id: int) -> None:
+        self._forget(page_id)
+        if self._lives is not None:
+            self._lives.go(page_id)
 
     def _forget(self, page_id: int) -> None:
         del self._pages[self._digests.pop(page_id)]

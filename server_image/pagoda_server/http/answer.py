@@ -10,6 +10,7 @@ from aiohttp import web
 from pagoda_server.http.best_of import choose_best
 from pagoda_server.http.choice import Piece
 from pagoda_server.http.chunks import ChunkWriter, Dialect
+from pagoda_server.http.echo import Echoes
 from pagoda_server.http.engine_client import EngineClient
 from pagoda_server.http.errors import RequestError
 from pagoda_server.http.extras import ChunkExtras, Extras, Prompted
@@ -39,13 +40,13 @@ class Answer:
 
     async def respond(self, request: web.Request, body: GenerationRequest) -> web.StreamResponse:
         submits = self.trace.submit(body, self.plan.submits)
-        self.metrics.asked(n=body.n or 1, max_tokens=submits[0].sampling.max_tokens)
         async with Run(self.engine, self.plan, self.metrics, self.trace, submits) as run:
             if body.stream:
                 return await stream_events(request, Events(self, run, body))
             pieces = await self._collect(run)
-            heavy = count_scores([one for parts in pieces.values() for one in parts], run.count_prompt_scores())
-            raw = await self.intake.run(lambda: self._write(run, pieces), is_heavy=heavy > INLINE_SCORES)
+            scores = count_scores([one for parts in pieces.values() for one in parts])
+            scores += sum(run.prompt_scores.count(index) for index in pieces)
+            raw = await self.intake.run(lambda: self._write(run, pieces), is_heavy=scores > INLINE_SCORES)
             return web.Response(body=raw, content_type="application/json")
 
     async def _collect(self, run: Run) -> dict[int, list[Piece]]:
@@ -58,18 +59,19 @@ class Answer:
     def _write(self, run: Run, pieces: dict[int, list[Piece]]) -> bytes:
         plan = self.plan
         prompts = [self._describe_prompt(run, at) for at in range(0, len(plan.submits), plan.per_prompt)]
+        echoes = Echoes(plan.list_echoes(), run.prompt_scores)
         best = choose_best(plan.choices, per_prompt=plan.per_prompt, given=plan.given_per_prompt)
         choices = []
         for index, chosen in enumerate(best):
-            piece = replace(join_pieces(pieces[chosen.index]), index=index)
+            piece = replace(echoes.begin(join_pieces(pieces[chosen.index])), index=index)
             inside = prompts[chosen.index // plan.per_prompt] if self.extras.in_choice else {}
             choices.append({**self.dialect.build_choice(piece), **inside, **self.extras.describe_piece(piece)})
         beside = {} if self.extras.in_choice else prompts[0]
         return orjson.dumps(self.dialect.whole.wrap(choices, usage=plan.usage(), **beside, **self.extras.fixed))
 
     def _describe_prompt(self, run: Run, at: int) -> dict[str, Any]:
-        submit = self.plan.submits[at]
-        prompt = Prompted(submit.prompt_token_ids, run.find_prompt_scores(submit.request_id))
+        scores = run.prompt_scores.read(at) if self.extras.num_prompt_logprobs is not None else []
+        prompt = Prompted(self.plan.submits[at].prompt_token_ids, scores)
         return self.extras.describe_prompt(self.tokenizer, prompt)
 
 
@@ -84,6 +86,7 @@ class Events:
         more: dict[str, Any] = {"usage": None} if body.include_usage else {}
         more |= answer.extras.fixed
         plan, extras = answer.plan, answer.extras
+        self._echoes = Echoes(plan.list_echoes(), run.prompt_scores)
         self._writers = [
             ChunkWriter(
                 answer.dialect,
@@ -99,7 +102,7 @@ class Events:
         """Returns an event for each choice that has news; empty at the end."""
         while not self._run.finished:
             pieces = await self._run.next()
-            is_heavy = count_scores(pieces) > INLINE_SCORES
+            is_heavy = count_scores(pieces) + self._echoes.count(pieces) > INLINE_SCORES
             events = await self._answer.intake.run(lambda: self._write(pieces), is_heavy=is_heavy)  # noqa: B023
             if events:
                 return events
@@ -115,10 +118,10 @@ class Events:
         return build_event(error.body()) + DONE
 
     def _write(self, pieces: Sequence[Piece]) -> bytes:
-        return b"".join([self._writers[piece.index].write(piece) for piece in pieces])
+        return b"".join([self._writers[piece.index].write(self._echoes.begin(piece)) for piece in pieces])
 
 
-def count_scores(pieces: Sequence[Piece], more: int = 0) -> int:
-    """Returns how many log-probabilities are to be written for the pieces, and as many more."""
+def count_scores(pieces: Sequence[Piece]) -> int:
+    """Returns how many log-probabilities are to be written for the pieces."""
     tokens = [token for piece in pieces for token in piece.tokens]
-    return more + sum(1 + len(token.logprobs.top) for token in tokens if token.logprobs is not None)
+    return sum(1 + len(token.logprobs.top) for token in tokens if token.logprobs is not None)

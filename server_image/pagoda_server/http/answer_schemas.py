@@ -193,3 +193,76 @@ class Version(Shape):
 
 class Health(Shape):
     healthy: bool
+
+
+class InputTokens(Shape):
+    input_tokens: int
+
+
+class ResponseTokens(InputTokens):
+    object: Literal["response.input_tokens"]
+
+
+class ResponseUsage(Shape):
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+
+
+class ResponseItem(Shape):
+    """A message, reasoning or the call of a function."""
+
+    id: str
+    type: str
+    status: str | None = None
+
+
+class Response(Shape):
+    id: str
+    object: Literal["response"]
+    created_at: int
+    status: str
+    model: str
+    output: list[ResponseItem]
+    usage: ResponseUsage | None
+
+
+class ContentBlock(Shape):
+    type: str
+
+
+class MessageUsage(Shape):
+    input_tokens: int
+    output_tokens: int
+
+
+class Message(Shape):
+    """An answer in the shape of Anthropic's API."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: str
+    content: list[ContentBlock]
+    stop_reason: str | None
+    stop_sequence: str | None
+    usage: MessageUsage
+
+
+class MessageErrorDetail(Shape):
+    type: str
+    message: str
+
+
+class MessageError(Shape):
+    type: Literal["error"]
+    error: MessageErrorDetail
+
+
+class ResponseEvent(Shape):
+    type: str
+    sequence_number: int
+
+
+class MessageEvent(Shape):
+    type: str

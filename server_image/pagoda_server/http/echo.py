@@ -1,11 +1,12 @@
 """The prompt that an answer of `echo` begins with, with its tokens' log-probabilities where they are asked for."""
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pagoda_server.dialog.events import Content
 from pagoda_server.http.choice import Piece, ScoredToken
+from pagoda_server.http.prompt_scores import PromptScores
 from pagoda_server.text.token_bytes import TokenBytes
 from pagoda_server.text.tokenizer import Tokenizer
 from pagoda_server.wire import TokenLogprobs
@@ -28,6 +29,27 @@ class Echo:
         tokens = map(ScoredToken, self.token_ids, self.offsets, known)
         events = None if piece.events is None else [Content(self.text), *piece.events]
         return replace(piece, text=self.text + piece.text, tokens=[*tokens, *piece.tokens], events=events)
+
+
+class Echoes:
+    """Those of an answer's choices, by their indices: each stands in front of its choice's first piece."""
+
+    def __init__(self, echoes: Mapping[int, Echo], scores: PromptScores) -> None:
+        self._waiting = dict(echoes)
+        self._scores = scores
+
+    def count(self, pieces: Sequence[Piece]) -> int:
+        """Returns how many log-probabilities are put in front of these pieces."""
+        return sum(self._scores.count(piece.index) for piece in pieces if self._is_first(piece))
+
+    def begin(self, piece: Piece) -> Piece:
+        if not self._is_first(piece):
+            return piece
+        return self._waiting.pop(piece.index).prepend(piece, self._scores.read(piece.index))
+
+    def _is_first(self, piece: Piece) -> bool:
+        """Returns whether the choice begins with the piece. NB: before its tokens there may be news of the prompt."""
+        return piece.index in self._waiting and (bool(piece.token_ids) or piece.finish_reason is not None)
 
 
 def build_echo(tokenizer: Tokenizer, text: str, token_ids: Sequence[int], *, scored: bool) -> Echo:

@@ -22,13 +22,11 @@ from pagoda_server.wire import (
     Hello,
     Judge,
     Judged,
-    PromptLogprobs,
     Rejected,
     Stats,
     Submit,
     Timing,
     ToEngine,
-    TokenLogprobs,
     decode_from_engine,
     encode_frame,
     read_frame,
@@ -58,8 +56,6 @@ class Generation:
     def __init__(self, client: "EngineClient", submits: Sequence[Submit]) -> None:
         self.timings: dict[str, Timing] = {}
         """What the engine said last of the requests that are traced."""
-        self.prompt_logprobs: dict[str, list[TokenLogprobs]] = {}
-        """Of the prompts that are scored, from their second token on; whole once the first delta is there."""
         self._client = client
         self._submits = submits
         self._open = {submit.request_id for submit in submits}
@@ -128,12 +124,14 @@ class Generation:
 
 def join_deltas(first: Delta, second: Delta) -> Delta:
     scores = [*(first.logprobs or ()), *(second.logprobs or ())]
+    prompt_scores = [*(first.prompt_logprobs or ()), *(second.prompt_logprobs or ())]
     return Delta(
         request_id=first.request_id,
         token_ids=first.token_ids + second.token_ids,
         logprobs=scores or None,
         finish_reason=second.finish_reason,
         cached_tokens=max(first.cached_tokens, second.cached_tokens),
+        prompt_logprobs=prompt_scores or None,
     )
 
 
@@ -246,9 +244,6 @@ class EngineClient:
             case Timing():
                 if timed := self._generations.get(message.request_id):
                     timed.timings[message.request_id] = message
-            case PromptLogprobs():
-                if scored := self._generations.get(message.request_id):
-                    scored.prompt_logprobs.setdefault(message.request_id, []).extend(message.logprobs)
             case Hello():
                 raise EngineGone("the engine said Hello twice")
 

@@ -11,11 +11,12 @@ from pagoda_server.http.echo import Echo, build_echo
 from pagoda_server.http.engine_client import EngineClient, EngineGone, RequestRejected
 from pagoda_server.http.errors import RequestError, context_length_exceeded
 from pagoda_server.http.metrics import ServerMetrics
+from pagoda_server.http.prompt_scores import PromptScores
 from pagoda_server.http.sampling import build_sampling, check_vocabulary, encode_bad_words, vary_sampling
 from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.http.trace import Trace
 from pagoda_server.text.tokenizer import Tokenizer
-from pagoda_server.wire import Delta, Grammar, Hello, Submit, TokenLogprobs
+from pagoda_server.wire import Delta, Grammar, Hello, Submit
 
 MAX_WEIGHED_TOKENS = 131_072
 UNSAID_WEIGHED_TOKENS = 256
@@ -60,10 +61,10 @@ class GenerationPlan:
     """Its answers may hold more than plain text."""
     grammar: Grammar | None = None
 
-    def list_echoes(self) -> dict[str, Echo]:
-        """Returns what answers begin with, by their requests' ids."""
+    def list_echoes(self) -> dict[int, Echo]:
+        """Returns what answers begin with, by the index of their choice."""
         repeated = (echo for echo in self.echoes for _ in range(self.per_prompt))
-        return {submit.request_id: echo for submit, echo in zip(self.submits, repeated, strict=False)}
+        return dict(enumerate(repeated))
 
     def usage(self) -> dict[str, object]:
         completion = sum(choice.token_count for choice in self.choices)
@@ -180,12 +181,13 @@ class Run:
         self._span_name = trace.span_name
         self._metrics = metrics
         self._choices = {submit.request_id: choice for submit, choice in zip(plan.submits, plan.choices, strict=True)}
-        self._echoes = plan.list_echoes()
+        self.prompt_scores = PromptScores()
         self._started = time.monotonic()
         self._last: dict[str, float] = {}
 
     async def __aenter__(self) -> "Run":
         await self._generation.__aenter__()
+        self._metrics.asked(n=self._plan.given_per_prompt, max_tokens=self._plan.submits[0].sampling.max_tokens)
         return self
 
     async def __aexit__(
@@ -200,14 +202,6 @@ class Run:
     @property
     def finished(self) -> bool:
         return self._generation.finished
-
-    def count_prompt_scores(self) -> int:
-        known = self._generation.prompt_logprobs.values()
-        return sum(1 + len(score.top) for scores in known for score in scores)
-
-    def find_prompt_scores(self, request_id: str) -> list[TokenLogprobs | None]:
-        """Returns the scores of a prompt's tokens, where they were asked for: none of the first."""
-        return [None, *self._generation.prompt_logprobs.get(request_id, ())]
 
     async def next(self) -> list[Piece]:
         """Waits for news and returns all of it, one piece per choice. Raises `RequestError`."""
@@ -232,8 +226,8 @@ class Run:
 
     def _push(self, delta: Delta, now: float) -> Piece:
         piece = self._choices[delta.request_id].push(delta)
-        if echo := self._echoes.pop(delta.request_id, None):
-            piece = echo.prepend(piece, self.find_prompt_scores(delta.request_id))
+        if delta.prompt_logprobs:
+            self.prompt_scores.add(piece.index, delta.prompt_logprobs)
         if delta.token_ids:
             self._observe(delta.request_id, len(delta.token_ids), now)
         if piece.finish_reason is not None:

@@ -11,7 +11,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from pagoda_server.http import answer_schemas as answers
-from pagoda_server.http.routes import CHAT, COMPLETIONS
+from pagoda_server.http.anthropic.schemas import CountRequest, MessageRequest
+from pagoda_server.http.responses.schemas import ResponseRequest
+from pagoda_server.http.routes import CHAT, COMPLETIONS, COUNT_TOKENS, INPUT_TOKENS, MESSAGES, RESPONSES
 from pagoda_server.http.schemas import ChatRequest, CompletionRequest
 from pagoda_server.http.tokenizing import DetokenizeRequest, TokenizeRequest
 
@@ -35,56 +37,70 @@ class Operation:
     text: str
     answer: type[BaseModel]
     body: type[BaseModel] | None = None
-    chunk: type[BaseModel] | None = None
+    event: type[BaseModel] | None = None
     """What each event of a stream is, where it may stream."""
     refusals: tuple[int, ...] = ()
+    error: type[BaseModel] = answers.ErrorAnswer
 
     def list_models(self) -> list[type[BaseModel]]:
-        return [one for one in (self.body, self.answer, self.chunk) if one is not None]
+        return [one for one in (self.body, self.answer, self.event, self.error) if one is not None]
 
 
-GENERATION = (400, 401, 404, 413, 429, 503)
+def _generate(
+    path: str,
+    text: str,
+    answer: type[BaseModel],
+    body: type[BaseModel],
+    event: type[BaseModel],
+    error: type[BaseModel] = answers.ErrorAnswer,
+) -> Operation:
+    return Operation("post", path, text, answer, body, event, (400, 401, 404, 413, 429, 503), error)
+
+
+def _look(
+    path: str, text: str, answer: type[BaseModel], body: type[BaseModel], error: type[BaseModel] = answers.ErrorAnswer
+) -> Operation:
+    return Operation("post", path, text, answer, body, None, (400, 401, 404, 413), error)
+
+
+HEALTH = "Whether this server can answer"
 OPERATIONS = (
-    Operation(
-        "post",
-        CHAT,
-        "The next message of a conversation",
-        answers.ChatCompletion,
-        ChatRequest,
-        answers.ChatCompletionChunk,
-        GENERATION,
+    _generate(
+        CHAT, "The next message of a conversation", answers.ChatCompletion, ChatRequest, answers.ChatCompletionChunk
     ),
-    Operation(
-        "post",
-        COMPLETIONS,
-        "What follows a prompt",
-        answers.Completion,
-        CompletionRequest,
-        answers.Completion,
-        GENERATION,
+    _generate(COMPLETIONS, "What follows a prompt", answers.Completion, CompletionRequest, answers.Completion),
+    _generate(RESPONSES, "The next items of a conversation", answers.Response, ResponseRequest, answers.ResponseEvent),
+    _look(INPUT_TOKENS, "How many tokens a response reads", answers.ResponseTokens, ResponseRequest),
+    _generate(
+        MESSAGES,
+        "The next message, as Anthropic's API has it",
+        answers.Message,
+        MessageRequest,
+        answers.MessageEvent,
+        answers.MessageError,
     ),
+    _look(COUNT_TOKENS, "How many tokens a message reads", answers.InputTokens, CountRequest, answers.MessageError),
     Operation("get", "/v1/models", "The model that is served", answers.ModelList, refusals=(401,)),
     Operation("get", "/v1/models/{model}", "The model of this name", answers.Model, refusals=(401, 404)),
-    Operation("post", "/tokenize", "A prompt's tokens", answers.Tokens, TokenizeRequest, refusals=(400, 401, 404, 413)),
-    Operation(
-        "post", "/detokenize", "Tokens' text", answers.Detokenized, DetokenizeRequest, refusals=(400, 401, 404, 413)
-    ),
+    _look("/tokenize", "A prompt's tokens", answers.Tokens, TokenizeRequest),
+    _look("/detokenize", "Tokens' text", answers.Detokenized, DetokenizeRequest),
     Operation("get", "/version", "This server's version", answers.Version, refusals=(401,)),
-    Operation("get", "/ping", "Whether this server can answer", answers.Health, refusals=(503,)),
-    Operation("post", "/ping", "Whether this server can answer", answers.Health, refusals=(503,)),
+    Operation("get", "/ping", HEALTH, answers.Health, refusals=(503,), error=answers.Health),
+    Operation("post", "/ping", HEALTH, answers.Health, refusals=(503,), error=answers.Health),
 )
 
 
 @cache
 def build_document() -> bytes:
     """Returns the document's JSON. It takes some ten milliseconds, once."""
-    models: set[type[BaseModel]] = {answers.ErrorAnswer}
+    models: set[type[BaseModel]] = set()
     models.update(*(operation.list_models() for operation in OPERATIONS))
     ordered = sorted(models, key=lambda model: model.__name__)
-    _, schemas = models_json_schema([(model, "validation") for model in ordered], ref_template=REF)
+    found, schemas = models_json_schema([(model, "validation") for model in ordered], ref_template=REF)
+    references = {model: reference for (model, _), reference in found.items()}
     paths: dict[str, Any] = {}
     for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method] = _describe(operation)
+        paths.setdefault(operation.path, {})[operation.method] = _describe(operation, references)
     return orjson.dumps(
         {
             "openapi": "3.1.0",
@@ -99,26 +115,23 @@ def build_document() -> bytes:
     )
 
 
-def _describe(operation: Operation) -> dict[str, Any]:
-    content = {JSON: {"schema": _refer(operation.answer)}}
-    if operation.chunk is not None:
-        content[SSE] = {"schema": {"type": "string", "description": f"Events of {operation.chunk.__name__}"}}
-    said: dict[str, Any] = {"description": "The answer", "content": content}
+def _describe(operation: Operation, references: Mapping[Any, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = {JSON: {"schema": references[operation.answer]}}
+    if operation.event is not None:
+        # NB: OpenAPI 3.1 has no word for the events of a stream; each is JSON of this schema behind `data: `.
+        content[SSE] = {"schema": {"type": "string", "x-event": references[operation.event]}}
     refused = {
-        str(status): {
-            "description": REFUSALS[status],
-            "content": {JSON: {"schema": _refer(answers.Health if operation.path == "/ping" else answers.ErrorAnswer)}},
-        }
+        str(status): {"description": REFUSALS[status], "content": {JSON: {"schema": references[operation.error]}}}
         for status in operation.refusals
     }
     name = "".join(part for part in operation.path.title() if part.isalnum())
     described: dict[str, Any] = {
         "operationId": f"{operation.method}{name}",
         "summary": operation.text,
-        "responses": {"200": said, **refused},
+        "responses": {"200": {"description": "The answer", "content": content}, **refused},
     }
     if operation.body is not None:
-        described["requestBody"] = {"required": True, "content": {JSON: {"schema": _refer(operation.body)}}}
+        described["requestBody"] = {"required": True, "content": {JSON: {"schema": references[operation.body]}}}
     if "{model}" in operation.path:
         described["parameters"] = [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}]
     return described
@@ -132,7 +145,3 @@ def _name_bounds(schema: Any) -> Any:
         return schema
     is_number = schema.get("type") in ("integer", "number")
     return {(BOUNDS.get(name, name) if is_number else name): _name_bounds(value) for name, value in schema.items()}
-
-
-def _refer(model: type[BaseModel]) -> dict[str, str]:
-    return {"$ref": REF.format(model=model.__name__)}

@@ -10,7 +10,24 @@ ONE_SERVER = "is not taken: keys and values do not travel between servers here; 
 NO_MEDIA = "is not taken: messages hold text alone here; remove it"
 NO_BEAMS = "is not taken: no beam search is run here; remove it and use n, or best_of of /v1/completions"
 NO_CODE = "is not taken: a request brings no code of its own; remove it and use logit_bias or bad_words"
+OF_CHATS = "is taken by /v1/chat/completions alone: a completion is no conversation; remove it"
 REFUSALS: Mapping[str, str] = {
+    **dict.fromkeys(
+        [
+            "add_generation_prompt",
+            "chat_template_kwargs",
+            "continue_final_message",
+            "function_call",
+            "functions",
+            "include_reasoning",
+            "parallel_tool_calls",
+            "reasoning_effort",
+            "thinking_token_budget",
+            "tool_choice",
+            "tools",
+        ],
+        OF_CHATS,
+    ),
     "audio": TEXT_ONLY,
     "best_of": "is taken by /v1/completions alone; use n",
     "chat_template": "is not taken from a request: a template is a program; remove it, the model's own is used",
@@ -37,6 +54,7 @@ REFUSALS: Mapping[str, str] = {
         "is not taken: what follows a text is written here, not what stands between two; "
         "spell both parts in prompt, as the model was trained to fill in, or remove it"
     ),
+    "top_logprobs": "is taken by /v1/chat/completions alone; give logprobs as many",
     "truncation_side": "right is not taken: the last tokens of a prompt are kept; remove it or give left",
     "use_beam_search": NO_BEAMS,
     "vllm_xargs": NO_CODE,

@@ -52,7 +52,8 @@ class TokenFields(Hints):
 
     @property
     def biases(self) -> tuple[tuple[int, float], ...]:
-        return tuple((int(token_id), bias) for token_id, bias in (self.logit_bias or {}).items() if bias)
+        by_id = {int(token_id): bias for token_id, bias in (self.logit_bias or {}).items()}
+        return tuple((token_id, bias) for token_id, bias in by_id.items() if bias)
 
 
 def plan_truncation(wish: int | None, *, answer_tokens: int | None, limit: int) -> int | None:

@@ -76,7 +76,7 @@ BAD: list[tuple[str, Any, int, str | None, str | None]] = [
     (CHAT, chat(response_format={"type": "text", "x": 1}), 400, "response_format.x", "unknown_parameter"),
     (CHAT, chat(response_format={"type": "json_object"}), 400, "response_format", "unsupported_parameter"),
     (CHAT, chat(max_tokens=5, max_completion_tokens=6), 400, "max_tokens", None),
-    (CHAT, chat(max_tokens=500), 400, "messages", "context_length_exceeded"),
+    (CHAT, chat(messages=[{"role": "user", "content": "x" * 500}]), 400, "messages", "context_length_exceeded"),
     (CHAT, chat(max_tokens=10**30), 400, "max_tokens", "invalid_value"),
     (CHAT, chat(max_tokens=True), 400, "max_tokens", "invalid_value"),
     (CHAT, chat(max_tokens=4, min_tokens=5), 400, "min_tokens", None),

@@ -18,7 +18,7 @@ def build(path: str, **more: Any) -> dict[str, Any]:
 async def test_the_engine_is_told_of_every_token_field(stack: Any, post: Any, path: str) -> None:
     largest = stack.api.engine.hello.vocab_size - 1
     asked = {
-        "logit_bias": {"5": 1, str(largest): -100, "7": 0},
+        "logit_bias": {"05": 2, "5": 1, str(largest): -100, "7": 0},
         "allowed_token_ids": [5, 6.0],
         "prompt_logprobs": 3,
         "cache_salt": "mine",

@@ -93,9 +93,12 @@ class StreamOptions(Strict):
 
 class ResponseRequest(Strict):
     unbuilt = {
+        "access_programs": only(),
         "background": only(False),
+        "background_options": only(),
         "context_management": only([]),
         "conversation": only(),
+        "image": only(),
         "max_tool_calls": always,
         "moderation": only(),
         "prompt": only(),

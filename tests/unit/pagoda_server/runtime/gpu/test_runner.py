@@ -25,8 +25,9 @@ from pagoda_server.model.llama import Layer, Llama
 from pagoda_server.model.loader import load_model
 from pagoda_server.model.shard import Shard
 from pagoda_server.parallel.channel import Channel
+from pagoda_server.parallel.follower import Follower
 from pagoda_server.parallel.leader import ParallelRunner
-from pagoda_server.parallel.messages import Step, StepDecoder
+from pagoda_server.parallel.messages import Step
 from pagoda_server.runtime.gpu.projections import (
     GemvBackend,
     LayerBackends,
@@ -246,9 +247,10 @@ def test_constrained_answers_follow_their_masks_one_step_ahead(
 VARIED = [
     (20, Sampling(max_tokens=2, temperature=0.0)),
     (3, Sampling(max_tokens=3, temperature=0.0, frequency_penalty=0.7, presence_penalty=0.4, repetition_penalty=1.3)),
-    (9, Sampling(max_tokens=3, temperature=0.0, stop_token_ids=(7,), min_tokens=2)),
+    (9, Sampling(max_tokens=3, temperature=0.0, stop_token_ids=(7,), min_tokens=2, bad_words=((9,), (5, 6)))),
+    (4, Sampling(max_tokens=3, temperature=0.0, seed=1, logit_bias=((20, 9.0),))),
 ]
-"""Penalties and stops held back are for the tokens that a follower hears of last."""
+"""What a follower has to be told of: the last is constrained."""
 
 
 class Turns:
@@ -286,10 +288,10 @@ class TurnGroup:
 
 
 def follow(runner: Runner, channel: Channel) -> None:
-    decoder = StepDecoder()
+    follower = Follower(runner, LIMITS.vocab_size)
     try:
         while True:
-            runner.launch(decoder.decode(channel.receive(Step)))
+            follower.take(channel.receive(Step))
     except ConnectionError:
         channel.close()
 
@@ -298,7 +300,7 @@ def follow(runner: Runner, channel: Channel) -> None:
 def test_two_ranks_choose_the_tokens_of_one(
     pages: int, requests: list[tuple[int, Sampling]], preempted: int, tmp_path: Path
 ) -> None:
-    expected, _ = answer(ReferenceRunner(build_model("llama", tmp_path), 16, PAGE_SIZE), 16, requests)
+    expected, _ = answer(ReferenceRunner(build_model("llama", tmp_path), 16, PAGE_SIZE), 16, requests, follow_table)
     turns, config = Turns(), read_model_config(tmp_path)
     shards = [
         load_model(
@@ -314,7 +316,7 @@ def test_two_ranks_choose_the_tokens_of_one(
     ours, theirs = (Channel(end) for end in socket.socketpair())
     follower = threading.Thread(target=follow, args=(other, theirs))
     follower.start()
-    found, some = answer(ParallelRunner(own, [ours], LIMITS.max_num_seqs), pages, requests)
+    found, some = answer(ParallelRunner(own, [ours], LIMITS.max_num_seqs), pages, requests, follow_table)
     ours.close()
     follower.join()
     assert some == preempted
