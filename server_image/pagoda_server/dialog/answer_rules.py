@@ -17,7 +17,7 @@ def write_answer(rules: Rules, form: AnswerFormat) -> str:
         case RegexFormat():
             return rules.add_terminal(f"/{_escape_slashes(form.pattern)}/")
         case ChoiceFormat():
-            return rules.add(" | ".join(rules.literal(choice) for choice in form.choices))
+            return rules.add(" | ".join(rules.plain(choice) for choice in form.choices))
         case GrammarFormat():
             return f"@{ANSWER_GRAMMAR}"
         case _:

@@ -3,14 +3,14 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+
+from pagoda_server.dialog.schemas import Schema
 
 TEXT = r"/(.|\n)*/"
 SOME_TEXT = r"/(.|\n)+/"
 BLANKS = r"/[ \n]{1,4}/"
 WHITESPACE = r"[ \t]{1,8}|\r?\n[ \t]{0,64}"
 """What JSON may have between its signs: no more, because some models would go on with blanks for ever."""
-Schema = Mapping[str, Any]
 
 
 class Rules:
@@ -37,16 +37,25 @@ class Rules:
         self._lines.append(f"{name}: {body}")
         return name
 
+    def reserve(self) -> str:
+        """Returns the name of a rule that is added later: rules may refer to each other."""
+        return self._number("rule")
+
     def write(self) -> str:
         return "\n".join(self._lines) + "\n"
 
     def literal(self, text: str) -> str:
-        """Returns the text as it stands in a rule, special tokens as tokens."""
+        """Returns the text as it stands in a rule, special tokens as tokens. NB: no client's text."""
         parts, at = [], 0
         for found in self._special.finditer(text):
             parts += [_quote(text[at : found.start()]), f"<[{self._special_ids[found[0]]}]>"]
             at = found.end()
         return " ".join(filter(None, [*parts, _quote(text[at:])])) or '""'
+
+    @staticmethod
+    def plain(text: str) -> str:
+        """Returns a client's text as it stands in a rule: nothing in it is a token."""
+        return _quote(text) or '""'
 
     def blanks(self) -> str:
         """Returns what matches the few blanks that models put between their parts."""

@@ -19,7 +19,7 @@ from pagoda_server.dialog.constraints import (
 )
 from pagoda_server.dialog.events import AnswerParser
 from pagoda_server.dialog.feed import Feed, Marks, Reading
-from pagoda_server.dialog.formats.schemas import write_arguments
+from pagoda_server.dialog.formats.argument_rules import write_arguments
 from pagoda_server.dialog.lark import TEXT, Rules
 from pagoda_server.dialog.parser import ReadingParser
 from pagoda_server.dialog.turn import Tool, Turn

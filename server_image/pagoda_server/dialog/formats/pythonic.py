@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from pagoda_server.dialog.bare import accept_offered, read_lines
 from pagoda_server.dialog.feed import Feed, Marks, Reading
-from pagoda_server.dialog.formats.schemas import list_properties
+from pagoda_server.dialog.formats.argument_rules import list_arguments
 from pagoda_server.dialog.formats.tool_format import ToolFormat, repeat
-from pagoda_server.dialog.lark import Rules, Schema
+from pagoda_server.dialog.lark import Rules
 from pagoda_server.dialog.python_calls import read_list
+from pagoda_server.dialog.schemas import Schema
 from pagoda_server.dialog.turn import Tool
 from pagoda_server.dialog.writer import Writer
 
@@ -45,13 +46,13 @@ def write_call(rules: Rules, tool: Tool) -> str:
     """Returns what matches f(…), arguments in the schema's order. Values are JSON's: the reader takes those too."""
     written = [
         (_write_argument(rules, key, schema, is_strict=tool.strict), is_required)
-        for key, schema, is_required in list_properties(tool)
+        for key, schema, is_required in list_arguments(tool)
     ]
     return rules.add(f"{rules.literal(tool.name + '(')} {rules.in_order(written, ', ')} {rules.literal(')')}")
 
 
 def _write_argument(rules: Rules, key: str, schema: Schema, *, is_strict: bool) -> str:
-    return f"{rules.literal(key + '=')} {rules.add(rules.json(schema, is_lenient=not is_strict))}"
+    return f"{rules.plain(key + '=')} {rules.add(rules.json(schema, is_lenient=not is_strict))}"
 
 
 PYTHONIC = ToolFormat(

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from pagoda_server.dialog.arguments import Arguments
 from pagoda_server.dialog.feed import Feed, Marks, Reading
-from pagoda_server.dialog.formats.schemas import list_properties, write_text_value
+from pagoda_server.dialog.formats.argument_rules import list_arguments, write_text_value
 from pagoda_server.dialog.formats.tool_format import ToolFormat, repeat
 from pagoda_server.dialog.json_text import MAX_NAME
 from pagoda_server.dialog.lark import Rules
@@ -80,10 +80,10 @@ def _write_call(rules: Rules, tool: Tool) -> str:
 
 
 def _write_parameters(rules: Rules, tool: Tool) -> Iterator[str]:
-    for key, schema, is_required in list_properties(tool):
+    for key, schema, is_required in list_arguments(tool):
         value = write_text_value(rules, tool, schema, PARAMETER_END)
         line_end = rules.literal("\n")
-        parameter = f"{rules.literal(f'{PARAMETER}{key}>')} {line_end} {value} {line_end}"
+        parameter = f"{rules.plain(f'{PARAMETER}{key}>')} {line_end} {value} {line_end}"
         yield rules.add(parameter) if is_required else f"({rules.add(parameter)})?"
 
 
