@@ -79,5 +79,6 @@ GENERIC = ToolFormat(
     markers=frozenset({TAG, TAG_END}),
     begin="",
     write_calls=write_calls,
+    is_fallback=True,
     write_text=lambda rules: rules.add_terminal(NO_JSON),
 )

@@ -60,8 +60,10 @@ PYTHONIC = ToolFormat(
     title="Pythonic",
     models="Llama 3.2 and 4, OLMo 3, ToolACE",
     example='[get_weather(city="Oslo", days=2)]',
-    sign="`<|python_start|>` among the added tokens, or `[func_name` in the template",
-    is_recognised=lambda template, tokens: START in tokens or "[func_name" in template,
+    sign="`[func_name` in the template, or `<|python_start|>` among the added tokens and no `parameters`",
+    is_recognised=lambda template, tokens: (
+        "[func_name" in template or (START in tokens and "parameters" not in template)
+    ),
     read=read,
     markers=frozenset({START, END}),
     begin="",
