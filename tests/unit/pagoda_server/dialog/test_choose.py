@@ -1,4 +1,4 @@
-"""Which notation a model has, by its template and tokens or by a name. The templates are cut down to what tells them apart."""
+"""Which notation a model has, by its template and tokens or by a name. Templates are cut to what tells them apart."""
 
 import pytest
 
@@ -19,7 +19,7 @@ QWEN3 = """{%- if tools %}<tools>{{ tools | tojson }}</tools>
 <tool_call>\\n{"name": <function-name>, "arguments": <args-json-object>}\\n</tool_call>{% endif %}
 {% if '</think>' in content %}{% set reasoning = content.split('</think>')[0] %}{% endif %}"""
 QWEN3_CODER = "<tool_call>\\n<function=example>\\n<parameter=a>\\nvalue\\n</parameter>\\n</function>\\n</tool_call>"
-GLM = "<tool_call>{function-name}\\n<arg_key>{key}</arg_key>\\n<arg_value>{value}</arg_value></tool_call>{{'<think></think>'}}"
+GLM = "<tool_call>{name}\\n<arg_key>{key}</arg_key>\\n<arg_value>{value}</arg_value></tool_call>{{'<think></think>'}}"
 LLAMA_31 = 'Respond in the format {"name": function name, "parameters": {}}. {{ "<|python_tag|>" }}'
 LLAMA_4 = 'respond with JSON: {"name": function name, "parameters": {}} {{ tools }}'
 LLAMA_4_PYTHONIC = "Return only [func_name1(params_name1=params_value1), func_name2(params)] {{ tools }}"

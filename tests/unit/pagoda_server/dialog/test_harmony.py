@@ -27,8 +27,8 @@ ANSWERS = [
         [CallBegun(0, "get_time"), CallArguments(0, "{}")],
     ),
     (
-        f"<|channel|>commentary<|message|>Let me look.{NEXT}<|channel|>commentary to=functions.get_weather <|constrain|>json"
-        f"<|message|>{OSLO}<|call|>",
+        f"<|channel|>commentary<|message|>Let me look.{NEXT}<|channel|>commentary to=functions.get_weather "
+        f"<|constrain|>json<|message|>{OSLO}<|call|>",
         [Content("Let me look."), *CALL],
     ),
     (f"{ANALYSIS}One.{NEXT}{ANALYSIS}Two.{NEXT}{FINAL}Hi.", [Reasoning("One.\n\nTwo."), Content("Hi.")]),
