@@ -58,7 +58,7 @@ def _write_argument(rules: Rules, key: str, schema: Schema, *, is_strict: bool) 
 PYTHONIC = ToolFormat(
     name="pythonic",
     title="Pythonic",
-    models="Llama 3.2 and 4, OLMo 3, ToolACE",
+    models="Llama 3.2 and 4 as Meta's prompts ask for it, ToolACE",
     example='[get_weather(city="Oslo", days=2)]',
     sign="`[func_name` in the template, or `<|python_start|>` among the added tokens and no `parameters`",
     is_recognised=lambda template, tokens: (

@@ -10,11 +10,13 @@ from pagoda_server.dialog.formats.gemma import FUNCTION_GEMMA, GEMMA
 from pagoda_server.dialog.formats.generic import GENERIC
 from pagoda_server.dialog.formats.glm import GLM
 from pagoda_server.dialog.formats.hermes import HERMES
+from pagoda_server.dialog.formats.invoke import DEEPSEEK_V32, MINIMAX
+from pagoda_server.dialog.formats.kimi import KIMI
 from pagoda_server.dialog.formats.llama_json import LLAMA_JSON
 from pagoda_server.dialog.formats.mistral import MISTRAL
 from pagoda_server.dialog.formats.nemotron import NEMOTRON
 from pagoda_server.dialog.formats.pythonic import PYTHONIC
-from pagoda_server.dialog.formats.qwen_xml import QWEN_XML
+from pagoda_server.dialog.formats.qwen_xml import QWEN_XML, SEED
 from pagoda_server.dialog.formats.table import TOOL_FORMATS
 from pagoda_server.dialog.formats.tool_format import ToolFormat
 from pagoda_server.dialog.turn import Tool
@@ -187,6 +189,37 @@ FUNCTION_GEMMA_ANSWERS = [
 NEMOTRON_ANSWERS = [
     (f"Let me look.\n\n<TOOLCALL>[{OSLO_OBJECT}, {TIME_OBJECT}]</TOOLCALL>", [SAID, *calls(OSLO_CALL, TIME_CALL)]),
 ]
+SEED_ANSWERS = [
+    (
+        "<seed:tool_call>\n<function=get_weather>\n<parameter=city>Oslo</parameter>\n<parameter=days>2</parameter>\n"
+        "</function>\n</seed:tool_call>",
+        calls(OSLO_DAYS),
+    ),
+]
+MINIMAX_ANSWERS = [
+    (
+        'Let me look.\n<minimax:tool_call>\n<invoke name="get_weather">\n<parameter name="city">Oslo</parameter>\n'
+        '<parameter name="days">2</parameter>\n</invoke>\n<invoke name="get_time">\n</invoke>\n</minimax:tool_call>',
+        [SAID, *calls(OSLO_DAYS, TIME_CALL)],
+    ),
+]
+DEEPSEEK_V32_ANSWERS = [
+    (
+        'Let me look.\n\n<｜DSML｜function_calls>\n<｜DSML｜invoke name="get_weather">\n'
+        '<｜DSML｜parameter name="city" string="true">Oslo</｜DSML｜parameter>\n'
+        '<｜DSML｜parameter name="days" string="false">2</｜DSML｜parameter>\n'
+        "</｜DSML｜invoke>\n</｜DSML｜function_calls>",
+        [SAID, *calls(OSLO_DAYS)],
+    ),
+]
+KIMI_ANSWERS = [
+    (
+        f"<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>{OSLO}"
+        "<|tool_call_end|><|tool_call_begin|>functions.get_time:1<|tool_call_argument_begin|>{}<|tool_call_end|>"
+        "<|tool_calls_section_end|>",
+        calls(OSLO_CALL, TIME_CALL),
+    ),
+]
 GENERIC_ANSWERS = [
     (OSLO_PARAMETERS, calls(OSLO_CALL)),
     (f"Let me look.\n```json\n{OSLO_OBJECT}\n```\n", [SAID, *calls(OSLO_CALL)]),
@@ -207,6 +240,10 @@ ANSWERS: list[tuple[ToolFormat, list[tuple[str, list[Event]]]]] = [
     (GEMMA, GEMMA_ANSWERS),
     (FUNCTION_GEMMA, FUNCTION_GEMMA_ANSWERS),
     (NEMOTRON, NEMOTRON_ANSWERS),
+    (SEED, SEED_ANSWERS),
+    (MINIMAX, MINIMAX_ANSWERS),
+    (DEEPSEEK_V32, DEEPSEEK_V32_ANSWERS),
+    (KIMI, KIMI_ANSWERS),
     (GENERIC, GENERIC_ANSWERS),
 ]
 WHOLE = [(form, text, expected) for form, answers in ANSWERS for text, expected in answers]
@@ -230,6 +267,8 @@ NO_CALLS = [
     (DEEPSEEK_V3, f"{BEGIN}function only"),
     (GEMMA, "<|tool_call>cal:x{}"),
     (NEMOTRON, "<TOOLCALL>[1]</TOOLCALL>"),
+    (MINIMAX, '<minimax:tool_call> <invoke nam="x">'),
+    (KIMI, "<|tool_call_begin|>functions.f:0"),
     (GENERIC, '{"name": "unknown", "arguments": {}}'),
     (GENERIC, "```json\n[1, 2]\n```"),
     (GENERIC, "```tool_code\nprint(1)\n```"),
@@ -245,6 +284,7 @@ BROKEN_OFF = [
     (PYTHONIC, "[get_weather(city='Os", calls(("get_weather", '{"city": "Os'))),
     (MISTRAL, '[TOOL_CALLS]get_weather[ARGS]{"ci', calls(("get_weather", '{"ci'))),
     (DEEPSEEK_V31, f'{BEGIN}get_weather{SEPARATOR}{{"ci', calls(("get_weather", '{"ci'))),
+    (MINIMAX, '<invoke name="get_weather"><parameter name="city">Os', calls(("get_weather", '{"city": "Os'))),
     (GEMMA, '<|tool_call>call:get_weather{city:<|"|>Os', calls(("get_weather", '{"city": "Os'))),
 ]
 
