@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pagoda_server.dialog.schemas import Schema
 
+OPTIONS = "x-guidance"
+"""The member of a schema that is the compiler's own."""
 TEXT = r"/(.|\n)*/"
 SOME_TEXT = r"/(.|\n)+/"
 BLANKS = r"/[ \n]{1,4}/"
@@ -103,8 +105,12 @@ class Rules:
     def json(self, schema: Schema | bool, *, is_lenient: bool = False) -> str:
         """Returns what matches JSON of a schema. Lenient: keywords that the grammar cannot hold are left out."""
         options = {"whitespace_pattern": WHITESPACE, "lenient": is_lenient}
-        written = schema if isinstance(schema, bool) else {**schema, "x-guidance": options}
-        return f"%json {json.dumps(written, ensure_ascii=False)}"
+        return self.prepared_json(schema if isinstance(schema, bool) else {**schema, OPTIONS: options})
+
+    @staticmethod
+    def prepared_json(schema: Schema | bool) -> str:
+        """Returns what matches JSON of a schema that may have options of the compiler in it. NB: no client's."""
+        return f"%json {json.dumps(schema, ensure_ascii=False)}"
 
     def _number(self, kind: str) -> str:
         self._num_names += 1

@@ -62,7 +62,7 @@ def read_recut(build: Build, pieces: Sequence[str], cuts: Sequence[int]) -> list
 
 
 @pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(pieces=ANSWERS, cuts=st.lists(st.integers(1, 40), max_size=20))
 def test_events_do_not_depend_on_how_an_answer_is_cut(build: Build, pieces: list[str], cuts: list[int]) -> None:
     whole = read_pieces(build(), ["".join(pieces)])
@@ -72,6 +72,7 @@ def test_events_do_not_depend_on_how_an_answer_is_cut(build: Build, pieces: list
 
 
 @pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
+@settings(max_examples=40)
 @given(pieces=ANSWERS)
 def test_calls_are_numbered_and_arguments_belong_to_the_last_one(build: Build, pieces: list[str]) -> None:
     begun = 0
@@ -86,6 +87,7 @@ def test_calls_are_numbered_and_arguments_belong_to_the_last_one(build: Build, p
 
 
 @pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
+@settings(max_examples=40)
 @given(text=st.text(alphabet="ab ,.?\né😀", max_size=200))
 def test_an_answer_without_marks_comes_out_as_it_is(build: Build, text: str) -> None:
     events = read_pieces(build(), text)
@@ -102,6 +104,7 @@ LOSSLESS = {name: build for name, build in BUILDS.items() if name != "harmony"}
 
 
 @pytest.mark.parametrize("build", LOSSLESS.values(), ids=LOSSLESS)
+@settings(max_examples=60)
 @given(
     pieces=st.lists(
         st.sampled_from([*MARKS, "<function=", "<parameter=", ">", "{", "[", "(", "\n", " ", "call:"]), max_size=12
@@ -131,7 +134,7 @@ def read_watched(form: ToolFormat, text: str) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("form", TOOL_FORMATS, ids=lambda form: form.name)
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(pieces=st.lists(st.sampled_from([*PIECES, *EXAMPLES]), min_size=1, max_size=6))
 def test_what_is_held_and_read_again_is_bounded_however_often_a_text_repeats(
     form: ToolFormat, pieces: list[str]

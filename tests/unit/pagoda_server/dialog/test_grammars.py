@@ -269,6 +269,34 @@ def test_with_a_form_and_tools_the_answer_is_either(form: ToolFormat) -> None:
     assert not SPECIAL.accepts(grammar, "Hello")
 
 
+def test_a_schema_that_was_prepared_keeps_its_options() -> None:
+    compact = {**A_NUMBER, "x-guidance": {"whitespace_flexible": False}}
+    form = TaggedFormat(None, THINK)
+    for schema, takes_blanks in [(A_NUMBER, True), (compact, False)]:
+        grammar = form.build_grammar(Turn([], answer_format=JsonFormat(schema)), "<think>", PLAIN.special_ids)
+        assert grammar
+        assert PLAIN.accepts(grammar, '</think>{"a":1}')
+        assert PLAIN.accepts(grammar, '</think>{ "a": 1 }') is takes_blanks
+
+
+def test_what_a_client_writes_is_never_a_token() -> None:
+    tool = Tool("f", parameters={"properties": {"<think>": {"enum": ["</think>", "<eos>"]}}}, strict=True)
+    for name, form in zip(NAMES, FORMATS, strict=True):
+        grammar = form.build_grammar(Turn([], ToolUse([tool], "required")), "", SPECIAL.special_ids)
+        assert grammar
+        assert str(SPECIAL.special_ids["<eos>"]) not in grammar.replace("<[", " ").replace("]>", " ").split(), name
+
+
+def test_a_form_of_text_is_held_between_calls_and_reasoning() -> None:
+    form = TaggedFormat(TOOL_FORMATS[-1], THINK)
+    turn = Turn([], ToolUse([ORDER]), thinking=Thinking(budget_tokens=2))
+    grammar = form.build_grammar(turn, "", PLAIN.special_ids)
+    assert grammar
+    assert PLAIN.accepts(grammar, "<think>ab</think>Hello")
+    assert PLAIN.accepts(grammar, "Hello <think>")
+    assert not PLAIN.accepts(grammar, "<think>abc</think>Hello")
+
+
 def test_a_grammar_of_many_tools_compiles() -> None:
     tools = [Tool(f"tool_{at}", parameters=ORDER.parameters, strict=True) for at in range(128)]
     for form in FORMATS:

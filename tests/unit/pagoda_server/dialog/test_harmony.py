@@ -57,3 +57,8 @@ def test_messages_are_read_wherever_their_text_is_cut(text: str, expected: list[
 )
 def test_an_answer_goes_on_in_the_message_that_the_prompt_has_begun(prompt: str, expected: list[Event]) -> None:
     assert read_pieces(HARMONY.build_parser(TOOLS, prompt), "is.") == expected
+
+
+def test_an_answer_goes_on_in_a_message_that_began_long_ago() -> None:
+    parser = HARMONY.build_parser(TOOLS, "the end of a long text ", prefix="It was the end of a long text ")
+    assert read_pieces(parser, "is.<|return|>") == [Content("is.")]

@@ -341,6 +341,12 @@ def test_the_name_and_then_arguments_come_while_the_model_writes(form: ToolForma
     assert event.text.endswith(piece)
 
 
+def test_an_object_that_is_no_call_is_passed_on_once_that_is_certain() -> None:
+    parser = LLAMA_JSON.build_parser(TOOLS)
+    parser.push('{"summary": "' + "x" * 300)
+    assert parser.push("y") == [Content("y")]
+
+
 def test_a_function_that_nobody_offered_is_a_call_all_the_same() -> None:
     text = '<tool_call>{"name": "nothing_like_it", "arguments": {}}</tool_call>'
     assert read_pieces(HERMES.build_parser([TIME]), [text]) == calls(("nothing_like_it", "{}"))
