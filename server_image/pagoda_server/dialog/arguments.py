@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from pagoda_server.dialog.feed import Feed, Marks, Reading
 from pagoda_server.dialog.json_text import quote
+from pagoda_server.dialog.schemas import find_argument_kinds
 from pagoda_server.dialog.turn import Tool
-from pagoda_server.dialog.typed import find_property, pass_text_value
+from pagoda_server.dialog.typed import pass_text_value
 from pagoda_server.dialog.writer import Writer
 
 
@@ -26,7 +27,7 @@ class Arguments:
     def pass_text(self, feed: Feed, key: str, ends: Marks, *followers: str) -> Reading[bool]:
         """Writes a value that stands without quotes up to its end. Returns whether it is whole."""
         self.begin(key)
-        kinds = find_property(self._tools, self._name, key)
+        kinds = find_argument_kinds(self._tools, self._name, key)
         return bool((yield from pass_text_value(feed, kinds, ends, self._writer.write_arguments, followers)))
 
     def end(self) -> None:

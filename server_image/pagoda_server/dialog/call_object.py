@@ -11,7 +11,7 @@ from pagoda_server.dialog.json_text import MAX_NAME, pass_text_of_string, pass_v
 from pagoda_server.dialog.writer import Writer
 
 MAX_HELD = 16_384
-"""The maximum length of arguments that come before the name."""
+"""The maximum length of arguments that come before the name, where a mark says that this is a call."""
 MAX_REREAD = 65_536
 """Where an answer has made readings fail for so many characters, arguments before a name are held no longer."""
 MAX_KEYS = 16
@@ -76,12 +76,13 @@ def _read_head(feed: Feed, accept: Accept | None) -> Reading[_Head | None]:
             return _Head(name, is_at_arguments=True) if is_call else None
         if key == NAME_KEY:
             name = yield from read_string(feed)
-            if name is None or (accept is not None and not accept(name)):
+            if not name or (accept is not None and not accept(name)):
                 return None
             if accept is None or arguments is not None:
                 return _Head(name, arguments)
         else:
-            value = yield from _hold_value(feed)
+            is_held = key in ARGUMENT_KEYS and accept is None and feed.num_reread < MAX_REREAD
+            value = yield from _hold_value(feed, MAX_HELD if is_held else MAX_NAME)
             if value is None:
                 return None
             arguments = value if key in ARGUMENT_KEYS else arguments
@@ -105,8 +106,7 @@ class _TooLong(Exception):
     pass
 
 
-def _hold_value(feed: Feed) -> Reading[str | None]:
-    limit = MAX_HELD if feed.num_reread < MAX_REREAD else MAX_NAME
+def _hold_value(feed: Feed, limit: int) -> Reading[str | None]:
     pieces: list[str] = []
     size = 0
 

@@ -1,7 +1,8 @@
 """Which notation a model has: by its chat template and its tokens, or by the name that its settings give."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
+from typing import TypeVar
 
 from pagoda_server.dialog.format import Format, TaggedFormat
 from pagoda_server.dialog.formats.deepseek import DEEPSEEK_V3
@@ -18,6 +19,7 @@ from pagoda_server.dialog.formats.tool_format import ToolFormat
 from pagoda_server.dialog.reasoning import GEMMA as GEMMA_THOUGHTS
 from pagoda_server.dialog.reasoning import MAGISTRAL, REASONING_FORMATS, SEED, THINK, ReasoningFormat
 
+Recognised = TypeVar("Recognised", ToolFormat, ReasoningFormat)
 AUTO, NONE = "auto", "none"
 TOOL_PARSERS = (AUTO, NONE, HARMONY.name, *(form.name for form in TOOL_FORMATS))
 """What `engine.toolParser` may be, beside vLLM's names for the same."""
@@ -29,18 +31,15 @@ TOOL_SYNONYMS: Mapping[str, str] = {
     "gptoss": HARMONY.name,
     "qwen3_coder": QWEN_XML.name,
     "nemotron_v3": QWEN_XML.name,
-    "nano_v3": QWEN_XML.name,
     "step3p5": QWEN_XML.name,
     "qwen": HERMES.name,
     "qwen25": HERMES.name,
     "qwen3": HERMES.name,
-    "longcat": HERMES.name,
     "glm47": GLM.name,
     "llama3": LLAMA_JSON.name,
     "llama4_json": LLAMA_JSON.name,
     "llama4_pythonic": PYTHONIC.name,
     "llama4": PYTHONIC.name,
-    "olmo3": PYTHONIC.name,
     "deepseek_r1": DEEPSEEK_V3.name,
     "nemotron": NEMOTRON.name,
     "nemotron_nano_v2": NEMOTRON.name,
@@ -106,14 +105,23 @@ def choose_format(
 
 def choose_tool_format(template: str, tokens: Collection[str], name: str) -> ToolFormat | None:
     if name == AUTO:
-        return next((form for form in TOOL_FORMATS if form.is_recognised(template, tokens)), None)
+        return _recognise(TOOL_FORMATS, template, tokens)
     return next((form for form in TOOL_FORMATS if form.name == name), None)
 
 
 def choose_reasoning_format(template: str, tokens: Collection[str], name: str) -> ReasoningFormat | None:
     if name == AUTO:
-        return next((form for form in REASONING_FORMATS if form.is_recognised(template, tokens)), None)
+        return _recognise(REASONING_FORMATS, template, tokens)
     return next((form for form in REASONING_FORMATS if form.name == name), None)
+
+
+def _recognise(forms: Sequence[Recognised], template: str, tokens: Collection[str]) -> Recognised | None:
+    """Returns the first that the template alone is a sign of, else the first with the tokens' help.
+
+    NB: a model trained further keeps the tokens of the one that it was, and has its own template.
+    """
+    by_template = (form for form in forms if not form.is_fallback and form.is_recognised(template, ()))
+    return next(by_template, None) or next((form for form in forms if form.is_recognised(template, tokens)), None)
 
 
 def _check(field: str, name: str, names: Collection[str], synonyms: Mapping[str, str]) -> str:

@@ -107,8 +107,9 @@ class TaggedFormat:
         if answer:
             return f"{rules.literal(self._begin)} {calls} | {answer}"
         if self.tools and self.tools.write_text:
-            return f"{calls} | {self.tools.write_text(rules)}"
-        return f"{rules.until(self._begin, text=text)} {calls} | {rules.add(rules.add_terminal(text))}"
+            return f"{calls} | {rules.add(rules.add_terminal(f'{self.tools.write_text(rules)} & {text}'))}"
+        free = rules.add(rules.add_terminal(f"{text} & {rules.without(self._begin)}"))
+        return f"{rules.until(self._begin, text=text)} {calls} | {free}"
 
     def _write_calls(self, rules: Rules, turn: Turn) -> str:
         """Returns what matches the calls, "" where nothing is asked of them."""

@@ -3,14 +3,16 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
+from pagoda_server.dialog.schemas import Schema
+
+OPTIONS = "x-guidance"
+"""The member of a schema that is the compiler's own."""
 TEXT = r"/(.|\n)*/"
 SOME_TEXT = r"/(.|\n)+/"
 BLANKS = r"/[ \n]{1,4}/"
 WHITESPACE = r"[ \t]{1,8}|\r?\n[ \t]{0,64}"
 """What JSON may have between its signs: no more, because some models would go on with blanks for ever."""
-Schema = Mapping[str, Any]
 
 
 class Rules:
@@ -37,16 +39,25 @@ class Rules:
         self._lines.append(f"{name}: {body}")
         return name
 
+    def reserve(self) -> str:
+        """Returns the name of a rule that is added later: rules may refer to each other."""
+        return self._number("rule")
+
     def write(self) -> str:
         return "\n".join(self._lines) + "\n"
 
     def literal(self, text: str) -> str:
-        """Returns the text as it stands in a rule, special tokens as tokens."""
+        """Returns the text as it stands in a rule, special tokens as tokens. NB: no client's text."""
         parts, at = [], 0
         for found in self._special.finditer(text):
             parts += [_quote(text[at : found.start()]), f"<[{self._special_ids[found[0]]}]>"]
             at = found.end()
         return " ".join(filter(None, [*parts, _quote(text[at:])])) or '""'
+
+    @staticmethod
+    def plain(text: str) -> str:
+        """Returns a client's text as it stands in a rule: nothing in it is a token."""
+        return _quote(text) or '""'
 
     def blanks(self) -> str:
         """Returns what matches the few blanks that models put between their parts."""
@@ -94,8 +105,12 @@ class Rules:
     def json(self, schema: Schema | bool, *, is_lenient: bool = False) -> str:
         """Returns what matches JSON of a schema. Lenient: keywords that the grammar cannot hold are left out."""
         options = {"whitespace_pattern": WHITESPACE, "lenient": is_lenient}
-        written = schema if isinstance(schema, bool) else {**schema, "x-guidance": options}
-        return f"%json {json.dumps(written, ensure_ascii=False)}"
+        return self.prepared_json(schema if isinstance(schema, bool) else {**schema, OPTIONS: options})
+
+    @staticmethod
+    def prepared_json(schema: Schema | bool) -> str:
+        """Returns what matches JSON of a schema that may have options of the compiler in it. NB: no client's."""
+        return f"%json {json.dumps(schema, ensure_ascii=False)}"
 
     def _number(self, kind: str) -> str:
         self._num_names += 1

@@ -28,6 +28,7 @@ class ReasoningFormat:
     sign: str
     """How it is recognised, in words."""
     is_recognised: Callable[[str, Collection[str]], bool]
+    is_fallback: bool = False
     label: str = ""
     """Written behind the tag, before the reasoning."""
     returns: bool = False

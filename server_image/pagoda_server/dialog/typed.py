@@ -2,76 +2,22 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from pagoda_server.dialog.feed import Feed, Marks, Reading, Write
 from pagoda_server.dialog.json_text import quote_inside
 from pagoda_server.dialog.python_text import convert
-from pagoda_server.dialog.turn import Tool
+from pagoda_server.dialog.schemas import STRING, Kinds
 
 MAX_HELD = 262_144
 """Characters of a value that is no string and so must be whole before it is known; a longer one is a string."""
-KINDS = {"string", "integer", "number", "boolean", "null", "object", "array"}
-ANY = frozenset(KINDS)
-STRING = frozenset({"string"})
 MAX_CONVERTED = 2_048
 """Characters of a value in Python's spelling; reading it takes as many steps."""
-MAX_DEPTH = 8
 START = 32
 NUMBER = re.compile(r"-?[0-9]*[-+.eE0-9]*\s*")
 QUOTES = re.compile(r'\\.|"', re.DOTALL)
 TRAILING_ESCAPE = re.compile(r"(?<!\\)(\\\\)*\\\Z")
 WORDS = {"true": "boolean", "True": "boolean", "false": "boolean", "False": "boolean", "null": "null", "None": "null"}
-
-Kinds = frozenset[str]
-
-
-def find_property(tools: Sequence[Tool], name: str, key: str) -> Kinds:
-    """Returns the JSON types that the schema lets a parameter have; all of them where it says nothing."""
-    tool = next((tool for tool in tools if tool.name == name), None)
-    properties = tool.parameters.get("properties") if tool else None
-    schema = properties.get(key) if isinstance(properties, Mapping) else None
-    return find_kinds(schema, tool.parameters) if tool and schema is not None else ANY
-
-
-def find_kinds(schema: Any, root: Mapping[str, Any], depth: int = 0) -> Kinds:
-    if not isinstance(schema, Mapping) or depth > MAX_DEPTH:
-        return ANY
-    if isinstance(schema.get("$ref"), str):
-        return find_kinds(follow(schema["$ref"], root), root, depth + 1)
-    for key in ("anyOf", "oneOf"):
-        if isinstance(schema.get(key), Sequence):
-            return frozenset().union(*(find_kinds(one, root, depth + 1) for one in schema[key]))
-    values = schema["enum"] if isinstance(schema.get("enum"), list) else [schema["const"]] if "const" in schema else []
-    kinds = schema.get("type") or [name_kind(value) for value in values]
-    return (frozenset([kinds] if isinstance(kinds, str) else map(str, kinds)) & ANY) or ANY
-
-
-def follow(reference: str, root: Mapping[str, Any]) -> Any:
-    """Returns what a reference into the same schema refers to, None where that is nothing."""
-    found: Any = root
-    for part in reference.removeprefix("#").strip("/").split("/"):
-        found = found.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
-    return found
-
-
-def name_kind(value: Any) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float():
-            return "number"
-        case str():
-            return "string"
-        case list():
-            return "array"
-        case _:
-            return "object"
 
 
 def pass_text_value(feed: Feed, kinds: Kinds, ends: Marks, write: Write, followers: Sequence[str]) -> Reading[str]:

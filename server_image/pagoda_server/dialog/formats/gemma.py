@@ -11,8 +11,9 @@ from pagoda_server.dialog.formats.tool_format import ToolFormat, repeat
 from pagoda_server.dialog.json_text import MAX_NAME, quote, quote_inside
 from pagoda_server.dialog.lark import Rules
 from pagoda_server.dialog.parser import read_marked
+from pagoda_server.dialog.schemas import ANY
 from pagoda_server.dialog.turn import Tool
-from pagoda_server.dialog.typed import ANY, to_json
+from pagoda_server.dialog.typed import to_json
 from pagoda_server.dialog.writer import Writer
 
 MAX_DEPTH = 32

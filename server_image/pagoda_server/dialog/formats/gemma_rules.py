@@ -5,75 +5,78 @@ Of a schema's keywords those are held that say which values there are: `type`, `
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from pagoda_server.dialog.formats.schemas import object_schema, write_text
-from pagoda_server.dialog.lark import Rules, Schema
+from pagoda_server.dialog.formats.argument_rules import write_text
+from pagoda_server.dialog.lark import Rules
+from pagoda_server.dialog.schemas import (
+    Schema,
+    find_kinds,
+    list_branches,
+    list_properties,
+    list_values,
+    object_schema,
+)
 from pagoda_server.dialog.turn import Tool
-from pagoda_server.dialog.typed import find_kinds, follow
 
-MAX_DEPTH = 6
-"""Below it lists and objects are empty: a schema may refer to itself."""
+LIMITS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
 STRING: Schema = {"type": "string"}
 
 
-@dataclass(frozen=True, slots=True)
 class ValueRules:
-    rules: Rules
-    sign: str
-    """What stands around a string."""
-    tool: Tool
+    """Writes the rules of one tool. Each part of its schema has one rule, so that a schema may refer to itself."""
+
+    def __init__(self, rules: Rules, sign: str, tool: Tool) -> None:
+        """`sign`: what stands around a string."""
+        self._rules = rules
+        self._sign = sign
+        self._root = object_schema(tool)
+        self._name = tool.name
+        self._is_lenient = not tool.strict
+        self._written: dict[int, tuple[str, Schema]] = {}
+        """The rules by the identity of the part, and the part, so that nothing else ever has its identity."""
 
     def write_call(self) -> str:
-        head = self.rules.literal(f"call:{self.tool.name}{{")
-        return f"{head} {self._write_members(object_schema(self.tool), 0)}"
+        return f"{self._rules.literal(f'call:{self._name}{{')} {self._write_members(self._root)}"
 
-    def _write(self, schema: Any, depth: int) -> str:
-        schema = self._resolve(schema)
-        branches = schema.get("anyOf") or schema.get("oneOf")
-        values = schema["enum"] if "enum" in schema else [schema["const"]] if "const" in schema else []
-        if branches and depth < MAX_DEPTH:
-            parts = [self._write(branch, depth + 1) for branch in branches]
-        elif values:
-            parts = [self.rules.literal(self._spell(value)) for value in values]
-        else:
-            parts = [self._write_kind(kind, schema, depth) for kind in sorted(find_kinds(schema, schema))]
-        return f"({' | '.join(parts)})"
+    def _write(self, schema: Any) -> str:
+        return f"({' | '.join(self._write_branch(branch) for branch in list_branches(schema, self._root))})"
 
-    def _resolve(self, schema: Any) -> Schema:
-        for _ in range(MAX_DEPTH):
-            if not isinstance(schema, Mapping) or not isinstance(schema.get("$ref"), str):
-                break
-            schema = follow(schema["$ref"], self.tool.parameters)
-        return schema if isinstance(schema, Mapping) else {}
+    def _write_branch(self, schema: Schema) -> str:
+        if values := list_values(schema):
+            return f"({' | '.join(self._spell(value) for value in values)})"
+        if id(schema) not in self._written:
+            name = self._rules.reserve()
+            self._written[id(schema)] = name, schema
+            kinds = sorted(find_kinds(schema, self._root))
+            self._rules.add(" | ".join(self._write_kind(kind, schema) for kind in kinds), name=name)
+        return self._written[id(schema)][0]
 
     def _spell(self, value: Any) -> str:
-        return f"{self.sign}{value}{self.sign}" if isinstance(value, str) else json.dumps(value)
+        if not isinstance(value, str):
+            return self._rules.plain(json.dumps(value))
+        return f"{self._rules.literal(self._sign)} {self._rules.plain(value)} {self._rules.literal(self._sign)}"
 
-    def _write_kind(self, kind: str, schema: Schema, depth: int) -> str:
+    def _write_kind(self, kind: str, schema: Schema) -> str:
+        literal = self._rules.literal
         match kind:
             case "string":
-                return f"{self.rules.literal(self.sign)} {self.rules.until(self.sign, text=write_text(schema))}"
+                return f"{literal(self._sign)} {self._rules.until(self._sign, text=write_text(schema))}"
             case "array":
-                inside = self._write_items(schema.get("items", STRING), depth) if depth < MAX_DEPTH else ""
-                return f"{self.rules.literal('[')} {inside} {self.rules.literal(']')}"
+                return f"{literal('[')} {self._write_items(schema.get('items', STRING))} {literal(']')}"
             case "object":
-                inside = self._write_members(schema, depth) if depth < MAX_DEPTH else ""
-                return f"{self.rules.literal('{')} {inside} {self.rules.literal('}')}"
+                return f"{literal('{')} {self._write_members(schema)} {literal('}')}"
             case _:
-                return self.rules.add(self.rules.json({**schema, "type": kind}, is_lenient=not self.tool.strict))
+                limits = {key: value for key, value in schema.items() if key in LIMITS}
+                return self._rules.add(self._rules.json({"type": kind, **limits}, is_lenient=self._is_lenient))
 
-    def _write_items(self, items: Any, depth: int) -> str:
-        item = self.rules.add(self._write(items, depth + 1))
-        return f"({item} ({self.rules.literal(',')} {item})*)?"
+    def _write_items(self, items: Any) -> str:
+        item = self._write(items)
+        return f"({item} ({self._rules.literal(',')} {item})*)?"
 
-    def _write_members(self, schema: Schema, depth: int) -> str:
-        required = schema.get("required") or []
-        properties: dict[str, Any] = {name: {} for name in required} | dict(schema.get("properties") or {})
+    def _write_members(self, schema: Schema) -> str:
         members = [
-            (f"{self.rules.literal(name + ':')} {self._write(one, depth + 1)}", name in required)
-            for name, one in properties.items()
+            (f"{self._rules.plain(name + ':')} {self._write(one)}", is_required)
+            for name, one, is_required in list_properties(schema)
         ]
-        return self.rules.in_order(members, ",")
+        return self._rules.in_order(members, ",")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pagoda_server.dialog.bare import accept_offered, read_json, read_lines
 from pagoda_server.dialog.call_object import Accept
 from pagoda_server.dialog.feed import Feed, Marks, Reading
-from pagoda_server.dialog.formats.schemas import write_call_json
+from pagoda_server.dialog.formats.argument_rules import write_call_json
 from pagoda_server.dialog.formats.tool_format import ToolFormat, repeat
 from pagoda_server.dialog.lark import Rules
 from pagoda_server.dialog.python_calls import read_list, read_one
@@ -79,5 +79,6 @@ GENERIC = ToolFormat(
     markers=frozenset({TAG, TAG_END}),
     begin="",
     write_calls=write_calls,
+    is_fallback=True,
     write_text=lambda rules: rules.add_terminal(NO_JSON),
 )

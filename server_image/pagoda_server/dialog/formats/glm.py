@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from pagoda_server.dialog.arguments import Arguments
 from pagoda_server.dialog.feed import Feed, Marks, Reading
-from pagoda_server.dialog.formats.schemas import list_properties, write_text_value
+from pagoda_server.dialog.formats.argument_rules import list_arguments, write_text_value
 from pagoda_server.dialog.formats.tool_format import ToolFormat, repeat
 from pagoda_server.dialog.json_text import MAX_NAME
 from pagoda_server.dialog.lark import Rules
@@ -75,9 +75,9 @@ def _write_call(rules: Rules, tool: Tool) -> str:
 
 def _write_arguments(rules: Rules, tool: Tool) -> Iterator[str]:
     line_end = rules.literal("\n")
-    for key, schema, is_required in list_properties(tool):
+    for key, schema, is_required in list_arguments(tool):
         value = write_text_value(rules, tool, schema, VALUE_END)
-        head = f"{rules.literal(KEY + key + KEY_END)} {line_end}? {rules.literal(VALUE)}"
+        head = f"{rules.literal(KEY)} {rules.plain(key)} {rules.literal(KEY_END)} {line_end}? {rules.literal(VALUE)}"
         argument = rules.add(f"{head} {value} {line_end}?")
         yield argument if is_required else f"({argument})?"
 

@@ -14,12 +14,13 @@ from pagoda_server.dialog.answer_rules import write_answer
 from pagoda_server.dialog.constraints import (
     are_calls_constrained,
     find_budget,
+    find_prefix,
     is_constrained,
     list_callable,
 )
 from pagoda_server.dialog.events import AnswerParser
 from pagoda_server.dialog.feed import Feed, Marks, Reading
-from pagoda_server.dialog.formats.schemas import write_arguments
+from pagoda_server.dialog.formats.argument_rules import write_arguments
 from pagoda_server.dialog.lark import TEXT, Rules
 from pagoda_server.dialog.parser import ReadingParser
 from pagoda_server.dialog.turn import Tool, Turn
@@ -51,8 +52,13 @@ def parse_head(text: str) -> _Head:
     return _Head(channel[0].partition("<")[0] if channel else "", recipient.removeprefix(FUNCTIONS))
 
 
-def find_open_head(prompt_end: str) -> str | None:
-    """Returns the head of a message that the prompt has begun, None where the answer begins its own."""
+def find_open_head(prompt_end: str, prefix: str) -> str | None:
+    """Returns the head of a message that the prompt has begun, None where the answer begins its own.
+
+    NB: where the answer goes on with a long message, that begins before the end that is at hand.
+    """
+    if prefix and START not in prompt_end:
+        return CHANNEL + FINAL
     begun = prompt_end.rpartition(START)[2]
     head, sign, _ = begun.rpartition(MESSAGE)
     return head if sign and not any(end in begun for end in (END, CALL, RETURN)) else None
@@ -132,7 +138,7 @@ class HarmonyFormat:
 
     def build_parser(self, tools: Sequence[Tool], prompt_end: str, *, prefix: str = "") -> AnswerParser:
         """NB: messages to somebody are calls without tools, too: they are no text."""
-        head = find_open_head(prompt_end)
+        head = find_open_head(prompt_end, prefix)
         return ReadingParser(lambda feed, writer: read_answer(feed, writer, head))
 
     def build_grammar(self, turn: Turn, prompt_end: str, special_ids: Mapping[str, int]) -> str | None:
@@ -140,7 +146,8 @@ class HarmonyFormat:
         if not is_constrained(turn) and budget is None:
             return None
         rules = Rules(special_ids)
-        rules.add(self._write_start(rules, turn, budget, is_open=find_open_head(prompt_end) is not None), name="start")
+        is_open = find_open_head(prompt_end, find_prefix(turn)) is not None
+        rules.add(self._write_start(rules, turn, budget, is_open=is_open), name="start")
         return rules.write()
 
     def _write_start(self, rules: Rules, turn: Turn, budget: int | None, *, is_open: bool) -> str:

@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from pagoda_server.dialog.bare import accept_offered, read_json, read_lines
 from pagoda_server.dialog.call_object import Accept
 from pagoda_server.dialog.feed import Feed, Marks, Reading
-from pagoda_server.dialog.formats.schemas import write_call_json
+from pagoda_server.dialog.formats.argument_rules import write_call_json
 from pagoda_server.dialog.formats.tool_format import ToolFormat, repeat
 from pagoda_server.dialog.lark import Rules
 from pagoda_server.dialog.turn import Tool
 from pagoda_server.dialog.writer import Writer
 
 TAG = "<|python_tag|>"
-MARKS = Marks(TAG)
+START, END = "<|python_start|>", "<|python_end|>"
+TAGS = (TAG, START)
+MARKS = Marks(*TAGS)
 NO_OBJECT = r"/([^{ \n](.|\n)*)?/"
 
 
@@ -31,7 +33,7 @@ def _read_calls(feed: Feed, writer: Writer, accept: Accept | None) -> Reading[bo
     is_call = yield from read_json(feed, writer, accept=accept)
     if is_call:
         yield from feed.skip_space()
-        yield from feed.accept(";")
+        yield from feed.accept(";", END)
     return is_call
 
 
@@ -43,12 +45,14 @@ def write_calls(rules: Rules, tools: Sequence[Tool], is_parallel: bool) -> str:
 LLAMA_JSON = ToolFormat(
     name="llama3_json",
     title="Llama's JSON",
-    models="Llama 3.1, 3.2 and 3.3",
+    models="Llama 3.1 to 3.3, Llama 4 with its own template",
     example='{"name": "get_weather", "parameters": {"city": "Oslo"}}',
-    sign='`<|python_tag|>` among the added tokens and `"parameters"` in the template',
-    is_recognised=lambda template, tokens: (TAG in tokens or TAG in template) and "parameters" in template,
+    sign="`<|python_tag|>` or `<|python_start|>` in the template or among the added tokens, and `parameters`",
+    is_recognised=lambda template, tokens: (
+        "parameters" in template and any(tag in template or tag in tokens for tag in TAGS)
+    ),
     read=read,
-    markers=frozenset({TAG}),
+    markers=frozenset({TAG, START, END}),
     begin="",
     write_calls=write_calls,
     write_text=lambda rules: rules.add_terminal(NO_OBJECT),

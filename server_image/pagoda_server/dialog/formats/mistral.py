@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pagoda_server.dialog.call_object import read_call, read_calls
 from pagoda_server.dialog.feed import Feed, Marks, Reading
-from pagoda_server.dialog.formats.schemas import write_arguments, write_call_object
+from pagoda_server.dialog.formats.argument_rules import write_arguments, write_call_object
 from pagoda_server.dialog.formats.tool_format import ToolFormat, repeat
 from pagoda_server.dialog.json_text import MAX_NAME, pass_value
 from pagoda_server.dialog.lark import Rules

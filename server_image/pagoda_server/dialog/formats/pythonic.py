@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from pagoda_server.dialog.bare import accept_offered, read_lines
 from pagoda_server.dialog.feed import Feed, Marks, Reading
-from pagoda_server.dialog.formats.schemas import list_properties
+from pagoda_server.dialog.formats.argument_rules import list_arguments
 from pagoda_server.dialog.formats.tool_format import ToolFormat, repeat
-from pagoda_server.dialog.lark import Rules, Schema
+from pagoda_server.dialog.lark import Rules
 from pagoda_server.dialog.python_calls import read_list
+from pagoda_server.dialog.schemas import Schema
 from pagoda_server.dialog.turn import Tool
 from pagoda_server.dialog.writer import Writer
 
@@ -45,22 +46,24 @@ def write_call(rules: Rules, tool: Tool) -> str:
     """Returns what matches f(…), arguments in the schema's order. Values are JSON's: the reader takes those too."""
     written = [
         (_write_argument(rules, key, schema, is_strict=tool.strict), is_required)
-        for key, schema, is_required in list_properties(tool)
+        for key, schema, is_required in list_arguments(tool)
     ]
     return rules.add(f"{rules.literal(tool.name + '(')} {rules.in_order(written, ', ')} {rules.literal(')')}")
 
 
 def _write_argument(rules: Rules, key: str, schema: Schema, *, is_strict: bool) -> str:
-    return f"{rules.literal(key + '=')} {rules.add(rules.json(schema, is_lenient=not is_strict))}"
+    return f"{rules.plain(key + '=')} {rules.add(rules.json(schema, is_lenient=not is_strict))}"
 
 
 PYTHONIC = ToolFormat(
     name="pythonic",
     title="Pythonic",
-    models="Llama 3.2 and 4, OLMo 3, ToolACE",
+    models="Llama 3.2 and 4 as Meta's prompts ask for it, ToolACE",
     example='[get_weather(city="Oslo", days=2)]',
-    sign="`<|python_start|>` among the added tokens, or `[func_name` in the template",
-    is_recognised=lambda template, tokens: START in tokens or "[func_name" in template,
+    sign="`[func_name` in the template, or `<|python_start|>` among the added tokens and no `parameters`",
+    is_recognised=lambda template, tokens: (
+        "[func_name" in template or (START in tokens and "parameters" not in template)
+    ),
     read=read,
     markers=frozenset({START, END}),
     begin="",

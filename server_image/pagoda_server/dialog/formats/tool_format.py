@@ -39,6 +39,8 @@ class ToolFormat:
     """Adds rules for one call or more behind `begin`; True: more than one may come. Returns what matches them."""
     write_text: Callable[[Rules], str] | None = None
     """Where calls begin with no mark: adds rules for text that is no call. Returns what matches it."""
+    is_fallback: bool = False
+    """It is taken where there is no sign of any other."""
     streaming: str = "as the model writes them"
     """How arguments come, in words."""
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -9,13 +10,15 @@ from hypothesis import strategies as st
 
 from pagoda_server.dialog.events import AnswerParser, CallArguments, CallBegun, Content, Event, Reasoning
 from pagoda_server.dialog.feed import Feed, Reading
+from pagoda_server.dialog.format import Format, TaggedFormat
 from pagoda_server.dialog.formats.harmony import HARMONY
 from pagoda_server.dialog.formats.hermes import HERMES
+from pagoda_server.dialog.formats.qwen_xml import QWEN_XML
 from pagoda_server.dialog.formats.table import TOOL_FORMATS
 from pagoda_server.dialog.formats.tool_format import ToolFormat
 from pagoda_server.dialog.parser import ReadingParser
-from pagoda_server.dialog.reasoning import REASONING_FORMATS
-from pagoda_server.dialog.turn import Tool
+from pagoda_server.dialog.reasoning import REASONING_FORMATS, THINK
+from pagoda_server.dialog.turn import Tool, ToolUse, Turn
 from pagoda_server.dialog.writer import Writer
 from tests.doubles.answers import TOOLS, read_pieces
 
@@ -25,11 +28,11 @@ OFFERED = [*TOOLS, SEARCH]
 
 
 def build_all() -> dict[str, Build]:
-    builds: dict[str, Build] = {form.name: lambda form=form: form.build_parser(OFFERED) for form in TOOL_FORMATS}
-    builds["harmony"] = lambda: HARMONY.build_parser(OFFERED, "<|start|>assistant")
+    builds: dict[str, Build] = {form.name: partial(form.build_parser, OFFERED) for form in TOOL_FORMATS}
+    builds["harmony"] = partial(HARMONY.build_parser, OFFERED, "<|start|>assistant")
     for form in REASONING_FORMATS:
-        builds[f"{form.name} before"] = lambda form=form: form.build_parser("before")
-        builds[f"{form.name} inside"] = lambda form=form: form.build_parser("inside", ["<tool_call>"])
+        builds[f"{form.name} before"] = partial(form.build_parser, "before")
+        builds[f"{form.name} inside"] = partial(form.build_parser, "inside", ["<tool_call>"])
     return builds
 
 
@@ -59,7 +62,7 @@ def read_recut(build: Build, pieces: Sequence[str], cuts: Sequence[int]) -> list
 
 
 @pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(pieces=ANSWERS, cuts=st.lists(st.integers(1, 40), max_size=20))
 def test_events_do_not_depend_on_how_an_answer_is_cut(build: Build, pieces: list[str], cuts: list[int]) -> None:
     whole = read_pieces(build(), ["".join(pieces)])
@@ -69,6 +72,7 @@ def test_events_do_not_depend_on_how_an_answer_is_cut(build: Build, pieces: list
 
 
 @pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
+@settings(max_examples=40)
 @given(pieces=ANSWERS)
 def test_calls_are_numbered_and_arguments_belong_to_the_last_one(build: Build, pieces: list[str]) -> None:
     begun = 0
@@ -83,6 +87,7 @@ def test_calls_are_numbered_and_arguments_belong_to_the_last_one(build: Build, p
 
 
 @pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
+@settings(max_examples=40)
 @given(text=st.text(alphabet="ab ,.?\né😀", max_size=200))
 def test_an_answer_without_marks_comes_out_as_it_is(build: Build, text: str) -> None:
     events = read_pieces(build(), text)
@@ -93,11 +98,13 @@ def test_an_answer_without_marks_comes_out_as_it_is(build: Build, text: str) -> 
     assert said == text or kinds <= {Reasoning}
 
 
+SIGNS = ["<function=", "<parameter=", ">", "{", "[", "(", "\n", " ", "call:"]
 LOSSLESS = {name: build for name, build in BUILDS.items() if name != "harmony"}
 """The heads of harmony's messages say nothing to a client, whatever is in them."""
 
 
 @pytest.mark.parametrize("build", LOSSLESS.values(), ids=LOSSLESS)
+@settings(max_examples=60)
 @given(
     pieces=st.lists(
         st.sampled_from([*MARKS, "<function=", "<parameter=", ">", "{", "[", "(", "\n", " ", "call:"]), max_size=12
@@ -127,7 +134,7 @@ def read_watched(form: ToolFormat, text: str) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("form", TOOL_FORMATS, ids=lambda form: form.name)
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(pieces=st.lists(st.sampled_from([*PIECES, *EXAMPLES]), min_size=1, max_size=6))
 def test_what_is_held_and_read_again_is_bounded_however_often_a_text_repeats(
     form: ToolFormat, pieces: list[str]
@@ -167,3 +174,20 @@ def test_a_python_literal_becomes_the_json_of_its_value(value: object) -> None:
     events = read_pieces(BUILDS["pythonic"](), text)
     arguments = "".join(event.text for event in events if isinstance(event, CallArguments))
     assert json.loads(arguments) == {"q": value}
+
+
+KEYWORDS = ["type", "properties", "required", "$ref", "$defs", "anyOf", "enum", "const", "items", "a", "q", "minLength"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 10) | st.sampled_from(["string", "object", "#/$defs/a", "#", "q", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYWORDS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(schema=st.dictionaries(st.sampled_from(KEYWORDS), JSON, max_size=5), is_strict=st.booleans())
+def test_no_schema_stops_a_parser_or_the_writing_of_a_grammar(schema: dict[str, object], is_strict: bool) -> None:
+    tool = Tool("search", parameters=schema, strict=is_strict)
+    read_pieces(QWEN_XML.build_parser([tool]), "<function=search><parameter=q>1</parameter></function>")
+    formats: list[Format] = [HARMONY, *(TaggedFormat(form, THINK) for form in TOOL_FORMATS)]
+    for form in formats:
+        assert form.build_grammar(Turn([], ToolUse([tool], "required")), "", {})

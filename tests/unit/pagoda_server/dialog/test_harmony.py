@@ -27,8 +27,8 @@ ANSWERS = [
         [CallBegun(0, "get_time"), CallArguments(0, "{}")],
     ),
     (
-        f"<|channel|>commentary<|message|>Let me look.{NEXT}<|channel|>commentary to=functions.get_weather <|constrain|>json"
-        f"<|message|>{OSLO}<|call|>",
+        f"<|channel|>commentary<|message|>Let me look.{NEXT}<|channel|>commentary to=functions.get_weather "
+        f"<|constrain|>json<|message|>{OSLO}<|call|>",
         [Content("Let me look."), *CALL],
     ),
     (f"{ANALYSIS}One.{NEXT}{ANALYSIS}Two.{NEXT}{FINAL}Hi.", [Reasoning("One.\n\nTwo."), Content("Hi.")]),
@@ -57,3 +57,8 @@ def test_messages_are_read_wherever_their_text_is_cut(text: str, expected: list[
 )
 def test_an_answer_goes_on_in_the_message_that_the_prompt_has_begun(prompt: str, expected: list[Event]) -> None:
     assert read_pieces(HARMONY.build_parser(TOOLS, prompt), "is.") == expected
+
+
+def test_an_answer_goes_on_in_a_message_that_began_long_ago() -> None:
+    parser = HARMONY.build_parser(TOOLS, "the end of a long text ", prefix="It was the end of a long text ")
+    assert read_pieces(parser, "is.<|return|>") == [Content("is.")]

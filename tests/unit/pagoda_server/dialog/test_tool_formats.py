@@ -10,11 +10,13 @@ from pagoda_server.dialog.formats.gemma import FUNCTION_GEMMA, GEMMA
 from pagoda_server.dialog.formats.generic import GENERIC
 from pagoda_server.dialog.formats.glm import GLM
 from pagoda_server.dialog.formats.hermes import HERMES
+from pagoda_server.dialog.formats.invoke import DEEPSEEK_V32, MINIMAX
+from pagoda_server.dialog.formats.kimi import KIMI
 from pagoda_server.dialog.formats.llama_json import LLAMA_JSON
 from pagoda_server.dialog.formats.mistral import MISTRAL
 from pagoda_server.dialog.formats.nemotron import NEMOTRON
 from pagoda_server.dialog.formats.pythonic import PYTHONIC
-from pagoda_server.dialog.formats.qwen_xml import QWEN_XML
+from pagoda_server.dialog.formats.qwen_xml import QWEN_XML, SEED
 from pagoda_server.dialog.formats.table import TOOL_FORMATS
 from pagoda_server.dialog.formats.tool_format import ToolFormat
 from pagoda_server.dialog.turn import Tool
@@ -47,155 +49,132 @@ def calls(*pairs: tuple[str, str]) -> list[Event]:
 
 
 OSLO = '{"city": "Oslo"}'
+OSLO_CALL, TIME_CALL = ("get_weather", OSLO), ("get_time", "{}")
+OSLO_DAYS = ("get_weather", '{"city": "Oslo", "days": 2}')
+OSLO_OBJECT, TIME_OBJECT = f'{{"name": "get_weather", "arguments": {OSLO}}}', '{"name": "get_time", "arguments": {}}'
+OSLO_PARAMETERS, TIME_PARAMETERS = (text.replace("arguments", "parameters") for text in (OSLO_OBJECT, TIME_OBJECT))
 SAID = Content("Let me look.")
+CALLS, CALLS_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
 BEGIN, END, SEPARATOR = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>", "<｜tool▁sep｜>"
 
-WHOLE = [
-    # Hermes, Qwen 2.5 and 3
+HERMES_ANSWERS = [
+    (f"<tool_call>\n{OSLO_OBJECT}\n</tool_call>", calls(OSLO_CALL)),
     (
-        HERMES,
-        f'<tool_call>\n{{"name": "get_weather", "arguments": {OSLO}}}\n</tool_call>',
-        calls(("get_weather", OSLO)),
+        f"Let me look.\n\n<tool_call>\n{OSLO_OBJECT}\n</tool_call>\n<tool_call>\n{TIME_OBJECT}\n</tool_call>\n",
+        [SAID, *calls(OSLO_CALL, TIME_CALL)],
     ),
+    (f'<tool_call>{{"arguments": {OSLO}, "name": "get_weather"}}</tool_call>', calls(OSLO_CALL)),
+    ('<tool_call>{"name": "get_time"}</tool_call>', calls(TIME_CALL)),
+    ('<tool_call>{"name": "get_time", "arguments": null}</tool_call>', calls(TIME_CALL)),
     (
-        HERMES,
-        f'Let me look.\n\n<tool_call>\n{{"name": "get_weather", "arguments": {OSLO}}}\n</tool_call>\n'
-        '<tool_call>\n{"name": "get_time", "arguments": {}}\n</tool_call>\n',
-        [SAID, *calls(("get_weather", OSLO), ("get_time", "{}"))],
-    ),
-    (HERMES, f'<tool_call>{{"arguments": {OSLO}, "name": "get_weather"}}</tool_call>', calls(("get_weather", OSLO))),
-    (HERMES, '<tool_call>{"name": "get_time"}</tool_call>', calls(("get_time", "{}"))),
-    (HERMES, '<tool_call>{"name": "get_time", "arguments": null}</tool_call>', calls(("get_time", "{}"))),
-    (
-        HERMES,
         r'<tool_call>{"name": "get_weather", "arguments": "{\"city\": \"\u004fslo\"}"}</tool_call>',
-        calls(("get_weather", OSLO)),
+        calls(OSLO_CALL),
     ),
     (
-        HERMES,
         '<tool_call>{"name": "f", "arguments": {"a": "</tool_call> \\"}{", "b": [{"c": []}]}}</tool_call>',
         calls(("f", '{"a": "</tool_call> \\"}{", "b": [{"c": []}]}')),
     ),
     (
-        HERMES,
         '<tool_call>{"id": "7", "name": "f", "arguments": {}, "x": [1]}</tool_call>ok',
         [*calls(("f", "{}")), Content("ok")],
     ),
-    # Qwen3-Coder, Qwen 3.5, Nemotron 3
+]
+QWEN_ANSWERS = [
     (
-        QWEN_XML,
         "<tool_call>\n<function=get_weather>\n<parameter=city>\nOslo\n</parameter>\n<parameter=days>\n2\n</parameter>\n"
         "</function>\n</tool_call>",
-        calls(("get_weather", '{"city": "Oslo", "days": 2}')),
+        calls(OSLO_DAYS),
     ),
     (
-        QWEN_XML,
-        "Let me look.\n<function=get_time>\n</function>\n<tool_call><function=get_weather><parameter=city>Oslo</parameter>"
-        "</function></tool_call>",
-        [SAID, *calls(("get_time", "{}"), ("get_weather", OSLO))],
+        "Let me look.\n<function=get_time>\n</function>\n<tool_call><function=get_weather><parameter=city>Oslo"
+        "</parameter></function></tool_call>",
+        [SAID, *calls(TIME_CALL, OSLO_CALL)],
     ),
     (
-        QWEN_XML,
-        '<tool_call>\n<function=search>\n<parameter=query>\na "b"\n<c>\n\n</parameter>\n<parameter=limit>\nnull\n</parameter>'
-        "\n<parameter=note>\nnullify\n</parameter>\n<parameter=exact>\nTrue\n</parameter>\n<parameter=filter>\n"
-        '{"year": 2.5}\n</parameter>\n<parameter=tags>\n[\'a\', "b"]\n</parameter>\n</function>\n</tool_call>',
+        '<function=search>\n<parameter=query>\na "b"\n<c>\n\n</parameter>\n<parameter=limit>\nnull\n</parameter>\n'
+        "<parameter=note>\nnullify\n</parameter>\n<parameter=exact>\nTrue\n</parameter>\n<parameter=filter>\n"
+        '{"year": 2.5}\n</parameter>\n<parameter=tags>\n[\'a\', "b"]\n</parameter>\n</function>',
         calls(
             (
                 "search",
-                r'{"query": "a \"b\"\n<c>\n", "limit": null, "note": "nullify", "exact": true, "filter": {"year": 2.5}, '
-                '"tags": ["a", "b"]}',
+                r'{"query": "a \"b\"\n<c>\n", "limit": null, "note": "nullify", "exact": true, '
+                '"filter": {"year": 2.5}, "tags": ["a", "b"]}',
             )
         ),
     ),
-    # GLM 4.5, 4.7
     (
-        GLM,
+        '<function=search><parameter=tags>["</parameter>", "a"]</parameter></function>',
+        calls(("search", '{"tags": ["</parameter>", "a"]}')),
+    ),
+    ('<function=search><parameter=tags>["a</parameter></function>', calls(("search", r'{"tags": "[\"a"}'))),
+]
+GLM_ANSWERS = [
+    (
         "<tool_call>get_weather\n<arg_key>city</arg_key>\n<arg_value>Oslo</arg_value>\n<arg_key>days</arg_key>\n"
         "<arg_value>2</arg_value>\n</tool_call>",
-        calls(("get_weather", '{"city": "Oslo", "days": 2}')),
+        calls(OSLO_DAYS),
     ),
     (
-        GLM,
-        "Let me look.<tool_call>get_time</tool_call><tool_call>get_weather<arg_key>city</arg_key><arg_value>12</arg_value>"
-        "</tool_call>",
-        [SAID, *calls(("get_time", "{}"), ("get_weather", '{"city": "12"}'))],
+        "Let me look.<tool_call>get_time</tool_call><tool_call>get_weather<arg_key>city</arg_key><arg_value>12"
+        "</arg_value></tool_call>",
+        [SAID, *calls(TIME_CALL, ("get_weather", '{"city": "12"}'))],
     ),
-    # Llama
-    (LLAMA_JSON, f'{{"name": "get_weather", "parameters": {OSLO}}}', calls(("get_weather", OSLO))),
+]
+LLAMA_ANSWERS = [
+    (OSLO_PARAMETERS, calls(OSLO_CALL)),
+    (f'<|python_tag|>{{"type": "function", {OSLO_PARAMETERS[1:]}', calls(OSLO_CALL)),
+    (f"<|python_start|>{OSLO_PARAMETERS}<|python_end|>", calls(OSLO_CALL)),
+    (f"{OSLO_PARAMETERS}; {TIME_PARAMETERS}", calls(OSLO_CALL, TIME_CALL)),
+    (f"Let me look.\n{OSLO_PARAMETERS}", [SAID, *calls(OSLO_CALL)]),
+    ('{"name": "unknown", "parameters": {}}', calls(("unknown", "{}"))),
+]
+PYTHONIC_ANSWERS = [
+    ('[get_weather(city="Oslo"), get_time()]', calls(OSLO_CALL, TIME_CALL)),
+    ("<|python_start|>[get_weather(city='Oslo', days=2)]<|python_end|>", calls(OSLO_DAYS)),
     (
-        LLAMA_JSON,
-        f'<|python_tag|>{{"type": "function", "name": "get_weather", "parameters": {OSLO}}}',
-        calls(("get_weather", OSLO)),
-    ),
-    (
-        LLAMA_JSON,
-        f'{{"name": "get_weather", "parameters": {OSLO}}}; {{"name": "get_time", "parameters": {{}}}}',
-        calls(("get_weather", OSLO), ("get_time", "{}")),
-    ),
-    (
-        LLAMA_JSON,
-        f'Let me look.\n{{"name": "get_weather", "parameters": {OSLO}}}',
-        [SAID, *calls(("get_weather", OSLO))],
-    ),
-    (LLAMA_JSON, '{"name": "unknown", "parameters": {}}', calls(("unknown", "{}"))),
-    (PYTHONIC, '[get_weather(city="Oslo"), get_time()]', calls(("get_weather", OSLO), ("get_time", "{}"))),
-    (
-        PYTHONIC,
-        "<|python_start|>[get_weather(city='Oslo', days=-2)]<|python_end|>",
-        calls(("get_weather", '{"city": "Oslo", "days": -2}')),
-    ),
-    (
-        PYTHONIC,
-        "[search(query='it\\'s\\n\"x\"', exact=True, limit=None, filter={'year': 2.5, 'a': (1, [2,],)}, tags=[])]",
+        "[search(query='it\\'s\\n\"x\"', exact=True, limit=None, filter={'year': 2.5, 'a': (1, [-2,],)}, tags=[])]",
         calls(
             (
                 "search",
                 r'{"query": "it'
-                + r"'"
-                + r's\n\"x\"", "exact": true, "limit": null, "filter": {"year": 2.5, "a": [1, [2]]}, "tags": []}',
+                "'"
+                r's\n\"x\"", "exact": true, "limit": null, "filter": {"year": 2.5, "a": [1, [-2]]}, "tags": []}',
             )
         ),
     ),
-    (PYTHONIC, "Let me look.\n[get_time()]\n", [SAID, *calls(("get_time", "{}"))]),
-    # Mistral
+    ("Let me look.\n[get_time()]\n", [SAID, *calls(TIME_CALL)]),
+]
+MISTRAL_ANSWERS = [
+    (f"[TOOL_CALLS][{OSLO_OBJECT}, {TIME_OBJECT}]", calls(OSLO_CALL, TIME_CALL)),
+    (f'[TOOL_CALLS] [{OSLO_OBJECT[:-1]}, "id": "abcdefghi"}}]', calls(OSLO_CALL)),
     (
-        MISTRAL,
-        f'[TOOL_CALLS][{{"name": "get_weather", "arguments": {OSLO}}}, {{"name": "get_time", "arguments": {{}}}}]',
-        calls(("get_weather", OSLO), ("get_time", "{}")),
-    ),
-    (
-        MISTRAL,
-        f'[TOOL_CALLS] [{{"name": "get_weather", "arguments": {OSLO}, "id": "abcdefghi"}}]',
-        calls(("get_weather", OSLO)),
-    ),
-    (
-        MISTRAL,
         f"Let me look.[TOOL_CALLS]get_weather[ARGS]{OSLO}[TOOL_CALLS]get_time[ARGS]{{}}",
-        [SAID, *calls(("get_weather", OSLO), ("get_time", "{}"))],
+        [SAID, *calls(OSLO_CALL, TIME_CALL)],
     ),
-    (MISTRAL, f"[TOOL_CALLS]get_weather[CALL_ID]abcdefghi[ARGS]{OSLO}", calls(("get_weather", OSLO))),
-    (MISTRAL, f"[TOOL_CALLS]get_weather{OSLO}", calls(("get_weather", OSLO))),
-    # DeepSeek
+    (f"[TOOL_CALLS]get_weather[CALL_ID]abcdefghi[ARGS]{OSLO}", calls(OSLO_CALL)),
+    (f"[TOOL_CALLS]get_weather{OSLO}", calls(OSLO_CALL)),
+]
+DEEPSEEK_V3_ANSWERS = [
     (
-        DEEPSEEK_V3,
-        f"<｜tool▁calls▁begin｜>{BEGIN}function{SEPARATOR}get_weather\n```json\n{OSLO}\n```{END}\n"
-        f"{BEGIN}function{SEPARATOR}get_time\n```json\n{{}}\n```{END}<｜tool▁calls▁end｜>",
-        calls(("get_weather", OSLO), ("get_time", "{}")),
+        f"{CALLS}{BEGIN}function{SEPARATOR}get_weather\n```json\n{OSLO}\n```{END}\n"
+        f"{BEGIN}function{SEPARATOR}get_time\n```json\n{{}}\n```{END}{CALLS_END}",
+        calls(OSLO_CALL, TIME_CALL),
     ),
+]
+DEEPSEEK_V31_ANSWERS = [
     (
-        DEEPSEEK_V31,
-        f"Let me look.<｜tool▁calls▁begin｜>{BEGIN}get_weather{SEPARATOR}{OSLO}{END}{BEGIN}get_time{SEPARATOR}{{}}{END}<｜tool▁calls▁end｜>",
-        [SAID, *calls(("get_weather", OSLO), ("get_time", "{}"))],
+        f"Let me look.{CALLS}{BEGIN}get_weather{SEPARATOR}{OSLO}{END}{BEGIN}get_time{SEPARATOR}{{}}{END}{CALLS_END}",
+        [SAID, *calls(OSLO_CALL, TIME_CALL)],
     ),
-    # Gemma
+]
+GEMMA_ANSWERS = [
     (
-        GEMMA,
         '<|tool_call>call:get_weather{city:<|"|>Oslo<|"|>,days:2}<tool_call|><|tool_call>call:get_time{}<tool_call|>',
-        calls(("get_weather", '{"city": "Oslo", "days": 2}'), ("get_time", "{}")),
+        calls(OSLO_DAYS, TIME_CALL),
     ),
     (
-        GEMMA,
-        '<|tool_call>call:search{exact:true,filter:{year:2.5},limit:null,query:<|"|>a "b", {c}<|"|>,tags:[<|"|>x<|"|>,<|"|>y<|"|>]}<tool_call|>',
+        '<|tool_call>call:search{exact:true,filter:{year:2.5},limit:null,query:<|"|>a "b", {c}<|"|>,'
+        'tags:[<|"|>x<|"|>,<|"|>y<|"|>]}<tool_call|>',
         calls(
             (
                 "search",
@@ -203,33 +182,71 @@ WHOLE = [
             )
         ),
     ),
-    (
-        FUNCTION_GEMMA,
-        "<start_function_call>call:get_weather{city:<escape>Oslo<escape>}<end_function_call>",
-        calls(("get_weather", OSLO)),
-    ),
-    # Nemotron
-    (
-        NEMOTRON,
-        f'Let me look.\n\n<TOOLCALL>[{{"name": "get_weather", "arguments": {OSLO}}}, {{"name": "get_time", "arguments": {{}}}}]</TOOLCALL>',
-        [SAID, *calls(("get_weather", OSLO), ("get_time", "{}"))],
-    ),
-    # anything else
-    (GENERIC, f'{{"name": "get_weather", "parameters": {OSLO}}}', calls(("get_weather", OSLO))),
-    (
-        GENERIC,
-        f'Let me look.\n```json\n{{"name": "get_weather", "arguments": {OSLO}}}\n```\n',
-        [SAID, *calls(("get_weather", OSLO))],
-    ),
-    (
-        GENERIC,
-        f'[{{"name": "get_weather", "arguments": {OSLO}}}, {{"name": "get_time", "arguments": {{}}}}]',
-        calls(("get_weather", OSLO), ("get_time", "{}")),
-    ),
-    (GENERIC, '```tool_code\nget_weather(city="Oslo")\n```', calls(("get_weather", OSLO))),
-    (GENERIC, '```tool_code\nprint(get_weather(city="Oslo"))\n```', calls(("get_weather", OSLO))),
-    (GENERIC, f'<tool_call>{{"name": "get_weather", "arguments": {OSLO}}}</tool_call>', calls(("get_weather", OSLO))),
 ]
+FUNCTION_GEMMA_ANSWERS = [
+    ("<start_function_call>call:get_weather{city:<escape>Oslo<escape>}<end_function_call>", calls(OSLO_CALL)),
+]
+NEMOTRON_ANSWERS = [
+    (f"Let me look.\n\n<TOOLCALL>[{OSLO_OBJECT}, {TIME_OBJECT}]</TOOLCALL>", [SAID, *calls(OSLO_CALL, TIME_CALL)]),
+]
+SEED_ANSWERS = [
+    (
+        "<seed:tool_call>\n<function=get_weather>\n<parameter=city>Oslo</parameter>\n<parameter=days>2</parameter>\n"
+        "</function>\n</seed:tool_call>",
+        calls(OSLO_DAYS),
+    ),
+]
+MINIMAX_ANSWERS = [
+    (
+        'Let me look.\n<minimax:tool_call>\n<invoke name="get_weather">\n<parameter name="city">Oslo</parameter>\n'
+        '<parameter name="days">2</parameter>\n</invoke>\n<invoke name="get_time">\n</invoke>\n</minimax:tool_call>',
+        [SAID, *calls(OSLO_DAYS, TIME_CALL)],
+    ),
+]
+DEEPSEEK_V32_ANSWERS = [
+    (
+        'Let me look.\n\n<｜DSML｜function_calls>\n<｜DSML｜invoke name="get_weather">\n'
+        '<｜DSML｜parameter name="city" string="true">Oslo</｜DSML｜parameter>\n'
+        '<｜DSML｜parameter name="days" string="false">2</｜DSML｜parameter>\n'
+        "</｜DSML｜invoke>\n</｜DSML｜function_calls>",
+        [SAID, *calls(OSLO_DAYS)],
+    ),
+]
+KIMI_ANSWERS = [
+    (
+        f"<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>{OSLO}"
+        "<|tool_call_end|><|tool_call_begin|>functions.get_time:1<|tool_call_argument_begin|>{}<|tool_call_end|>"
+        "<|tool_calls_section_end|>",
+        calls(OSLO_CALL, TIME_CALL),
+    ),
+]
+GENERIC_ANSWERS = [
+    (OSLO_PARAMETERS, calls(OSLO_CALL)),
+    (f"Let me look.\n```json\n{OSLO_OBJECT}\n```\n", [SAID, *calls(OSLO_CALL)]),
+    (f"[{OSLO_OBJECT}, {TIME_OBJECT}]", calls(OSLO_CALL, TIME_CALL)),
+    ('```tool_code\nget_weather(city="Oslo")\n```', calls(OSLO_CALL)),
+    ('```tool_code\nprint(get_weather(city="Oslo"))\n```', calls(OSLO_CALL)),
+    (f"<tool_call>{OSLO_OBJECT}</tool_call>", calls(OSLO_CALL)),
+]
+ANSWERS: list[tuple[ToolFormat, list[tuple[str, list[Event]]]]] = [
+    (HERMES, HERMES_ANSWERS),
+    (QWEN_XML, QWEN_ANSWERS),
+    (GLM, GLM_ANSWERS),
+    (LLAMA_JSON, LLAMA_ANSWERS),
+    (PYTHONIC, PYTHONIC_ANSWERS),
+    (MISTRAL, MISTRAL_ANSWERS),
+    (DEEPSEEK_V3, DEEPSEEK_V3_ANSWERS),
+    (DEEPSEEK_V31, DEEPSEEK_V31_ANSWERS),
+    (GEMMA, GEMMA_ANSWERS),
+    (FUNCTION_GEMMA, FUNCTION_GEMMA_ANSWERS),
+    (NEMOTRON, NEMOTRON_ANSWERS),
+    (SEED, SEED_ANSWERS),
+    (MINIMAX, MINIMAX_ANSWERS),
+    (DEEPSEEK_V32, DEEPSEEK_V32_ANSWERS),
+    (KIMI, KIMI_ANSWERS),
+    (GENERIC, GENERIC_ANSWERS),
+]
+WHOLE = [(form, text, expected) for form, answers in ANSWERS for text, expected in answers]
 
 NO_CALLS = [
     (HERMES, "2 <tool_cal"),
@@ -250,6 +267,8 @@ NO_CALLS = [
     (DEEPSEEK_V3, f"{BEGIN}function only"),
     (GEMMA, "<|tool_call>cal:x{}"),
     (NEMOTRON, "<TOOLCALL>[1]</TOOLCALL>"),
+    (MINIMAX, '<minimax:tool_call> <invoke nam="x">'),
+    (KIMI, "<|tool_call_begin|>functions.f:0"),
     (GENERIC, '{"name": "unknown", "arguments": {}}'),
     (GENERIC, "```json\n[1, 2]\n```"),
     (GENERIC, "```tool_code\nprint(1)\n```"),
@@ -265,6 +284,7 @@ BROKEN_OFF = [
     (PYTHONIC, "[get_weather(city='Os", calls(("get_weather", '{"city": "Os'))),
     (MISTRAL, '[TOOL_CALLS]get_weather[ARGS]{"ci', calls(("get_weather", '{"ci'))),
     (DEEPSEEK_V31, f'{BEGIN}get_weather{SEPARATOR}{{"ci', calls(("get_weather", '{"ci'))),
+    (MINIMAX, '<invoke name="get_weather"><parameter name="city">Os', calls(("get_weather", '{"city": "Os'))),
     (GEMMA, '<|tool_call>call:get_weather{city:<|"|>Os', calls(("get_weather", '{"city": "Os'))),
 ]
 
@@ -319,6 +339,12 @@ def test_the_name_and_then_arguments_come_while_the_model_writes(form: ToolForma
     [event] = parser.push(piece)
     assert isinstance(event, CallArguments)
     assert event.text.endswith(piece)
+
+
+def test_an_object_that_is_no_call_is_passed_on_once_that_is_certain() -> None:
+    parser = LLAMA_JSON.build_parser(TOOLS)
+    parser.push('{"summary": "' + "x" * 300)
+    assert parser.push("y") == [Content("y")]
 
 
 def test_a_function_that_nobody_offered_is_a_call_all_the_same() -> None:

@@ -1,20 +1,23 @@
-"""The schemas of tools' arguments, as grammars need them."""
+"""Arguments as grammars hold them: as JSON of the tool's schema, or one by one without quotes."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from pagoda_server.dialog.json_text import quote
-from pagoda_server.dialog.lark import TEXT, Rules, Schema
+from pagoda_server.dialog.lark import TEXT, Rules
+from pagoda_server.dialog.schemas import (
+    Schema,
+    find_kinds,
+    list_branches,
+    list_properties,
+    list_values,
+    object_schema,
+)
 from pagoda_server.dialog.turn import Tool
-from pagoda_server.dialog.typed import find_kinds, follow
 
 ROOT = "tool"
 DATA = frozenset({"const", "default", "enum", "examples"})
-
-
-def object_schema(tool: Tool) -> dict[str, Any]:
-    return {"type": "object", **tool.parameters}
 
 
 def write_arguments(rules: Rules, tool: Tool) -> str:
@@ -42,17 +45,16 @@ def write_call_json(rules: Rules, tool: Tool, *, key: str) -> str:
     return rules.add(rules.json(schema, is_lenient=not tool.strict))
 
 
-def list_properties(tool: Tool) -> Iterator[tuple[str, Schema, bool]]:
+def list_arguments(tool: Tool) -> Iterator[tuple[str, Schema, bool]]:
     """Yields each argument's name, its schema, which stands for itself, and whether it is required."""
-    schema = object_schema(tool)
-    required = schema.get("required") or []
-    properties: dict[str, Any] = {name: {} for name in required} | dict(schema.get("properties") or {})
-    for name, one in properties.items():
-        yield name, _stand_alone(one if isinstance(one, Mapping) else {}, schema), name in required
+    root = object_schema(tool)
+    for name, schema, is_required in list_properties(root):
+        yield name, stand_alone(schema, root), is_required
 
 
-def _stand_alone(schema: Schema, root: Schema) -> Schema:
-    moved = move_references(schema, f"#/$defs/{ROOT}")
+def stand_alone(schema: Schema, root: Schema) -> Schema:
+    """Returns a part of a schema with all that it refers to."""
+    moved: Schema = move_references(schema, f"#/$defs/{ROOT}")
     if moved == schema:
         return schema
     return {**moved, "$defs": {ROOT: move_references(root, f"#/$defs/{ROOT}")}}
@@ -62,37 +64,42 @@ def move_references(schema: Any, place: str) -> Any:
     """Returns the schema with its references to places in itself as they must be where it stands at another place."""
     if isinstance(schema, list):
         return [move_references(one, place) for one in schema]
-    if not isinstance(schema, Mapping):
+    if not isinstance(schema, dict):
         return schema
-    return {
-        key: place + value.removeprefix("#")
-        if key == "$ref" and isinstance(value, str) and value.startswith("#")
-        else value
-        if key in DATA
-        else move_references(value, place)
-        for key, value in schema.items()
-    }
+    return {key: _move_member(key, value, place) for key, value in schema.items()}
+
+
+def _move_member(key: str, value: Any, place: str) -> Any:
+    if key == "$ref" and isinstance(value, str) and value.startswith("#"):
+        return place + value.removeprefix("#")
+    return value if key in DATA else move_references(value, place)
 
 
 def write_text_value(rules: Rules, tool: Tool, schema: Schema, end: str) -> str:
     """Returns what matches a value that stands without quotes, and its end.
 
-    NB: of a string's own keywords `enum`, `const`, `minLength` and `maxLength` are held; of others the parser's reader
-    learns nothing, and JSON's rules for what is inside quotes do not fit what is outside.
+    NB: of a string's own keywords `enum`, `const`, `minLength` and `maxLength` are held. JSON's rules for what is
+    inside quotes do not fit what is outside.
     """
-    kinds = find_kinds(schema, schema)
-    if "string" not in kinds:
+    if "string" not in find_kinds(schema, schema):
         return f"{rules.add(rules.json(schema, is_lenient=not tool.strict))} {rules.literal(end)}"
-    resolved = follow(schema["$ref"], schema) if isinstance(schema.get("$ref"), str) else schema
-    schema = resolved if isinstance(resolved, Mapping) else {}
-    values = schema.get("enum") or ([schema["const"]] if "const" in schema else [])
-    if values:
+    parts = [_write_branch(rules, tool, branch, schema, end) for branch in list_branches(schema, schema)]
+    return f"({' | '.join(parts)})"
+
+
+def _write_branch(rules: Rules, tool: Tool, branch: Schema, root: Schema, end: str) -> str:
+    if "string" not in find_kinds(branch, root):
+        alone = {**branch, "$defs": root["$defs"]} if "$defs" in root else branch
+        return f"{rules.add(rules.json(alone, is_lenient=not tool.strict))} {rules.literal(end)}"
+    if values := list_values(branch):
         spelled = (value if isinstance(value, str) else json.dumps(value) for value in values)
-        return f"({' | '.join(rules.literal(value) for value in spelled)}) {rules.literal(end)}"
-    return rules.until(end, text=write_text(schema))
+        return f"({' | '.join(map(rules.plain, spelled))}) {rules.literal(end)}"
+    return rules.until(end, text=write_text(branch))
 
 
 def write_text(schema: Schema) -> str:
     """Returns the regular expression of a string without quotes."""
-    least, most = schema.get("minLength", 0), schema.get("maxLength", "")
+    least, most = (schema.get(key) for key in ("minLength", "maxLength"))
+    least = least if type(least) is int else 0
+    most = most if type(most) is int else ""
     return rf"/(.|\n){{{least},{most}}}/" if least or most != "" else TEXT
