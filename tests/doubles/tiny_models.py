@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pagoda_server.model.config import ModelConfig, parse_model_config
 
 if TYPE_CHECKING:
+    import tokenizers
     import transformers
 
 CONFIG: dict[str, Any] = {
@@ -57,8 +58,8 @@ def write_model(folder: Path, family: str = "llama", **changes: Any) -> "transfo
     return model
 
 
-def write_tokenizer(folder: Path) -> None:
-    """Writes a tokenizer of bytes and a few merges, whose token 0 ends an answer, and a chat template."""
+def build_tokenizer() -> "tokenizers.Tokenizer":
+    """Returns a tokenizer of bytes and a few merges, whose token 0 ends an answer."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     raw = Tokenizer(models.BPE())
@@ -69,5 +70,10 @@ def write_tokenizer(folder: Path) -> None:
         vocab_size=300, special_tokens=["<eos>"], initial_alphabet=alphabet, show_progress=False
     )
     raw.train_from_iterator(["Hello world, hello there"], trainer)
-    raw.save(str(folder / "tokenizer.json"))
+    return raw
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Writes that tokenizer, and a chat template."""
+    build_tokenizer().save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<eos>", "chat_template": TEMPLATE}))
