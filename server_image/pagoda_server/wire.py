@@ -28,10 +28,18 @@ MAX_NAME_CHARACTERS = 512
 """The maximum for the ids of requests and groups, and for tenants."""
 MAX_LOGPROBS = 20
 MAX_GRAMMAR_CHARACTERS = 256 * 1024
+MAX_BIASES = 1024
+"""The maximum number of tokens in `logit_bias`."""
+MAX_BIAS = 100.0
+MAX_ALLOWED_TOKENS = 512 * 1024
+MAX_BAD_WORDS = 1024
+MAX_BAD_WORD_TOKENS = 4096
+"""The maximum for one of `bad_words`, and for all of a request together."""
 GREEDY_TEMPERATURE = 1e-5
 """Below it a temperature means the likeliest token: no draw differs from it, and logits over it would overflow."""
 
 Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARACTERS)]
+BadWord = Annotated[tuple[int, ...], msgspec.Meta(max_length=MAX_BAD_WORD_TOKENS)]
 T = TypeVar("T")
 
 
@@ -55,6 +63,14 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     stop_token_ids: Annotated[tuple[int, ...], msgspec.Meta(max_length=MAX_STOP_TOKENS)] = ()
     ignore_eos: bool = False
     min_tokens: int = 0
+    logit_bias: Annotated[tuple[tuple[int, float], ...], msgspec.Meta(max_length=MAX_BIASES)] = ()
+    """Tokens, each at most once, and what is added to their logits."""
+    allowed_token_ids: Annotated[tuple[int, ...], msgspec.Meta(max_length=MAX_ALLOWED_TOKENS)] | None = None
+    """No other token is chosen, stop tokens neither. None: any is."""
+    bad_words: Annotated[tuple[BadWord, ...], msgspec.Meta(max_length=MAX_BAD_WORDS)] = ()
+    """Sequences that the answer never holds: the last token of one is not chosen after the others."""
+    prompt_logprobs: int | None = None
+    """As `logprobs`, of the prompt's tokens after the first. With it `max_tokens` may be 0: no answer is wanted."""
 
 
 class Grammar(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -33,7 +33,10 @@ class Constraint(Protocol):
 
 class FillMasks(Protocol):
     def __call__(self, constraints: Sequence[Constraint], masks: Masks) -> None:
-        """Writes the mask of each constraint to its row. One in error allows nothing but the stop tokens."""
+        """Writes the mask of each constraint to its row.
+
+        One in error, or after which nothing may come, allows the model's end of sequence alone.
+        """
 
 
 @dataclass(frozen=True, slots=True)

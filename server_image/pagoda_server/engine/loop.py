@@ -193,6 +193,7 @@ class EngineLoop:
         """Delivers the times of traced requests first: a reader lets go of a request with its last delta."""
         self._deliver(self._engine.timings.take())
         self._deliver(deltas)
+        self._deliver(self._engine.take_rejections())
 
     def _look(self) -> None:
         if not self._engine.has_work or self._clock() >= self._stats_at:
