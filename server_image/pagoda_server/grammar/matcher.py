@@ -23,15 +23,15 @@ class GrammarConstraint:
         self.matcher = matcher
         self._stops = vocabulary.stop_token_ids
         self._num_behind = 0
-        """Tokens behind the answer's end, and from the first on that was not allowed: the matcher knows none of them."""
+        """Tokens behind the answer's end, or from one on that was not allowed: the matcher knows none of them."""
         self._first_refused = 0
         """Which of those was not allowed, from 1 on; 0: none."""
 
     @property
     def error(self) -> str | None:
-        if self._first_refused:
-            return NOT_ALLOWED
-        return describe_failure(self.matcher.get_error()) if self.matcher.is_error() else None
+        if self.matcher.is_error():
+            return describe_failure(self.matcher.get_error())
+        return NOT_ALLOWED if self._first_refused else None
 
     @property
     def is_over(self) -> bool:
