@@ -17,6 +17,8 @@ from pagoda_server.wire import (
     Deltas,
     FinishReason,
     Hello,
+    Judge,
+    Judged,
     Stats,
     Submit,
     Timing,
@@ -59,6 +61,8 @@ class FakeEngine:
                 if isinstance(message, Abort):
                     tasks[message.request_id].cancel()
                     self.aborted.put_nowait(message.request_id)
+                elif isinstance(message, Judge):
+                    writer.write(encode_frame(Judged(message.request_id)))
                 else:
                     self.submitted.append(message)
                     tasks[message.request_id] = asyncio.create_task(self._run(message, writer))

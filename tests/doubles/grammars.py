@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from llguidance import LLMatcher
 
-from pagoda_server.engine.constraint import FailedGrammar
+from pagoda_server.engine.constraint import Constraint, FailedGrammar
 from pagoda_server.grammar.attempt import Unusable, convert
 from pagoda_server.grammar.compiler import Compiler
 from pagoda_server.grammar.limits import LIMITS, describe_failure
@@ -47,14 +47,14 @@ def build_constraint(grammar: Grammar) -> GrammarConstraint:
     return GrammarConstraint(matcher, vocabulary)
 
 
-def allowed(constraint: GrammarConstraint, num_words: int | None = None) -> set[int]:
+def allowed(constraint: Constraint, num_words: int | None = None) -> set[int]:
     """Returns the tokens that may come next."""
     masks = np.zeros((1, num_words or build_tiny_vocabulary().num_words), dtype=np.int32)
     build_filler()([constraint], masks)
     return set(np.flatnonzero(np.unpackbits(masks.view(np.uint8), bitorder="little")).tolist())
 
 
-def answer(constraint: GrammarConstraint, seed: int = 0, max_tokens: int = 4000) -> str | None:
+def answer(constraint: Constraint, seed: int = 0, max_tokens: int = 4000) -> str | None:
     """Returns a random answer, None when it has no end within `max_tokens`."""
     choose, tokens = random.Random(seed), build_tiny_vocabulary().tokens
     weights = [_weigh(tokens.decode_str([token])) for token in range(NUM_LOGITS)]
@@ -75,8 +75,24 @@ def _weigh(text: str) -> int:
     return CLOSING_WEIGHT if text in ('"', "}", "]") else 1
 
 
-def compile_now(compiler: Compiler, grammar: Grammar) -> GrammarConstraint | FailedGrammar:
-    done, found = threading.Event(), []
-    compiler.compile(grammar, lambda result: (found.append(result), done.set()))
-    assert done.wait(30), "no answer"
-    return found[0]  # type: ignore[no-any-return]
+class Results:
+    """What a compiler said, from whatever thread."""
+
+    def __init__(self) -> None:
+        self.all: list[Constraint | FailedGrammar] = []
+        self._come = threading.Semaphore(0)
+
+    def take(self, result: Constraint | FailedGrammar) -> None:
+        self.all.append(result)
+        self._come.release()
+
+    def wait(self, count: int) -> list[Constraint | FailedGrammar]:
+        for _ in range(count):
+            assert self._come.acquire(timeout=60), "no answer"
+        return self.all
+
+
+def compile_now(compiler: Compiler, grammar: Grammar) -> Constraint | FailedGrammar:
+    results = Results()
+    compiler.compile(grammar, results.take)
+    return results.wait(1)[0]

@@ -73,10 +73,17 @@ COUNTS: list[Schema] = [
 ]
 
 
-def closed(properties: dict[str, Any], required: list[str] | None = None, **more: Any) -> Schema:
+def closed(properties: dict[str, Any], required: list[str] | None = None, *, defs: Schema | None = None) -> Schema:
     """Returns an object of these properties, all of them required unless it is said which."""
     names = list(properties) if required is None else required
-    return {"type": "object", "properties": properties, "required": names, "additionalProperties": False, **more}
+    definitions = {} if defs is None else {"$defs": defs}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": names,
+        "additionalProperties": False,
+        **definitions,
+    }
 
 
 CAT = closed({"kind": {"const": "cat"}, "lives": INTEGER})
@@ -90,9 +97,7 @@ WRITTEN: dict[str, Schema] = {
         "discriminator": {"propertyName": "kind"},
     },
     "any of": {"anyOf": [CAT, DOG, {"type": "string", "maxLength": 3}]},
-    "optional reference": closed(
-        {"pet": {"anyOf": [{"$ref": "#/$defs/cat"}, {"type": "null"}]}}, **{"$defs": {"cat": CAT}}
-    ),
+    "optional reference": closed({"pet": {"anyOf": [{"$ref": "#/$defs/cat"}, {"type": "null"}]}}, defs={"cat": CAT}),
     "list": {"$ref": "#/$defs/node", "$defs": {"node": NODE}},
     "tree": {"$ref": "#/$defs/tree", "$defs": {"tree": TREE}},
     "old definitions": {
@@ -120,7 +125,7 @@ WRITTEN: dict[str, Schema] = {
         "additionalProperties": False,
         "maxProperties": 3,
     },
-    "properties and a pattern": closed({"id": INTEGER}, patternProperties={"^x[a-z]{1,3}$": TEXT}),
+    "properties and a pattern": {**closed({"id": INTEGER}), "patternProperties": {"^x[a-z]{1,3}$": TEXT}},
     "tuple": {"type": "array", "prefixItems": [TEXT, INTEGER, {"type": "boolean"}], "items": False, "minItems": 3},
     "old tuple": {
         "$schema": DRAFT_7,
@@ -211,9 +216,7 @@ WRAPS: dict[str, Any] = {
     "optional": lambda inner: closed({"value": inner, "other": INTEGER}, ["other"]),
     "array": lambda inner: {"type": "array", "items": inner, "maxItems": 3},
     "nullable": lambda inner: {"anyOf": [inner, {"type": "null"}]},
-    "reference": lambda inner: closed(
-        {"a": {"$ref": "#/$defs/x"}, "b": {"$ref": "#/$defs/x"}}, **{"$defs": {"x": inner}}
-    ),
+    "reference": lambda inner: closed({"a": {"$ref": "#/$defs/x"}, "b": {"$ref": "#/$defs/x"}}, defs={"x": inner}),
     "map": lambda inner: {"type": "object", "additionalProperties": inner, "maxProperties": 2},
 }
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +16,7 @@ from pagoda_server.grammar.compiler import MAX_COMPILING, Compiler, NoCompiler, 
 from pagoda_server.grammar.limits import ENDLESS, OVERLAPPING, TOO_WIDE
 from pagoda_server.grammar.matcher import GrammarConstraint
 from pagoda_server.wire import Grammar
-from tests.doubles.grammars import allowed, answer, build_source, compile_now
+from tests.doubles.grammars import Results, allowed, answer, build_source, compile_now
 
 
 @pytest.fixture(scope="module")
@@ -86,24 +85,17 @@ def test_requests_with_one_grammar_have_constraints_of_their_own(compiler: Compi
 
 
 def test_one_that_asks_while_it_is_compiled_waits_for_the_same(compiler: Compiler) -> None:
-    results: list[Any] = []
-    done = threading.Semaphore(0)
+    results = Results()
     for _ in range(MAX_COMPILING * 2):
-        compiler.compile(of_schema({"title": "asked often"}), lambda one: (results.append(one), done.release()))
-    for _ in range(MAX_COMPILING * 2):
-        assert done.acquire(timeout=30)
-    assert all(isinstance(one, GrammarConstraint) for one in results)
+        compiler.compile(of_schema({"title": "asked often"}), results.take)
+    assert all(isinstance(one, GrammarConstraint) for one in results.wait(MAX_COMPILING * 2))
 
 
 def test_more_than_so_many_at_a_time_are_to_be_tried_again(compiler: Compiler) -> None:
-    results: list[Any] = []
-    done = threading.Semaphore(0)
-    count = MAX_COMPILING + 5
+    results, count = Results(), MAX_COMPILING + 5
     for number in range(count):
-        compiler.compile(of_schema({"title": f"{number}"}), lambda one: (results.append(one), done.release()))
-    for _ in range(count):
-        assert done.acquire(timeout=30)
-    busy = [one for one in results if isinstance(one, FailedGrammar)]
+        compiler.compile(of_schema({"title": f"{number}"}), results.take)
+    busy = [one for one in results.wait(count) if isinstance(one, FailedGrammar)]
     assert busy and all(one.is_busy for one in busy)
     assert isinstance(compile_now(compiler, of_schema({"title": f"{count - 1}"})), GrammarConstraint), "it is not kept"
 
