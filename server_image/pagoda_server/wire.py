@@ -16,9 +16,9 @@ FinishReason = Literal["stop", "length", "abort", "error"]
 """abort: by who asked for it; error: by the engine, which can say nothing more about it."""
 CapacitySource = Literal["measured", "observed"]
 """Measured in a few steps at start, or observed while serving."""
-RejectionReason = Literal["invalid", "overdue", "grammar"]
+RejectionReason = Literal["invalid", "overdue", "unfinished"]
 """invalid: this engine can never run it. overdue: it never had its turn within the time that a request may wait.
-grammar: it ran, and its grammar met a limit before the answer was whole."""
+unfinished: it ran, and what it asks for left no way to go on before the answer was whole."""
 GrammarNotation = Literal["llguidance", "regex", "gbnf"]
 """llguidance: its own, a list of grammars as JSON, or Lark. regex: one expression that the whole answer matches."""
 

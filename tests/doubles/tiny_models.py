@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pagoda_server.model.config import ModelConfig, parse_model_config
 
 if TYPE_CHECKING:
+    import tokenizers
     import transformers
 
 CONFIG: dict[str, Any] = {
@@ -86,10 +87,8 @@ def write_model(folder: Path, family: str = "llama", **changes: Any) -> "transfo
     return model
 
 
-def write_tokenizer(
-    folder: Path, template: str = TEMPLATE, more_special: tuple[str, ...] = (), marks: tuple[str, ...] = ()
-) -> None:
-    """Writes a tokenizer of bytes and a few merges, whose token 0 ends an answer, and a chat template."""
+def build_tokenizer(more_special: tuple[str, ...] = (), marks: tuple[str, ...] = ()) -> "tokenizers.Tokenizer":
+    """Returns a tokenizer of bytes and a few merges, whose token 0 ends an answer. `marks` are no special tokens."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     raw = Tokenizer(models.BPE())
@@ -101,5 +100,12 @@ def write_tokenizer(
     )
     raw.train_from_iterator(["Hello world, hello there"], trainer)
     raw.add_tokens([AddedToken(mark, normalized=False) for mark in marks])
-    raw.save(str(folder / "tokenizer.json"))
+    return raw
+
+
+def write_tokenizer(
+    folder: Path, template: str = TEMPLATE, more_special: tuple[str, ...] = (), marks: tuple[str, ...] = ()
+) -> None:
+    """Writes that tokenizer, and a chat template."""
+    build_tokenizer(more_special, marks).save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<eos>", "chat_template": template}))

@@ -74,6 +74,7 @@ class Engine:
         lives = PageLives(self._observed, clock)
         self.scheduler = Scheduler(limits, pool, PrefixCache(pool, enabled=prefix_caching, lives=lives))
         self.timings = Timings(clock)
+        self.max_wait_seconds = max_wait_seconds
         self._limits = limits
         self._clock = clock
         self._deadlines = Deadlines(clock, max_wait_seconds)
@@ -296,7 +297,7 @@ class Engine:
         if request.constraint is not None:
             request.constraint.accept(token_id)
             if request.constraint.error is not None:
-                self._reject(request, request.constraint.error)
+                self._reject(request, f"the answer's grammar: {request.constraint.error}")
                 return None
         request.token_ids.append(token_id)
         reason = find_finish_reason(request)
@@ -318,7 +319,7 @@ class Engine:
     def _reject(self, request: Request, message: str) -> None:
         """Ends a request that asked for what cannot be."""
         self._finish(request, "error")
-        self._rejections.append(Rejected(request_id=request.request_id, message=message))
+        self._rejections.append(Rejected(request_id=request.request_id, message=message, reason="unfinished"))
 
     def _end(self, request: Request, reason: FinishReason) -> Delta:
         """Ends a request without another token."""

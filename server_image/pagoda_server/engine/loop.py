@@ -62,7 +62,6 @@ class EngineLoop:
         clock: Callable[[], float] = time.monotonic,
         *,
         compiler: GrammarCompiler | None = None,
-        max_wait_seconds: float | None = None,
     ) -> None:
         """Without a compiler no request may have a grammar."""
         self.failure: BaseException | None = None
@@ -72,7 +71,7 @@ class EngineLoop:
         self._deliver = deliver
         self._on_end = on_end
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-        self._compiling = None if compiler is None else Compiling(compiler, self.send, clock, max_wait_seconds)
+        self._compiling = None if compiler is None else Compiling(compiler, self.send, clock, engine.max_wait_seconds)
         self._failed_steps = 0
         self._clock = clock
         self._is_prepared = False

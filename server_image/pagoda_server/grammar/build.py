@@ -1,6 +1,7 @@
 """From the form that an answer is to have, to the grammar that the engine compiles. Pure; nothing is compiled here."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +86,7 @@ def _build_lark(text: str) -> Grammar:
     return Grammar(json.dumps({"grammars": [{"lark_grammar": text}]}, ensure_ascii=False))
 
 
-def _write_choices(choices: Any) -> str:
+def _write_choices(choices: Sequence[str]) -> str:
     if not choices:
         raise BadFormat("is an empty list; give at least one choice")
     if len(choices) > MAX_CHOICES:
@@ -93,7 +94,7 @@ def _write_choices(choices: Any) -> str:
     for choice in choices:
         if len(choice) > MAX_TEXT_CHARACTERS:
             raise BadFormat(f"has a choice of {len(choice)} characters; give at most {MAX_TEXT_CHARACTERS}")
-    texts = " | ".join(json.dumps(choice, ensure_ascii=False) for choice in dict.fromkeys(choices))
+    texts = " | ".join(json.dumps(choice) for choice in dict.fromkeys(choices))  # NB: some characters must be escaped
     return f"start: CHOICE\nCHOICE: {texts}"
 
 

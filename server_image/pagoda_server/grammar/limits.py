@@ -23,7 +23,7 @@ TOO_LARGE = "it is too large once references and branches are combined; give a s
 ENDLESS = "no answer can ever satisfy it; give it an end, or loosen what contradicts itself"
 SAID = (
     (re.compile(r"Current row has \d+ items|ParserTooComplex|max_items|too many items"), TOO_WIDE),
-    (re.compile(r"LexerTooComplex|lexer error|too many (expressions|states)|fuel|regex is empty"), TOO_COMPLEX),
+    (re.compile(r"LexerTooComplex|too many (expressions|states)|fuel|regex is empty"), TOO_COMPLEX),
     (re.compile(r"NoExtension"), ENDLESS),
     (re.compile(r"oneOf constraints are not supported"), OVERLAPPING),
     (re.compile(r"schema too large|[Gg]rammar size"), TOO_LARGE),

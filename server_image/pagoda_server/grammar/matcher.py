@@ -23,15 +23,15 @@ class GrammarConstraint:
         self.matcher = matcher
         self._stops = vocabulary.stop_token_ids
         self._num_behind = 0
-        """Tokens behind the answer's end, or behind one that was not allowed: the matcher knows none of them."""
-        self._is_refused = False
-        self._num_accepted = 0
+        """Tokens behind the answer's end, or from one on that was not allowed: the matcher knows none of them."""
+        self._first_refused = 0
+        """Which of those was not allowed, from 1 on; 0: none."""
 
     @property
     def error(self) -> str | None:
-        if self._is_refused:
-            return NOT_ALLOWED
-        return describe_failure(self.matcher.get_error()) if self.matcher.is_error() else None
+        if self.matcher.is_error():
+            return describe_failure(self.matcher.get_error())
+        return NOT_ALLOWED if self._first_refused else None
 
     @property
     def is_over(self) -> bool:
@@ -39,25 +39,22 @@ class GrammarConstraint:
         return self._num_behind > 0
 
     def accept(self, token_id: int) -> None:
-        if self._num_behind:
-            self._num_behind += 1
-            self._is_refused |= token_id not in self._stops
-        elif token_id in self._stops and self.matcher.is_accepting():
-            self._num_behind = 1
-        elif self.matcher.try_consume_tokens([token_id]):
-            self._num_accepted += 1
-        else:
-            self._num_behind, self._is_refused = 1, True
+        is_stop = token_id in self._stops
+        if not self._num_behind and not (is_stop and self.matcher.is_accepting()):
+            if self.matcher.try_consume_tokens([token_id]):
+                return
+            is_stop = False
+        self._num_behind += 1
+        if not is_stop and not self._first_refused:
+            self._first_refused = self._num_behind
 
     def rollback(self, num_tokens: int) -> None:
         behind = min(num_tokens, self._num_behind)
         self._num_behind -= behind
-        if behind and not self._num_behind:
-            self._is_refused = False
-        rest = num_tokens - behind
-        if rest:
-            self._num_accepted -= rest
-            self.matcher.rollback(rest)
+        if self._num_behind < self._first_refused:
+            self._first_refused = 0
+        if num_tokens > behind:
+            self.matcher.rollback(num_tokens - behind)
 
 
 class MaskFiller:

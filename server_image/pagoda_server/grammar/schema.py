@@ -16,6 +16,8 @@ MAX_VALUES = 50_000
 MAX_ENUM = 10_000
 MAX_BRANCHES = 1_000
 MAX_PROPERTIES = 5_000
+MAX_OPTIONAL = 450
+"""Properties of one object that need not be there: any of them may come next, which the parser bounds too."""
 MAX_TEXT_CHARACTERS = 8_192
 """Of one value of const or enum, and of a pattern: what follows such a text looks at all of it for each token."""
 
@@ -120,6 +122,10 @@ class SchemaReader:
                 raise BadSchema(place, "it refers to what is no schema")
 
     def _finish(self, schema: dict[str, Any], place: str) -> dict[str, Any]:
+        optional = len(schema.get("properties", {}).keys() - set(schema.get("required", ())))
+        if optional > MAX_OPTIONAL:
+            fix = "make more of them required, or give it fewer"
+            raise BadSchema(place, f"{optional} of its properties are optional, above {MAX_OPTIONAL}; {fix}")
         if isinstance(schema.get("items"), list):
             schema = _rename_tuple(schema)
         if "oneOf" in schema and "anyOf" not in schema and self._comparison.are_disjoint(schema["oneOf"]):

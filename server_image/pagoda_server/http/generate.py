@@ -264,6 +264,6 @@ def say_gone() -> RequestError:
 def say_rejected(error: RequestRejected) -> RequestError:
     if error.reason == "overdue":
         return RequestError(f"{error.message}; try again", status=503, code="wait_exceeded")
-    if error.reason == "grammar":
-        return RequestError(error.message, status=422, param=error.param, code="grammar_failed")
+    if error.reason == "unfinished":
+        return RequestError(error.message, status=422, param=error.param, code="unfinished")
     return RequestError(error.message, param=error.param)

@@ -74,7 +74,7 @@ BAD: list[tuple[str, Any, int, str | None, str | None]] = [
     (CHAT, chat(stream=True, stream_options={"usage": True}), 400, "stream_options.usage", "unknown_parameter"),
     (CHAT, chat(stream_options={"include_usage": True}), 400, "stream_options", None),
     (CHAT, chat(response_format={"type": "text", "x": 1}), 400, "response_format.x", "unknown_parameter"),
-    (CHAT, chat(response_format={"type": "json_object"}), 400, "response_format", "unsupported_parameter"),
+    (CHAT, chat(response_format={"type": "structural_tag"}), 400, "response_format", "unsupported_parameter"),
     (CHAT, chat(max_tokens=5, max_completion_tokens=6), 400, "max_tokens", None),
     (CHAT, chat(messages=[{"role": "user", "content": "x" * 500}]), 400, "messages", "context_length_exceeded"),
     (CHAT, chat(max_tokens=10**30), 400, "max_tokens", "invalid_value"),

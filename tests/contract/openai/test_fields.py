@@ -46,7 +46,9 @@ IDLE: dict[str, list[Any]] = {
     "stop_token_ids": [[]],
     "store": [False, True],
     "stream_options": [None, {}, {"include_usage": None}, {"include_usage": False}],
-    "structured_outputs": [None, {}],
+    "guided_decoding_backend": ["auto", "xgrammar:no-fallback"],
+    "guided_json_object": [False],
+    "structured_outputs": [None, {}, {"json_object": False}, {"disable_any_whitespace": True}],
     "suffix": [""],
     "surprise": [None],
     "tool_choice": ["none", "auto"],
@@ -59,7 +61,6 @@ IDLE: dict[str, list[Any]] = {
     "verbosity": ["low", "medium", "high"],
 }
 ASKING: dict[str, list[Any]] = {
-    "guided_json": [{}],
     "modalities": [["text", "audio"]],
     "priority": [1],
     "suffix": ["x"],

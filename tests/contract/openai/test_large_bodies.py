@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import threading
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -14,6 +14,7 @@ from pagoda_server.http.intake import INLINE_BYTES, LARGE_BYTES, LARGE_THREADS, 
 from pagoda_server.http.messages import MAX_ITEMS
 from pagoda_server.http.schemas import ChatRequest, CompletionRequest, parse
 from pagoda_server.http.turns import Conversations
+from pagoda_server.text.tokenizer import Tokenizer
 
 MESSAGES: Any = [{"role": "user", "content": "Hi"}]
 ANSWER = "Hello wörld 😀!"
@@ -41,7 +42,7 @@ class HeldTokenizer:
 @pytest.fixture
 def held(stack: Any) -> Any:
     tokenizer = HeldTokenizer(stack.api.tokenizer)
-    stack.api.conversations = Conversations(tokenizer)
+    stack.api.conversations = Conversations(cast(Tokenizer, tokenizer))
     yield tokenizer
     tokenizer.let_go.set()
 
@@ -77,7 +78,7 @@ async def test_a_client_that_leaves_while_its_prompt_is_encoded_costs_the_engine
 async def test_small_prompts_wait_behind_no_large_ones_and_only_so_many_of_those_wait(stack: Any, post: Any) -> None:
     held = HeldTokenizer(stack.api.tokenizer)
     held.held_above = LARGE_BYTES
-    stack.api.conversations = Conversations(held)
+    stack.api.conversations = Conversations(cast(Tokenizer, held))
     large = {"model": "tiny", "messages": [{"role": "user", "content": "x" * LARGE_BYTES}]}
     medium = {"model": "tiny", "messages": [{"role": "user", "content": "x" * INLINE_BYTES}]}
     most = LARGE_THREADS + MAX_LARGE_WAITING

@@ -96,7 +96,6 @@ async def test_fields_that_do_not_work_are_refused_by_name(stack: Any, post: Any
         ("max_tokens", 0),
         ("seed", 1.5),
         ("stream", "yes"),
-        ("response_format", {"type": "json_object"}),
         ("model", 3),
         ("min_p", 2),
         ("stream_options", []),
