@@ -15,6 +15,8 @@ WANTS_SHORT_IDS = "length != 9"
 """In the templates of Mistral's models, which refuse any other id of a call."""
 WANTS_NAMED_IDS = "tool_calls_section_begin"
 """In the templates of Kimi's models, which show the model an id that says the function and how many came before."""
+SHOWS_ONE_CALL = "tool_calls[0]"
+"""In the templates of gpt-oss and of Llama 3, which show one call of a message, or refuse more."""
 REASONING_NAMES = ("reasoning_content", "reasoning", "thinking")
 """What templates call the reasoning of an earlier answer."""
 
@@ -25,7 +27,10 @@ def fit_messages(messages: Sequence[dict[str, Any]], template: Template) -> list
     Each may have role, content (None: nothing was said), name, tool_calls, tool_call_id and reasoning_content.
     """
     names = [name for name in REASONING_NAMES if template.mentions(name)]
-    fitted = [_fit_one(message, names, null_content=template.takes_null_content) for message in _name_calls(messages)]
+    named = list(_name_calls(messages))
+    if SHOWS_ONE_CALL in template.source:
+        named = list(_split_calls(named))
+    fitted = [_fit_one(message, names, null_content=template.takes_null_content) for message in named]
     if WANTS_SHORT_IDS in template.source:
         return _change_ids(fitted, lambda call_id, _: make_short_id(call_id))
     return _change_ids(fitted, name_id) if WANTS_NAMED_IDS in template.source else fitted
@@ -67,6 +72,33 @@ def _name_calls(messages: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _find_call(unanswered: Sequence[str], names: dict[str, str], name: str | None) -> str | None:
     return next((call_id for call_id in unanswered if name in (None, names[call_id])), None)
+
+
+def _split_calls(messages: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yields the messages, of several calls at once each in a message of its own and its result behind it."""
+    told: set[int] = set()
+    for at, message in enumerate(messages):
+        calls = message.get("tool_calls", ())
+        if at in told:
+            continue
+        if len(calls) < 2:
+            yield message
+            continue
+        for number, call in enumerate(calls):
+            first = message if number == 0 else {"role": message["role"], "content": None}
+            yield {**first, "tool_calls": [call]}
+            for index in _find_results(messages, at, call["id"]):
+                told.add(index)
+                yield messages[index]
+
+
+def _find_results(messages: Sequence[dict[str, Any]], at: int, call_id: str) -> Iterator[int]:
+    """Yields where the results of a call stand among those right behind its message."""
+    for index in range(at + 1, len(messages)):
+        if messages[index]["role"] != "tool":
+            return
+        if messages[index].get("tool_call_id") == call_id:
+            yield index
 
 
 def _fit_one(message: dict[str, Any], reasoning_names: Sequence[str], *, null_content: bool) -> dict[str, Any]:

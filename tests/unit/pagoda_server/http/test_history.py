@@ -60,6 +60,15 @@ def test_content_is_null_only_where_the_template_asks_for_null() -> None:
     assert fit("{% if message.content is not none %}{% endif %}")[1]["content"] == ""
 
 
+def test_calls_stand_one_by_one_where_the_template_shows_one() -> None:
+    told = fit("{{ message.tool_calls[0].function }}", [*HISTORY, {"role": "user", "content": "Ho"}])
+    assert [message["role"] for message in told] == ["user", "assistant", "tool", "assistant", "tool", "user"]
+    assert [len(message.get("tool_calls", ())) for message in told] == [0, 1, 0, 1, 0, 0]
+    assert [message["content"] for message in told if message["role"] == "tool"] == ["one", "two"]
+    unanswered = fit("{{ message.tool_calls[0].function }}", HISTORY[:2])
+    assert [message["role"] for message in unanswered] == ["user", "assistant", "assistant"]
+
+
 def list_ids(messages: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
     asked = [call["id"] for message in messages for call in message.get("tool_calls", ())]
     return asked, [message["tool_call_id"] for message in messages if "tool_call_id" in message]
