@@ -79,10 +79,10 @@ class TaggedFormat:
 
     def build_grammar(self, turn: Turn, prompt_end: str, special_ids: Mapping[str, int]) -> str | None:
         budget = find_budget(turn.thinking, knows_effort=self.knows_effort) if self.reasoning else None
-        if not is_constrained(turn) and budget is None:
+        state: State = self.reasoning.find_state(prompt_end, find_prefix(turn)) if self.reasoning else "after"
+        if not is_constrained(turn) and (budget is None or state == "after"):
             return None
         rules = Rules(special_ids)
-        state: State = self.reasoning.find_state(prompt_end, find_prefix(turn)) if self.reasoning else "after"
         thought = self.reasoning.write_rules(rules, state, budget) if self.reasoning else ""
         text = self._write_text(state, special_ids)
         body = self._write_body(rules, turn, text)
