@@ -71,6 +71,27 @@ class Model(ApiModel):
     )
 
 
+ToolParser = Literal[
+    "auto",
+    "none",
+    "gpt_oss",
+    "gemma4",
+    "functiongemma",
+    "deepseek_v3",
+    "deepseek_v31",
+    "glm45",
+    "qwen3_xml",
+    "nemotron_json",
+    "mistral",
+    "hermes",
+    "pythonic",
+    "llama3_json",
+    "generic",
+]
+ReasoningParser = Literal["auto", "none", "gpt_oss", "seed_oss", "mistral", "gemma4", "think"]
+"""NB: the server's names, which a test holds these to."""
+
+
 class Engine(ApiModel):
     max_model_len: Annotated[int, Field(ge=16, le=10_000_000)] | None = Field(
         default=None,
@@ -115,6 +136,16 @@ class Engine(ApiModel):
         default=False,
         description="Gives bit-identical answers to the same request and seed, whatever else runs. Slower; for 16-bit "
         "weights on one GPU.",
+    )
+    tool_parser: ToolParser = Field(
+        default="auto",
+        description="Notation in which the model writes calls of tools. auto is found by its chat template. none: "
+        "calls are not looked for, and requests with tools are refused.",
+    )
+    reasoning_parser: ReasoningParser = Field(
+        default="auto",
+        description="Notation in which the model marks its reasoning. auto is found by its chat template. none: "
+        "reasoning is not split from the answer.",
     )
 
 

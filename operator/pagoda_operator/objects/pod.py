@@ -173,6 +173,8 @@ def _server_command(mdep: ModelDeployment) -> list[str]:
         ("--max-wait-seconds", mdep.spec.queue.max_wait_seconds),
     ):
         command += [flag, str(value)] if value is not None else []
+    command += ["--tool-parser", engine.tool_parser] if engine.tool_parser != "auto" else []
+    command += ["--reasoning-parser", engine.reasoning_parser] if engine.reasoning_parser != "auto" else []
     command += [] if engine.prefix_caching else ["--no-prefix-caching"]
     return command + (["--deterministic"] if engine.deterministic else [])
 

@@ -36,7 +36,7 @@ _LATER_FIELDS: Any = {
     "profile": True,
     "image": True,
     "pod": True,
-    "engine": {"nodes"},
+    "engine": {"nodes", "tool_parser", "reasoning_parser"},
     "resources": {"claims", "shared_memory", "ephemeral_storage"},
     "scheduling": {"scheduler_name"},
     "tracing": True,

@@ -4,11 +4,14 @@ A constraint follows its request token by token. The engine asks for masks while
 are for, and never waits for a constraint to be built.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pagoda_server.wire import Grammar
 
 Masks = NDArray[np.int32]
 """[rows, words]: bit `t % 32` of word `t // 32` is set where token `t` may come next."""
@@ -30,4 +33,27 @@ class Constraint(Protocol):
 
 class FillMasks(Protocol):
     def __call__(self, constraints: Sequence[Constraint], masks: Masks) -> None:
-        """Writes the mask of each constraint to its row. One in error allows nothing but the stop tokens."""
+        """Writes the mask of each constraint to its row.
+
+        One in error, or after which nothing may come, allows the model's end of sequence alone.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class FailedGrammar:
+    """Why there is no constraint, and what to change; `place` is the JSON pointer of the schema at fault, if known."""
+
+    problem: str
+    place: str = ""
+    is_busy: bool = False
+    """It may be tried again as it is."""
+
+
+OnCompiled = Callable[[Constraint | FailedGrammar], None]
+
+
+class GrammarCompiler(Protocol):
+    """What makes constraints: beside the thread that steps, in bounded time."""
+
+    def compile(self, grammar: Grammar, on_compiled: OnCompiled) -> None:
+        """Returns at once; `on_compiled` is called on whatever thread, this one too when the grammar is known."""

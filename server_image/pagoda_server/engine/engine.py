@@ -1,4 +1,8 @@
-"""The engine: `schedule → launch → commit`, once per step. Never blocks, never touches a socket or a tensor."""
+"""The engine: `schedule → launch → commit → constrain`, once per step. It never touches a socket or a tensor.
+
+The masks of a launched step depend on the tokens of the one before it. So they are filled once that one is committed,
+while the device computes all of the launched step but the choice that they are for.
+"""
 
 import logging
 import random
@@ -7,16 +11,19 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pagoda_server.engine.admission import build_overdue, find_rejection
+from pagoda_server.engine.admission import build_in_use, build_overdue, find_rejection
 from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.capacity import Capacity, Measured
+from pagoda_server.engine.constraining import Constraining
+from pagoda_server.engine.constraint import Constraint, FillMasks
 from pagoda_server.engine.deadlines import Deadlines
 from pagoda_server.engine.lifetimes import observe_end
 from pagoda_server.engine.pace import find_prompt_limit
+from pagoda_server.engine.page_lives import PageLives
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.prefix import PrefixCache
 from pagoda_server.engine.request import Request, RequestState, find_finish_reason
-from pagoda_server.engine.runner import PendingStep, Runner
+from pagoda_server.engine.runner import NOTHING_ALLOWED, PendingStep, Runner
 from pagoda_server.engine.scheduler import Scheduler
 from pagoda_server.engine.served import AnswerLength, ServedWindow, count_backlog_tokens
 from pagoda_server.engine.timings import Timings
@@ -24,11 +31,15 @@ from pagoda_server.histograms import STEP_TOKENS, Observed
 from pagoda_server.wire import Delta, FinishReason, Rejected, Stats, Submit, TokenLogprobs
 
 log = logging.getLogger(__name__)
+NO_TOKEN_LEFT = (
+    "no token may come next: allowed_token_ids, bad_words and the constraint of the answer leave none together; "
+    "ask for less"
+)
 SEED_BITS = 62
 """Bits of the seed that a request without its own is given."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InFlightStep:
     """A step that was launched and not committed."""
 
@@ -36,6 +47,8 @@ class InFlightStep:
     pending: PendingStep
     occupancy: float
     launched_at: float
+    is_constrained: bool = False
+    """Its masks were given, if any of its requests needs one."""
 
 
 class Engine:
@@ -48,25 +61,34 @@ class Engine:
         prefix_caching: bool = True,
         max_wait_seconds: float | None = None,
         measured: Measured | None = None,
+        fill_masks: FillMasks | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Takes what was `measured` of the device at start; without the cost of a step, prompts are not paced."""
+        """Takes what was `measured` of the device at start; without the cost of a step, prompts are not paced.
+
+        Without `fill_masks` no request may be constrained.
+        """
         measured = measured or Measured()
         self.runner = runner
-        self.scheduler = Scheduler(limits, pool, PrefixCache(pool, enabled=prefix_caching))
+        self._observed = Observed()
+        lives = PageLives(self._observed, clock)
+        self.scheduler = Scheduler(limits, pool, PrefixCache(pool, enabled=prefix_caching, lives=lives))
         self.timings = Timings(clock)
+        self.max_wait_seconds = max_wait_seconds
         self._limits = limits
         self._clock = clock
         self._deadlines = Deadlines(clock, max_wait_seconds)
         self._requests: dict[str, Request] = {}
         self._in_flight: deque[InFlightStep] = deque()
         self._committed: list[Delta] = []
-        """Deltas of committed steps, kept in case the next one fails before they are returned."""
+        """What committed steps gave, kept in case the next one fails before it is returned."""
+        self._rejections: list[Rejected] = []
+        self._constraining = Constraining(limits, fill_masks)
         self._step_cost = measured.step_cost
         self._served = ServedWindow(clock)
         self._capacity = Capacity(clock, measured=measured.tokens_per_second)
         self._answers = AnswerLength()
-        self._observed = Observed()
+        self._not_finite = 0
         self._prompt_tokens = self._cached_prompt_tokens = self._generation_tokens = self._steps = 0
 
     @property
@@ -78,14 +100,17 @@ class Engine:
     def has_work(self) -> bool:
         return bool(self._in_flight) or self.scheduler.has_work
 
-    def submit(self, submit: Submit) -> Rejected | None:
-        """Queues the request, or returns why it can never run."""
+    def submit(self, submit: Submit, constraint: Constraint | None = None) -> Rejected | None:
+        """Queues the request, whose answer follows the constraint, or returns why it can never run.
+
+        The constraint is the engine's own from now on, and has accepted nothing yet. An answer under it may always end
+        with the model's end of sequence, whatever `ignore_eos` says.
+        """
         if submit.request_id in self._requests:
-            message = f"request_id {submit.request_id!r} is in use; give each request its own"
-            return Rejected(request_id=submit.request_id, message=message, param="request_id")
+            return build_in_use(submit.request_id)
         rejection = find_rejection(submit, self._limits, self.scheduler.pool)
         if rejection is None:
-            request = self._build_request(submit)
+            request = self._build_request(submit, constraint)
             self._requests[submit.request_id] = request
             self._deadlines.set(request)
             self.scheduler.add(request)
@@ -121,7 +146,8 @@ class Engine:
     def step(self) -> list[Delta]:
         """Schedules and launches one batch, and commits all but what may stay in flight.
 
-        A step that is committed gives at most one new token to each of its requests.
+        A step that is committed gives at most one new token to each of its requests; those that it ends because they
+        ask for what cannot be are in `take_rejections`.
         """
         self._capacity.begin_step()
         chunks = self.scheduler.schedule(find_prompt_limit(self._step_cost, self.scheduler))
@@ -130,6 +156,11 @@ class Engine:
         deltas = self._commit_all_but(keep)
         self.timings.look(self._steps)
         return deltas
+
+    def take_rejections(self) -> list[Rejected]:
+        """Returns the requests that ended, since the last call, because what they ask for cannot be."""
+        rejections, self._rejections = self._rejections, []
+        return rejections
 
     def drain(self) -> list[Delta]:
         """Commits all that is in flight: then the device rests."""
@@ -153,12 +184,15 @@ class Engine:
             cached_prompt_tokens=self._cached_prompt_tokens,
             generation_tokens=self._generation_tokens,
             steps=self._steps,
+            recomputed_prompt_tokens=scheduler.num_recomputed_tokens,
+            corrupted_requests=self._not_finite,
             distributions=self._observed.snapshot(),
         )
 
-    def _build_request(self, submit: Submit) -> Request:
+    def _build_request(self, submit: Submit, constraint: Constraint | None) -> Request:
         sampling = submit.sampling
-        eos_token_ids = () if sampling.ignore_eos else self._limits.eos_token_ids
+        never_ends = sampling.ignore_eos and constraint is None
+        eos_token_ids = () if never_ends else self._limits.eos_token_ids
         return Request(
             request_id=submit.request_id,
             token_ids=list(submit.prompt_token_ids),
@@ -166,7 +200,10 @@ class Engine:
             sampling=sampling,
             seed=random.getrandbits(SEED_BITS) if sampling.seed is None else sampling.seed,
             stop_token_ids=frozenset(sampling.stop_token_ids) | frozenset(eos_token_ids),
+            is_constrained=constraint is not None,
+            constraint=constraint,
             tenant=submit.cache_salt,
+            prefix_salt=submit.prefix_salt,
             group=submit.group or submit.request_id,
             is_streamed=submit.is_streamed,
             submitted_at=self._clock(),
@@ -188,10 +225,20 @@ class Engine:
         return pending.run_ahead
 
     def _commit_all_but(self, keep: int) -> list[Delta]:
-        """Commits the oldest in flight until `keep` are left."""
+        """Commits the oldest in flight until `keep` are left, each once it is constrained."""
+        self._constrain_oldest()
         while len(self._in_flight) > keep:
             self._committed += self._commit(self._in_flight.popleft())
+            self._constrain_oldest()
         return self._take_committed()
+
+    def _constrain_oldest(self) -> None:
+        """Gives the oldest step in flight its masks: every token that they depend on is committed."""
+        step = self._in_flight[0] if self._in_flight else None
+        if step is not None and not step.is_constrained:
+            step.is_constrained = True
+            if step.pending.constrain is not None:
+                step.pending.constrain(self._constraining.fill(step.chunks))
 
     def _take_committed(self) -> list[Delta]:
         committed, self._committed = self._committed, []
@@ -236,16 +283,22 @@ class Engine:
         return served
 
     def _commit_token(self, request: Request, token_id: int, logprobs: TokenLogprobs | None) -> Delta | None:
-        """Adds the token to its request; returns None for one that ended while this step was in flight.
-
-        A token below 0 says that the logits have no best.
-        """
+        """Adds the token to its request; returns None for one that is rejected, or ended while this was in flight."""
         if request.state is RequestState.FINISHED:
             return None
         request.num_in_flight -= 1
+        if token_id == NOTHING_ALLOWED:
+            self._reject(request, NO_TOKEN_LEFT)
+            return None
         if token_id < 0:
             log.error("request ended, its logits are not finite request=%s", request.request_id)
+            self._not_finite += 1
             return self._fail(request)
+        if request.constraint is not None:
+            request.constraint.accept(token_id)
+            if request.constraint.error is not None:
+                self._reject(request, f"the answer's grammar: {request.constraint.error}")
+                return None
         request.token_ids.append(token_id)
         reason = find_finish_reason(request)
         if reason is not None:
@@ -262,6 +315,11 @@ class Engine:
         """Ends a request whose keys and values cannot be trusted, nor those that the cache shares with it."""
         self.scheduler.prefix.forget(request)
         return self._end(request, "error")
+
+    def _reject(self, request: Request, message: str) -> None:
+        """Ends a request that asked for what cannot be."""
+        self._finish(request, "error")
+        self._rejections.append(Rejected(request_id=request.request_id, message=message, reason="unfinished"))
 
     def _end(self, request: Request, reason: FinishReason) -> Delta:
         """Ends a request without another token."""

@@ -11,6 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pagoda_server.engine.admission import build_in_use
+from pagoda_server.engine.compiling import NOT_TAKEN, Compiled, Compiling, reject_grammar
+from pagoda_server.engine.constraint import Constraint, FailedGrammar, GrammarCompiler
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.runner import RunnerBroken
 from pagoda_server.wire import Abort, Delta, Rejected, Stats, Submit, Timing
@@ -24,7 +27,7 @@ MAX_FAILED_STEPS = 3
 STATS_SECONDS = 0.1
 """Between two snapshots while requests run: each looks at all that wait."""
 MAX_TAKEN_TOKENS = 65_536
-"""Prompt tokens taken up between two steps, a few milliseconds' work: streams wait for it."""
+"""Tokens of requests, prompts and what is asked of answers, taken up between two steps: streams wait for it."""
 
 
 class Stop:
@@ -38,7 +41,14 @@ class Disconnect:
     prefix: str
 
 
-Command = Submit | Abort | Disconnect | Stop
+Command = Submit | Compiled | Abort | Disconnect | Stop
+
+
+def count_tokens(submit: Submit) -> int:
+    """Counts the tokens that the engine looks at to take the request up."""
+    sampling = submit.sampling
+    lists = (submit.prompt_token_ids, sampling.logit_bias, sampling.allowed_token_ids or (), *sampling.bad_words)
+    return sum(map(len, lists))
 
 
 class EngineLoop:
@@ -50,7 +60,10 @@ class EngineLoop:
         deliver: Deliver,
         on_end: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        compiler: GrammarCompiler | None = None,
     ) -> None:
+        """Without a compiler no request may have a grammar."""
         self.failure: BaseException | None = None
         self.stats: Stats = engine.stats()
         """The latest snapshot, replaced whole: safe to read from any thread."""
@@ -58,6 +71,7 @@ class EngineLoop:
         self._deliver = deliver
         self._on_end = on_end
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._compiling = None if compiler is None else Compiling(compiler, self.send, clock, engine.max_wait_seconds)
         self._failed_steps = 0
         self._clock = clock
         self._is_prepared = False
@@ -79,7 +93,7 @@ class EngineLoop:
     def _run(self) -> None:
         try:
             while self._take_commands():
-                self._deliver(self._engine.reject_overdue())
+                self._deliver(self._take_overdue())
                 if self._engine.has_work:
                     self._deliver_step(self._guard(self._engine.step))
                 if not self._is_prepared and (not self._engine.has_work or self._clock() >= self._prepare_at):
@@ -100,7 +114,7 @@ class EngineLoop:
             command = self._commands.get(block=rests, timeout=IDLE_SECONDS)
             while not isinstance(command, Stop):
                 self._apply(command)
-                num_tokens += len(command.prompt_token_ids) if isinstance(command, Submit) else 0
+                num_tokens += count_tokens(command) if isinstance(command, Submit) else 0
                 if num_tokens >= MAX_TAKEN_TOKENS:
                     return True
                 command = self._commands.get_nowait()
@@ -108,20 +122,53 @@ class EngineLoop:
             return True
         return False
 
-    def _apply(self, command: Submit | Abort | Disconnect) -> None:
+    def _take_overdue(self) -> list[Rejected]:
+        compiling = [] if self._compiling is None else self._compiling.take_overdue()
+        return [*self._engine.reject_overdue(), *compiling]
+
+    def _apply(self, command: Submit | Compiled | Abort | Disconnect) -> None:
         match command:
             case Submit():
-                self._deliver(self._submit(command))
+                self._deliver(self._begin(command))
+            case Compiled():
+                self._deliver(self._end_compiling(command))
             case Abort():
-                delta = self._engine.abort(command.request_id)
-                self._deliver([delta] if delta else [])
+                self._deliver(self._abort(command.request_id))
             case Disconnect():
                 self._engine.abort_all(command.prefix)
+                if self._compiling is not None:
+                    self._compiling.abort_all(command.prefix)
 
-    def _submit(self, submit: Submit) -> list[Delta | Rejected]:
+    def _abort(self, request_id: str) -> list[Delta]:
+        if self._compiling is not None and self._compiling.abort(request_id):
+            return [Delta(request_id, [], finish_reason="abort")]
+        delta = self._engine.abort(request_id)
+        return [delta] if delta else []
+
+    def _begin(self, submit: Submit) -> list[Delta | Rejected]:
+        """Submits a request, or has its grammar compiled first."""
+        if self._compiling is not None and self._compiling.has(submit.request_id):
+            return [build_in_use(submit.request_id)]
+        if submit.grammar is None:
+            return self._submit(submit)
+        if self._compiling is None:
+            return [reject_grammar(submit.request_id, submit.grammar, NOT_TAKEN)]
+        self._compiling.begin(submit, submit.grammar)
+        return []
+
+    def _end_compiling(self, compiled: Compiled) -> list[Delta | Rejected]:
+        """Submits a request whose constraint is there. One that was aborted meanwhile is forgotten."""
+        assert self._compiling is not None and compiled.submit.grammar is not None
+        if not self._compiling.take(compiled):
+            return []
+        if isinstance(compiled.result, FailedGrammar):
+            return [reject_grammar(compiled.submit.request_id, compiled.submit.grammar, compiled.result)]
+        return self._submit(compiled.submit, compiled.result)
+
+    def _submit(self, submit: Submit, constraint: Constraint | None = None) -> list[Delta | Rejected]:
         """Submits a request; if that raises, ends this request and not the engine."""
         try:
-            rejection = self._engine.submit(submit)
+            rejection = self._engine.submit(submit, constraint)
         except Exception:
             log.exception("request could not be taken up request=%s", submit.request_id)
             return [Delta(submit.request_id, [], finish_reason="error")]
@@ -152,6 +199,7 @@ class EngineLoop:
         """Delivers the times of traced requests first: a reader lets go of a request with its last delta."""
         self._deliver(self._engine.timings.take())
         self._deliver(deltas)
+        self._deliver(self._engine.take_rejections())
 
     def _look(self) -> None:
         if not self._engine.has_work or self._clock() >= self._stats_at:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum
 
+from pagoda_server.engine.constraint import Constraint
 from pagoda_server.wire import FinishReason, Sampling
 
 
@@ -24,8 +25,14 @@ class Request:
     """Keys the noise of sampling, with the position: the same whatever the batch."""
     stop_token_ids: frozenset[int] = frozenset()
     """Tokens that end the answer: the request's own and, unless ignored, the model's end of sequence."""
+    is_constrained: bool = False
+    """Masks say which tokens may come next."""
+    constraint: Constraint | None = None
+    """What they are filled by, where the engine is: it has accepted the answer's tokens that the host knows."""
     tenant: str = ""
     """Prefixes are shared within it only, and tenants take turns."""
+    prefix_salt: str = ""
+    """Within the tenant, prefixes are shared only where it is the same; turns know nothing of it."""
     group: str = ""
     """The sequences of one HTTP request: within a tenant groups take turns."""
     arrival: int = 0
@@ -75,8 +82,11 @@ class Request:
 
     @property
     def wants_tokens(self) -> bool:
-        """Returns False when the tokens in flight are the last it may have."""
-        return self.num_tokens - self.num_prompt_tokens < self.sampling.max_tokens
+        """Returns False when the tokens in flight are the last it may have.
+
+        A request for its prompt's log-probabilities alone has one chosen too, which nobody hears of: its end.
+        """
+        return self.num_tokens - self.num_prompt_tokens < max(1, self.sampling.max_tokens)
 
     @property
     def is_decoding(self) -> bool:
@@ -91,9 +101,11 @@ class Request:
 def find_finish_reason(request: Request) -> FinishReason | None:
     """Returns why the newest token ends the request, if it does.
 
-    `min_tokens` holds stop tokens back here too, in case every other token is masked.
+    `min_tokens` holds stop tokens back here too, in case every other token is masked; but not for a constrained
+    request, whose masks hold them back unless nothing else may come.
     """
-    if request.token_ids[-1] in request.stop_token_ids and request.num_output_tokens > request.sampling.min_tokens:
+    is_long_enough = request.is_constrained or request.num_output_tokens > request.sampling.min_tokens
+    if request.token_ids[-1] in request.stop_token_ids and is_long_enough:
         return "stop"
     if request.num_output_tokens >= request.sampling.max_tokens:
         return "length"

@@ -5,10 +5,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pagoda_server.engine.batch import Chunk
+from pagoda_server.engine.constraint import Masks
 from pagoda_server.wire import TokenLogprobs
 
 Sampled = tuple[int, TokenLogprobs | None]
-"""A token, or one below 0 when the logits have no best; with its log-probabilities if it was asked for."""
+"""A token, or one of the two that follow; with its log-probabilities if it was asked for."""
+NO_BEST = -1
+"""In place of a token: the model's logits are not finite."""
+NOTHING_ALLOWED = -2
+"""In place of a token: what the request itself asks for leaves none to choose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,12 @@ class PendingStep:
     """Waits for the step's end: the next token of each of its sampling chunks, in their order."""
     run_ahead: int = 0
     """How many steps may be in flight once this one is: 1, or 0 where the next needs this one's tokens on the host."""
+    constrain: Callable[[Masks], None] | None = None
+    """Where constrained requests sample: takes their masks, one a row, in the order of their chunks.
+
+    It does not wait for the device. It is called once all earlier steps are committed, before the wait and before
+    another launch; the tokens of these requests are chosen then.
+    """
 
 
 class RunnerBroken(Exception):

@@ -5,6 +5,7 @@ It never reconnects: an engine that went away has lost its requests, so the serv
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import time
 from collections.abc import Sequence
@@ -17,7 +18,10 @@ from pagoda_server.wire import (
     Delta,
     Deltas,
     FromEngine,
+    Grammar,
     Hello,
+    Judge,
+    Judged,
     Rejected,
     Stats,
     Submit,
@@ -120,12 +124,14 @@ class Generation:
 
 def join_deltas(first: Delta, second: Delta) -> Delta:
     scores = [*(first.logprobs or ()), *(second.logprobs or ())]
+    prompt_scores = [*(first.prompt_logprobs or ()), *(second.prompt_logprobs or ())]
     return Delta(
         request_id=first.request_id,
         token_ids=first.token_ids + second.token_ids,
         logprobs=scores or None,
         finish_reason=second.finish_reason,
         cached_tokens=max(first.cached_tokens, second.cached_tokens),
+        prompt_logprobs=prompt_scores or None,
     )
 
 
@@ -137,6 +143,8 @@ class EngineClient:
         self._reader = reader
         self._writer = writer
         self._generations: dict[str, Generation] = {}
+        self._judged: dict[str, asyncio.Future[Rejected | None]] = {}
+        self._numbers = itertools.count(1)
         self._gone = False
         self._task = Tasks().spawn("read from the engine", self._read())
 
@@ -174,6 +182,20 @@ class EngineClient:
         if self._generations.pop(request_id, None) is not None:
             self._send(Abort(request_id))
 
+    async def judge(self, grammar: Grammar) -> None:
+        """Raises `RequestRejected` for a grammar that is not taken, `EngineGone` where nobody says."""
+        number = str(next(self._numbers))
+        self._judged[number] = future = asyncio.get_running_loop().create_future()
+        try:
+            if self._gone:
+                raise EngineGone("the engine stopped")
+            self._send(Judge(number, grammar))
+            rejected = await future
+        finally:
+            del self._judged[number]
+        if rejected is not None:
+            raise RequestRejected(rejected.message, rejected.param, rejected.reason)
+
     async def wait_gone(self) -> None:
         """Returns when the engine has closed its end."""
         await asyncio.wait([self._task])
@@ -201,6 +223,9 @@ class EngineClient:
             self._gone = True
             for generation in self._generations.values():
                 generation.fail(EngineGone("the engine stopped"))
+            for future in self._judged.values():
+                if not future.done():
+                    future.set_exception(EngineGone("the engine stopped"))
 
     def _route(self, message: FromEngine) -> None:
         match message:
@@ -212,6 +237,10 @@ class EngineClient:
                 generation = self._generations.pop(message.request_id, None)
                 if generation is not None:
                     generation.reject(message)
+            case Judged():
+                future = self._judged.get(message.request_id)
+                if future is not None and not future.done():
+                    future.set_result(message.rejected)
             case Timing():
                 if timed := self._generations.get(message.request_id):
                     timed.timings[message.request_id] = message

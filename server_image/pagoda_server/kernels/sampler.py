@@ -95,7 +95,7 @@ def sample(
 ) -> None:
     """Chooses by logits [S, vocab] (bf16, fp16, fp32), left as they were → tokens [S] int32 or int64, or `NO_TOKEN`.
 
-    rows [S] int32: how each chooses, by its place in the table; -1 is padding and chooses as row 0, for nobody.
+    rows [S] int32: how each chooses, by its place in the table; -1 is padding, which chooses `NO_TOKEN`.
     positions [S] int32: of the tokens to choose, in their sequences. Tokens whose logits are equal are kept or dropped
     together by top_k and top_p.
     """
@@ -161,39 +161,40 @@ def _scan_kernel(
 ):  # fmt: skip
     """Runs on a grid (blocks, rows)."""
     block, row = tl.program_id(0), tl.program_id(1)
-    place = tl.maximum(tl.load(rows_ptr + row), 0)
-    lanes = tl.arange(0, LANE)
-    t0 = block * (4 * LANE) + lanes
-    t1, t2, t3 = t0 + LANE, t0 + 2 * LANE, t0 + 3 * LANE
-    logits_ptr += row.to(tl.int64) * VOCAB
-    x0, x1 = _load_lane(logits_ptr, t0, VOCAB), _load_lane(logits_ptr, t1, VOCAB)
-    x2, x3 = _load_lane(logits_ptr, t2, VOCAB), _load_lane(logits_ptr, t3, VOCAB)
-    s0, s1, s2, s3 = x0, x1, x2, x3
-    temperature = tl.load(temperature_ptr + place)
-    if temperature >= GREEDY_TEMPERATURE:
-        inverse = 1.0 / temperature
-        counter = block * LANE + lanes
-        w0, w1, w2, w3 = draw_words(tl.load(seed_ptr + place), tl.load(positions_ptr + row), counter)
-        s0, s1 = x0 * inverse + to_gumbel(w0), x1 * inverse + to_gumbel(w1)
-        s2, s3 = x2 * inverse + to_gumbel(w2), x3 * inverse + to_gumbel(w3)
-    best, token = _better(s0, t0, s1, t1)
-    best, token = _better(best, token, s2, t2)
-    best, token = _better(best, token, s3, t3)
-    value = tl.max(best, 0)
-    out = row * BLOCKS + block
-    tl.store(value_ptr + out, value)
-    tl.store(token_ptr + out, tl.min(tl.where(best == value, token, 0x7FFFFFFF), 0))
+    place = tl.load(rows_ptr + row)
+    if place >= 0:
+        lanes = tl.arange(0, LANE)
+        t0 = block * (4 * LANE) + lanes
+        t1, t2, t3 = t0 + LANE, t0 + 2 * LANE, t0 + 3 * LANE
+        logits_ptr += row.to(tl.int64) * VOCAB
+        x0, x1 = _load_lane(logits_ptr, t0, VOCAB), _load_lane(logits_ptr, t1, VOCAB)
+        x2, x3 = _load_lane(logits_ptr, t2, VOCAB), _load_lane(logits_ptr, t3, VOCAB)
+        s0, s1, s2, s3 = x0, x1, x2, x3
+        temperature = tl.load(temperature_ptr + place)
+        if temperature >= GREEDY_TEMPERATURE:
+            inverse = 1.0 / temperature
+            counter = block * LANE + lanes
+            w0, w1, w2, w3 = draw_words(tl.load(seed_ptr + place), tl.load(positions_ptr + row), counter)
+            s0, s1 = x0 * inverse + to_gumbel(w0), x1 * inverse + to_gumbel(w1)
+            s2, s3 = x2 * inverse + to_gumbel(w2), x3 * inverse + to_gumbel(w3)
+        best, token = _better(s0, t0, s1, t1)
+        best, token = _better(best, token, s2, t2)
+        best, token = _better(best, token, s3, t3)
+        value = tl.max(best, 0)
+        out = row * BLOCKS + block
+        tl.store(value_ptr + out, value)
+        tl.store(token_ptr + out, tl.min(tl.where(best == value, token, 0x7FFFFFFF), 0))
 
-    top_k = tl.load(top_k_ptr + place)
-    limits_k = (top_k > 0) & (top_k < VOCAB)
-    limits = limits_k | (tl.load(top_p_ptr + place) < 1.0) | (tl.load(min_p_ptr + place) > 0.0)
-    if (temperature >= GREEDY_TEMPERATURE) & limits:
-        peak = tl.max(tl.maximum(tl.maximum(x0, x1), tl.maximum(x2, x3)), 0)
-        tl.store(peak_ptr + out, peak)
-        finite = tl.maximum(peak, -3.0e38)  # a block of -inf alone must sum to 0, not to NaN
-        tl.store(mass_ptr + out, _sum_exp(x0, x1, x2, x3, finite, LOG2E / temperature))
-        base = peaks_ptr + out * (4 * LANE // PEAK_SPAN)
-        _store_peaks(base, x0, 0, PEAK_SPAN)
-        _store_peaks(base, x1, 1, PEAK_SPAN)
-        _store_peaks(base, x2, 2, PEAK_SPAN)
-        _store_peaks(base, x3, 3, PEAK_SPAN)
+        top_k = tl.load(top_k_ptr + place)
+        limits_k = (top_k > 0) & (top_k < VOCAB)
+        limits = limits_k | (tl.load(top_p_ptr + place) < 1.0) | (tl.load(min_p_ptr + place) > 0.0)
+        if (temperature >= GREEDY_TEMPERATURE) & limits:
+            peak = tl.max(tl.maximum(tl.maximum(x0, x1), tl.maximum(x2, x3)), 0)
+            tl.store(peak_ptr + out, peak)
+            finite = tl.maximum(peak, -3.0e38)  # a block of -inf alone must sum to 0, not to NaN
+            tl.store(mass_ptr + out, _sum_exp(x0, x1, x2, x3, finite, LOG2E / temperature))
+            base = peaks_ptr + out * (4 * LANE // PEAK_SPAN)
+            _store_peaks(base, x0, 0, PEAK_SPAN)
+            _store_peaks(base, x1, 1, PEAK_SPAN)
+            _store_peaks(base, x2, 2, PEAK_SPAN)
+            _store_peaks(base, x3, 3, PEAK_SPAN)

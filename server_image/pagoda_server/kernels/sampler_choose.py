@@ -206,29 +206,31 @@ def choose_kernel(
 ):  # fmt: skip
     """Runs on a grid (rows)."""
     row = tl.program_id(0)
-    place = tl.maximum(tl.load(rows_ptr + row), 0)
-    logits_ptr += row.to(tl.int64) * VOCAB
-    index = tl.arange(0, BLOCKS_POW2)
-    inside = index < BLOCKS
-    blocks = row * BLOCKS + index
-    values = tl.load(value_ptr + blocks, mask=inside, other=float("-inf"))
-    tokens = tl.load(token_ptr + blocks, mask=inside, other=PAST_ALL)
-    best = tl.max(values, 0)
-    token = tl.min(tl.where((values == best) & (values > float("-inf")), tokens, PAST_ALL), 0)
-    known = token < VOCAB
+    place = tl.load(rows_ptr + row)
+    token = PAST_ALL
+    if place >= 0:
+        logits_ptr += row.to(tl.int64) * VOCAB
+        index = tl.arange(0, BLOCKS_POW2)
+        inside = index < BLOCKS
+        blocks = row * BLOCKS + index
+        values = tl.load(value_ptr + blocks, mask=inside, other=float("-inf"))
+        tokens = tl.load(token_ptr + blocks, mask=inside, other=PAST_ALL)
+        best = tl.max(values, 0)
+        token = tl.min(tl.where((values == best) & (values > float("-inf")), tokens, PAST_ALL), 0)
+        known = token < VOCAB
 
-    temperature, top_k = tl.load(temperature_ptr + place), tl.load(top_k_ptr + place)
-    top_p, min_p = tl.load(top_p_ptr + place), tl.load(min_p_ptr + place)
-    limits = ((top_k > 0) & (top_k < VOCAB)) | (top_p < 1.0) | (min_p > 0.0)
-    if known & (temperature >= GREEDY_TEMPERATURE) & limits:
-        peaks = tl.load(peak_ptr + blocks, mask=inside, other=float("-inf"))
-        peak = tl.maximum(tl.max(peaks, 0), -3.0e38)
-        mass = tl.load(mass_ptr + blocks, mask=inside, other=0.0)
-        mass = tl.sum(mass * tl.exp2((peaks - peak) * (LOG2E / temperature)), 0)
-        token = _filter(
-            token, peak, mass, temperature, top_k, top_p, min_p, tl.load(seed_ptr + place),
-            tl.load(positions_ptr + row), logits_ptr, peaks_ptr + row * PEAKS, spans_ptr + row * PEAKS,
-            kept_value_ptr + row * CAPACITY, kept_token_ptr + row * CAPACITY,
-            VOCAB, PEAKS, PEAKS_POW2, PEAK_SPAN, CAPACITY, SHIFT, BLOCK,
-        )  # fmt: skip
+        temperature, top_k = tl.load(temperature_ptr + place), tl.load(top_k_ptr + place)
+        top_p, min_p = tl.load(top_p_ptr + place), tl.load(min_p_ptr + place)
+        limits = ((top_k > 0) & (top_k < VOCAB)) | (top_p < 1.0) | (min_p > 0.0)
+        if known & (temperature >= GREEDY_TEMPERATURE) & limits:
+            peaks = tl.load(peak_ptr + blocks, mask=inside, other=float("-inf"))
+            peak = tl.maximum(tl.max(peaks, 0), -3.0e38)
+            mass = tl.load(mass_ptr + blocks, mask=inside, other=0.0)
+            mass = tl.sum(mass * tl.exp2((peaks - peak) * (LOG2E / temperature)), 0)
+            token = _filter(
+                token, peak, mass, temperature, top_k, top_p, min_p, tl.load(seed_ptr + place),
+                tl.load(positions_ptr + row), logits_ptr, peaks_ptr + row * PEAKS, spans_ptr + row * PEAKS,
+                kept_value_ptr + row * CAPACITY, kept_token_ptr + row * CAPACITY,
+                VOCAB, PEAKS, PEAKS_POW2, PEAK_SPAN, CAPACITY, SHIFT, BLOCK,
+            )  # fmt: skip
     tl.store(out_token_ptr + row, tl.where(token < VOCAB, token, NO_TOKEN))

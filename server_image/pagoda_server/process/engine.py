@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from pagoda_guard.tasks import TaskEnded, Tasks
+from pagoda_server.engine.compiling import judge
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.loop import Disconnect, EngineLoop
 from pagoda_server.process.request_names import add_prefix, build_prefix, split_prefix
@@ -30,6 +31,7 @@ from pagoda_server.wire import (
     Deltas,
     FromEngine,
     Hello,
+    Judge,
     Rejected,
     Submit,
     Timing,
@@ -95,7 +97,10 @@ class EngineServer:
         self._tasks = Tasks()
         self._is_short = False
         self._numbers = itertools.count(1)
-        self._engine = EngineLoop(built.engine, self._deliver_from_thread, self._end_from_thread)
+        self._compiler = built.compiler
+        self._engine = EngineLoop(
+            built.engine, self._deliver_from_thread, self._end_from_thread, compiler=built.compiler
+        )
 
     async def serve(self, path: Path, *, on_ready: Callable[[], None]) -> None:
         self._loop.set_exception_handler(self._report)
@@ -162,6 +167,8 @@ class EngineServer:
                 self._engine.send(msgspec.structs.replace(message, **renamed))
             case Abort(request_id=request_id):
                 self._engine.send(Abort(add_prefix(name, request_id)))
+            case Judge():
+                judge(self._compiler, message, lambda judged: self._loop.call_soon_threadsafe(self._send, name, judged))
 
     def _deliver_from_thread(self, messages: Sequence[Delta | Rejected | Timing]) -> None:
         if messages:

@@ -1,6 +1,10 @@
-"""Which choices of a token depend on the tokens so far, and so on more than the logits. Plain Python."""
+"""What of a request makes a choice depend on more than the model's logits. Plain Python."""
 
+from pagoda_server.engine.request import Request
 from pagoda_server.wire import Sampling
+
+MAX_COUNTED = 16_383
+"""A token that an answer has more often than this counts as if it had it so often."""
 
 
 def has_penalties(sampling: Sampling) -> bool:
@@ -8,6 +12,23 @@ def has_penalties(sampling: Sampling) -> bool:
     return (sampling.presence_penalty, sampling.frequency_penalty, sampling.repetition_penalty) != (0.0, 0.0, 1.0)
 
 
-def holds_stop_back(sampling: Sampling, stop_token_ids: frozenset[int], num_output_tokens: int) -> bool:
-    """Returns whether `min_tokens` masks the stop tokens for the token that comes after `num_output_tokens`."""
-    return num_output_tokens < sampling.min_tokens and bool(stop_token_ids)
+def holds_stop_back(request: Request, position: int) -> bool:
+    """Returns whether the token at `position` of the sequence must be no stop token, for `min_tokens`.
+
+    A constrained request's masks say so themselves: there a stop token comes early where nothing else is allowed.
+    """
+    num_output_tokens = position - request.num_prompt_tokens
+    is_early = num_output_tokens < request.sampling.min_tokens
+    return is_early and bool(request.stop_token_ids) and not request.is_constrained
+
+
+def has_own_logits(request: Request, position: int) -> bool:
+    """Returns whether the token at `position` is chosen by other logits than the model's."""
+    sampling = request.sampling
+    return (
+        request.is_constrained
+        or has_penalties(sampling)
+        or bool(sampling.logit_bias or sampling.bad_words)
+        or sampling.allowed_token_ids is not None
+        or holds_stop_back(request, position)
+    )

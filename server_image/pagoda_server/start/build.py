@@ -13,9 +13,11 @@ import torch
 
 from pagoda_server.engine.batch import Limits
 from pagoda_server.engine.config import EngineConfig
+from pagoda_server.engine.constraint import FillMasks, GrammarCompiler
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.runner import Runner
+from pagoda_server.grammar.compiler import open_compiler
 from pagoda_server.kernels.e4m3 import E4M3
 from pagoda_server.model.config import divide, read_model_config
 from pagoda_server.model.llama import Llama
@@ -39,7 +41,8 @@ class BuiltEngine:
     engine: Engine
     hello: Hello
     close: Callable[[], None] = lambda: None
-    """Ends the other ranks. Call it once the engine steps no more."""
+    """Ends the other ranks and the compiler. Call it once the engine steps no more."""
+    compiler: GrammarCompiler | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +72,24 @@ def build_engine(config: EngineConfig, phases: Phases | None = None) -> BuiltEng
     Raises `UnsupportedModel` or ValueError with the field to change. `phases` are timed, and ended here.
     """
     phases = phases or Phases()
-    refuse_settings(config, read_model_config(config.model))
+    model_config = read_model_config(config.model)
+    refuse_settings(config, model_config)
     check_gpus(config)
+    compiler = open_compiler(config.model, model_config.vocab_size, model_config.eos_token_ids)
     followers = Followers(config)
 
     def close() -> None:
+        compiler.close()
         leave_group(orderly=followers.close())
         # NB: not before, for NCCL's monitor reads it once per second and waits for minutes for a file that is gone
         followers.store.unlink(missing_ok=True)
 
     try:
-        engine, hello = _build_with(followers, config, phases)
+        engine, hello = _build_with(followers, config, compiler.fill, phases)
     except BaseException:
         close()
         raise
-    return BuiltEngine(engine, hello, close)
+    return BuiltEngine(engine, hello, close, compiler)
 
 
 def check_gpus(config: EngineConfig) -> None:
@@ -110,7 +116,9 @@ def load_rank(config: EngineConfig, shard: Shard, store: Path, phases: Phases) -
     return LoadedRank(model, kv_dtype, count_pages(config, model_config, device, dtype, kv_dtype))
 
 
-def _build_with(followers: Followers, config: EngineConfig, phases: Phases) -> tuple[Engine, Hello]:
+def _build_with(
+    followers: Followers, config: EngineConfig, fill_masks: FillMasks, phases: Phases
+) -> tuple[Engine, Hello]:
     loaded = load_rank(config, Shard(0, config.tensor_parallel), followers.store, phases)
     limits, pool = _agree_on_sizes(followers, config, loaded)
     # NB: nothing here may hold the leader's own runner: NCCL waits for its graphs when the group is left
@@ -124,6 +132,7 @@ def _build_with(followers: Followers, config: EngineConfig, phases: Phases) -> t
         prefix_caching=config.prefix_caching,
         max_wait_seconds=config.max_wait_seconds,
         measured=measured,
+        fill_masks=fill_masks,
     )
     _log_built(config, loaded, engine)
     phases.end()

@@ -178,7 +178,7 @@ def launch_all(config: ModelConfig, device: torch.device, *, fp8: bool) -> None:
 
 
 def build_steps() -> Iterator[list[Chunk]]:
-    """Yields a prompt, decodes of every batch size, both together, and a choice by history."""
+    """Yields a prompt, decodes of every batch size, both together, and a choice by logits of a request's own."""
     requests = [build_request(row, Sampling(max_tokens=9)) for row in range(MAX_BATCH)]
     decodes = [Chunk(request, PROMPT_TOKENS - 1, 1, is_sampled=True) for request in requests]
     prompt = Chunk(requests[0], 0, PROMPT_TOKENS, is_sampled=True)

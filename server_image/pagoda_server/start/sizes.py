@@ -49,6 +49,9 @@ def count_pages(
 
 
 def estimate_activation_bytes(config: EngineConfig, model: ModelConfig, dtype: torch.dtype) -> int:
-    """Estimates a step's peak: the widest activations of all its tokens, and four float32 copies of the logits."""
+    """Estimates a step's peak, and what a row keeps: the widest activations of all tokens, and 16 bytes a logit.
+
+    Of these up to 8 are the logits and what ranks gather of them, 4 those of a request's own, 2 how often it said each.
+    """
     token_bytes = dtype.itemsize * (6 * model.hidden_size + 4 * model.intermediate_size)
     return config.max_batched_tokens * token_bytes + config.max_num_seqs * model.vocab_size * 16

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pagoda_server.engine.batch import Chunk
 from pagoda_server.engine.request import Request
 from pagoda_server.kernels.sampler import SamplingTable
+from pagoda_server.runtime.gpu.adjustments import may_have_own_logits
+from pagoda_server.runtime.gpu.staging import Ints
 
-Ints = NDArray[np.int32]
 FLOAT_FIELDS = ("temperature", "top_p", "min_p")
 
 
@@ -49,10 +49,13 @@ class RowUpdate:
     """[M]: rows that decode a token which the host knows and the device does not."""
     pushed_positions: list[int]
     pushed_tokens: list[int]
+    opened: list[Request]
+    """Those of the new rows' requests that have logits of their own: `Opening` says what they bring."""
 
     def arrays(self) -> list[Ints]:
-        """Returns the update as arrays, in the order of the fields."""
-        return [np.asarray(getattr(self, field.name), np.int32) for field in fields(self)]
+        """Returns the update as arrays, in the order of the fields; those of an opening are last, if there is one."""
+        names = (field.name for field in fields(self) if field.name != "opened")
+        return [np.asarray(getattr(self, name), np.int32) for name in names]
 
 
 @dataclass(slots=True)
@@ -73,7 +76,7 @@ class DeviceState:
 
     def plan_update(self, chunks: Sequence[Chunk]) -> RowUpdate:
         """Returns what the step must tell the device; marks it as sent, and what the step chooses as known."""
-        update = RowUpdate([], [], [], [], [], [], [])
+        update = RowUpdate([], [], [], [], [], [], [], [])
         for chunk in chunks:
             row = self.rows[chunk.request.row]
             self._plan_owner(row, chunk.request, update)
@@ -91,6 +94,8 @@ class DeviceState:
         row.request, row.num_admissions, row.num_pages, row.next_position = request, request.num_admissions, 0, -1
         update.new_rows.append(request.row)
         update.sampling.append(pack_sampling(request))
+        if may_have_own_logits(request):
+            update.opened.append(request)
 
     def _plan_pages(self, row: DeviceRow, request: Request, update: RowUpdate) -> None:
         fresh = request.page_ids[row.num_pages :]

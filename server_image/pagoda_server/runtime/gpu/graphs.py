@@ -107,10 +107,14 @@ class Graphs:
 
 @dataclass(frozen=True, slots=True)
 class StepGraphs:
-    """Those of steps that only decode, by how many rows do, and of steps with prompts, by how many tokens they have."""
+    """Those of steps that only decode, by how many rows do, and of steps with prompts, by how many tokens they have.
+
+    And those of the choice that some rows of a step make again, by how many they are: captured when it is asked for.
+    """
 
     decode: Graphs
     mixed: Graphs
+    again: Graphs
 
     def capture_first(self) -> None:
         self.mixed.capture_first()
@@ -118,7 +122,7 @@ class StepGraphs:
 
     def capture_next(self, *, idle: bool) -> bool:
         """Captures the one that most batches asked for; not `idle`, only if one did. False when none is left."""
-        kinds = (self.decode, self.mixed)
+        kinds = (self.decode, self.mixed, self.again)
         graphs = max(kinds, key=lambda graphs: (graphs.max_asked, not graphs.is_complete))
         if idle or graphs.max_asked:
             graphs.capture_next()

@@ -1,25 +1,29 @@
 """The fast runner: our kernels, state that stays on the device, steps as CUDA graphs, one step ahead of the host.
 
-A step is one copy to the device, the replay of a graph, and one copy back; the host never waits in between. Where
+A step is one copy to the device, the replay of a graph, and one copy back; the host never waits in between. Rows that
+ask for more than their temperature and filters choose again in a second, small graph (`sampling.py`). Where
 prompts are in it, their tokens and those of the requests that decode go through the projections together, so that the
 weights are read once, and attention is a launch for each kind. It decides nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from pagoda_server.engine.batch import Chunk, Limits
+from pagoda_server.engine.constraint import Masks
 from pagoda_server.engine.runner import PendingStep, Sampled
 from pagoda_server.kernels.prepare import prepare_decode, set_lengths
 from pagoda_server.model.llama import Llama
 from pagoda_server.runtime.cache import LayerCache, build_caches
+from pagoda_server.runtime.gpu.adjustments import apply_opening, plan_opening
 from pagoda_server.runtime.gpu.attention import AttendInto, build_attention
 from pagoda_server.runtime.gpu.decoder import FusedDecoder, Wanted
 from pagoda_server.runtime.gpu.device_state import build_device_state, is_decode
 from pagoda_server.runtime.gpu.graphs import CudaCapture, Graphs, StepGraphs, choose_buckets, choose_first
+from pagoda_server.runtime.gpu.members import Member, list_members
 from pagoda_server.runtime.gpu.projections import ALL_INVARIANT, ProjectionPlan
 from pagoda_server.runtime.gpu.readback import SampledBatch, copy_back
 from pagoda_server.runtime.gpu.sampling import build_device_sampler
@@ -32,6 +36,8 @@ from pagoda_server.runtime.gpu.step_inputs import (
     choose_token_buckets,
 )
 
+RUN_AHEAD = 1
+"""Whatever the requests ask for: what a choice depends on lies on the device, but for masks, and these come in time."""
 START_TOKEN_BUCKETS = (256, 512, 1024, 2048)
 """Steps with prompts that are captured at start."""
 MAX_STRETCH = 1.25
@@ -63,14 +69,15 @@ class GpuRunner:
         self.decoder = FusedDecoder(model, caches, limits.max_model_len, projections)
         self.state = build_device_state(limits.max_num_seqs, limits.max_model_len, page_size, self.device)
         self.attention = build_attention(model.config, self.state, page_size, deterministic=deterministic)
-        self.sampler = build_device_sampler(model, self.state)
-        self.staging = Staging(self.device)
+        self.sampler = build_device_sampler(model, self.state, len(limits.eos_token_ids))
+        self.vocab_size = model.config.vocab_size
+        self.staging, self.mask_staging = Staging(self.device), Staging(self.device)
         self.decode_inputs = DecodeInputs(limits.max_num_seqs, self.device)
         self.mixed_inputs = MixedInputs(limits.max_batched_tokens, limits.max_num_seqs, page_size, self.device)
         self.graphs = self._build_graphs(limits)
 
     def _build_graphs(self, limits: Limits) -> StepGraphs:
-        """Builds both kinds, none captured yet. Without CUDA none ever is: steps are run as they are."""
+        """Builds each kind, none captured yet. Without CUDA none ever is: steps are run as they are."""
         capture = CudaCapture() if self.device.type == "cuda" else None
         rows, tokens = choose_buckets(limits.max_num_seqs), choose_token_buckets(limits.max_batched_tokens)
         return StepGraphs(
@@ -83,6 +90,13 @@ class GpuRunner:
                 clear=self.mixed_inputs.clear,
                 stretch=MAX_STRETCH,
                 max_captured=MAX_CAPTURED_TOKENS,
+            ),
+            again=Graphs(
+                self.sampler.choose_again,
+                choose_first(rows),
+                capture,
+                first=(),
+                clear=self.sampler.members.clear,
             ),
         )
 
@@ -100,17 +114,27 @@ class GpuRunner:
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         decodes = [chunk for chunk in chunks if is_decode(chunk)]
         prompts = [chunk for chunk in chunks if not is_decode(chunk)]
-        update = self.state.plan_update(chunks).arrays()
+        chosen = [*decodes, *(chunk for chunk in prompts if chunk.is_sampled)]
+        members = list_members(chosen)
+        unconstrained = [member for member in members if not member.is_constrained]
         graphs = self.graphs.mixed if prompts else self.graphs.decode
         inputs: StepInputs = self.mixed_inputs if prompts else self.decode_inputs
         bucket = graphs.bucket_for(sum(chunk.num_tokens for chunk in chunks))
-        *sent, packed = self.staging.send([*update, inputs.pack(bucket, decodes, prompts)])
-        self.state.apply(sent)
-        inputs.load(packed)
+        again = self.graphs.again.bucket_for(len(unconstrained))
+        update = self.state.plan_update(chunks)
+        packed = [inputs.pack(bucket, decodes, prompts), self.sampler.members.pack(again, unconstrained)]
+        opening = plan_opening(update.opened, self.vocab_size).arrays() if update.opened else []
+        own_inputs, own_members, *sent = self.staging.send([*packed, *update.arrays(), *opening])
+        self.state.apply(sent[: len(sent) - len(opening)])
+        if opening:
+            apply_opening(self.sampler.table, sent[-len(opening) :])
+        inputs.load(own_inputs)
         graphs.run(bucket)
-        chosen = [*decodes, *(chunk for chunk in prompts if chunk.is_sampled)]
-        logits, tokens = self.sampler.logits[: len(chosen)], self.sampler.tokens[: len(chosen)]
-        return self._collect(chunks, SampledBatch(chosen, logits, tokens))
+        if unconstrained:
+            self.sampler.members.load(own_members)
+            self.graphs.again.run(again)
+        batch = SampledBatch(chosen, self.sampler.logits[: len(chosen)], self.sampler.tokens[: len(chosen)])
+        return self._collect(chunks, batch, [member for member in members if member.is_constrained])
 
     def _decode(self, bucket: int) -> None:
         """Goes from the rows' last tokens to their next ones, in the state. It is what a graph holds."""
@@ -155,14 +179,33 @@ class GpuRunner:
         prepare_decode(rows, pool, state.lengths, table, self.page_size, input_ids, positions, slots, lengths, first)
         return lengths, self.attention.plan_decodes(rows, lengths, first)
 
-    def _collect(self, chunks: Sequence[Chunk], batch: SampledBatch) -> PendingStep:
-        """Begins the copy back; its end gives each chunk that samples its token."""
-        run_ahead = 0 if self.sampler.choose_by_history(batch) else 1
+    def _collect(self, chunks: Sequence[Chunk], batch: SampledBatch, constrained: Sequence[Member]) -> PendingStep:
+        """Begins the copy back, once the constrained have chosen; its end gives each chunk that samples its token."""
+        if not constrained:
+            return PendingStep(self._copy_back(chunks, batch), RUN_AHEAD)
+        reads: list[Callable[[], list[Sampled]]] = []
+
+        def constrain(masks: Masks) -> None:
+            self._constrain(constrained, masks)
+            reads.append(self._copy_back(chunks, batch))
+
+        return PendingStep(lambda: reads[0](), RUN_AHEAD, constrain)
+
+    @torch.inference_mode()
+    def _constrain(self, members: Sequence[Member], masks: Masks) -> None:
+        """Has the members choose by their masks, in their order: one copy to the device, one choice."""
+        bucket = self.graphs.again.bucket_for(len(members))
+        packed, placed = self.mask_staging.send([self.sampler.members.pack(bucket, members), masks])
+        self.sampler.members.load(packed, placed)
+        self.graphs.again.run(bucket)
+
+    @torch.inference_mode()
+    def _copy_back(self, chunks: Sequence[Chunk], batch: SampledBatch) -> Callable[[], list[Sampled]]:
         read_tokens, read_logprobs = copy_back(batch.tokens), batch.begin_logprobs()
 
-        def wait() -> list[Sampled]:
+        def read() -> list[Sampled]:
             tokens = dict(zip(map(id, batch.chunks), read_tokens().tolist(), strict=True))
             logprobs = read_logprobs()
             return [(tokens[id(chunk)], logprobs.get(id(chunk))) for chunk in chunks if chunk.is_sampled]
 
-        return PendingStep(wait, run_ahead)
+        return read

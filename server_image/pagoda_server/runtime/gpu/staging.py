@@ -13,6 +13,7 @@ RING = 3
 FIRST_CAPACITY = 1 << 16
 ALIGNMENT = 4
 """int32 values in 16 bytes."""
+Ints = NDArray[np.int32]
 
 
 class Staging:
@@ -23,7 +24,7 @@ class Staging:
         self._ring = [self._build(FIRST_CAPACITY) for _ in range(RING)]
         self._turn = 0
 
-    def send(self, arrays: Sequence[NDArray[np.int32]]) -> list[Tensor]:
+    def send(self, arrays: Sequence[Ints]) -> list[Tensor]:
         """Returns the arrays on the device, flat, valid for this step.
 
         Each begins at a multiple of 16 bytes: Triton compiles a kernel anew for a pointer that is aligned otherwise.

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from pagoda_server.engine.batch import Chunk
-from pagoda_server.runtime.gpu.device_state import Ints
-from pagoda_server.runtime.gpu.staging import align
+from pagoda_server.runtime.gpu.staging import Ints, align
 
 MAX_CAPTURED_TOKENS = 4096
 """Tokens of a step from which the host is faster than the device anyway."""

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from pagoda_server.engine.batch import Chunk
-from pagoda_server.engine.runner import PendingStep
+from pagoda_server.engine.constraint import Masks
+from pagoda_server.engine.runner import PendingStep, Sampled
 from pagoda_server.model.llama import Llama
 from pagoda_server.runtime.cache import build_caches
 from pagoda_server.runtime.reference.attention import attend_pages, write_pages
@@ -100,7 +101,14 @@ class ReferenceRunner:
 
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         rows = [build_sampling_row(chunk.request) for chunk in chunks if chunk.is_sampled]
-        sampled = sample_rows(self.forward(chunks), rows)
+        logits, sampled = self.forward(chunks), list[Sampled]()
+
+        def constrain(masks: Masks | None) -> None:
+            sampled.extend(sample_rows(logits, rows, masks))
+
+        if any(row.is_constrained for row in rows):
+            return PendingStep(lambda: sampled, constrain=constrain)
+        constrain(None)
         return PendingStep(lambda: sampled)
 
     def prepare_next(self, *, idle: bool = True) -> bool:

@@ -1,8 +1,8 @@
 """Chooses the next token of each row. Every row is worked alone, so its tokens do not depend on the batch.
 
-Order: penalties, `min_tokens`, temperature, min_p, top_k, top_p, then Gumbel-max (argmax of log-probability plus
-Gumbel noise draws from the distribution). The noise is keyed by (seed, position). Logprobs are the model's own, before
-any of this.
+Order: penalties, biases, tokens that are not allowed, temperature, min_p, top_k, top_p, then Gumbel-max (argmax of
+log-probability plus Gumbel noise draws from the distribution). The noise is keyed by (seed, position). Logprobs are the
+model's own, before any of this.
 """
 
 import hashlib
@@ -10,12 +10,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from pagoda_server.engine.constraint import Masks
 from pagoda_server.engine.request import Request
-from pagoda_server.engine.runner import Sampled
-from pagoda_server.runtime.history import has_penalties, holds_stop_back
+from pagoda_server.engine.runner import NO_BEST, NOTHING_ALLOWED, Sampled
+from pagoda_server.runtime.history import MAX_COUNTED, has_own_logits, has_penalties, holds_stop_back
 from pagoda_server.wire import GREEDY_TEMPERATURE, Sampling, TokenLogprobs
 
 
@@ -27,15 +30,15 @@ class SamplingRow:
     """The position of the token to choose, in the whole sequence."""
     prompt_token_ids: Sequence[int]
     output_token_ids: Sequence[int]
-    stop_token_ids: frozenset[int]
+    held_token_ids: frozenset[int] = frozenset()
+    """Stop tokens that `min_tokens` holds back."""
+    has_own_logits: bool = True
+    """False: nothing but the filters is asked for."""
+    is_constrained: bool = False
 
     @property
     def is_plain_greedy(self) -> bool:
-        return is_greedy(self.sampling) and not has_penalties(self.sampling) and not self.holds_stop_back
-
-    @property
-    def holds_stop_back(self) -> bool:
-        return holds_stop_back(self.sampling, self.stop_token_ids, len(self.output_token_ids))
+        return is_greedy(self.sampling) and not self.has_own_logits
 
 
 def is_greedy(sampling: Sampling) -> bool:
@@ -43,40 +46,47 @@ def is_greedy(sampling: Sampling) -> bool:
 
 
 def build_sampling_row(request: Request) -> SamplingRow:
-    num_prompt = request.num_prompt_tokens
+    num_prompt, position = request.num_prompt_tokens, request.num_tokens
     return SamplingRow(
         sampling=request.sampling,
         seed=request.seed,
-        position=request.num_tokens,
+        position=position,
         prompt_token_ids=request.token_ids[:num_prompt],
         output_token_ids=request.token_ids[num_prompt:],
-        stop_token_ids=request.stop_token_ids,
+        held_token_ids=request.stop_token_ids if holds_stop_back(request, position) else frozenset(),
+        has_own_logits=has_own_logits(request, position),
+        is_constrained=request.is_constrained,
     )
 
 
 @torch.inference_mode()
-def sample_rows(logits: Tensor, rows: Sequence[SamplingRow]) -> list[Sampled]:
+def sample_rows(logits: Tensor, rows: Sequence[SamplingRow], masks: Masks | None = None) -> list[Sampled]:
     """Chooses by logits [S, vocab] float32, left as they were → S tokens, with logprobs where asked.
 
-    A row with NaN, or of -inf alone, has no best: its token is -1, its logprobs are None.
+    `masks` are those of the constrained rows, in their order. A row with NaN, or of -inf alone, has no best: its token
+    is `NO_BEST`, its logprobs are None.
     """
     if not rows:
         return []
     values, greedy = logits.max(dim=-1)
+    given = iter(() if masks is None else masks)
     results: list[Sampled] = []
     for row, row_logits, value, best in zip(rows, logits, values.tolist(), greedy.tolist(), strict=True):
+        mask = next(given) if row.is_constrained else None
         if not math.isfinite(value):
-            results.append((-1, None))
+            results.append((NO_BEST, None))
             continue
-        token_id = best if row.is_plain_greedy else choose_token(row_logits, row)
-        top = row.sampling.logprobs
+        token_id = best if row.is_plain_greedy else choose_token(row_logits, row, mask)
+        top = row.sampling.logprobs if token_id >= 0 else None
         results.append((token_id, None if top is None else compute_logprobs(row_logits, token_id, top)))
     return results
 
 
-def choose_token(logits: Tensor, row: SamplingRow) -> int:
-    """Returns the token that logits [vocab] float32 give this row."""
-    logits = apply_penalties(logits, row)
+def choose_token(logits: Tensor, row: SamplingRow, mask: NDArray[np.int32] | None = None) -> int:
+    """Returns the token that logits [vocab] float32 give this row, or `NOTHING_ALLOWED`."""
+    logits = forbid_tokens(apply_penalties(logits, row), row, mask)
+    if logits.max() == -torch.inf:
+        return NOTHING_ALLOWED
     if is_greedy(row.sampling):
         return int(logits.argmax())
     logprobs = filter_tokens(torch.log_softmax(logits / row.sampling.temperature, dim=-1), row.sampling)
@@ -84,18 +94,36 @@ def choose_token(logits: Tensor, row: SamplingRow) -> int:
 
 
 def apply_penalties(logits: Tensor, row: SamplingRow) -> Tensor:
-    """Returns a new [vocab]: repetition over prompt and answer, presence and frequency over the answer, stops held."""
+    """Returns a new [vocab]: repetition over prompt and answer, presence and frequency over the answer, biases."""
     logits, sampling = logits.clone(), row.sampling
     if has_penalties(sampling):
         output = torch.tensor(row.output_token_ids, dtype=torch.int64, device=logits.device)
-        counts = torch.bincount(output, minlength=logits.shape[0])
+        counts = torch.bincount(output, minlength=logits.shape[0]).clamp(max=MAX_COUNTED)
         prompt = torch.tensor(row.prompt_token_ids, dtype=torch.int64, device=logits.device)
         seen = (counts + torch.bincount(prompt, minlength=logits.shape[0])) > 0
         factor = sampling.repetition_penalty
         logits = torch.where(seen, torch.where(logits > 0, logits / factor, logits * factor), logits)
         logits = logits - sampling.frequency_penalty * counts - sampling.presence_penalty * (counts > 0)
-    if row.holds_stop_back:
-        logits[[token_id for token_id in row.stop_token_ids if 0 <= token_id < logits.shape[0]]] = -torch.inf
+    for token_id, bias in sampling.logit_bias:
+        logits[token_id] += bias
+    return logits
+
+
+def forbid_tokens(logits: Tensor, row: SamplingRow, mask: NDArray[np.int32] | None = None) -> Tensor:
+    """Returns [vocab] with -inf for tokens that are not allowed, held back, or end a bad word. It uses `logits` up."""
+    sampling, vocab_size = row.sampling, logits.shape[0]
+    if sampling.allowed_token_ids is not None:
+        allowed = torch.zeros_like(logits, dtype=torch.bool)
+        allowed[list(sampling.allowed_token_ids)] = True
+        logits = logits.masked_fill(~allowed, -torch.inf)
+    if mask is not None:
+        bits = np.unpackbits(mask.view(np.uint8), bitorder="little")[:vocab_size]
+        logits = logits.masked_fill(torch.from_numpy(bits == 0).to(logits.device), -torch.inf)
+    forbidden = [token_id for token_id in row.held_token_ids if 0 <= token_id < vocab_size]
+    for *before, last in sampling.bad_words:
+        if not before or list(row.output_token_ids[-len(before) :]) == before:
+            forbidden.append(last)
+    logits[forbidden] = -torch.inf
     return logits
 
 

@@ -144,7 +144,10 @@ def compile_rest(dtype: torch.dtype) -> None:
     table = sampler.SamplingTable(real, ints(BATCH), real, real, ints(BATCH).long())
     scratch = sampler.build_sampler_scratch(BATCH, VOCAB, CPU)
     sampler.sample(logits, table, ints(BATCH), ints(BATCH), scratch, ints(BATCH))
-    adjust.adjust_logits(logits, ints(9), ints(9), ints(9), torch.zeros(9), real, real, real)
+    members = adjust.Members(ints(BATCH), ints(BATCH), ints(BATCH), ints(BATCH))
+    adjustments = adjust.AdjustTable(ints(8, 99), torch.zeros((8, VOCAB), dtype=torch.int16), state[0])
+    adjust.adjust(logits, adjustments, members, ints(BATCH, VOCAB // 32), torch.zeros((BATCH, VOCAB)))
+    adjust.settle(ints(BATCH), adjustments, members, ints(BATCH))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ KERNELS = {
     "activation._silu_mul_fp8_kernel",
     "activation._silu_mul_kernel",
     "adjust._adjust_kernel",
+    "adjust._settle_kernel",
     "decode_attention._decode_kernel",
     "decode_plan._plan_kernel",
     "fp8._quantize_kernel",

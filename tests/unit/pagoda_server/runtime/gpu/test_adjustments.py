@@ -1,46 +1,80 @@
-"""What a row's history asks of its logits, listed by the host."""
+"""What requests ask of their logits, packed by the host: once, when a row is theirs."""
 
 from typing import Any
 
 import numpy as np
+import torch
 
-from pagoda_server.engine.batch import Chunk
 from pagoda_server.engine.request import Request
-from pagoda_server.runtime.gpu.adjustments import build_entries, needs_history
-from pagoda_server.wire import Sampling
+from pagoda_server.kernels.adjust import HEADER
+from pagoda_server.runtime.gpu.adjustments import (
+    build_adjust_table,
+    count_tokens,
+    may_have_own_logits,
+    pack_bits,
+    pack_entry,
+    plan_opening,
+)
+from pagoda_server.wire import MAX_BAD_WORD_TOKENS, MAX_BAD_WORDS, MAX_BIASES, MAX_STOP_TOKENS, Sampling
+
+VOCAB = 100
 
 
-def chunk(*, stops: tuple[int, ...] = (), **sampling: Any) -> Chunk:
+def build_request(*, stops: tuple[int, ...] = (), is_constrained: bool = False, **sampling: Any) -> Request:
     """A prompt of 5, 5, 6 and an answer of 5, 7, 7 so far."""
-    request = Request(
+    return Request(
         request_id="r",
         token_ids=[5, 5, 6, 5, 7, 7],
         num_prompt_tokens=3,
         sampling=Sampling(max_tokens=9, **sampling),
         seed=0,
         stop_token_ids=frozenset(stops),
+        row=2,
+        is_constrained=is_constrained,
     )
-    return Chunk(request, 5, 1, is_sampled=True)
 
 
-def test_a_plain_row_needs_no_history() -> None:
-    assert not needs_history(chunk(temperature=0.5, top_p=0.9, min_p=0.1, top_k=3, stops=(7,)))
+def test_a_plain_request_has_no_logits_of_its_own() -> None:
+    assert not may_have_own_logits(build_request(temperature=0.5, top_p=0.9, min_p=0.1, top_k=3, stops=(7,)))
+    assert not may_have_own_logits(build_request(min_tokens=3))
+    assert may_have_own_logits(build_request(min_tokens=3, stops=(7,)))
+    assert may_have_own_logits(build_request(is_constrained=True))
 
 
-def test_penalties_count_the_answer_and_know_the_prompt() -> None:
-    entries = build_entries(chunk(presence_penalty=1.0))
-    assert dict(zip(entries.tokens.tolist(), entries.counts.tolist(), strict=True)) == {5: 1, 6: 0, 7: 2}
-    assert not entries.biases.any()
+def test_counts_know_the_answer_and_whether_the_prompt_has_a_token() -> None:
+    tokens, counts = count_tokens(build_request(presence_penalty=1.0), VOCAB)
+    assert dict(zip(tokens.tolist(), counts.tolist(), strict=True)) == {5: 3, 6: 1, 7: 4}
 
 
-def test_stop_tokens_are_held_back_until_the_answer_is_long_enough() -> None:
-    assert needs_history(chunk(min_tokens=4, stops=(7, 9))) and not needs_history(chunk(min_tokens=3, stops=(7, 9)))
-    entries = build_entries(chunk(min_tokens=4, stops=(7, 9)))
-    assert sorted(zip(entries.tokens.tolist(), entries.counts.tolist(), strict=True)) == [(7, -1), (9, -1)]
-    assert np.isneginf(entries.biases).all()
+def test_only_the_end_of_an_answer_that_bad_words_need_is_said_again() -> None:
+    opening = plan_opening([build_request(bad_words=((7, 8), (5, 7, 9)))], VOCAB)
+    assert (opening.said_positions.tolist(), opening.said_tokens.tolist()) == ([4, 5], [7, 7])
+    assert set(opening.said_rows.tolist()) == {2}
+    assert not plan_opening([build_request(bad_words=((7,),))], VOCAB).said_rows.size
 
 
-def test_a_held_token_keeps_its_count() -> None:
-    entries = build_entries(chunk(min_tokens=4, stops=(7,), frequency_penalty=0.5))
-    assert dict(zip(entries.tokens.tolist(), entries.counts.tolist(), strict=True)) == {5: 1, 6: 0, 7: 2}
-    assert np.isneginf(entries.biases[entries.tokens == 7]).all() and entries.biases[entries.tokens == 5] == 0
+def test_a_prompt_never_begins_a_bad_word() -> None:
+    opening = plan_opening([build_request(bad_words=(tuple(range(20)),))], VOCAB)
+    assert opening.said_positions.tolist() == [3, 4, 5]
+
+
+def test_bits_lie_where_kernels_look() -> None:
+    words = pack_bits([0, 31, 32, 99], VOCAB).view(np.uint32)
+    assert words.tolist() == [1 | 1 << 31, 1, 0, 1 << 3]
+
+
+def test_the_longest_lists_fit_a_row() -> None:
+    """Everything that a request may have at once."""
+    stops = tuple(range(MAX_STOP_TOKENS))
+    before = MAX_BAD_WORD_TOKENS // MAX_BAD_WORDS - 1
+    request = build_request(
+        stops=(*stops, 1030, 1031),
+        min_tokens=9,
+        logit_bias=tuple((token, 1.0) for token in range(MAX_BIASES)),
+        bad_words=tuple((*[1] * before, word) for word in range(MAX_BAD_WORDS)),
+        allowed_token_ids=(5,),
+    )
+    vocab_size = 2000
+    table = build_adjust_table(3, vocab_size, num_eos=2, token_pool=torch.zeros((3, 8), dtype=torch.int32))
+    entry = pack_entry(request, vocab_size)
+    assert HEADER < entry.size <= table.entries.shape[1]

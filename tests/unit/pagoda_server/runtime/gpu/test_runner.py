@@ -2,15 +2,18 @@
 
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from pagoda_server.engine.batch import Limits
+from pagoda_server.engine.constraint import Constraint
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.runner import Runner
@@ -22,8 +25,9 @@ from pagoda_server.model.llama import Layer, Llama
 from pagoda_server.model.loader import load_model
 from pagoda_server.model.shard import Shard
 from pagoda_server.parallel.channel import Channel
+from pagoda_server.parallel.follower import Follower
 from pagoda_server.parallel.leader import ParallelRunner
-from pagoda_server.parallel.messages import Step, StepDecoder
+from pagoda_server.parallel.messages import Step
 from pagoda_server.runtime.gpu.projections import (
     GemvBackend,
     LayerBackends,
@@ -36,6 +40,7 @@ from pagoda_server.runtime.gpu.projections import (
 from pagoda_server.runtime.gpu.runner import GpuRunner
 from pagoda_server.runtime.reference.runner import ReferenceRunner
 from pagoda_server.wire import Sampling, Submit, TokenLogprobs
+from tests.doubles.constraints import TableConstraint, fill_masks
 from tests.doubles.runners import GuardedRunner
 from tests.doubles.tiny_models import write_model
 
@@ -45,7 +50,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:All-NaN slice encountered:RuntimeWarning"),
 ]
 PAGE_SIZE = 16
-LIMITS = Limits(max_model_len=100, max_num_seqs=4, max_batched_tokens=32, vocab_size=199)
+LIMITS = Limits(max_model_len=100, max_num_seqs=4, max_batched_tokens=32, vocab_size=199, eos_token_ids=(2,))
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "max_position_embeddings": 128}
 Answers = dict[str, tuple[list[int], list[TokenLogprobs]]]
 
@@ -66,18 +71,27 @@ def build_small_batch_plan(device: torch.device) -> ProjectionPlan:
     return ProjectionPlan({1: LayerBackends(gemv, gemv, gemv, gemv), 4: LayerBackends(tiled, tiled, tiled, tiled)})
 
 
-def answer(runner: Runner, pages: int, samplings: list[tuple[int, Sampling]]) -> tuple[Answers, int]:
+def answer(
+    runner: Runner,
+    pages: int,
+    samplings: list[tuple[int, Sampling]],
+    constrain: Callable[[Sampling], Constraint | None] = lambda _: None,
+) -> tuple[Answers, int]:
     """Each request's tokens and logprobs, and how many were preempted. `samplings`: prompt lengths with them."""
-    engine, generator = Engine(runner, LIMITS, PagePool(pages, PAGE_SIZE)), torch.Generator().manual_seed(3)
+    engine = Engine(runner, LIMITS, PagePool(pages, PAGE_SIZE), fill_masks=fill_masks)
+    generator = torch.Generator().manual_seed(3)
     answers: Answers = {}
     for index, (length, sampling) in enumerate(samplings):
         prompt = torch.randint(3, 199, (length,), generator=generator).tolist()
-        assert engine.submit(Submit(str(index), prompt, sampling)) is None
+        assert engine.submit(Submit(str(index), prompt, sampling), constrain(sampling)) is None
         answers[str(index)] = ([], [])
     while engine.has_work:
         for delta in engine.step():
             answers[delta.request_id][0].extend(delta.token_ids)
             answers[delta.request_id][1].extend(delta.logprobs or ())
+            if delta.finish_reason is None:
+                assert engine.num_in_flight <= 1
+    assert not engine.take_rejections()
     return answers, engine.stats().preemptions
 
 
@@ -89,6 +103,16 @@ REQUESTS = [
     (16, GREEDY),
     (33, Sampling(max_tokens=3, temperature=0.0, stop_token_ids=(7,), min_tokens=2)),
 ]
+PENALTIES: dict[str, Any] = {"frequency_penalty": 0.7, "presence_penalty": 0.4, "repetition_penalty": 1.3}
+OWN_LOGITS = [
+    (9, Sampling(max_tokens=6, temperature=0.0, **PENALTIES)),
+    (4, Sampling(max_tokens=4, temperature=0.0, logit_bias=tuple((token, 3.0) for token in range(40, 90)))),
+    (20, Sampling(max_tokens=4, temperature=0.0, allowed_token_ids=tuple(range(11, 19)), logprobs=2)),
+    (2, Sampling(max_tokens=5, temperature=0.0, allowed_token_ids=(5, 6, 8), bad_words=((5, 5), (6, 6), (5, 6, 5)))),
+    (7, GREEDY),
+    (3, Sampling(max_tokens=5, temperature=0.0, allowed_token_ids=tuple(range(30)), bad_words=((17,),), **PENALTIES)),
+]
+"""One does not have to know what the others ask."""
 CROWDED = [(31, Sampling(max_tokens=4, temperature=0.0))] * 2
 """In five pages one of them is preempted."""
 
@@ -154,12 +178,79 @@ def test_fp8_weights_and_pages_give_the_references_tokens_and_bear_preemption(tm
     assert tokens_of(found) == tokens_of(expected)
 
 
+def test_logits_of_a_requests_own_are_the_references_and_nobody_elses(model: Llama) -> None:
+    expected, _ = answer(ReferenceRunner(model, 32, PAGE_SIZE), 32, OWN_LOGITS)
+    found, _ = answer(GpuRunner(model, LIMITS, 32, PAGE_SIZE), 32, OWN_LOGITS)
+    assert tokens_of(found) == tokens_of(expected)
+    assert set(found["2"][0]) <= set(range(11, 19))
+    assert len(found["2"][1]) == 4, "log-probabilities are the model's own, whatever may be chosen"
+
+
+def test_one_that_leaves_itself_no_token_ends_alone_and_is_told_why(model: Llama) -> None:
+    cornered = Sampling(max_tokens=9, temperature=0.0, allowed_token_ids=(5,), bad_words=((5, 5),))
+    for runner in (ReferenceRunner(model, 16, PAGE_SIZE), GpuRunner(model, LIMITS, 16, PAGE_SIZE)):
+        engine = Engine(runner, LIMITS, PagePool(16, PAGE_SIZE))
+        for name, sampling in (("cornered", cornered), ("other", GREEDY)):
+            assert engine.submit(Submit(name, [3, 4], sampling)) is None
+        deltas = []
+        while engine.has_work:
+            deltas += engine.step()
+        assert [delta.token_ids for delta in deltas if delta.request_id == "cornered"] == [[5]]
+        assert [delta.finish_reason for delta in deltas if delta.request_id == "other"] == [None, None, "length"]
+        (rejection,) = engine.take_rejections()
+        assert rejection.request_id == "cornered" and "no token may come next" in rejection.message
+
+
+@pytest.mark.parametrize("sampling", [OWN_LOGITS[0][1], OWN_LOGITS[3][1]], ids=["penalties", "bad_words"])
+def test_a_row_that_is_opened_again_knows_what_its_answer_said(sampling: Sampling, model: Llama) -> None:
+    crowded = [(31, replace(sampling, max_tokens=4))] * 2
+    expected, none = answer(ReferenceRunner(model, 16, PAGE_SIZE), 16, crowded)
+    found, some = answer(GpuRunner(model, LIMITS, 5, PAGE_SIZE), 5, crowded)
+    assert (none, some) == (0, 1)
+    assert tokens_of(found) == tokens_of(expected)
+
+
+TABLE = {0: {10: 1, 11: 1, 12: 0}, 1: {20: 2, 21: 0}, 2: {30: 0, 31: 1, 2: -1}}
+CONSTRAINED = [
+    (20, Sampling(max_tokens=4, temperature=0.0, seed=1)),
+    (7, GREEDY),
+    (3, Sampling(max_tokens=6, temperature=0.0, seed=1, min_tokens=4, logprobs=1, **PENALTIES)),
+    (5, Sampling(max_tokens=4, temperature=0.0, allowed_token_ids=(3, 4, 5))),
+    (10, Sampling(max_tokens=4, temperature=0.0, seed=1, logit_bias=((21, -100.0),), bad_words=((10,), (31, 20)))),
+]
+"""Those with a seed are constrained."""
+
+
+def follow_table(sampling: Sampling) -> TableConstraint | None:
+    return None if sampling.seed is None else TableConstraint(TABLE, LIMITS.eos_token_ids)
+
+
+@pytest.mark.parametrize(
+    ("pages", "requests", "preempted"),
+    [(32, CONSTRAINED, 0), (5, [(31, Sampling(max_tokens=4, temperature=0.0, seed=1))] * 2, 1)],
+    ids=["mixed", "preempted"],
+)
+def test_constrained_answers_follow_their_masks_one_step_ahead(
+    pages: int, requests: list[tuple[int, Sampling]], preempted: int, model: Llama
+) -> None:
+    expected, _ = answer(ReferenceRunner(model, 32, PAGE_SIZE), 32, requests, follow_table)
+    found, some = answer(GpuRunner(model, LIMITS, pages, PAGE_SIZE), pages, requests, follow_table)
+    assert some == preempted
+    assert tokens_of(found) == tokens_of(expected)
+    for index, (_, sampling) in enumerate(requests):
+        if (constraint := follow_table(sampling)) is not None:
+            for token_id in found[str(index)][0]:
+                constraint.accept(token_id)
+            assert constraint.error is None
+
+
 VARIED = [
     (20, Sampling(max_tokens=2, temperature=0.0)),
     (3, Sampling(max_tokens=3, temperature=0.0, frequency_penalty=0.7, presence_penalty=0.4, repetition_penalty=1.3)),
-    (9, Sampling(max_tokens=3, temperature=0.0, stop_token_ids=(7,), min_tokens=2)),
+    (9, Sampling(max_tokens=3, temperature=0.0, stop_token_ids=(7,), min_tokens=2, bad_words=((9,), (5, 6)))),
+    (4, Sampling(max_tokens=3, temperature=0.0, seed=1, logit_bias=((20, 9.0),))),
 ]
-"""Penalties and stops held back are for the tokens that a follower hears of last."""
+"""What a follower has to be told of: the last is constrained."""
 
 
 class Turns:
@@ -197,10 +288,10 @@ class TurnGroup:
 
 
 def follow(runner: Runner, channel: Channel) -> None:
-    decoder = StepDecoder()
+    follower = Follower(runner, LIMITS.vocab_size)
     try:
         while True:
-            runner.launch(decoder.decode(channel.receive(Step)))
+            follower.take(channel.receive(Step))
     except ConnectionError:
         channel.close()
 
@@ -209,7 +300,7 @@ def follow(runner: Runner, channel: Channel) -> None:
 def test_two_ranks_choose_the_tokens_of_one(
     pages: int, requests: list[tuple[int, Sampling]], preempted: int, tmp_path: Path
 ) -> None:
-    expected, _ = answer(ReferenceRunner(build_model("llama", tmp_path), 16, PAGE_SIZE), 16, requests)
+    expected, _ = answer(ReferenceRunner(build_model("llama", tmp_path), 16, PAGE_SIZE), 16, requests, follow_table)
     turns, config = Turns(), read_model_config(tmp_path)
     shards = [
         load_model(
@@ -225,7 +316,7 @@ def test_two_ranks_choose_the_tokens_of_one(
     ours, theirs = (Channel(end) for end in socket.socketpair())
     follower = threading.Thread(target=follow, args=(other, theirs))
     follower.start()
-    found, some = answer(ParallelRunner(own, [ours], LIMITS.max_num_seqs), pages, requests)
+    found, some = answer(ParallelRunner(own, [ours], LIMITS.max_num_seqs), pages, requests, follow_table)
     ours.close()
     follower.join()
     assert some == preempted

@@ -1,21 +1,31 @@
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
+from pagoda_server.engine.runner import NOTHING_ALLOWED
 from pagoda_server.runtime.reference.sampler import (
     SamplingRow,
     apply_penalties,
     choose_token,
     draw_gumbel,
     filter_tokens,
+    forbid_tokens,
     sample_rows,
 )
 from pagoda_server.wire import GREEDY_TEMPERATURE, Sampling
 
 
 def build_row(
-    sampling: Sampling, *, seed: int = 0, prompt: list[int] | None = None, output: list[int] | None = None
+    sampling: Sampling,
+    *,
+    seed: int = 0,
+    prompt: list[int] | None = None,
+    output: list[int] | None = None,
+    held: frozenset[int] = frozenset(),
 ) -> SamplingRow:
-    return SamplingRow(sampling, seed, 5, prompt or [], output or [], frozenset({2}))
+    return SamplingRow(sampling, seed, 5, prompt or [], output or [], held)
 
 
 def test_a_temperature_near_0_is_greedy_and_never_divides_by_it() -> None:
@@ -51,12 +61,29 @@ def test_filters_keep_what_their_definition_says() -> None:
 
 
 def test_penalties_follow_their_formulas() -> None:
-    sampling = Sampling(
-        max_tokens=9, presence_penalty=0.5, frequency_penalty=0.25, repetition_penalty=2.0, min_tokens=9
-    )
-    row = build_row(sampling, prompt=[0], output=[1, 1])
-    out = apply_penalties(torch.tensor([4.0, -1.0, 3.0, 1.0]), row)
+    sampling = Sampling(max_tokens=9, presence_penalty=0.5, frequency_penalty=0.25, repetition_penalty=2.0)
+    row = build_row(sampling, prompt=[0], output=[1, 1], held=frozenset({2}))
+    out = forbid_tokens(apply_penalties(torch.tensor([4.0, -1.0, 3.0, 1.0]), row), row)
     assert out.tolist() == [2.0, -2.0 - 2 * 0.25 - 0.5, float("-inf"), 1.0]
+
+
+def test_what_may_not_come_does_not() -> None:
+    """By a mask, a list, and sequences that the answer would complete."""
+    logits = torch.tensor([4.0, 3.0, 2.0, 1.0, 0.0])
+
+    def choose(mask: int | None = None, output: list[int] | None = None, **asked: Any) -> int:
+        row = build_row(Sampling(max_tokens=9, temperature=0.0, **asked), output=output)
+        return choose_token(logits, row, None if mask is None else np.array([mask], np.int32))
+
+    assert choose() == 0
+    assert choose(logit_bias=((3, 3.5),)) == 3
+    assert choose(allowed_token_ids=(2, 3)) == 2
+    assert choose(mask=0b11000, allowed_token_ids=(2, 3)) == 3
+    assert choose(mask=0b00011, allowed_token_ids=(2, 3)) == NOTHING_ALLOWED
+    bad_words = ((0,), (2, 1), (4, 3, 2))
+    assert choose(output=[2], bad_words=bad_words) == 2
+    assert choose(output=[4, 3], bad_words=bad_words) == 1
+    assert choose(output=[3], bad_words=bad_words) == 1
 
 
 def test_samples_follow_the_distribution() -> None:
