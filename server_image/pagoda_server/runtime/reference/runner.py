@@ -103,13 +103,11 @@ class ReferenceRunner:
     def _score(self, chunk: Chunk, hidden: Tensor) -> PromptLogprobs:
         """Scores the tokens of a prompt that follow those of hidden [T, hidden]."""
         start = chunk.start + 1
-        tokens = chunk.request.token_ids[start : start + chunk.num_scored]
+        tokens = torch.tensor(chunk.request.token_ids[start : start + chunk.num_scored])
         num_top = chunk.request.sampling.prompt_logprobs or 0
         parts = [
             score_tokens(self.model.compute_logits(rows).float(), wanted, num_top)
-            for rows, wanted in zip(
-                torch.split(hidden, MAX_SCORED), torch.split(torch.tensor(tokens), MAX_SCORED), strict=True
-            )
+            for rows, wanted in zip(torch.split(hidden, MAX_SCORED), torch.split(tokens, MAX_SCORED), strict=True)
         ]
         chosen, ids, top = (torch.cat(part).cpu().numpy().tobytes() for part in zip(*parts, strict=True))
         return PromptLogprobs(start, chosen, ids, top)

@@ -81,7 +81,5 @@ def test_a_part_can_be_cut_anywhere() -> None:
     assert part(3, 9).end == 9
     assert part(3, 9).after(3) == part(3, 9)
     assert part(3, 9).after(7) == part(7, 9)
-    assert part(7, 9).unpack() == [
-        TokenLogprobs(7.0, [(14, 14.0), (15, 15.0)]),
-        TokenLogprobs(8.0, [(16, 16.0), (17, 17.0)]),
-    ]
+    seventh, eighth = [(14, 14.0), (15, 15.0)], [(16, 16.0), (17, 17.0)]
+    assert part(7, 9).unpack() == [TokenLogprobs(7.0, seventh), TokenLogprobs(8.0, eighth)]
