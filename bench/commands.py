@@ -31,6 +31,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Tokens per second without HTTP": (
         Command("pagoda-offline", "offline.pagoda", "our engine, on one GPU or several"),
         Command("vllm-offline", "offline.vllm", "vLLM"),
+        Command("sampling", "offline.sampling", "our engine, each sampling field beside none"),
         Command("transformers-offline", "offline.transformers", "transformers' own continuous batching"),
     ),
     "An engine's server over HTTP": (
