@@ -49,9 +49,13 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Whether it stays right and lean": (
         Command("accuracy", "checks.accuracy", "what fp8 changes in the answers"),
         Command("endurance", "checks.endurance", "whether a long run of the engine leaks"),
+        Command("hostile-grammars", "grammars.hostile", "whether any form of answer that is asked for can do harm"),
     ),
     "What the processes around the engine cost": (
         Command("front", "front.run", "CPU per token in the server's front"),
+        Command(
+            "grammars", "grammars.times", "what structured output costs: compiling, masks of a token and of a batch"
+        ),
         Command("large-bodies", "front.large_bodies", "how long a large prompt holds up the event loop"),
         Command("relay", "relay.run", "CPU per chunk, memory and added latency in the gateway"),
         Command("models", "reconcile.models", "what many ModelDeployments cost the operator"),
