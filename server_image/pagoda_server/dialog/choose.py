@@ -67,7 +67,7 @@ REASONING_SYNONYMS: Mapping[str, str] = {
         ],
         THINK.name,
     ),
-    **dict.fromkeys(["nemotron", "nemotron_v3", "step3p5", "olmo3", "ernie45"], THINK.name),
+    **dict.fromkeys(["nemotron", "nemotron_v3", "nano_v3", "step3p5", "olmo3", "ernie45"], THINK.name),
     "magistral": MAGISTRAL.name,
     "seed": SEED.name,
     "gemma": GEMMA_THOUGHTS.name,

@@ -24,7 +24,7 @@ class Marks:
         self.all = marks
         self._found = re.compile("|".join(re.escape(mark) for mark in sorted(marks, key=len, reverse=True)))
         self._first = frozenset(mark[0] for mark in marks)
-        self._longest = max(map(len, marks))
+        self.longest = max(map(len, marks))
 
     def find(self, text: str, start: int, *, is_whole: bool) -> tuple[int, str]:
         """Returns where the first mark begins and which it is.
@@ -33,10 +33,8 @@ class Marks:
         """
         found = self._found.search(text, start)
         if found is None:
-            return (
-                len(text) if is_whole else self._find_beginning(text, max(start, len(text) - self._longest + 1))
-            ), ""
-        if not is_whole and self._may_begin(text[found.start() :]):
+            return (len(text) if is_whole else self._find_beginning(text, max(start, len(text) - self.longest + 1))), ""
+        if not is_whole and self._may_begin(text[found.start() : found.start() + self.longest]):
             return found.start(), ""
         return found.start(), found[0]
 
@@ -171,10 +169,10 @@ class Feed:
 
     def read_until(self, marks: Marks, limit: int) -> Reading[tuple[str, str] | None]:
         """Reads a short text and the mark at its end. Returns both, or None where no mark comes in time."""
-        start = 0
+        start, most = 0, limit + marks.longest
         while True:
-            text = self._text[self._at :]
-            at, mark = marks.find(text, start, is_whole=self._is_ended)
+            text = self._text[self._at : self._at + most]
+            at, mark = marks.find(text, start, is_whole=self._is_ended and len(text) < most)
             if at > limit or (not mark and self._is_ended):
                 return None
             if mark:

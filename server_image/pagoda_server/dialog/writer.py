@@ -3,7 +3,9 @@
 Blanks next to a call or a tag are the notation's, not the answer's: models put line ends there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import groupby
 
 from pagoda_server.dialog.events import CallArguments, CallBegun, Content, Event, Reasoning
 
@@ -97,17 +99,19 @@ class Writer:
         self.content.border()
 
 
-def join_events(events: list[Event]) -> list[Event]:
+def join_events(events: Iterable[Event]) -> list[Event]:
+    """Returns the events, pieces of the same text joined."""
     joined: list[Event] = []
-    for event in events:
-        last = joined[-1] if joined else None
-        match last, event:
-            case Content(), Content():
-                joined[-1] = Content(last.text + event.text)
-            case Reasoning(), Reasoning():
-                joined[-1] = Reasoning(last.text + event.text)
-            case CallArguments(), CallArguments() if last.index == event.index:
-                joined[-1] = CallArguments(event.index, last.text + event.text)
-            case _:
-                joined.append(event)
+    for _, group in groupby(events, key=_find_text):
+        first, *others = group
+        if isinstance(first, CallBegun):
+            joined += [first, *others]
+        else:
+            pieces = (piece.text for piece in (first, *others) if not isinstance(piece, CallBegun))
+            joined.append(replace(first, text="".join(pieces)))
     return joined
+
+
+def _find_text(event: Event) -> tuple[type[Event], int | None]:
+    """Returns what is the same for all pieces of one text."""
+    return type(event), event.index if isinstance(event, CallArguments | CallBegun) else None

@@ -23,6 +23,8 @@ TAG_ENDS = Marks(">")
 class Signs:
     begin: str
     end: str
+    sign: str
+    """What a template with this notation has in it."""
     prefix: str = ""
     """Before the name of each tag inside."""
     says_kind: bool = False
@@ -127,8 +129,8 @@ def _build(name: str, title: str, models: str, signs: Signs) -> ToolFormat:
         title=title,
         models=models,
         example=f'{signs.begin}\n{signs.invoke}get_weather">\n{parameter}\n{signs.invoke_end}\n{signs.end}',
-        sign=f"`{signs.end[2:-1]}` in the template",
-        is_recognised=lambda template, _: signs.end[2:-1] in template,
+        sign=f"`{signs.sign}` in the template",
+        is_recognised=lambda template, _: signs.sign in template,
         read=build_read(signs),
         markers=frozenset({signs.begin, signs.end}),
         begin=signs.begin,
@@ -137,10 +139,15 @@ def _build(name: str, title: str, models: str, signs: Signs) -> ToolFormat:
     )
 
 
-MINIMAX = _build("minimax_m2", "MiniMax", "MiniMax M2", Signs("<minimax:tool_call>", "</minimax:tool_call>"))
+MINIMAX = _build(
+    "minimax_m2",
+    "MiniMax",
+    "MiniMax M2",
+    Signs("<minimax:tool_call>", "</minimax:tool_call>", sign="<minimax:tool_call>"),
+)
 DEEPSEEK_V32 = _build(
     "deepseek_v32",
     "DeepSeek V3.2",
     "DeepSeek V3.2",
-    Signs("<｜DSML｜function_calls>", "</｜DSML｜function_calls>", "｜DSML｜", says_kind=True),
+    Signs("<｜DSML｜function_calls>", "</｜DSML｜function_calls>", sign="｜DSML｜", prefix="｜DSML｜", says_kind=True),
 )

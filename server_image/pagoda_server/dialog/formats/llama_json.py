@@ -8,6 +8,7 @@ from pagoda_server.dialog.feed import Feed, Marks, Reading
 from pagoda_server.dialog.formats.argument_rules import write_call_json
 from pagoda_server.dialog.formats.tool_format import ToolFormat, repeat
 from pagoda_server.dialog.lark import Rules
+from pagoda_server.dialog.python_calls import read_list
 from pagoda_server.dialog.turn import Tool
 from pagoda_server.dialog.writer import Writer
 
@@ -29,8 +30,13 @@ def read(feed: Feed, writer: Writer, tools: Sequence[Tool]) -> Reading[None]:
 
 
 def _read_calls(feed: Feed, writer: Writer, accept: Accept | None) -> Reading[bool]:
-    """Reads one call, or the next one, with what stands behind it. What follows begins a line."""
+    """Reads one call, or the next one, with what stands behind it. What follows begins a line.
+
+    NB: Llama 4 knows the pythonic notation, too, and writes it where it is asked for this one.
+    """
     is_call = yield from read_json(feed, writer, accept=accept)
+    if not is_call:
+        is_call = yield from read_list(feed, writer, accept=accept or (lambda _: True))
     if is_call:
         yield from feed.skip_space()
         yield from feed.accept(";", END)

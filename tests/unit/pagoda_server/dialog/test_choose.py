@@ -54,6 +54,9 @@ SEED = "{{ '<seed:think>' }}{{ '</seed:think>' }}"
         (GEMMA_3, [], None, None),
         ("{% if tools %}{{ tools }}{% endif %}", [], "generic", None),
         (SEED, [], None, "seed_oss"),
+        ("{% set start = '<minimax:tool_call>' %}{{ '<think>' }}</think>", [], "minimax_m2", "think"),
+        ("{% set dsml = '｜DSML｜' %}<{{ dsml }}function_calls>{{ '</think>' }}", [], "deepseek_v32", "think"),
+        ("<|tool_calls_section_begin|><|tool_call_begin|>{{ id }}<think></think>", [], "kimi_k2", "think"),
         (None, [], None, None),
     ],
 )

@@ -220,6 +220,9 @@ def test_nothing_is_constrained_that_nobody_asked_for(form: Format) -> None:
     assert form.build_grammar(Turn([]), "", {}) is None
     assert form.build_grammar(Turn([], ToolUse([plain])), "", {}) is None
     assert form.build_grammar(Turn([], ToolUse([ORDER], "none")), "", {}) is None
+    assert form.build_grammar(Turn([], thinking=Thinking("high")), "<think>", {}) is None
+    if form is not HARMONY:
+        assert form.build_grammar(Turn([], thinking=Thinking("none")), "<think>\n\n</think>\n\n", {}) is None
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)

@@ -124,6 +124,7 @@ LLAMA_ANSWERS = [
     (OSLO_PARAMETERS, calls(OSLO_CALL)),
     (f'<|python_tag|>{{"type": "function", {OSLO_PARAMETERS[1:]}', calls(OSLO_CALL)),
     (f"<|python_start|>{OSLO_PARAMETERS}<|python_end|>", calls(OSLO_CALL)),
+    ('<|python_start|>[get_weather(city="Oslo"), get_time()]<|python_end|>', calls(OSLO_CALL, TIME_CALL)),
     (f"{OSLO_PARAMETERS}; {TIME_PARAMETERS}", calls(OSLO_CALL, TIME_CALL)),
     (f"Let me look.\n{OSLO_PARAMETERS}", [SAID, *calls(OSLO_CALL)]),
     ('{"name": "unknown", "parameters": {}}', calls(("unknown", "{}"))),
