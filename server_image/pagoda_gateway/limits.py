@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from pagoda_gateway.body import TENANT_SHARE, Bodies, BodyBudget
 from pagoda_gateway.connections import Connections, Limits, choose_max_connections, read_file_limit
+from pagoda_gateway.cors import Cors
+from pagoda_gateway.failure_log import FailureLog
 from pagoda_gateway.listening import ListenerPolicy
 from pagoda_gateway.metrics import Metrics
 from pagoda_gateway.request_head import build_judge
@@ -40,11 +42,16 @@ def build_limits(settings: Settings, max_connections: int) -> Limits:
     )
 
 
-def build_public_policy(settings: Settings, connections: Connections, metrics: Metrics) -> ListenerPolicy:
-    return ListenerPolicy(connections, build_judge(settings.allowed_hosts), metrics.count_rejected)
+def build_public_policy(
+    settings: Settings, connections: Connections, metrics: Metrics, *, clock: Callable[[], float]
+) -> ListenerPolicy:
+    cors = Cors(settings.cors_allowed_origins)
+    judge = build_judge(settings.allowed_hosts, cors=cors)
+    return ListenerPolicy(connections, judge, metrics.count_rejected, FailureLog(clock=clock), cors)
 
 
 def build_admin_policy(settings: Settings, metrics: Metrics, *, clock: Callable[[], float]) -> ListenerPolicy:
     limits = build_limits(settings, ADMIN_CONNECTIONS)
     connections = Connections(limits, clock=clock, count=lambda reason: None)
-    return ListenerPolicy(connections, build_judge({settings.admin.host}, admin=True), metrics.count_rejected)
+    judge = build_judge({settings.admin.host}, admin=True)
+    return ListenerPolicy(connections, judge, metrics.count_rejected, FailureLog(clock=clock))

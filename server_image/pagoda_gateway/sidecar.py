@@ -18,13 +18,17 @@ from aiohttp import web
 from pagoda_gateway.admission import Admission
 from pagoda_gateway.auth import KeyRing
 from pagoda_gateway.body import ask_for_nothing
+from pagoda_gateway.chat_page import ChatPage
+from pagoda_gateway.cors import Cors
 from pagoda_gateway.drain import Drain
-from pagoda_gateway.errors import Refusal, build_error_response
+from pagoda_gateway.error_answers import build_error_response
+from pagoda_gateway.errors import Refusal
 from pagoda_gateway.gate import Gate
 from pagoda_gateway.limits import build_admin_policy, build_bodies, build_connections, build_public_policy
 from pagoda_gateway.listening import Listening
 from pagoda_gateway.load import PodLoad, ServerLoad, ServerWatch, build_load
 from pagoda_gateway.metrics import Metrics
+from pagoda_gateway.paths import ROOT_PATHS
 from pagoda_gateway.pulse import Pulse
 from pagoda_gateway.queue import AdmissionQueue
 from pagoda_gateway.relay import Parts, Relay
@@ -78,7 +82,7 @@ class Sidecar:
         self.drain = Drain(grace_seconds=self._find_grace_seconds(), clock=clock)
         self._add_gauges()
         self._listening = [
-            Listening(self._build_public(), build_public_policy(settings, self.connections, self.metrics)),
+            Listening(self._build_public(), build_public_policy(settings, self.connections, self.metrics, clock=clock)),
             Listening(self._build_admin(), build_admin_policy(settings, self.metrics, clock=clock)),
         ]
         self.port = 0
@@ -183,13 +187,17 @@ class Sidecar:
             self.connections.close_idle()
 
     def _build_public(self) -> web.Application:
-        app = web.Application()
+        cors = Cors(self._settings.cors_allowed_origins)
+        app = web.Application(middlewares=[cors.answer_preflight] if cors.origins else [])
         admission = Admission(self._settings, self.gate, self.metrics, self._tasks, clock=self._clock)
         begin_trace = None if self._tracer is None else self._tracer.begin
         parts = (self._settings, admission, self.keys, self.drain, self.metrics, self.bodies, self._clock, begin_trace)
         relay = Relay(Parts(*parts))
         self._add_own_routes(app)
-        app.router.add_route("*", "/v1/{tail:.*}", relay.__call__, expect_handler=ask_for_nothing)
+        for path in ("/v1/{tail:.*}", *ROOT_PATHS):
+            app.router.add_route("*", path, relay.__call__, expect_handler=ask_for_nothing)
+        if self._settings.chat_page:
+            app.router.add_get("/", ChatPage.load().answer)
         return app
 
     def _add_own_routes(self, app: web.Application) -> None:
