@@ -14,7 +14,7 @@ from aiohttp import web
 BLOCK = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 POLICY = (
     "default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'; img-src data:; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
+    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
