@@ -58,7 +58,9 @@ async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
 
 async def draw(page: Page, name: str) -> None:
     if PICTURES is not None:
-        await page.draw(Path(PICTURES) / f"chat-{name}.png")
+        folder = Path(PICTURES) / "chat"
+        folder.mkdir(exist_ok=True)
+        await page.draw(folder / f"{name}.png")
 
 
 async def ask(page: Page, text: str) -> None:
@@ -75,7 +77,6 @@ async def test_the_first_minutes_of_a_new_user(browser: Page, url: str) -> None:
     await page.open(url)
     await page.read(FONT)
     await page.until_shown("#model", "pagoda-tiny")
-    await draw(page, "welcome")
 
     await ask(page, "Why is the sky blue?")
     await page.until(DONE)
@@ -96,7 +97,6 @@ async def test_the_first_minutes_of_a_new_user(browser: Page, url: str) -> None:
     await page.click("#open")
     await page.click("#max_tokens")
     await page.type("3")
-    await draw(page, "settings")
     await page.click("#done")
     await ask(page, "Tell me a story about a bear.")
     await page.until(DONE)
