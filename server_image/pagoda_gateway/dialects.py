@@ -26,7 +26,8 @@ class Dialect:
 
 
 def _build_openai_body(refusal: Refusal) -> bytes:
-    return msgspec.json.encode(build_error(refusal.message, error_type=refusal.type, code=refusal.code))
+    said = build_error(refusal.message, error_type=refusal.type, code=refusal.code, param=refusal.param)
+    return msgspec.json.encode(said)
 
 
 def _build_anthropic_body(refusal: Refusal) -> bytes:

@@ -24,6 +24,8 @@ class Refusal(Exception):
     type: ErrorType = "server_error"
     retry_after_seconds: int | None = None
     close: bool = False
+    param: str | None = None
+    """The field at fault."""
     headers: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:

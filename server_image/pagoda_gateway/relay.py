@@ -21,8 +21,9 @@ from pagoda_gateway.drain import Drain
 from pagoda_gateway.errors import Refusal, name_place
 from pagoda_gateway.failure_log import FAILURE
 from pagoda_gateway.metrics import Metrics
-from pagoda_gateway.paths import GENERATION_PATHS
+from pagoda_gateway.paths import GENERATION_PATHS, RESPONSES
 from pagoda_gateway.reply import HOP_HEADERS, SSE, ClientGone, Reply
+from pagoda_gateway.responses.service import ResponseService, Wanted
 from pagoda_gateway.settings import Settings
 from pagoda_gateway.stamp import REQUEST_ID, REQUEST_ID_HEADER
 from pagoda_gateway.trace import UNTRACED, Trace
@@ -63,9 +64,21 @@ class Parts:
     drain: Drain
     metrics: Metrics
     bodies: Bodies
+    responses: ResponseService
     clock: Callable[[], float]
     begin_trace: Callable[[web.Request], Trace] | None = None
     """None: nothing is traced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of the server, on its way to the client."""
+
+    exchange: Exchange
+    reply: Reply
+    trace: Trace
+    arrived_at: float
+    wanted: Wanted | None
 
 
 def build_headers(headers: Collection[tuple[str, str]], tenant: str, request_id: str) -> list[tuple[str, str]]:
@@ -90,6 +103,7 @@ class Relay:
         self._drain = parts.drain
         self._metrics = parts.metrics
         self._bodies = parts.bodies
+        self._responses = parts.responses
         self._clock = parts.clock
         self._begin_trace = parts.begin_trace
 
@@ -135,12 +149,17 @@ class Relay:
     async def _serve(self, request: web.Request, reply: Reply, trace: Trace, arrived_at: float) -> web.StreamResponse:
         tenant = self._admit_tenant(request)
         trace.note_tenant(tenant)
+        if (kept := self._responses.answer(request, tenant)) is not None:
+            return kept
         takes_turn = request.method == "POST" and request.path in GENERATION_PATHS
         if takes_turn:
             self._admission.refuse_when_full(tenant)
         headers = build_headers(request.headers.items(), tenant, request[REQUEST_ID])
         with self._bodies.open(request, tenant) as held:
-            body = await held.read()
+            body, wanted = await held.read(), None
+            if takes_turn and request.path == RESPONSES:
+                body, wanted = await self._responses.prepare(tenant, body)
+                held.grow(len(body))
             ticket = None
             if takes_turn:
                 with trace.wait():
@@ -153,7 +172,7 @@ class Relay:
                     exchange = await self._open(request, [*headers, *carried], body, trace)
                     del body  # A long answer does not hold its question.
                     held.let_go()
-                    return await self._hand_back(request, exchange, reply, trace, arrived_at)
+                    return await self._hand_back(request, Answer(exchange, reply, trace, arrived_at, wanted))
             finally:
                 if ticket is not None:
                     self._admission.leave(ticket)
@@ -194,13 +213,13 @@ class Relay:
         message = "This replica is going away: try again."
         return Refusal(503, "draining", message, retry_after_seconds=1, close=True)
 
-    async def _hand_back(
-        self, request: web.Request, exchange: Exchange, reply: Reply, trace: Trace, arrived_at: float
-    ) -> web.StreamResponse:
+    async def _hand_back(self, request: web.Request, answer: Answer) -> web.StreamResponse:
+        exchange, reply, trace = answer.exchange, answer.reply, answer.trace
         is_stream = exchange.head.status == 200 and exchange.head.get("content-type").startswith(SSE)
 
         def note_first_byte() -> None:
-            self._metrics.observe_first_byte(self._clock() - arrived_at, trace.exemplar, is_stream=is_stream)
+            seconds = self._clock() - answer.arrived_at
+            self._metrics.observe_first_byte(seconds, trace.exemplar, is_stream=is_stream)
             trace.note_first_byte()
 
         try:
@@ -210,7 +229,8 @@ class Relay:
                 return await reply.fail_event(await read_error(exchange, reply.dialect))
             if not reply.committed:
                 await reply.start(exchange.head)
-            return await reply.copy(exchange, note_first_byte)
+            capture = self._responses.begin_capture(answer.wanted, exchange.head, is_chunked=reply.is_chunked)
+            return await reply.copy(exchange, note_first_byte, capture)
         except UpstreamBroken as error:
             self._metrics.count_rejected("upstream_broken")
             _note_failure(request, trace, "upstream_broken")

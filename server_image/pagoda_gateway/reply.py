@@ -14,6 +14,7 @@ from pagoda_gateway.connection import Connection
 from pagoda_gateway.dialects import choose_dialect
 from pagoda_gateway.error_answers import build_error_response
 from pagoda_gateway.errors import Refusal
+from pagoda_gateway.responses.capture import Capture, CapturingSink
 from pagoda_gateway.stamp import stamp
 from pagoda_gateway.upstream import Exchange, Head
 
@@ -79,6 +80,11 @@ class Reply:
         self.close_after = False
 
     @property
+    def is_chunked(self) -> bool:
+        """Returns True when the body goes out in chunks."""
+        return self._response is not None and self._response.chunked
+
+    @property
     def committed(self) -> bool:
         return self._response is not None
 
@@ -103,12 +109,19 @@ class Reply:
                 response.headers.add(key, value)
         await self._open(response)
 
-    async def copy(self, exchange: Exchange, on_first_byte: Callable[[], None]) -> web.StreamResponse:
+    async def copy(
+        self, exchange: Exchange, on_first_byte: Callable[[], None], capture: Capture | None = None
+    ) -> web.StreamResponse:
         assert self._response is not None
         self._exchange = exchange
         if self._request.method == "HEAD":
             return await self._finish()
-        await exchange.copy(ClientSink(self._request, self._response, on_first_byte))
+        sink = ClientSink(self._request, self._response, on_first_byte)
+        if capture is None:
+            await exchange.copy(sink)
+        else:
+            await exchange.copy(CapturingSink(sink, capture))
+            capture.finish()
         return await self._finish()
 
     async def fail(self, refusal: Refusal) -> web.StreamResponse:

@@ -24,7 +24,13 @@ from pagoda_gateway.drain import Drain
 from pagoda_gateway.error_answers import build_error_response
 from pagoda_gateway.errors import Refusal
 from pagoda_gateway.gate import Gate
-from pagoda_gateway.limits import build_admin_policy, build_bodies, build_connections, build_public_policy
+from pagoda_gateway.limits import (
+    build_admin_policy,
+    build_bodies,
+    build_connections,
+    build_public_policy,
+    build_responses,
+)
 from pagoda_gateway.listening import Listening
 from pagoda_gateway.load import PodLoad, ServerLoad, ServerWatch, build_load
 from pagoda_gateway.metrics import Metrics
@@ -81,6 +87,7 @@ class Sidecar:
         )
         self.drain = Drain(grace_seconds=self._find_grace_seconds(), clock=clock)
         self._add_gauges()
+        self._responses = build_responses(settings, self.metrics, clock=clock)
         self._listening = [
             Listening(self._build_public(), build_public_policy(settings, self.connections, self.metrics, clock=clock)),
             Listening(self._build_admin(), build_admin_policy(settings, self.metrics, clock=clock)),
@@ -167,6 +174,7 @@ class Sidecar:
         if self.server.ready() and not self.queue.slots:
             self.gate.resize(SLOTS_OF_AN_UNKNOWN_SERVER)
         self._follow_readiness()
+        self._responses.sweep()
         self._pulse.beat("server_watch")
 
     def _after_keys(self) -> None:
@@ -190,9 +198,19 @@ class Sidecar:
         cors = Cors(self._settings.cors_allowed_origins)
         app = web.Application(middlewares=[cors.answer_preflight] if cors.origins else [])
         admission = Admission(self._settings, self.gate, self.metrics, self._tasks, clock=self._clock)
-        begin_trace = None if self._tracer is None else self._tracer.begin
-        parts = (self._settings, admission, self.keys, self.drain, self.metrics, self.bodies, self._clock, begin_trace)
-        relay = Relay(Parts(*parts))
+        relay = Relay(
+            Parts(
+                settings=self._settings,
+                admission=admission,
+                keys=self.keys,
+                drain=self.drain,
+                metrics=self.metrics,
+                bodies=self.bodies,
+                responses=self._responses,
+                clock=self._clock,
+                begin_trace=None if self._tracer is None else self._tracer.begin,
+            )
+        )
         self._add_own_routes(app)
         for path in ("/v1/{tail:.*}", *ROOT_PATHS):
             app.router.add_route("*", path, relay.__call__, expect_handler=ask_for_nothing)

@@ -1,6 +1,7 @@
 """The gateway's spans of a request that is sampled: the request, its wait in the queue, the call of the server.
 
-Imported only where traces have somewhere to go. Nothing that a client wrote is in a span, but the context of its own and the id of its request.
+Imported only where traces have somewhere to go. Nothing that a client wrote is in a span, but the context of its own
+and the id of its request.
 """
 
 import random

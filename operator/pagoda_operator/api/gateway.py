@@ -17,6 +17,15 @@ class Cors(ApiModel):
     )
 
 
+class KeptResponses(ApiModel):
+    count: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        default=1024, description="Maximum number of answers that each replica keeps. 0 keeps none."
+    )
+    seconds: Annotated[int, Field(ge=1, le=2_592_000)] = Field(
+        default=3600, description="How long an answer is kept after it was used last."
+    )
+
+
 class Gateway(ApiModel):
     chat_page: bool = Field(
         default=False,
@@ -25,4 +34,9 @@ class Gateway(ApiModel):
     )
     cors: Cors | None = Field(
         default=None, description="Lets web pages of other origins read answers. By default browsers hide them."
+    )
+    kept_responses: KeptResponses | None = Field(
+        default=None,
+        description="Answers of /v1/responses that a replica keeps in memory, for previous_response_id. A request with "
+        "store: false is never kept.",
     )

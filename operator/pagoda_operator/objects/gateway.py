@@ -23,5 +23,9 @@ def build_gateway_command(mdep: ModelDeployment) -> list[str]:
 
 def _build_offers(wanted: Gateway) -> list[str]:
     """Returns nothing for what is a default anyway, so that pods stay as they are."""
-    origins = ",".join(wanted.cors.allowed_origins) if wanted.cors is not None else ""
-    return (["--chat-page"] if wanted.chat_page else []) + (["--cors-allowed-origins", origins] if origins else [])
+    flags = ["--chat-page"] if wanted.chat_page else []
+    if wanted.cors is not None:
+        flags += ["--cors-allowed-origins", ",".join(wanted.cors.allowed_origins)]
+    if (kept := wanted.kept_responses) is not None:
+        flags += ["--kept-responses", str(kept.count), "--kept-responses-seconds", str(kept.seconds)]
+    return flags

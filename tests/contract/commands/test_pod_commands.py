@@ -31,7 +31,11 @@ SPEC = {
     "queue": {"maxQueued": 7, "maxQueuedTokens": 1000, "maxWaitSeconds": 9},
     "autoscaling": {"maxReplicas": 2, "backlogDrainSeconds": 11},
     "auth": {"apiKeysSecretRef": {"name": "keys"}},
-    "gateway": {"chatPage": True, "cors": {"allowedOrigins": ["https://a.example", "http://localhost:3000"]}},
+    "gateway": {
+        "chatPage": True,
+        "cors": {"allowedOrigins": ["https://a.example", "http://localhost:3000"]},
+        "keptResponses": {"count": 5, "seconds": 60},
+    },
     "rollout": {"drainSeconds": 33},
 }
 
@@ -63,6 +67,8 @@ def test_the_gateway_is_told_what_the_spec_says() -> None:
         backlog_drain_seconds=11,
         api_keys_dir=Path("/etc/pagoda/api-keys"),
         chat_page=True,
+        kept_responses=5,
+        kept_responses_seconds=60,
         cors_allowed_origins=frozenset({"https://a.example", "http://localhost:3000"}),
     )
 
