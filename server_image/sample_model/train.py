@@ -129,7 +129,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--max-seconds", type=float, default=math.inf, help="the schedule ends here if the steps do not"
     )
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--rate", type=float, default=5e-3, help="the peak")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
 
