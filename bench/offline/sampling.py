@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PLAIN = "plain"
 PENALTIES = {"presence_penalty": 0.4, "frequency_penalty": 0.3, "repetition_penalty": 1.1}
+WARM_UP_TOKENS = 12
 STATES = 8
 """Masks that a constrained answer goes through, in turn."""
 
@@ -135,7 +136,8 @@ def measure(engine: "Engine", width: Width, mixes: Sequence[Mix], repeats: int) 
     """Yields a figure for each mix; a plain loop runs beside each of its samples, so that a drift is none of its."""
     warm_up, work = build_closed_loop(Width(width.streams, width.streams)), build_closed_loop(width)
     for mix in mixes:
-        run_loop(engine, Work("warm up", warm_up.prompts, [12] * width.streams), mix, width.streams)
+        length = WARM_UP_TOKENS + max(fields.get("min_tokens", 0) for fields in mix.fields)
+        run_loop(engine, Work("warm up", warm_up.prompts, [length] * width.streams), mix, width.streams)
     for mix in mixes:
         samples = [
             (run_loop(engine, work, MIXES[0], width.streams), run_loop(engine, work, mix, width.streams))
