@@ -31,12 +31,20 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Tokens per second without HTTP": (
         Command("pagoda-offline", "offline.pagoda", "our engine, on one GPU or several"),
         Command("vllm-offline", "offline.vllm", "vLLM"),
+        Command("sampling", "offline.sampling", "our engine, each sampling field beside none"),
         Command("transformers-offline", "offline.transformers", "transformers' own continuous batching"),
     ),
     "An engine's server over HTTP": (
         Command("serving", "serving.server", "start-up, streaming load and long prompts, of our server or vLLM's"),
         Command("start", "serving.start", "from our server's start to its first token, by phase"),
         Command("http-load", "serving.http_load", "a closed loop of streams on any OpenAI endpoint"),
+        Command(
+            "open-loop",
+            "serving.open_loop",
+            "requests that come by themselves, with the lengths of a trace",
+            explains_errors=True,
+        ),
+        Command("growing-chat", "serving.growing_chat", "conversations that send their history with each turn"),
         Command("interference", "serving.interference", "what a long prompt costs the streams of any OpenAI endpoint"),
         Command("attacks", "serving.attacks.measure", "what a tenant's streams feel while another attacks"),
     ),

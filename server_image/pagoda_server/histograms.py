@@ -19,6 +19,10 @@ E2E_BOUNDS = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120,
 LENGTH_BOUNDS = (
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000
 )
+CHOICE_BOUNDS = (1, 2, 5, 10, 20)
+PAGE_BOUNDS = (
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800
+)
 STEP_BOUNDS = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384)
 # fmt: on
 
@@ -36,6 +40,9 @@ QUEUE_TIME = EngineHistogram(
 )
 PREFILL_TIME = EngineHistogram(
     "request_prefill_time_seconds", "Seconds from a request's first step to its first token", TTFT_BOUNDS
+)
+INFERENCE_TIME = EngineHistogram(
+    "request_inference_time_seconds", "Seconds from a request's first step to its end", E2E_BOUNDS
 )
 DECODE_TIME = EngineHistogram(
     "request_decode_time_seconds", "Seconds from a request's first token to its last", E2E_BOUNDS
@@ -55,15 +62,30 @@ ANSWER_LENGTH = EngineHistogram("request_generation_tokens", "Answer tokens of a
 STEP_TOKENS = EngineHistogram(
     "iteration_tokens_total", "Tokens that one step of the engine served, of prompts and answers", STEP_BOUNDS
 )
+PAGE_LIFETIME = EngineHistogram(
+    "kv_block_lifetime_seconds",
+    "Seconds that a page stayed in the prefix cache, one page in 64 is watched",
+    PAGE_BOUNDS,
+)
+PAGE_IDLE = EngineHistogram(
+    "kv_block_idle_before_evict_seconds", "Seconds from a cached page's last use to its loss, of those", PAGE_BOUNDS
+)
+PAGE_REUSE_GAP = EngineHistogram(
+    "kv_block_reuse_gap_seconds", "Seconds between two uses of a cached page, of those", PAGE_BOUNDS
+)
 ENGINE_HISTOGRAMS = (
     QUEUE_TIME,
     PREFILL_TIME,
+    INFERENCE_TIME,
     DECODE_TIME,
     TIME_PER_OUTPUT_TOKEN,
     PROMPT_LENGTH,
     COMPUTED_PROMPT_LENGTH,
     ANSWER_LENGTH,
     STEP_TOKENS,
+    PAGE_LIFETIME,
+    PAGE_IDLE,
+    PAGE_REUSE_GAP,
 )
 
 

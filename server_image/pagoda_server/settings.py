@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pagoda_guard.collector import parse_endpoint
 from pagoda_guard.settings import Setting, SettingError, check
+from pagoda_server.dialog.choose import AUTO, check_reasoning_parser, check_tool_parser
 from pagoda_server.engine.config import EngineConfig
 
 MINIMUM_STALE_SECONDS = 2.0
@@ -24,6 +25,20 @@ class Settings:
     socket: Annotated[Path | None, Setting("the unix socket to listen on, instead of host and port")] = None
     host: Annotated[str, Setting("the address to listen on, without a socket")] = "127.0.0.1"
     port: Annotated[int, Setting("the port to listen on, without a socket", minimum=0, maximum=65535)] = 8000
+    tool_parser: Annotated[
+        str,
+        Setting(
+            "how the model writes calls of tools; auto: by its template; none: they are not looked for",
+            parse=check_tool_parser,
+        ),
+    ] = AUTO
+    reasoning_parser: Annotated[
+        str,
+        Setting(
+            "how the model marks its reasoning; auto: by its template; none: it is not split from the answer",
+            parse=check_reasoning_parser,
+        ),
+    ] = AUTO
     namespace: Annotated[str, Setting("label of the metrics: the ModelDeployment's namespace")] = ""
     model_deployment: Annotated[str, Setting("label of the metrics: the ModelDeployment's name")] = ""
     tracing_endpoint: Annotated[

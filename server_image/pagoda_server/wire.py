@@ -7,6 +7,7 @@ Nothing here may import torch or aiohttp: both processes load it.
 """
 
 import asyncio
+from array import array
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -27,14 +28,16 @@ MAX_STOP_TOKENS = 1024
 MAX_NAME_CHARACTERS = 512
 """The maximum for the ids of requests and groups, and for tenants."""
 MAX_LOGPROBS = 20
-MAX_GRAMMAR_CHARACTERS = 256 * 1024
 MAX_BIASES = 1024
 """The maximum number of tokens in `logit_bias`."""
 MAX_BIAS = 100.0
-MAX_ALLOWED_TOKENS = 512 * 1024
+MAX_ALLOWED_TOKENS = 16_384
 MAX_BAD_WORDS = 1024
 MAX_BAD_WORD_TOKENS = 4096
 """The maximum for one of `bad_words`, and for all of a request together."""
+NUMBER_BYTES = 4
+"""Of an int32, and of a float32."""
+MAX_GRAMMAR_CHARACTERS = 256 * 1024
 GREEDY_TEMPERATURE = 1e-5
 """Below it a temperature means the likeliest token: no draw differs from it, and logits over it would overflow."""
 
@@ -88,6 +91,8 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     sampling: Sampling
     cache_salt: Name = ""
     """The tenant: prefixes are shared only between requests of one salt, and the engine takes turns between salts."""
+    prefix_salt: Name = ""
+    """The client's own: within its tenant, prefixes are shared only where it is the same."""
     is_streamed: bool = True
     """Each token is passed on as it comes, so someone feels the gaps between them."""
     group: Name = ""
@@ -113,6 +118,43 @@ class TokenLogprobs(msgspec.Struct, frozen=True):
     top: list[tuple[int, float]]
 
 
+class PromptLogprobs(msgspec.Struct, frozen=True, array_like=True):
+    """Log-probabilities of a part of a prompt, as arrays of this machine's numbers: nobody looks at each on the way.
+
+    Parts come in order and together hold every token of the prompt but the first, each once.
+    """
+
+    start: int
+    """The position of the part's first token in the prompt."""
+    chosen: bytes
+    """[n] float32: that of each token, given those before it."""
+    top_ids: bytes
+    """[n, N] int32: the N likeliest tokens there, the likeliest first."""
+    top: bytes
+    """[n, N] float32"""
+
+    @property
+    def end(self) -> int:
+        """Returns the position after the part's last token."""
+        return self.start + len(self.chosen) // NUMBER_BYTES
+
+    def after(self, start: int) -> "PromptLogprobs":
+        """Returns what of it is from position `start` on, which is no earlier than its own start."""
+        passed, total = start - self.start, max(1, self.end - self.start)
+        first = passed * (len(self.top) // total)
+        return PromptLogprobs(start, self.chosen[passed * NUMBER_BYTES :], self.top_ids[first:], self.top[first:])
+
+    def unpack(self) -> list[TokenLogprobs]:
+        """Returns one for each token."""
+        chosen, ids, values = array("f", self.chosen), array("i", self.top_ids), array("f", self.top)
+        count = len(ids) // max(1, len(chosen))
+        spans = (slice(index * count, (index + 1) * count) for index in range(len(chosen)))
+        return [
+            TokenLogprobs(own, list(zip(ids[span], values[span], strict=True)))
+            for own, span in zip(chosen, spans, strict=True)
+        ]
+
+
 class Delta(msgspec.Struct, frozen=True, array_like=True):
     """New tokens of one request, in order. The last delta carries `finish_reason`; a stop token is among the tokens."""
 
@@ -121,6 +163,7 @@ class Delta(msgspec.Struct, frozen=True, array_like=True):
     logprobs: list[TokenLogprobs] | None = None
     finish_reason: FinishReason | None = None
     cached_tokens: int = 0
+    prompt_logprobs: list[PromptLogprobs] | None = None
 
 
 class Deltas(msgspec.Struct, frozen=True, tag="deltas"):
@@ -189,6 +232,10 @@ class Stats(msgspec.Struct, frozen=True, tag="stats"):
     generation_tokens: int
     steps: int
     distributions: dict[str, Distribution] = {}
+    recomputed_prompt_tokens: int = 0
+    """Of those in the prefix cache: a prompt that is there as a whole is computed from its last page on."""
+    corrupted_requests: int = 0
+    """Ended because their logits were not finite."""
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):

@@ -8,6 +8,7 @@ import contextlib
 import signal
 import sys
 import time
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ from pagoda_server.wire import (
     Hello,
     Judge,
     Judged,
+    PromptLogprobs,
     Stats,
     Submit,
     Timing,
@@ -32,6 +34,19 @@ END = 0
 """The id of the token that ends an answer."""
 HELLO = Hello(200, 8, 300, [END], "cpu", "float32")
 STATS = Stats(True, 1, 2, 30, 100.0, 250.0, "observed", 5, 3, 10, 4, 50, 20, 60, 70)
+
+
+def score_prompt(token_ids: list[int], wanted: int) -> list[PromptLogprobs]:
+    """Returns -1, -2 … for the tokens after the first, in two parts; the likeliest are tokens 1, 2 … everywhere."""
+    parts, half = [], len(token_ids) // 2
+    for start, end in ((1, half), (half, len(token_ids))):
+        positions = range(max(1, start), end)
+        ids = array("i", [1 + rank for _ in positions for rank in range(wanted)])
+        top = array("f", [-0.5 - rank for _ in positions for rank in range(wanted)])
+        chosen = array("f", [-float(at) for at in positions])
+        if positions:
+            parts.append(PromptLogprobs(positions[0], chosen.tobytes(), ids.tobytes(), top.tobytes()))
+    return parts
 
 
 @dataclass
@@ -82,6 +97,11 @@ class FakeEngine:
     async def _run(self, submit: Submit, writer: asyncio.StreamWriter) -> None:
         ids = [*self.encode(self.answer), END]
         count = min(len(ids), submit.sampling.max_tokens)
+        if (wanted := submit.sampling.prompt_logprobs) is not None:
+            for part in score_prompt(submit.prompt_token_ids, wanted):
+                writer.write(encode_frame(Deltas([Delta(submit.request_id, [], prompt_logprobs=[part])])))
+        if count == 0:
+            writer.write(encode_frame(Deltas([Delta(submit.request_id, [], None, "length")])))
         for at in range(count):
             if at == 1 and self.gate is not None:
                 await self.gate.wait()

@@ -3,9 +3,12 @@
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
 
 from pagoda_server.engine.batch import Chunk
-from pagoda_server.engine.runner import PendingStep, Runner, Sampled
+from pagoda_server.engine.constraint import Masks
+from pagoda_server.engine.runner import NOTHING_ALLOWED, PendingStep, Runner, Sampled
 
 
 def choose_always(token_id: int, chunks: Sequence[Chunk]) -> list[Sampled]:
@@ -144,14 +147,79 @@ class PageCheckingRunner:
 
 
 class GuardedRunner:
-    """Another runner, each of whose launches is within a context that `guard` opens."""
+    """Another runner, each of whose launches and choices is within a context that `guard` opens."""
 
     def __init__(self, runner: Runner, guard: Callable[[], AbstractContextManager[object]]) -> None:
         self._runner, self._guard = runner, guard
 
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         with self._guard():
-            return self._runner.launch(chunks)
+            pending = self._runner.launch(chunks)
+        constrain = pending.constrain
+        return pending if constrain is None else replace(pending, constrain=partial(self._constrain, constrain))
+
+    def _constrain(self, constrain: Callable[[Masks], None], masks: Masks) -> None:
+        with self._guard():
+            constrain(masks)
 
     def prepare_next(self, *, idle: bool = True) -> bool:
         return self._runner.prepare_next(idle=idle)
+
+
+class MaskedRunner:
+    """Tokens are a function of the sequence and of what its mask allows. It knows tokens that the host does not yet.
+
+    As a device does it computes steps in their order: a step is launched only when the one before it has chosen.
+    """
+
+    def __init__(self, vocab_size: int, run_ahead: int, *, failing_step: int | None = None) -> None:
+        self._vocab_size, self._run_ahead, self._failing_step = vocab_size, run_ahead, failing_step
+        self._chosen: dict[int, tuple[int, int]] = {}
+        """By row: the position and the token that was chosen last."""
+        self._step = 0
+        self._is_open = False
+        """The step that was launched last waits for its masks."""
+
+    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
+        assert not self._is_open, "the step before has not chosen"
+        self._step += 1
+        fails, sampling = self._step == self._failing_step, [chunk for chunk in chunks if chunk.is_sampled]
+        constrained = [chunk for chunk in sampling if chunk.request.is_constrained]
+        sequences = {id(chunk): self._read_sequence(chunk) for chunk in sampling}
+        self._is_open = bool(constrained)
+        chosen: dict[int, int] = {}
+
+        def choose(chunk: Chunk, allowed: Sequence[int]) -> None:
+            token_id = allowed[sum(sequences[id(chunk)]) % len(allowed)] if allowed else NOTHING_ALLOWED
+            self._chosen[rows[id(chunk)]] = chunk.end, max(token_id, 0)
+            chosen[id(chunk)] = token_id
+
+        def constrain(masks: Masks) -> None:
+            assert masks.shape[0] == len(constrained) and self._is_open
+            self._is_open = False
+            for chunk, mask in zip(constrained, masks.view("uint32").tolist(), strict=True):
+                choose(chunk, [t for t in range(self._vocab_size) if mask[t // 32] >> t % 32 & 1])
+
+        def wait() -> list[Sampled]:
+            assert len(chosen) == len(sampling), "a step was committed before it was constrained"
+            if fails:
+                self._is_open = False  # the engine drops what is in flight
+                raise RuntimeError("the device stumbled")
+            return [(chosen[id(chunk)], None) for chunk in sampling]
+
+        rows = {id(chunk): chunk.request.row for chunk in sampling}
+        for chunk in sampling:
+            if not chunk.request.is_constrained:
+                choose(chunk, range(self._vocab_size))
+        return PendingStep(wait, self._run_ahead, constrain if constrained else None)
+
+    def _read_sequence(self, chunk: Chunk) -> list[int]:
+        known = chunk.request.token_ids[: chunk.end]
+        if len(known) < chunk.end:
+            position, token_id = self._chosen[chunk.request.row]
+            assert position == len(known) == chunk.end - 1, "the device was asked for a token that it does not know"
+            known = [*known, token_id]
+        return known
+
+    def prepare_next(self, *, idle: bool = True) -> bool:
+        return False

@@ -17,6 +17,7 @@ from pagoda_operator.api.base import (
     ShapeOf,
     StringMap,
 )
+from pagoda_operator.api.gateway import Gateway
 from pagoda_operator.api.objectives import Objectives
 from pagoda_operator.api.pod import Image, LocalSecret, Pod
 from pagoda_operator.api.resources import Resources
@@ -71,6 +72,27 @@ class Model(ApiModel):
     )
 
 
+ToolParser = Literal[
+    "auto",
+    "none",
+    "gpt_oss",
+    "gemma4",
+    "functiongemma",
+    "deepseek_v3",
+    "deepseek_v31",
+    "glm45",
+    "qwen3_xml",
+    "nemotron_json",
+    "mistral",
+    "hermes",
+    "pythonic",
+    "llama3_json",
+    "generic",
+]
+ReasoningParser = Literal["auto", "none", "gpt_oss", "seed_oss", "mistral", "gemma4", "think"]
+"""NB: the server's names, which a test holds these to."""
+
+
 class Engine(ApiModel):
     max_model_len: Annotated[int, Field(ge=16, le=10_000_000)] | None = Field(
         default=None,
@@ -115,6 +137,16 @@ class Engine(ApiModel):
         default=False,
         description="Gives bit-identical answers to the same request and seed, whatever else runs. Slower; for 16-bit "
         "weights on one GPU.",
+    )
+    tool_parser: ToolParser = Field(
+        default="auto",
+        description="Notation in which the model writes calls of tools. auto is found by its chat template. none: "
+        "calls are not looked for, and requests with tools are refused.",
+    )
+    reasoning_parser: ReasoningParser = Field(
+        default="auto",
+        description="Notation in which the model marks its reasoning. auto is found by its chat template. none: "
+        "reasoning is not split from the answer.",
     )
 
 
@@ -279,6 +311,7 @@ class Spec(ApiModel):
         default=None, description="Scales on tokens per second. Cannot be combined with replicas."
     )
     queue: Queue = Field(default=Queue(), description="The queue in front of each replica.")
+    gateway: Gateway | None = Field(default=None, description="What each replica's gateway offers beside the API.")
     service: ServiceSettings = Field(default=ServiceSettings(), description="The Service in front of the replicas.")
     ingress: Ingress | None = Field(
         default=None, description="Makes the endpoint reachable from outside the cluster, through nginx."

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Message = Mapping[str, Any]
-"""As chat templates expect it: role, content, and where they apply name, tool_calls, tool_call_id, reasoning_content."""
+"""As chat templates expect it: role, content, perhaps name, tool_calls, tool_call_id, reasoning_content."""
 ToolMode = Literal["none", "auto", "required"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
@@ -87,6 +87,8 @@ class Turn:
     thinking: Thinking = Thinking()
     template_options: Mapping[str, Any] = field(default_factory=dict)
     """`chat_template_kwargs`: handed to the template as they are."""
+    documents: Sequence[Mapping[str, str]] = ()
+    """What the answer is to be drawn from, for templates that take it."""
     continues_last: bool = False
     """The answer goes on with the last message, an assistant's, in place of beginning one."""
     add_generation_prompt: bool = True

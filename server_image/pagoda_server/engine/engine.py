@@ -19,6 +19,7 @@ from pagoda_server.engine.constraint import Constraint, FillMasks
 from pagoda_server.engine.deadlines import Deadlines
 from pagoda_server.engine.lifetimes import observe_end
 from pagoda_server.engine.pace import find_prompt_limit
+from pagoda_server.engine.page_lives import PageLives
 from pagoda_server.engine.pages import PagePool
 from pagoda_server.engine.prefix import PrefixCache
 from pagoda_server.engine.request import Request, RequestState, find_finish_reason
@@ -27,7 +28,7 @@ from pagoda_server.engine.scheduler import Scheduler
 from pagoda_server.engine.served import AnswerLength, ServedWindow, count_backlog_tokens
 from pagoda_server.engine.timings import Timings
 from pagoda_server.histograms import STEP_TOKENS, Observed
-from pagoda_server.wire import Delta, FinishReason, Rejected, Stats, Submit, TokenLogprobs
+from pagoda_server.wire import Delta, FinishReason, PromptLogprobs, Rejected, Stats, Submit, TokenLogprobs
 
 log = logging.getLogger(__name__)
 NO_TOKEN_LEFT = (
@@ -69,7 +70,9 @@ class Engine:
         """
         measured = measured or Measured()
         self.runner = runner
-        self.scheduler = Scheduler(limits, pool, PrefixCache(pool, enabled=prefix_caching))
+        self._observed = Observed()
+        lives = PageLives(self._observed, clock)
+        self.scheduler = Scheduler(limits, pool, PrefixCache(pool, enabled=prefix_caching, lives=lives))
         self.timings = Timings(clock)
         self.max_wait_seconds = max_wait_seconds
         self._limits = limits
@@ -85,7 +88,7 @@ class Engine:
         self._served = ServedWindow(clock)
         self._capacity = Capacity(clock, measured=measured.tokens_per_second)
         self._answers = AnswerLength()
-        self._observed = Observed()
+        self._not_finite = 0
         self._prompt_tokens = self._cached_prompt_tokens = self._generation_tokens = self._steps = 0
 
     @property
@@ -181,6 +184,8 @@ class Engine:
             cached_prompt_tokens=self._cached_prompt_tokens,
             generation_tokens=self._generation_tokens,
             steps=self._steps,
+            recomputed_prompt_tokens=scheduler.num_recomputed_tokens,
+            corrupted_requests=self._not_finite,
             distributions=self._observed.snapshot(),
         )
 
@@ -198,6 +203,7 @@ class Engine:
             is_constrained=constraint is not None,
             constraint=constraint,
             tenant=submit.cache_salt,
+            prefix_salt=submit.prefix_salt,
             group=submit.group or submit.request_id,
             is_streamed=submit.is_streamed,
             submitted_at=self._clock(),
@@ -239,13 +245,15 @@ class Engine:
         return committed
 
     def _commit(self, step: InFlightStep) -> list[Delta]:
-        results = iter(step.pending.wait())
+        results, scores = iter(step.pending.wait()), iter(step.pending.scores())
         now = self._clock()
         self._steps += 1
         deltas: list[Delta] = []
         served_tokens = 0
         for chunk in step.chunks:
             served_tokens += self._commit_computed(chunk, step.launched_at, now)
+            if chunk.num_scored and (delta := self._commit_scores(chunk.request, next(scores))):
+                deltas.append(delta)
             if chunk.is_sampled and (delta := self._commit_token(chunk.request, *next(results))):
                 deltas.append(delta)
         committed_tokens = sum(len(delta.token_ids) for delta in deltas)
@@ -281,11 +289,14 @@ class Engine:
         if request.state is RequestState.FINISHED:
             return None
         request.num_in_flight -= 1
+        if request.sampling.max_tokens == 0 and token_id >= 0:
+            return self._end(request, "length")
         if token_id == NOTHING_ALLOWED:
             self._reject(request, NO_TOKEN_LEFT)
             return None
         if token_id < 0:
             log.error("request ended, its logits are not finite request=%s", request.request_id)
+            self._not_finite += 1
             return self._fail(request)
         if request.constraint is not None:
             request.constraint.accept(token_id)
@@ -303,6 +314,14 @@ class Engine:
             finish_reason=reason,
             cached_tokens=request.num_cached_tokens,
         )
+
+    def _commit_scores(self, request: Request, scores: PromptLogprobs) -> Delta | None:
+        """Returns what of a prompt's log-probabilities was not given out before the request was preempted."""
+        start = max(scores.start, request.num_scored_tokens + 1)
+        if request.state is RequestState.FINISHED or start >= scores.end:
+            return None
+        request.num_scored_tokens = scores.end - 1
+        return Delta(request.request_id, [], prompt_logprobs=[scores.after(start)])
 
     def _fail(self, request: Request) -> Delta:
         """Ends a request whose keys and values cannot be trusted, nor those that the cache shares with it."""

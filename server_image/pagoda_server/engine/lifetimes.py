@@ -5,6 +5,7 @@ from pagoda_server.histograms import (
     ANSWER_LENGTH,
     COMPUTED_PROMPT_LENGTH,
     DECODE_TIME,
+    INFERENCE_TIME,
     PREFILL_TIME,
     PROMPT_LENGTH,
     QUEUE_TIME,
@@ -21,6 +22,7 @@ def observe_end(observed: Observed, request: Request, now: float) -> None:
     observed.observe(COMPUTED_PROMPT_LENGTH, request.num_prompt_tokens - request.num_cached_tokens)
     observed.observe(ANSWER_LENGTH, request.num_output_tokens)
     observed.observe(QUEUE_TIME, request.started_at - request.submitted_at)
+    observed.observe(INFERENCE_TIME, now - request.started_at)
     if request.first_token_at is None:
         return
     decode_seconds = now - request.first_token_at

@@ -27,7 +27,7 @@ MAX_FAILED_STEPS = 3
 STATS_SECONDS = 0.1
 """Between two snapshots while requests run: each looks at all that wait."""
 MAX_TAKEN_TOKENS = 65_536
-"""Prompt tokens taken up between two steps, a few milliseconds' work: streams wait for it."""
+"""Tokens of requests, prompts and what is asked of answers, taken up between two steps: streams wait for it."""
 
 
 class Stop:
@@ -42,6 +42,13 @@ class Disconnect:
 
 
 Command = Submit | Compiled | Abort | Disconnect | Stop
+
+
+def count_tokens(submit: Submit) -> int:
+    """Counts the tokens that the engine looks at to take the request up."""
+    sampling = submit.sampling
+    lists = (submit.prompt_token_ids, sampling.logit_bias, sampling.allowed_token_ids or (), *sampling.bad_words)
+    return sum(map(len, lists))
 
 
 class EngineLoop:
@@ -107,7 +114,7 @@ class EngineLoop:
             command = self._commands.get(block=rests, timeout=IDLE_SECONDS)
             while not isinstance(command, Stop):
                 self._apply(command)
-                num_tokens += len(command.prompt_token_ids) if isinstance(command, Submit) else 0
+                num_tokens += count_tokens(command) if isinstance(command, Submit) else 0
                 if num_tokens >= MAX_TAKEN_TOKENS:
                     return True
                 command = self._commands.get_nowait()

@@ -34,6 +34,8 @@ class Scheduler:
         """In order of arrival."""
         self.waiting = Waiting()
         self.num_preemptions = 0
+        self.num_recomputed_tokens = 0
+        """Prompt tokens that the prefix cache knew and that were computed again."""
         self._free_rows = list(range(limits.max_num_seqs))
         self._num_arrivals = 0
         self._steps_until_turn = 0
@@ -201,7 +203,9 @@ class Scheduler:
         request.page_ids, request.page_digests = list(hit.page_ids), list(hit.digests)
         request.num_computed_tokens = len(hit.page_ids) * self.pool.page_size
         request.num_admissions += 1
+        self.prefix.use(hit)
         if request.num_admissions == 1:
+            self.num_recomputed_tokens += hit.recomputed_tokens
             request.num_cached_tokens = request.num_served_prompt_tokens = request.num_computed_tokens
         return True
 

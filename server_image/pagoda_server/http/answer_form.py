@@ -7,11 +7,10 @@ import orjson
 from pydantic import Field, model_validator
 
 from pagoda_server.dialog.turn import AnswerFormat, ChoiceFormat, GrammarFormat, JsonFormat, RegexFormat
-from pagoda_server.grammar.build import BadFormat, JsonOptions, build_grammar
+from pagoda_server.grammar.build import JsonOptions
 from pagoda_server.http.errors import RequestError
 from pagoda_server.http.fields import drop_idle, never
-from pagoda_server.http.messages import Strict
-from pagoda_server.wire import Grammar
+from pagoda_server.http.strict import Strict
 
 JSON_SCHEMA_FIELDS = ("name", "description", "schema", "strict")
 STRUCTURED_FIELDS = {"structural_tag": never}
@@ -97,16 +96,6 @@ class FormFields(Strict):
             raise RequestError(f"{first} and {second} are given; give one of them", param=second, code="invalid_value")
         options = self._build_options()
         return next((AnswerForm(param, one, options) for param, one in asked.items()), None)
-
-    def build_grammar(self) -> Grammar | None:
-        """Returns the grammar that the answer follows, None for free text. Raises `RequestError`."""
-        form = self.answer_form
-        if form is None:
-            return None
-        try:
-            return build_grammar(form.answer_format, param=form.param, options=form.options)
-        except BadFormat as error:
-            raise RequestError(str(error), param=form.param, code="invalid_value") from error
 
     def _find_response_format(self) -> dict[str, AnswerFormat]:
         match self.response_format:

@@ -2,34 +2,58 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
+from importlib.metadata import version
 from typing import TypeVar
 
 import orjson
 from aiohttp import web
 
 from pagoda_guard import openmetrics
+from pagoda_server.dialog.turn import Turn
 from pagoda_server.http import chat, completions
 from pagoda_server.http.answer import Answer
+from pagoda_server.http.anthropic.request import PARAMS as MESSAGE_PARAMS
+from pagoda_server.http.anthropic.request import read_count
+from pagoda_server.http.anthropic.request import read_dialog as read_message
+from pagoda_server.http.chunks import Dialect
+from pagoda_server.http.dialog_answer import Dialog, DialogAnswer
 from pagoda_server.http.engine_client import EngineClient
 from pagoda_server.http.errors import RequestError, error_response, model_not_found
+from pagoda_server.http.extras import Extras
 from pagoda_server.http.generate import GenerationPlan, Prompts, judge_grammar, plan_generation
 from pagoda_server.http.intake import Intake
 from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.model_labels import ModelLabels
-from pagoda_server.http.routes import describe_http_error
+from pagoda_server.http.openapi import build_document
+from pagoda_server.http.request_id import note_request_id, return_request_id
+from pagoda_server.http.responses.request import read_dialog as read_response
+from pagoda_server.http.routes import (
+    CHECK,
+    COUNT_TOKENS,
+    INPUT_TOKENS,
+    MESSAGES,
+    RESPONSES,
+    describe_http_error,
+    is_anthropic,
+)
 from pagoda_server.http.runner import log_failure
-from pagoda_server.http.schemas import ChatRequest, CompletionRequest, GenerationRequest, TokenizeRequest, parse
+from pagoda_server.http.schemas import ChatRequest, CompletionRequest, GenerationRequest, parse
 from pagoda_server.http.tally import Tally
+from pagoda_server.http.token_fields import plan_truncation
+from pagoda_server.http.tokenizing import DetokenizeRequest, TokenizeRequest, detokenize, tokenize
 from pagoda_server.http.trace import UNTRACED, Trace
+from pagoda_server.http.truncation import encode_truncated
+from pagoda_server.http.turn_grammars import build_form_grammar
+from pagoda_server.http.turns import Conversations, Fit, Prompt
 from pagoda_server.settings import Settings
 from pagoda_server.text.tokenizer import Tokenizer
 from pagoda_server.wire import Hello, Stats
 
 TENANT_HEADER = "X-Pagoda-Tenant"
-CHECK = "/check"
-"""In front of a path: would it be taken, and what would it cost? The gateway asks before it lets a request wait."""
 Planned = TypeVar("Planned")
 Body = TypeVar("Body", bound=GenerationRequest)
+ReadDialog = Callable[[bytes], Dialog]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TRACE = web.RequestKey("trace", Trace)
 
@@ -44,6 +68,9 @@ class HttpApi:
         labels = ModelLabels(settings.served_model_name, settings.namespace, settings.model_deployment)
         self.tally = tally or Tally.build_single()
         self.metrics = ServerMetrics(labels, lambda: self.stats, self.tally, lambda: self.hello)
+        self.conversations = Conversations(
+            tokenizer, tool_parser=settings.tool_parser, reasoning_parser=settings.reasoning_parser
+        )
         self.intake = Intake()
         self.begin_trace: Callable[[web.Request], Trace] | None = None
         """None: nothing is traced."""
@@ -72,23 +99,74 @@ class HttpApi:
         app.router.add_post("/v1/completions", self.completions)
         app.router.add_post(f"{CHECK}/v1/chat/completions", self.check_chat)
         app.router.add_post(f"{CHECK}/v1/completions", self.check_completions)
+        for path, read in ((RESPONSES, partial(read_response, self.tokenizer)), (MESSAGES, read_message)):
+            app.router.add_post(path, partial(self.dialog, read))
+            app.router.add_post(CHECK + path, partial(self.check_dialog, read))
+        app.router.add_post(COUNT_TOKENS, self.count_tokens)
+        app.router.add_post(INPUT_TOKENS, self.input_tokens)
         app.router.add_post("/tokenize", self.tokenize)
-        for path, handler in (("/health", self.health), ("/ready", self.ready)):
+        app.router.add_post("/detokenize", self.detokenize)
+        app.router.add_post("/ping", self.health)
+        for path, handler in (("/health", self.health), ("/ping", self.health), ("/ready", self.ready)):
             app.router.add_get(path, handler)
+        app.router.add_get("/version", self.show_version)
+        app.router.add_get("/openapi.json", self.show_openapi)
         app.router.add_get("/metrics", self.show_metrics)
         app.router.add_get("/load", self.load)
+        app.on_response_prepare.append(return_request_id)
         app.on_cleanup.append(self._close)
         return app
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body, engine, plan = await self._read(request, self._plan_chat)
-        dialect = chat.build_dialect(self.tokenizer, body.model, logprobs=bool(body.logprobs))
-        return await Answer(engine, self.metrics, plan, dialect, request[TRACE]).respond(request, body)
+        dialect = chat.build_dialect(
+            self.tokenizer,
+            body.model,
+            logprobs=bool(body.logprobs),
+            as_ids=bool(body.return_tokens_as_token_ids),
+            answer_id=body.request_id,
+            style=chat.build_style(body),
+        )
+        return await self._answer(request, body, engine, plan, dialect, Extras.find(body, in_choice=False))
 
     async def completions(self, request: web.Request) -> web.StreamResponse:
         body, engine, plan = await self._read(request, self._plan_completion)
-        dialect = completions.build_dialect(self.tokenizer, body.model, logprobs=body.logprobs is not None)
-        return await Answer(engine, self.metrics, plan, dialect, request[TRACE]).respond(request, body)
+        dialect = completions.build_dialect(
+            self.tokenizer,
+            body.model,
+            logprobs=body.logprobs,
+            as_ids=bool(body.return_tokens_as_token_ids),
+            answer_id=body.request_id,
+        )
+        return await self._answer(request, body, engine, plan, dialect, Extras.find(body, in_choice=True))
+
+    async def _answer(
+        self,
+        request: web.Request,
+        body: GenerationRequest,
+        engine: EngineClient,
+        plan: GenerationPlan,
+        dialect: Dialect,
+        extras: Extras,
+    ) -> web.StreamResponse:
+        answer = Answer(engine, self.metrics, plan, dialect, extras, request[TRACE], self.intake, self.tokenizer)
+        return await answer.respond(request, body)
+
+    async def dialog(self, read: ReadDialog, request: web.Request) -> web.StreamResponse:
+        dialog, engine, plan = await self._read(request, partial(self._plan_dialog, read))
+        answer = DialogAnswer(engine, self.metrics, plan, request[TRACE], dialog.build_shape(plan))
+        return await answer.respond(request, dialog.wishes)
+
+    async def check_dialog(self, read: ReadDialog, request: web.Request) -> web.Response:
+        dialog, engine, plan = await self._read(request, partial(self._plan_dialog, read))
+        return await _check(dialog.wishes, engine, plan)
+
+    async def count_tokens(self, request: web.Request) -> web.Response:
+        return _json({"input_tokens": await self.intake.read(request, self._count_message)})
+
+    async def input_tokens(self, request: web.Request) -> web.Response:
+        count = await self.intake.read(request, self._count_response)
+        return _json({"object": "response.input_tokens", "input_tokens": count})
 
     async def check_chat(self, request: web.Request) -> web.Response:
         return await _check(*await self._read(request, self._plan_chat))
@@ -97,8 +175,16 @@ class HttpApi:
         return await _check(*await self._read(request, self._plan_completion))
 
     async def tokenize(self, request: web.Request) -> web.Response:
-        tokens = await self.intake.read(request, self._tokenize)
-        return _json({"tokens": tokens, "count": len(tokens)})
+        return _raw(await self.intake.read(request, self._tokenize))
+
+    async def detokenize(self, request: web.Request) -> web.Response:
+        return _raw(await self.intake.read(request, self._detokenize))
+
+    async def show_version(self, request: web.Request) -> web.Response:
+        return _json({"version": version("pagoda")})
+
+    async def show_openapi(self, request: web.Request) -> web.Response:
+        return _raw(await self.intake.run(build_document, is_heavy=True))
 
     async def models(self, request: web.Request) -> web.Response:
         return _json({"object": "list", "data": [self._model_object()]})
@@ -142,43 +228,87 @@ class HttpApi:
 
     def _plan_chat(self, raw: bytes, tenant: str) -> tuple[ChatRequest, EngineClient, GenerationPlan]:
         body, engine = self._parse(ChatRequest, raw)
-        prompt = chat.encode_messages(self.tokenizer, body.messages, limit=engine.hello.max_model_len)
-        prompts = Prompts([prompt], "messages", tenant)
+        limit = engine.hello.max_model_len
+        keep_last = plan_truncation(body.truncate_prompt_tokens, answer_tokens=body.max_answer_tokens, limit=limit)
+        params = chat.OLD_PARAMS if body.has_old_spelling else chat.PARAMS
+        fit = Fit(limit, keep_last, add_special_tokens=body.form.add_special_tokens)
+        prompt = self.conversations.encode(chat.build_turn(body), params, fit, body.answer_form)
+        echoes = [body.messages[-1].text] if body.echo else []
+        prompts = Prompts([prompt.token_ids], params.messages, tenant, prompt.reading, prompt.grammar, echoes=echoes)
         return body, engine, plan_generation(body, prompts, tokenizer=self.tokenizer, engine=engine.hello)
 
     def _plan_completion(self, raw: bytes, tenant: str) -> tuple[CompletionRequest, EngineClient, GenerationPlan]:
         body, engine = self._parse(CompletionRequest, raw)
         hello = engine.hello
-        token_ids = completions.encode_prompts(self.tokenizer, body, hello.vocab_size, limit=hello.max_model_len)
-        prompts = Prompts(token_ids, "prompt", tenant, completions.DEFAULT_MAX_TOKENS)
+        prompted = completions.encode_prompts(self.tokenizer, body, hello.vocab_size, limit=hello.max_model_len)
+        prompts = Prompts(
+            prompted.token_ids,
+            "prompt",
+            tenant,
+            grammar=build_form_grammar(body.answer_form),
+            default_answer_tokens=completions.DEFAULT_MAX_TOKENS,
+            echoes=prompted.texts,
+            scores_echo=bool(body.echo) and body.logprobs is not None,
+        )
         return body, engine, plan_generation(body, prompts, tokenizer=self.tokenizer, engine=hello)
+
+    def _plan_dialog(self, read: ReadDialog, raw: bytes, tenant: str) -> tuple[Dialog, EngineClient, GenerationPlan]:
+        dialog = read(raw)
+        self._check_model(dialog.wishes.model)
+        engine = self._ready_engine()
+        prompt = self._encode_dialog(dialog, engine.hello.max_model_len)
+        prompts = Prompts([prompt.token_ids], dialog.params.messages, tenant, prompt.reading, prompt.grammar)
+        return dialog, engine, plan_generation(dialog.wishes, prompts, tokenizer=self.tokenizer, engine=engine.hello)
+
+    def _encode_dialog(self, dialog: Dialog, limit: int) -> Prompt:
+        def encode(turn: Turn, fit: Fit) -> Prompt:
+            return self.conversations.encode(turn, dialog.params, fit, dialog.asked)
+
+        if not dialog.drops_oldest:
+            return encode(dialog.turn, Fit(limit))
+        return encode_truncated(encode, dialog.turn, answer_tokens=dialog.wishes.max_tokens, limit=limit)
+
+    def _count_message(self, raw: bytes) -> int:
+        model, turn = read_count(raw)
+        self._check_model(model)
+        return len(self.conversations.encode(turn, MESSAGE_PARAMS, Fit()).token_ids)
+
+    def _count_response(self, raw: bytes) -> int:
+        dialog = read_response(self.tokenizer, raw)
+        self._check_model(dialog.wishes.model)
+        return len(self.conversations.encode(dialog.turn, dialog.params, Fit()).token_ids)
 
     def _parse(self, kind: type[Body], raw: bytes) -> tuple[Body, EngineClient]:
         body = parse(kind, raw)
         self._check_model(body.model)
         return body, self._ready_engine()
 
-    def _tokenize(self, raw: bytes) -> list[int]:
+    def _tokenize(self, raw: bytes) -> bytes:
         body = parse(TokenizeRequest, raw)
-        if body.model is not None:
-            self._check_model(body.model)
-        if body.messages is not None:
-            return chat.encode_messages(self.tokenizer, body.messages)
-        return self.tokenizer.encode(body.prompt or "")
+        self._check_model(body.model)
+        limit = None if self.hello is None else self.hello.max_model_len
+        return tokenize(self.tokenizer, self.conversations, body, max_model_len=limit)
+
+    def _detokenize(self, raw: bytes) -> bytes:
+        body = parse(DetokenizeRequest, raw)
+        self._check_model(body.model)
+        return detokenize(self.tokenizer, body, vocab_size=0 if self.hello is None else self.hello.vocab_size)
 
     def _model_object(self) -> dict[str, object]:
-        limit = self.engine.hello.max_model_len if self.engine is not None else None
         name = self.settings.served_model_name
         return {
             "id": name,
             "object": "model",
             "created": self._created,
             "owned_by": "pagoda",
-            "max_model_len": limit,
+            "root": name,
+            "parent": None,
+            "max_model_len": None if self.hello is None else self.hello.max_model_len,
         }
 
-    def _check_model(self, name: str) -> None:
-        if name != self.settings.served_model_name:
+    def _check_model(self, name: str | None) -> None:
+        """Raises `RequestError` for another model's name; None: the one that is here."""
+        if name is not None and name != self.settings.served_model_name:
             raise model_not_found(name, self.settings.served_model_name)
 
     def _ready_engine(self) -> EngineClient:
@@ -201,7 +331,7 @@ class HttpApi:
         except Exception as error:
             described = self._describe(request, error)
             trace.fail(described.code or "invalid_request", described.status)
-            response = error_response(described)
+            response = error_response(described, for_anthropic=is_anthropic(request.path))
         finally:
             self.in_flight -= 1
             trace.end(None if response is None else response.status)
@@ -220,7 +350,7 @@ class HttpApi:
                 return describe_http_error(request, error)
             case web.RequestPayloadError():
                 return RequestError("the body's framing is broken; send it again", code="bad_framing")
-        log_failure(error)
+        log_failure(error, note_request_id(request))
         return RequestError("internal error", status=500, code="internal_error")
 
 
@@ -229,6 +359,10 @@ async def _check(body: GenerationRequest, engine: EngineClient, plan: Generation
     if plan.grammar is not None:
         await judge_grammar(engine, plan.grammar)
     return _json(plan.weigh(answer_is_bounded=body.max_answer_tokens is not None))
+
+
+def _raw(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type="application/json")
 
 
 def _json(value: dict[str, object], *, status: int = 200) -> web.Response:

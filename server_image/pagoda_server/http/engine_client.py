@@ -124,12 +124,14 @@ class Generation:
 
 def join_deltas(first: Delta, second: Delta) -> Delta:
     scores = [*(first.logprobs or ()), *(second.logprobs or ())]
+    prompt_scores = [*(first.prompt_logprobs or ()), *(second.prompt_logprobs or ())]
     return Delta(
         request_id=first.request_id,
         token_ids=first.token_ids + second.token_ids,
         logprobs=scores or None,
         finish_reason=second.finish_reason,
         cached_tokens=max(first.cached_tokens, second.cached_tokens),
+        prompt_logprobs=prompt_scores or None,
     )
 
 

@@ -34,18 +34,32 @@ GAUGES: tuple[tuple[str, str, Callable[[Stats], float | None]], ...] = (
         "Prompt tokens not computed yet, and the expected answers of waiting requests",
         lambda s: s.backlog_tokens,
     ),
-    ("kv_usage_ratio|kv_cache_usage_perc", "Share of the KV pages in use, 0 to 1", _kv_usage),
+    ("kv_usage_ratio|kv_cache_usage_perc|gpu_cache_usage_perc", "Share of the KV pages in use, 0 to 1", _kv_usage),
 )
 COUNTERS: tuple[tuple[str, str, Callable[[Stats], float]], ...] = (
     ("prompt_tokens|prompt_tokens", "Prompt tokens of the requests that were started", lambda s: s.prompt_tokens),
     ("generation_tokens|generation_tokens", "Tokens of answers", lambda s: s.generation_tokens),
     (
-        "prefix_cached_tokens|prefix_cache_hits",
+        "prefix_cached_tokens|prefix_cache_hits|gpu_prefix_cache_hits|prompt_tokens_cached",
         "Prompt tokens taken from the prefix cache",
         lambda s: s.cached_prompt_tokens,
     ),
     ("preemptions|num_preemptions", "Requests preempted to make room for others", lambda s: s.preemptions),
-    ("|prefix_cache_queries", "Prompt tokens looked up in the prefix cache", lambda s: s.prompt_tokens),
+    (
+        "recomputed_prompt_tokens|prompt_tokens_recomputed",
+        "Prompt tokens that the prefix cache knew and that were computed again for the logits of the last one",
+        lambda s: s.recomputed_prompt_tokens,
+    ),
+    (
+        "corrupted_requests|corrupted_requests",
+        "Requests that ended because their logits were not finite",
+        lambda s: s.corrupted_requests,
+    ),
+    (
+        "|prefix_cache_queries|gpu_prefix_cache_queries",
+        "Prompt tokens looked up in the prefix cache",
+        lambda s: s.prompt_tokens,
+    ),
     ("steps", "Steps of the engine", lambda s: s.steps),
 )
 # vLLM's name, description, label, value by value of the label

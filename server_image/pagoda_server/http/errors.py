@@ -11,42 +11,13 @@ from aiohttp import web
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from pagoda_guard.anthropic_errors import build_anthropic_error
 from pagoda_guard.openai_errors import ErrorType, build_error
 from pagoda_server.http.fields import NOT_YET, UNSUPPORTED
-from pagoda_server.http.messages import FORM_TAGS, NO_CONTENT
+from pagoda_server.http.fixes import FIXES, LOCATION_DEPTH, UNBUILT_VALUES
+from pagoda_server.http.refusals import REFUSALS
+from pagoda_server.http.strict import FORM_TAGS, NO_CONTENT, OTHER_ROLE
 
-# How much of a pydantic location names a field; the rest names members of a list or a union.
-LOCATION_DEPTH: Mapping[str, int] = {"messages": 5, "stream_options": 2, "response_format": 3, "structured_outputs": 2}
-# What to give instead, by the field's path without the indices of lists.
-FIXES: Mapping[str, str] = {
-    "stop": "give one non-empty string of up to 1024 characters, or a list of at most 64",
-    "stop_token_ids": "give a list of at most 64 token ids",
-    "n": "give 1 to 16",
-    "top_logprobs": "give 0 to 20, together with logprobs: true",
-    "prompt": "give a string, a list of token ids, or a list of at most 64 of either",
-    "messages": "give a list of at least 1 and at most 4096 objects {role, content}",
-    "messages.role": "give system, developer, user or assistant",
-    "messages.content": "give a string or a list of at most 4096 parts {type: text, text}",
-    "messages.content.type": "give text",
-    "messages.content.text": "give a string",
-    "messages.name": "give a string of up to 1024 characters",
-    "response_format.type": "use text, json_object or json_schema",
-    "response_format.json_schema": "give {name, schema}, and perhaps strict and description",
-    "structured_outputs.choice": "give a list of 1 to 10000 strings",
-    "guided_choice": "give a list of 1 to 10000 strings",
-}
-UNBUILT_PARTS = frozenset(
-    {
-        *("audio", "audio_url", "document", "file", "image", "image_url", "input_audio", "input_file", "input_image"),
-        *("input_text", "output_text", "refusal", "thinking", "tool_result", "tool_use", "video", "video_url"),
-    }
-)
-# Values of OpenAI's API that are not built, by the same path.
-UNBUILT_VALUES: Mapping[str, frozenset[str]] = {
-    "messages.role": frozenset({"tool", "function"}),
-    "messages.content.type": UNBUILT_PARTS,
-    "response_format.type": frozenset({"structural_tag", "grammar"}),
-}
 MAX_SHOWN_CHARACTERS = 80
 MAX_MESSAGE_CHARACTERS = 900
 
@@ -73,10 +44,12 @@ class RequestError(Exception):
         return build_error(self.message, error_type=error_type, code=self.code, param=self.param)
 
 
-def error_response(error: RequestError) -> web.Response:
+def error_response(error: RequestError, *, for_anthropic: bool = False) -> web.Response:
+    """Returns the refusal as OpenAI's clients know it, or Anthropic's."""
     retry = {"Retry-After": "1"} if error.status == 503 else {}
+    body = build_anthropic_error(error.message, status=error.status) if for_anthropic else error.body()
     return web.Response(
-        body=orjson.dumps(error.body()),
+        body=orjson.dumps(body),
         status=error.status,
         content_type="application/json",
         headers={**retry, **error.headers},
@@ -102,8 +75,12 @@ def _say(first: ErrorDetails, param: str | None, verb: str, path: str) -> Reques
         return RequestError(f"{param} is not a field of this API; remove it", param=param, code="unknown_parameter")
     if kind == "missing":
         return RequestError(f"{param} is missing; give it", param=param, code="missing_required_parameter")
+    if kind == OTHER_ROLE:
+        role = first["ctx"]["role"]
+        return RequestError(f"{param} is for messages of role {role}; remove it", param=param, code="invalid_value")
     if kind == UNSUPPORTED:
-        return RequestError(f"{param} {NOT_YET}; remove it", param=param, code="unsupported_parameter")
+        why = REFUSALS.get(path, f"{NOT_YET}; remove it")
+        return RequestError(f"{param} {why}", param=param, code="unsupported_parameter")
     if isinstance(value, str) and value in UNBUILT_VALUES.get(path, ()):
         return _say_unbuilt(value, param or "", path)
     shown = "null" if kind == NO_CONTENT else show(value)
@@ -146,17 +123,11 @@ def model_not_found(name: str, served: str) -> RequestError:
     )
 
 
-def context_length_exceeded(prompt: int, answer: int | None, limit: int, param: str, answer_param: str) -> RequestError:
-    """Returns the refusal of a prompt and an answer that do not fit.
-
-    `answer` is None where the client named no length.
-    """
-    wish, fix = "", "shorten it"
-    if answer is not None:
-        wish = f" and the answer may have {answer}"
-        fix = f"lower {answer_param} to {limit - prompt}" if prompt < limit else "shorten the prompt"
+def context_length_exceeded(prompt: int, limit: int, param: str) -> RequestError:
+    """Returns the refusal of a prompt that leaves no room for an answer."""
     return RequestError(
-        f"this model's maximum context length is {limit} tokens, but the prompt has {prompt}{wish}; {fix}",
+        f"this model's maximum context length is {limit} tokens, but the prompt has {prompt}; "
+        "shorten it, or give truncate_prompt_tokens",
         param=param,
         code="context_length_exceeded",
     )
@@ -165,7 +136,8 @@ def context_length_exceeded(prompt: int, answer: int | None, limit: int, param: 
 def prompt_too_long(at_least: int, limit: int, param: str) -> RequestError:
     """Returns the same refusal as `context_length_exceeded`, when nothing else of the request was looked at."""
     return RequestError(
-        f"this model's maximum context length is {limit} tokens, but the prompt has {at_least} or more; shorten it",
+        f"this model's maximum context length is {limit} tokens, but the prompt has {at_least} or more; "
+        "shorten it, or give truncate_prompt_tokens",
         param=param,
         code="context_length_exceeded",
     )

@@ -39,99 +39,74 @@ def _is_n(value: Any, body: Body) -> bool:
     return only(1 if n is None else n)(value, body)
 
 
-def _biases_nothing(value: Any, body: Body) -> bool:
-    return isinstance(value, dict) and not any(value.values())
-
-
-HINTS = dict.fromkeys(
-    [
-        "metadata",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "request_id",
-        "safety_identifier",
-        "user",
-    ],
-    always,
-)
+HINTS = dict.fromkeys(["prompt_cache_options", "prompt_cache_retention", "return_mm_kwargs"], always)
 NOT_BUILT = dict.fromkeys(
     [
-        "allowed_token_ids",
         "audio",
-        "cache_salt",
         "chat_template",
+        "logprob_token_ids",
         "mm_processor_kwargs",
         "moderation",
-        "prediction",
-        "prompt_logprobs",
-        "thinking_token_budget",
-        "truncate_prompt_tokens",
+        "prompt_embeds",
+        "repetition_detection",
         "web_search_options",
     ],
     never,
 )
 SAMPLING_FIELDS: Mapping[str, AsksForNothing] = {
-    "bad_words": only([]),
     "best_of": _is_n,
     "early_stopping": only(False),
     "length_penalty": only(1),
-    "logit_bias": _biases_nothing,
     "logits_processors": only([]),
+    "stream_interval": only(1),
     "use_beam_search": only(False),
+    "watermarking": only(False),
 }
 TEXT_FIELDS: Mapping[str, AsksForNothing] = {
-    "add_generation_prompt": only(True),
-    "chat_template_kwargs": only({}),
-    "continue_final_message": only(False),
     "detokenize": only(True),
-    "documents": only([]),
-    "echo": only(False),
     "modalities": only(["text"]),
-    "return_token_ids": only(False),
-    "return_tokens_as_token_ids": only(False),
-    "skip_special_tokens": only(True),
-    "spaces_between_special_tokens": only(True, False),
+    "media_io_kwargs": only({}),
+    "return_prompt_text": only(False),
+    "return_token_offsets": only(False),
     "suffix": only(""),
 }
 AGENT_FIELDS: Mapping[str, AsksForNothing] = {
+    "chat_template_kwargs": only({}),
     "functions": only([]),
     "function_call": only("none", "auto"),
     "include_reasoning": only(True),
     "parallel_tool_calls": only(True, False),
     "reasoning_effort": only("none"),
+    "thinking_token_budget": never,
     "tool_choice": only("none", "auto"),
     "tools": only([]),
-    "verbosity": only("medium"),
 }
+"""What a completion, which is no conversation, does not have."""
 SERVICE_FIELDS: Mapping[str, AsksForNothing] = {
+    "ec_transfer_params": only({}),
     "kv_transfer_params": only({}),
     "priority": only(0),
-    "service_tier": only("auto", "default"),
-    "store": only(False),
+    "routed_experts_prompt_start": only(0),
+    "truncation_side": only("left"),
     "vllm_xargs": only({}),
 }
-GENERATION_FIELDS = {**HINTS, **NOT_BUILT, **SAMPLING_FIELDS, **TEXT_FIELDS, **AGENT_FIELDS, **SERVICE_FIELDS}
-CHAT_FIELDS: Mapping[str, AsksForNothing] = {**GENERATION_FIELDS, "add_special_tokens": only(False)}
+GENERATION_FIELDS = {**HINTS, **NOT_BUILT, **SAMPLING_FIELDS, **TEXT_FIELDS, **SERVICE_FIELDS}
+CHAT_FIELDS: Mapping[str, AsksForNothing] = GENERATION_FIELDS
 COMPLETION_FIELDS: Mapping[str, AsksForNothing] = {
     **GENERATION_FIELDS,
-    "add_special_tokens": only(True),
+    **AGENT_FIELDS,
+    "add_generation_prompt": only(True),
+    "continue_final_message": only(False),
+    "documents": only([]),
     "top_logprobs": only(0),
 }
-STREAM_FIELDS: Mapping[str, AsksForNothing] = {"include_obfuscation": only(False)}
+STREAM_FIELDS: Mapping[str, AsksForNothing] = {}
 MESSAGE_FIELDS: Mapping[str, AsksForNothing] = {
     "annotations": only([]),
     "audio": never,
     "cache_control": always,
-    "function_call": only({}),
     "parsed": never,
-    "prefix": only(False),
-    "reasoning": only(""),
-    "reasoning_content": only(""),
     "reasoning_details": only([]),
-    "refusal": only(""),
-    "tool_call_id": only(""),
-    "tool_calls": only([]),
 }
 """The fields of every role: what a server says of its own message comes back in the next turn, null or empty."""
 PART_FIELDS: Mapping[str, AsksForNothing] = {

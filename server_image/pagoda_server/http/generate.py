@@ -3,21 +3,27 @@
 import itertools
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 
-from pagoda_server.http.choice import Choice, Piece
+from pagoda_server.http.choice import Choice, Piece, Reading
+from pagoda_server.http.echo import Echo, build_echo
 from pagoda_server.http.engine_client import EngineClient, EngineGone, RequestRejected
 from pagoda_server.http.errors import RequestError, context_length_exceeded
 from pagoda_server.http.metrics import ServerMetrics
+from pagoda_server.http.prompt_scores import PromptScores
+from pagoda_server.http.sampling import (
+    build_sampling,
+    check_prompt_scores,
+    check_vocabulary,
+    encode_bad_words,
+    vary_sampling,
+)
 from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.http.trace import Trace
 from pagoda_server.text.tokenizer import Tokenizer
-from pagoda_server.wire import GREEDY_TEMPERATURE, Delta, Grammar, Hello, Sampling, Submit
+from pagoda_server.wire import Delta, Grammar, Hello, Submit
 
-SEED_MASK = 2**63 - 1
-SMALLEST_TOP_P = 1e-6
-"""Already the likeliest token alone; a denormal number would be 0 on the device."""
 MAX_WEIGHED_TOKENS = 131_072
 UNSAID_WEIGHED_TOKENS = 256
 """The gateway's estimate of an answer: a client's wish is not trusted further, and one without a wish is short."""
@@ -33,8 +39,16 @@ class Prompts:
     param: str
     """The field that holds them."""
     tenant: str
+    reading: Reading | None = None
+    """How the answers are read; None: they are plain text."""
+    grammar: Grammar | None = None
+    """What the answers follow."""
     default_answer_tokens: int | None = None
     """The length of an answer where the client names none. None: what is left of the context."""
+    echoes: Sequence[str] = ()
+    """What each answer begins with, a text for each prompt; empty: with nothing."""
+    scores_echo: bool = False
+    """Its tokens are told, with their logprobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +59,29 @@ class GenerationPlan:
     choices: list[Choice]
     prompt_tokens: int
     per_prompt: int = 1
+    given_per_prompt: int = 1
+    """The best of those that are written."""
+    echoes: list[Echo] = field(default_factory=list)
+    """For each prompt, or none."""
+    is_read: bool = False
+    """Its answers may hold more than plain text."""
     grammar: Grammar | None = None
+
+    def list_echoes(self) -> dict[int, Echo]:
+        """Returns what answers begin with, by the index of their choice."""
+        repeated = (echo for echo in self.echoes for _ in range(self.per_prompt))
+        return dict(enumerate(repeated))
 
     def usage(self) -> dict[str, object]:
         completion = sum(choice.token_count for choice in self.choices)
+        reasoning = sum(choice.reasoning_tokens for choice in self.choices)
+        details = {"completion_tokens_details": {"reasoning_tokens": reasoning}} if self.is_read else {}
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": completion,
             "total_tokens": self.prompt_tokens + completion,
             "prompt_tokens_details": {"cached_tokens": self.count_cached_tokens()},
+            **details,
         }
 
     def count_cached_tokens(self) -> int:
@@ -66,77 +94,54 @@ class GenerationPlan:
         return {"sequences": len(self.submits), "tokens": tokens}
 
 
-def build_sampling(body: GenerationRequest, *, max_tokens: int, offset: int) -> Sampling:
-    temperature = 1.0 if body.temperature is None else body.temperature
-    return Sampling(
-        max_tokens=max_tokens,
-        temperature=temperature if temperature >= GREEDY_TEMPERATURE else 0.0,
-        top_p=1.0 if body.top_p is None else max(body.top_p, SMALLEST_TOP_P),
-        top_k=max(0, body.top_k or 0),
-        min_p=body.min_p or 0.0,
-        seed=None if body.seed is None else (body.seed + offset) & SEED_MASK,
-        presence_penalty=body.presence_penalty or 0.0,
-        frequency_penalty=body.frequency_penalty or 0.0,
-        repetition_penalty=1.0 if body.repetition_penalty is None else body.repetition_penalty,
-        logprobs=body.wire_logprobs,
-        stop_token_ids=tuple(body.stop_token_ids or ()),
-        ignore_eos=bool(body.ignore_eos),
-        min_tokens=body.min_tokens or 0,
-    )
-
-
 def plan_answer_tokens(body: GenerationRequest, prompts: Prompts, *, length: int, limit: int) -> int:
     """Returns the maximum number of tokens of the answer to a prompt of `length` tokens, in a context of `limit`.
 
-    It is what was asked for, else what is left of the context, or the API's default where that is less.
+    It is what was asked for, or the API's default, and no more than what is left of the context.
     """
-    wanted = body.max_answer_tokens
-    if length + (wanted or 1) > limit:
-        raise context_length_exceeded(length, wanted, limit, prompts.param, body.max_answer_field)
-    left, default = limit - length, prompts.default_answer_tokens
-    max_tokens = wanted or min(left, left if default is None else default)
+    left = limit - length
+    if left < 1:
+        raise context_length_exceeded(length, limit, prompts.param)
+    wanted = prompts.default_answer_tokens if body.max_answer_tokens is None else body.max_answer_tokens
+    max_tokens = left if wanted is None else min(left, wanted)
     if (body.min_tokens or 0) > max_tokens:
         raise RequestError(
-            f"min_tokens is {body.min_tokens}, above max_tokens {max_tokens}; lower it", param="min_tokens"
+            f"min_tokens is {body.min_tokens}, above the {max_tokens} that the answer may have; lower it",
+            param="min_tokens",
         )
     return max_tokens
-
-
-def check_stop_token_ids(body: GenerationRequest, vocab_size: int) -> None:
-    worst = max(body.stop_token_ids or (), default=0)
-    if worst >= vocab_size:
-        raise RequestError(
-            f"stop_token_ids has token id {worst}; the largest is {vocab_size - 1}",
-            param="stop_token_ids",
-            code="invalid_value",
-        )
 
 
 def plan_generation(
     body: GenerationRequest, prompts: Prompts, *, tokenizer: Tokenizer, engine: Hello
 ) -> GenerationPlan:
     """Returns what to submit to the engine that said `engine`. Raises `RequestError` for what it cannot run."""
-    check_stop_token_ids(body, engine.vocab_size)
-    grammar = body.build_grammar()
-    n, group = body.n or 1, str(next(_numbers))
+    check_vocabulary(body, engine.vocab_size)
+    check_prompt_scores(body, sum(map(len, prompts.token_ids)))
+    bad_words = encode_bad_words(tokenizer, body.bad_words or ())
+    group, salt = str(next(_numbers)), body.cache_salt or ""
     submits: list[Submit] = []
     choices: list[Choice] = []
-    for prompt in prompts.token_ids:
+    echoes: list[Echo] = []
+    for at, prompt in enumerate(prompts.token_ids):
         if not prompt:
             raise RequestError(f"{prompts.param} has no tokens; give at least one", param=prompts.param)
         max_tokens = plan_answer_tokens(body, prompts, length=len(prompt), limit=engine.max_model_len)
-        for offset in range(n):
-            sampling = build_sampling(body, max_tokens=max_tokens, offset=offset)
-            name = str(next(_numbers))
+        first = build_sampling(body, bad_words, max_tokens=max_tokens)
+        echo = build_echo(tokenizer, prompts.echoes[at], prompt, scored=prompts.scores_echo) if prompts.echoes else None
+        echoes += [] if echo is None else [echo]
+        for offset in range(body.num_sequences):
+            sampling = vary_sampling(first, offset, scores_prompt=prompts.scores_echo)
             submits.append(
                 Submit(
-                    name,
-                    prompt,
-                    sampling,
-                    prompts.tenant,
+                    request_id=str(next(_numbers)),
+                    prompt_token_ids=prompt,
+                    sampling=sampling,
+                    cache_salt=prompts.tenant,
+                    prefix_salt=salt,
                     is_streamed=bool(body.stream),
                     group=group,
-                    grammar=grammar,
+                    grammar=prompts.grammar,
                 )
             )
             choices.append(
@@ -147,9 +152,22 @@ def plan_generation(
                     min_tokens=sampling.min_tokens,
                     keeps_stop=bool(body.include_stop_str_in_output),
                     scored=sampling.logprobs is not None,
+                    shows_special=body.skip_special_tokens is False,
+                    begins_at=None if echo is None else len(echo.text),
+                    reading=prompts.reading,
                 )
             )
-    return GenerationPlan(submits, choices, sum(map(len, prompts.token_ids)), per_prompt=n, grammar=grammar)
+    prompt_tokens = sum(map(len, prompts.token_ids))
+    return GenerationPlan(
+        submits,
+        choices,
+        prompt_tokens,
+        body.num_sequences,
+        body.n or 1,
+        echoes,
+        is_read=prompts.reading is not None,
+        grammar=prompts.grammar,
+    )
 
 
 class Run:
@@ -170,11 +188,13 @@ class Run:
         self._span_name = trace.span_name
         self._metrics = metrics
         self._choices = {submit.request_id: choice for submit, choice in zip(plan.submits, plan.choices, strict=True)}
+        self.prompt_scores = PromptScores()
         self._started = time.monotonic()
         self._last: dict[str, float] = {}
 
     async def __aenter__(self) -> "Run":
         await self._generation.__aenter__()
+        self._metrics.asked(n=self._plan.given_per_prompt, max_tokens=self._plan.submits[0].sampling.max_tokens)
         return self
 
     async def __aexit__(
@@ -213,6 +233,8 @@ class Run:
 
     def _push(self, delta: Delta, now: float) -> Piece:
         piece = self._choices[delta.request_id].push(delta)
+        if delta.prompt_logprobs:
+            self.prompt_scores.add(piece.index, delta.prompt_logprobs)
         if delta.token_ids:
             self._observe(delta.request_id, len(delta.token_ids), now)
         if piece.finish_reason is not None:

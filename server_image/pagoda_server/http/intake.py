@@ -48,6 +48,10 @@ class Intake:
             return await asyncio.wrap_future(self._pool.submit(read, raw))
         return await asyncio.wrap_future(self._submit_large(read, raw))
 
+    async def run(self, work: Callable[[], Read], *, is_heavy: bool) -> Read:
+        """Returns what `work` makes: heavy work beside the event loop."""
+        return await asyncio.wrap_future(self._pool.submit(work)) if is_heavy else work()
+
     def close(self) -> None:
         for pool in (self._pool, self._large_pool):
             pool.shutdown(wait=False, cancel_futures=True)

@@ -13,6 +13,8 @@ from pagoda_guard import openmetrics
 from pagoda_server.http.engine_metrics import EngineCollector
 from pagoda_server.http.model_labels import ModelLabels
 from pagoda_server.http.tally import (
+    ASKED_CHOICES,
+    ASKED_TOKENS,
     E2E_LATENCY,
     HISTOGRAMS,
     INTER_TOKEN_LATENCY,
@@ -24,6 +26,8 @@ from pagoda_server.http.tally import (
 )
 from pagoda_server.wire import FinishReason, Hello, Stats
 
+OLDER_NAMES = {INTER_TOKEN_LATENCY.name: "|time_per_output_token_seconds"}
+"""What vLLM called a histogram before, as boards of that time do."""
 SPANS_TEXT = "Spans of traced requests: exported, failed when the collector did not take them, dropped for lack of room"
 
 
@@ -41,7 +45,8 @@ class TallyCollector(Collector):
             exemplars = map(_build_exemplar, self.tally.find_examples(histogram))
             parts = zip(bounds, counts, exemplars, strict=True)
             buckets = [(bound, count, one) if one else (bound, count) for bound, count, one in parts]
-            for name, labels in self.labels.name_series(f"{histogram.name}|{histogram.name}"):
+            older = OLDER_NAMES.get(histogram.name, "")
+            for name, labels in self.labels.name_series(f"{histogram.name}|{histogram.name}{older}"):
                 family = HistogramMetricFamily(name, histogram.text, labels=list(labels))
                 family.add_metric(list(labels.values()), buckets, total)
                 yield family
@@ -72,6 +77,7 @@ class StartCollector(Collector):
 
     labels: ModelLabels
     read_hello: Callable[[], Hello | None]
+    read_stats: Callable[[], Stats | None]
 
     def collect(self) -> Iterable[Metric]:
         hello = self.read_hello()
@@ -103,6 +109,7 @@ class StartCollector(Collector):
             "block_size": str(hello.page_size),
             "cache_dtype": hello.kv_cache_dtype,
             "enable_prefix_caching": str(hello.prefix_caching),
+            "num_gpu_blocks": "None" if (stats := self.read_stats()) is None else str(stats.total_pages),
         }
         info = GaugeMetricFamily(name, "1; the labels are the settings of the KV cache", labels=list(labels))
         info.add_metric(list(labels.values()), 1)
@@ -120,8 +127,13 @@ class ServerMetrics:
         self._tally = tally
         self._registry = CollectorRegistry()
         self._registry.register(EngineCollector(labels, read_stats))
-        self._registry.register(StartCollector(labels, read_hello))
+        self._registry.register(StartCollector(labels, read_hello, read_stats))
         self._registry.register(TallyCollector(labels, self._tally))
+
+    def asked(self, *, n: int, max_tokens: int) -> None:
+        """Counts a request by what it asks for."""
+        self._tally.observe(ASKED_CHOICES, n)
+        self._tally.observe(ASKED_TOKENS, max_tokens)
 
     def first_token(self, seconds: float, span: SpanName | None = None) -> None:
         self._tally.observe(TIME_TO_FIRST_TOKEN, seconds, span=span)

@@ -12,11 +12,11 @@ class ModelLabels:
     model_deployment: str = ""
 
     def name_series(self, names: str) -> list[tuple[str, dict[str, str]]]:
-        """Returns full names with their labels for `own`, `own|alias` or `|alias`: the alias is vLLM's."""
-        own, _, alias = names.partition("|")
+        """Returns full names with their labels for `own`, `own|alias` or `|alias|alias`: the aliases are vLLM's."""
+        own, *aliases = names.split("|")
         ours = {"namespace": self.namespace, "model_deployment": self.model_deployment, "model_name": self.model_name}
-        named = ((own, f"pagoda_server_{own}", ours), (alias, f"vllm:{alias}", self._theirs()))
-        return [(full, series) for name, full, series in named if name]
+        named = [(f"pagoda_server_{own}", ours)] if own else []
+        return [*named, *((f"vllm:{alias}", self._theirs()) for alias in aliases)]
 
     def _theirs(self) -> dict[str, str]:
         return {"model_name": self.model_name, "engine": "0"}

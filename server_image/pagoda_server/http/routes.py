@@ -8,6 +8,10 @@ from pagoda_server.http.errors import RequestError
 from pagoda_server.http.fields import NOT_YET
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+RESPONSES, MESSAGES = "/v1/responses", "/v1/messages"
+COUNT_TOKENS, INPUT_TOKENS = f"{MESSAGES}/count_tokens", f"{RESPONSES}/input_tokens"
+CHECK = "/check"
+"""In front of a path: would it be taken, and what would it cost? The gateway asks before it lets a request wait."""
 ANSWERS = f"{CHAT} or {COMPLETIONS}"
 # Paths of OpenAI's and vLLM's APIs by their first part, and what does something like them here.
 UNBUILT: Mapping[str, str] = {
@@ -27,18 +31,24 @@ UNBUILT: Mapping[str, str] = {
     "files": ANSWERS,
     "fine_tuning": ANSWERS,
     "images": ANSWERS,
-    "messages": CHAT,
+    "messages": f"{MESSAGES} or {COUNT_TOKENS}",
     "moderations": CHAT,
     "pooling": ANSWERS,
     "realtime": CHAT,
     "rerank": ANSWERS,
-    "responses": CHAT,
+    "responses": RESPONSES,
     "score": ANSWERS,
     "threads": CHAT,
     "uploads": ANSWERS,
     "vector_stores": ANSWERS,
     "videos": ANSWERS,
 }
+
+
+def is_anthropic(path: str) -> bool:
+    """Returns whether clients of Anthropic's API ask there."""
+    plain = path.removeprefix(CHECK)
+    return plain == MESSAGES or plain.startswith(f"{MESSAGES}/")
 
 
 def describe_missing(path: str) -> RequestError:

@@ -29,10 +29,10 @@ def build_runner(app: web.Application, *, keepalive_seconds: float = KEEPALIVE_S
     )
 
 
-def log_failure(error: BaseException) -> None:
+def log_failure(error: BaseException, request_id: str = "") -> None:
     """Logs the error's kind and where it was raised. NB: its words may hold a prompt."""
     place = "".join(traceback.format_tb(error.__traceback__))
-    log.error("request failed kind=%s at=\n%s", type(error).__name__, place)
+    log.error("request failed request_id=%s kind=%s at=\n%s", request_id, type(error).__name__, place)
 
 
 class _Protocol(web.RequestHandler):

@@ -1,7 +1,4 @@
-"""The request bodies. Every field either works or is refused by its name; nothing is silently ignored.
-
-Validation ends at the first error of a list: a body of a million wrong items would else make a million errors.
-"""
+"""The request bodies. Every field works, or is a hint that asks for nothing, or is refused by its name."""
 
 from typing import Annotated, Any, TypeVar
 
@@ -9,55 +6,53 @@ import orjson
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
 from pagoda_server.http.answer_form import FormFields
+from pagoda_server.http.chat_form import ChatForm, find_form
+from pagoda_server.http.dialog_fields import DialogFields
 from pagoda_server.http.errors import RequestError, from_validation
 from pagoda_server.http.fields import CHAT_FIELDS, COMPLETION_FIELDS, STREAM_FIELDS
-from pagoda_server.http.messages import Messages, Strict
+from pagoda_server.http.messages import Messages
+from pagoda_server.http.numbers import MAX_STOPS, Int, Penalty, StopTokenIds, TokenIds, limit_members
+from pagoda_server.http.strict import Strict
+from pagoda_server.http.token_fields import TokenFields
+from pagoda_server.wire import MAX_LOGPROBS
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-MAX_EXACT = 2**53
-MAX_STOPS = 64
 MAX_STOP_CHARACTERS = 4096
 """The maximum for all stop strings together: each token's text is held against each of them."""
-
-
-def _as_int(value: Any) -> Any:
-    """Returns a whole float as an integer: some languages write 2 as 2.0."""
-    whole = isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT
-    return int(value) if whole else value
-
-
-def _as_ints(value: Any) -> Any:
-    return [_as_int(item) for item in value] if isinstance(value, list) and float in set(map(type, value)) else value
+MAX_CHOICES = 16
+MAX_DOCUMENTS = 256
+MAX_DOCUMENT_MEMBERS = 16
 
 
 def _false_as_none(value: Any) -> Any:
     return None if value is False else value
 
 
-Int = Annotated[int, BeforeValidator(_as_int)]
-TokenId = Annotated[int, Field(ge=0)]
-TokenIds = Annotated[list[TokenId], Field(min_length=1, fail_fast=True), BeforeValidator(_as_ints)]
 StopString = Annotated[str, Field(min_length=1, max_length=1024)]
 Stops = Annotated[list[StopString], Field(max_length=MAX_STOPS, fail_fast=True)]
-StopTokenIds = Annotated[list[TokenId], Field(max_length=MAX_STOPS, fail_fast=True), BeforeValidator(_as_ints)]
-Penalty = Annotated[float, Field(ge=-2, le=2)]
 
 
 class StreamOptions(Strict):
     unbuilt = STREAM_FIELDS
     include_usage: bool | None = None
     continuous_usage_stats: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+Document = Annotated[dict[str, str], limit_members(MAX_DOCUMENT_MEMBERS)]
+Documents = Annotated[list[Document], Field(max_length=MAX_DOCUMENTS, fail_fast=True)]
 
 
 def _find_stop_form(value: Any) -> str:
     return "<texts>" if isinstance(value, list) else "<text>"
 
 
-class GenerationRequest(FormFields):
+class GenerationRequest(FormFields, TokenFields):
     """The fields that chat and completions share."""
 
     model: str
-    max_tokens: Annotated[Int, Field(ge=1)] | None = None
+    max_tokens: Annotated[Int, Field(ge=0)] | None = None
+    """More than what is left of the context: what is left. 0: the prompt alone is looked at."""
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     stop: (
@@ -77,15 +72,35 @@ class GenerationRequest(FormFields):
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     repetition_penalty: Annotated[float, Field(ge=0.01, le=2)] | None = None
-    n: Annotated[Int, Field(ge=1, le=16)] | None = None
+    n: Annotated[Int, Field(ge=1, le=MAX_CHOICES)] | None = None
+    echo: bool | None = None
     ignore_eos: bool | None = None
     min_tokens: Annotated[Int, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
     def _check_stream_options(self) -> "GenerationRequest":
-        if (self.include_usage or self.continuous_usage) and not self.stream:
+        if (self.include_usage or self.continuous_usage or self.include_obfuscation) and not self.stream:
             raise RequestError(
                 "stream_options is given without stream: true; set stream or remove it", param="stream_options"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_prompt_logprobs(self) -> "GenerationRequest":
+        if self.prompt_logprobs is not None and self.stream:
+            raise RequestError(
+                "prompt_logprobs is given with stream: true; they come whole, so remove one of both",
+                param="prompt_logprobs",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_max_tokens(self) -> "GenerationRequest":
+        if self.max_tokens == 0 and not self.echo and self.prompt_logprobs is None:
+            raise RequestError(
+                "max_tokens is 0; give at least 1, or ask for the prompt with echo or prompt_logprobs",
+                param="max_tokens",
+                code="invalid_value",
             )
         return self
 
@@ -113,24 +128,41 @@ class GenerationRequest(FormFields):
         return self.stream_options is not None and bool(self.stream_options.continuous_usage_stats)
 
     @property
+    def include_obfuscation(self) -> bool:
+        return self.stream_options is not None and bool(self.stream_options.include_obfuscation)
+
+    @property
     def max_answer_tokens(self) -> int | None:
         return self.max_tokens
 
     @property
-    def max_answer_field(self) -> str:
-        return "max_tokens"
+    def num_sequences(self) -> int:
+        """Returns how many answers to each prompt are written, of which `n` are given."""
+        return self.n or 1
 
     @property
     def wire_logprobs(self) -> int | None:
         raise NotImplementedError
 
+    @property
+    def wire_prompt_logprobs(self) -> int | None:
+        return self._unscored if self.prompt_logprobs is None else self.prompt_logprobs
 
-class ChatRequest(GenerationRequest):
+    @property
+    def _unscored(self) -> int | None:
+        """Returns what the engine is asked of a prompt whose scores nobody wants: it runs none for nothing."""
+        return 0 if self.max_answer_tokens == 0 else None
+
+
+class ChatRequest(DialogFields, GenerationRequest):
     unbuilt = CHAT_FIELDS
     messages: Messages
     max_completion_tokens: Annotated[Int, Field(ge=1)] | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[Int, Field(ge=0, le=20)] | None = None
+    top_logprobs: Annotated[Int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    documents: Documents | None = None
 
     @model_validator(mode="after")
     def _check_pairs(self) -> "ChatRequest":
@@ -145,13 +177,26 @@ class ChatRequest(GenerationRequest):
             )
         return self
 
-    @property
-    def max_answer_tokens(self) -> int | None:
-        return self.max_completion_tokens or self.max_tokens
+    @model_validator(mode="after")
+    def _check_form(self) -> "ChatRequest":
+        if self.echo and not self.form.continues_last:
+            raise RequestError(
+                "echo is true and the answer begins a message; set continue_final_message, or remove echo", param="echo"
+            )
+        return self
 
     @property
-    def max_answer_field(self) -> str:
-        return "max_completion_tokens" if self.max_completion_tokens else "max_tokens"
+    def form(self) -> ChatForm:
+        return find_form(
+            self.messages,
+            add_generation_prompt=self.add_generation_prompt,
+            continue_final_message=self.continue_final_message,
+            add_special_tokens=self.add_special_tokens,
+        )
+
+    @property
+    def max_answer_tokens(self) -> int | None:
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
     @property
     def wire_logprobs(self) -> int | None:
@@ -175,23 +220,35 @@ class CompletionRequest(GenerationRequest):
         | Annotated[list[TokenIds], Field(min_length=1, max_length=64, fail_fast=True), Tag("<token lists>")],
         Discriminator(_find_prompt_form),
     ]
-    logprobs: Annotated[Annotated[Int, Field(ge=0, le=20)] | None, BeforeValidator(_false_as_none)] = None
+    logprobs: Annotated[Annotated[Int, Field(ge=0, le=MAX_LOGPROBS)] | None, BeforeValidator(_false_as_none)] = None
+    best_of: Annotated[Int, Field(ge=1, le=MAX_CHOICES)] | None = None
+    """As many answers are written, and those of the highest mean log-probability given."""
+
+    @model_validator(mode="after")
+    def _check_best_of(self) -> "CompletionRequest":
+        n, best_of = self.n or 1, self.num_sequences
+        if best_of < n:
+            raise RequestError(f"best_of is {best_of}, below n, which is {n}; raise it", param="best_of")
+        if self.stream and best_of > n:
+            raise RequestError(
+                f"best_of is {best_of} with stream: true; the best are known at the end, so give {n} or do not stream",
+                param="best_of",
+            )
+        return self
+
+    @property
+    def num_sequences(self) -> int:
+        return self.best_of or self.n or 1
 
     @property
     def wire_logprobs(self) -> int | None:
-        return self.logprobs
+        chooses = self.num_sequences > (self.n or 1)
+        return 0 if self.logprobs is None and chooses else self.logprobs
 
-
-class TokenizeRequest(Strict):
-    model: str | None = None
-    prompt: str | None = None
-    messages: Messages | None = None
-
-    @model_validator(mode="after")
-    def _check_one(self) -> "TokenizeRequest":
-        if (self.prompt is None) == (self.messages is None):
-            raise RequestError("give exactly one of prompt and messages", param="prompt")
-        return self
+    @property
+    def wire_prompt_logprobs(self) -> int | None:
+        echoed = self.logprobs if self.echo else None
+        return max((wish for wish in (self.prompt_logprobs, echoed) if wish is not None), default=self._unscored)
 
 
 Body = TypeVar("Body", bound=Strict)

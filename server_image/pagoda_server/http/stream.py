@@ -10,8 +10,16 @@ from pagoda_server.http.errors import RequestError
 HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
+DONE = b"data: [DONE]\n\n"
+
+
 def build_event(value: dict[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+def build_typed_event(value: dict[str, Any]) -> bytes:
+    """Returns an event of an API whose events have a type, which is their name too."""
+    return b"event: " + str(value["type"]).encode() + b"\n" + build_event(value)
 
 
 class EventSource(Protocol):
@@ -20,6 +28,9 @@ class EventSource(Protocol):
 
     def build_last(self) -> bytes:
         """Returns what to write at the end, behind all events."""
+
+    def build_failure(self, error: RequestError) -> bytes:
+        """Returns what to write in place of the rest."""
 
 
 async def stream_events(request: web.Request, events: EventSource) -> web.StreamResponse:
@@ -36,7 +47,7 @@ async def stream_events(request: web.Request, events: EventSource) -> web.Stream
             news = await events.next()
         last = events.build_last()
     except RequestError as error:
-        last = build_event(error.body())
-    await response.write(last + b"data: [DONE]\n\n")
+        last = events.build_failure(error)
+    await response.write(last)
     await response.write_eof()
     return response

@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import get_args
 
 from pagoda_guard.collector import Outcome
-from pagoda_server.histograms import E2E_BOUNDS, ITL_BOUNDS, LENGTH_BOUNDS, TTFT_BOUNDS
+from pagoda_server.histograms import CHOICE_BOUNDS, E2E_BOUNDS, ITL_BOUNDS, LENGTH_BOUNDS, TTFT_BOUNDS
 from pagoda_server.wire import FinishReason
 
 CELL_BYTES = 8
@@ -22,6 +22,8 @@ FRONT_HISTOGRAMS = (
     ("inter_token_latency_seconds", "Seconds between two tokens of an answer", ITL_BOUNDS),
     ("e2e_request_latency_seconds", "Seconds from a request to its last token", E2E_BOUNDS),
     ("request_max_num_generation_tokens", "Tokens of the longest answer to a request", LENGTH_BOUNDS),
+    ("request_params_n", "Answers that a request asks for, to each of its prompts", CHOICE_BOUNDS),
+    ("request_params_max_tokens", "Tokens that an answer to a request may have", LENGTH_BOUNDS),
 )
 REASONS: tuple[FinishReason, ...] = get_args(FinishReason)
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -88,7 +90,7 @@ def _lay_out() -> Iterator[Histogram]:
 
 
 HISTOGRAMS = tuple(_lay_out())
-TIME_TO_FIRST_TOKEN, INTER_TOKEN_LATENCY, E2E_LATENCY, LONGEST_ANSWER = HISTOGRAMS
+TIME_TO_FIRST_TOKEN, INTER_TOKEN_LATENCY, E2E_LATENCY, LONGEST_ANSWER, ASKED_CHOICES, ASKED_TOKENS = HISTOGRAMS
 ROW_CELLS = HISTOGRAMS[-1].end_cell
 
 

@@ -15,14 +15,14 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 from pagoda_guard.collector import Outcome
 from pagoda_guard.tracing import Tracing, describe_process, read_parent, to_wall_ns
 from pagoda_server.http.choice import Choice
-from pagoda_server.http.routes import CHAT, COMPLETIONS
+from pagoda_server.http.routes import CHAT, COMPLETIONS, MESSAGES, RESPONSES
 from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.http.tally import SpanName
 from pagoda_server.http.trace import UNTRACED, Plan, Trace
 from pagoda_server.settings import Settings
 from pagoda_server.wire import FinishReason, Submit, Timing
 
-OPERATIONS = {CHAT: "chat", COMPLETIONS: "text_completion"}
+OPERATIONS = {CHAT: "chat", COMPLETIONS: "text_completion", RESPONSES: "chat", MESSAGES: "chat"}
 MAX_TRACED_SEQUENCES = 16
 """The sequences of one request that have spans of their own."""
 Attribute = str | int | float | bool | Sequence[str]

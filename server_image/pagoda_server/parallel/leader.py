@@ -9,12 +9,14 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from pagoda_guard.flags import build_arguments
 from pagoda_server.engine.batch import Chunk
 from pagoda_server.engine.config import EngineConfig
+from pagoda_server.engine.constraint import Masks
 from pagoda_server.engine.runner import PendingStep, Runner, RunnerBroken, Sampled
 from pagoda_server.parallel.channel import Channel, encode, end_at_once, watch
 from pagoda_server.parallel.messages import Begin, Join, Loaded, Step, StepEncoder
@@ -134,7 +136,19 @@ class ParallelRunner:
             self._num_unread -= 1
             return sampled
 
-        return PendingStep(wait_or_break, pending.run_ahead)
+        return replace(pending, wait=wait_or_break, constrain=self._constrain_all(pending.constrain))
+
+    def _constrain_all(self, constrain: Callable[[Masks], None] | None) -> Callable[[Masks], None] | None:
+        """Returns what gives masks to all ranks, where the leader's own step takes any."""
+        if constrain is None:
+            return None
+
+        def tell_and_constrain(masks: Masks) -> None:
+            with self._all_or_none():
+                self._tell(Step([], masks=masks.tobytes()))
+                constrain(masks)
+
+        return tell_and_constrain
 
     def prepare_next(self, *, idle: bool = True) -> bool:
         with self._all_or_none():

@@ -46,6 +46,7 @@ class NewRequest(msgspec.Struct, frozen=True, array_like=True):
     sampling: Sampling
     seed: int
     stop_token_ids: list[int]
+    is_constrained: bool = False
 
 
 class ChunkMessage(msgspec.Struct, frozen=True, array_like=True):
@@ -64,11 +65,13 @@ class ChunkMessage(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Step(msgspec.Struct, frozen=True, array_like=True):
-    """A launch; without any chunk, a call of `prepare_next`."""
+    """A launch; the masks of the one before it; or, without either, a call of `prepare_next`."""
 
     chunks: list[ChunkMessage]
     idle: bool = True
     """The argument of `prepare_next`."""
+    masks: bytes | None = None
+    """The int32 of `engine.constraint.Masks`, a row after another."""
 
 
 @dataclass(slots=True)
@@ -116,6 +119,7 @@ def build_new_request(request: Request) -> NewRequest:
         msgspec.structs.replace(request.sampling, logprobs=None),
         request.seed,
         sorted(request.stop_token_ids),
+        request.is_constrained,
     )
 
 
@@ -146,5 +150,6 @@ def _open(new_request: NewRequest, row: int) -> Request:
         sampling=new_request.sampling,
         seed=new_request.seed,
         stop_token_ids=frozenset(new_request.stop_token_ids),
+        is_constrained=new_request.is_constrained,
         row=row,
     )

@@ -5,6 +5,7 @@ It tokenises and writes the answers; the engine, a process beside it, makes the 
 
 import asyncio
 import contextlib
+import logging
 import mmap
 import signal
 import socket
@@ -27,6 +28,7 @@ from pagoda_server.wire import Stats
 if TYPE_CHECKING:
     from pagoda_server.http.tracing import Tracer
 
+log = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
 BEAT_SECONDS = 0.5
 CONNECT_SECONDS = 5.0
@@ -72,6 +74,8 @@ class Front:
 
     async def serve(self, settings: Settings, listening: socket.socket, stop: asyncio.Event) -> None:
         self._api = api = HttpApi(settings, await asyncio.to_thread(read_tokenizer, settings.engine.model), self._tally)
+        if self._tally.number == 0:
+            log.info("notations chosen %s", api.conversations.describe())
         api.begin_trace = None if self._tracer is None else self._tracer.begin
         runner = build_runner(self._build_app(api))
         try:

@@ -11,7 +11,8 @@ import torch.distributed as dist
 
 from pagoda_server.model.shard import Shard
 from pagoda_server.parallel.channel import Channel, end_at_once, watch
-from pagoda_server.parallel.messages import Begin, Join, Loaded, Step, StepDecoder
+from pagoda_server.parallel.follower import Follower
+from pagoda_server.parallel.messages import Begin, Join, Loaded, Step
 from pagoda_server.start.build import LoadedRank, load_rank
 from pagoda_server.start.phases import Phases
 from pagoda_server.start.sizes import build_limits
@@ -38,14 +39,10 @@ def follow(channel: Channel) -> None:
     loaded = load(join, channel, phases)
     begin = channel.receive(Begin)
     limits = build_limits(join.config, loaded.model.config, begin.max_model_len)
-    runner, decoder = loaded.build_runner(join.config, limits, begin.num_pages, phases), StepDecoder()
+    follower = Follower(loaded.build_runner(join.config, limits, begin.num_pages, phases), limits.vocab_size)
     log.info("rank ready rank=%d", join.rank)
     while True:
-        step = channel.receive(Step)
-        if step.chunks:
-            runner.launch(decoder.decode(step))
-        else:
-            runner.prepare_next(idle=step.idle)
+        follower.take(channel.receive(Step))
 
 
 def load(join: Join, channel: Channel, phases: Phases) -> LoadedRank:

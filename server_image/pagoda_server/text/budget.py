@@ -10,6 +10,8 @@ from jinja2.exceptions import SecurityError
 
 STEPS = 50_000
 STEPS_PER_MESSAGE = 10_000
+STEPS_PER_MEMBER = 400
+"""For each member of what messages and tools nest: templates walk through the schemas of tools by macros."""
 CHARACTERS = 1024 * 1024
 COPIES = 32
 """How often all characters of the messages may be copied: trimmed, joined, written."""
@@ -22,8 +24,8 @@ class TooMuchWork(SecurityError):
 
 
 class Budget:
-    def __init__(self, *, messages: int, characters: int) -> None:
-        self._steps = STEPS + STEPS_PER_MESSAGE * messages
+    def __init__(self, *, messages: int, characters: int, members: int = 0) -> None:
+        self._steps = STEPS + STEPS_PER_MESSAGE * messages + STEPS_PER_MEMBER * members
         self._characters = CHARACTERS + COPIES * characters
 
     def step(self, count: int = 1) -> None:

@@ -53,14 +53,16 @@ class StopMatcher:
         self._stops = tuple(stops)
         self._keeps_stop = keeps_stop
         self._held = ""
+        self.found: str | None = None
+        """The stop string that was met."""
 
     def push(self, text: str) -> tuple[str, bool]:
         """Returns text that is safe to send, and whether a stop string was met (nothing behind it is ever sent)."""
         text = self._held + text
-        matches = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
+        matches = [(at + len(stop), at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
         if matches:
             self._held = ""
-            end, start = min(matches)
+            end, start, self.found = min(matches)
             return text[: end if self._keeps_stop else start], True
         keep = max((_overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - keep :]

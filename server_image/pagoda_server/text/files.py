@@ -15,6 +15,7 @@ TEMPLATE_BYTES = 1024 * 1024
 TOKENIZER_BYTES = 512 * 1024 * 1024
 REFETCH = "fetch the model again"
 TEMPLATE_FILE, CONFIG_FILE, TOKENIZER_FILE = "chat_template.jinja", "tokenizer_config.json", "tokenizer.json"
+MORE_TEMPLATES, TOOL_TEMPLATE = "additional_chat_templates", "tool_use"
 Template = Annotated[str, msgspec.Meta(max_length=TEMPLATE_BYTES)]
 
 
@@ -43,13 +44,16 @@ class TokenizerFiles:
     raw: RawTokenizer
     template: str | None
     special_tokens: dict[str, str]
+    tool_template: str | None = None
+    """The template to use where there are tools, if that is another one."""
 
 
 def read_files(folder: Path) -> TokenizerFiles:
     """Returns what the files hold. Raises ValueError for one that is missing or not what it should be."""
     config = _read_config(folder / CONFIG_FILE)
     template = _read_template(folder / TEMPLATE_FILE, config)
-    return TokenizerFiles(_read_raw(folder / TOKENIZER_FILE), template, _find_special_tokens(config))
+    tool_template = _read_named(folder, config, TOOL_TEMPLATE)
+    return TokenizerFiles(_read_raw(folder / TOKENIZER_FILE), template, _find_special_tokens(config), tool_template)
 
 
 def _read_raw(path: Path) -> RawTokenizer:
@@ -100,9 +104,18 @@ def _read_config(path: Path) -> _Config:
 def _read_template(path: Path, config: _Config) -> str | None:
     if _has_file(path):
         return _read_text(path, TEMPLATE_BYTES)
-    if isinstance(config.chat_template, list):
-        return next((entry.template for entry in config.chat_template if entry.name == "default"), None)
-    return config.chat_template
+    return _find_named(config, "default") if isinstance(config.chat_template, list) else config.chat_template
+
+
+def _read_named(folder: Path, config: _Config, name: str) -> str | None:
+    """Returns a further template of the model, from its own file or from the list in the configuration."""
+    path = folder / MORE_TEMPLATES / f"{name}.jinja"
+    return _read_text(path, TEMPLATE_BYTES) if _has_file(path) else _find_named(config, name)
+
+
+def _find_named(config: _Config, name: str) -> str | None:
+    entries = config.chat_template if isinstance(config.chat_template, list) else []
+    return next((entry.template for entry in entries if entry.name == name), None)
 
 
 def _find_special_tokens(config: _Config) -> dict[str, str]:

@@ -6,6 +6,7 @@ All others make a small multiple of their arguments, or as much as an integer am
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pagoda_server.text.arguments import Arguments
 from pagoda_server.text.budget import TooMuchWork
 
 MAX_ARGUMENT = 100_000
@@ -43,6 +44,7 @@ def predict_call(name: str, arguments: Sequence[Any]) -> int:
 
 def predict_operator(operator: str, left: Any, right: Any) -> int:
     """Returns how many characters or items the operator makes. Raises `TooMuchWork` for an integer of too many bits."""
+    left, right = (one.text if isinstance(one, Arguments) else one for one in (left, right))
     match operator:
         case "*":
             return _predict_product(left, right)

@@ -1,25 +1,35 @@
 """Text to token ids and back, and the model's own chat template.
 
 The template comes only from the model's folder, never from a request. It runs in jinja's immutable sandbox, in the same
-environment as transformers, because templates are written for that one. Text of a message never becomes a special
-token; a prompt given as text is the caller's own and may hold them.
+environment as transformers, because templates are written for that one. Text of a message, of a tool or of anything
+else that a client wrote never becomes a special token; a prompt given as text is the caller's own and may hold them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import jinja2
 from tokenizers import Encoding
 from tokenizers import Tokenizer as RawTokenizer
 
 from pagoda_server.text.budget import Budget, TooMuchWork, current
+from pagoda_server.text.continuation import Continuation, MarkLost
 from pagoda_server.text.files import read_files
 from pagoda_server.text.length import measure_longest_token
-from pagoda_server.text.sandbox import Sandbox
+from pagoda_server.text.nesting import change_texts, measure
 from pagoda_server.text.special import HiddenText, PlaceholderLost, SpecialTokens
+from pagoda_server.text.template import NO_TEMPLATE, Template, read_template
+from pagoda_server.text.token_bytes import TokenBytes, build_token_bytes
 
 MAX_SAID_CHARACTERS = 300
+Message = Mapping[str, Any]
+Variables = Mapping[str, Any]
+"""What the template is told beside the messages: `tools`, and what its author made up, such as `enable_thinking`."""
+NO_VARIABLES: Variables = MappingProxyType({})
 
 
 class TemplateError(Exception):
@@ -41,41 +51,61 @@ class Tokenizer:
     plain: RawTokenizer
     """The same, but it takes special tokens for ordinary text. A second one, because that is a switch of the whole."""
     special: SpecialTokens
-    template: jinja2.Template | None
+    template: Template
     special_tokens: dict[str, str]
     """What the template may name: `bos_token` and the like."""
     longest_token: int | None
     """Characters; None when no bound is certain."""
+    token_bytes: TokenBytes
 
-    def encode(self, text: str, *, add_special_tokens: bool = True, limit: int | None = None) -> list[int]:
-        """Returns the text's token ids. Raises `PromptTooLong` when there are more than `limit`."""
+    def encode(
+        self, text: str, *, add_special_tokens: bool = True, limit: int | None = None, keep_last: int | None = None
+    ) -> list[int]:
+        """Returns the text's token ids, of those that are too many for `keep_last` the last.
+
+        Raises `PromptTooLong` when there are more than `limit`.
+        """
         self._check_length(text, limit)
-        return _list_ids([_encode(self.raw, text, add_special_tokens=add_special_tokens)], limit)
+        return _list_ids([_encode(self.raw, text, add_special_tokens=add_special_tokens)], limit, keep_last)
 
-    def decode(self, ids: Sequence[int]) -> str:
-        text: str = self.raw.decode(list(ids), skip_special_tokens=True)
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        text: str = self.raw.decode(list(ids), skip_special_tokens=skip_special_tokens)
         return text
+
+    def list_special_ids(self) -> dict[str, int]:
+        added = self.raw.get_added_tokens_decoder()
+        return {token.content: token_id for token_id, token in added.items() if token.special}
+
+    def build_decode(self, kept: Set[str]) -> Callable[[Sequence[int]], str]:
+        """Returns what makes text of tokens, and of special tokens only those that are to be kept."""
+        dropped = frozenset(token_id for content, token_id in self.list_special_ids().items() if content not in kept)
+        raw, is_free = self.raw, dropped.isdisjoint
+
+        def decode(ids: Sequence[int]) -> str:
+            text: str = raw.decode(ids if is_free(ids) else [one for one in ids if one not in dropped], False)
+            return text
+
+        return decode
 
     def token_text(self, token_id: int) -> str:
         """Returns one token by itself, special tokens by their name: what logprobs call the token."""
-        text: str = self.raw.decode([token_id], skip_special_tokens=False)
-        return text
+        return self.token_bytes.name_text(token_id)
 
-    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def render_chat(self, messages: Sequence[Message], variables: Variables = NO_VARIABLES) -> str:
         """Returns the template's text.
 
         Raises `TemplateError`, also when the template would take for ever or too much memory.
         """
-        if self.template is None:
+        template = self.template.choose(with_tools=bool(variables.get("tools")))
+        if template is None:
             raise TemplateError("this model has no chat template; use /v1/completions")
-        budget = Budget(messages=len(messages), characters=count_characters(messages))
+        size = measure(messages, variables)
+        budget = Budget(messages=len(messages), characters=size.characters, members=size.members)
         token = current.set(budget)
         try:
-            return self.template.render(
+            return template.render(
+                **{"add_generation_prompt": True, "tools": None, "documents": None, **variables},
                 messages=[dict(message) for message in messages],
-                add_generation_prompt=True,
-                tools=None,
-                documents=None,
                 **self.special_tokens,
             )
         except Exception as error:  # the template is code that came with the model: it may raise anything
@@ -83,28 +113,65 @@ class Tokenizer:
         finally:
             current.reset(token)
 
-    def encode_chat(self, messages: Sequence[Mapping[str, str]], *, limit: int | None = None) -> list[int]:
-        """Returns the token ids of the rendered messages. Raises `TemplateError` and, as `encode`, `PromptTooLong`."""
-        self._check_rendered(messages, limit)
+    def encode_chat(
+        self,
+        messages: Sequence[Message],
+        variables: Variables = NO_VARIABLES,
+        *,
+        limit: int | None = None,
+        keep_last: int | None = None,
+        continues_last: bool = False,
+        add_special_tokens: bool = False,
+    ) -> list[int]:
+        """Returns the token ids of the rendered messages, with `continues_last` open at the end of the last one.
+
+        `keep_last`: as in `encode`. Raises `TemplateError` and, as `encode`, `PromptTooLong`.
+        """
+        self._check_rendered(messages, variables, limit)
         hidden = HiddenText(self.special)
-        rendered = self.render_chat([{**message, **_hide(hidden, message)} for message in messages])
+        told = {name: change_texts(value, hidden.hide) for name, value in variables.items()}
+        shown = [_hide(hidden, message) for message in messages]
+        rendered = self._render_open(shown, told) if continues_last else self.render_chat(shown, told)
+        parts = self._encode_rendered(rendered, hidden, limit)
+        return _list_ids(self._frame(parts) if add_special_tokens else parts, limit, keep_last)
+
+    def _render_open(self, messages: Sequence[Message], variables: Variables) -> str:
+        continuation = Continuation()
+        try:
+            rendered = self.render_chat(continuation.open(messages), {**variables, "add_generation_prompt": False})
+            return continuation.cut(rendered)
+        except MarkLost as error:
+            raise TemplateError(
+                "the model's chat template does not write the last message whole, so no answer can go on with it; "
+                "remove continue_final_message"
+            ) from error
+
+    def _frame(self, parts: Sequence[Encoding]) -> list[Encoding]:
+        """Returns the parts between the tokens that this tokenizer puts around a text by itself."""
+        before, after = (_encode(self.raw, "a", add_special_tokens=True) for _ in range(2))
+        mask = before.special_tokens_mask
+        before.truncate(sum(takewhile(bool, mask)))
+        after.truncate(sum(takewhile(bool, reversed(mask))), direction="left")
+        return [before, *parts, after]
+
+    def _encode_rendered(self, rendered: str, hidden: HiddenText, limit: int | None) -> list[Encoding]:
         if not hidden:
-            return self.encode(rendered, add_special_tokens=False, limit=limit)
+            self._check_length(rendered, limit)
+            return [_encode(self.raw, rendered)]
         try:
             self._check_length(hidden.restore(rendered), limit)
             sections = list(hidden.sections(rendered))
         except PlaceholderLost as error:
             raise TemplateError("the model's chat template cannot take a special token's name as text") from error
-        parts = [_encode(self.plain if section.from_message else self.raw, section.text) for section in sections]
-        return _list_ids(parts, limit)
+        return [_encode(self.plain if section.from_message else self.raw, section.text) for section in sections]
 
-    def _check_rendered(self, messages: Sequence[Mapping[str, str]], limit: int | None) -> None:
+    def _check_rendered(self, messages: Sequence[Message], variables: Variables, limit: int | None) -> None:
         """Refuses messages that can never fit before anything is looked for in them.
 
         NB: a template may leave out most of what they say, so what counts is what it renders.
         """
-        if limit is not None and self._count_minimum(count_characters(messages)) > limit:
-            self._check_length(self.render_chat(messages), limit)
+        if limit is not None and self._count_minimum(measure(messages, variables).characters) > limit:
+            self._check_length(self.render_chat(messages, variables), limit)
 
     def _count_minimum(self, characters: int) -> int:
         """Returns the minimum number of tokens that so many characters have."""
@@ -116,10 +183,6 @@ class Tokenizer:
             raise PromptTooLong(at_least, limit)
 
 
-def count_characters(messages: Sequence[Mapping[str, str]]) -> int:
-    return sum(len(text) for message in messages for text in message.values())
-
-
 def describe_template_error(error: Exception) -> str:
     said = str(error)[:MAX_SAID_CHARACTERS]
     if isinstance(error, TooMuchWork):
@@ -128,9 +191,9 @@ def describe_template_error(error: Exception) -> str:
     return f"the model's chat template refuses these messages: {kind}{said}"
 
 
-def _hide(hidden: HiddenText, message: Mapping[str, str]) -> dict[str, str]:
+def _hide(hidden: HiddenText, message: Message) -> dict[str, Any]:
     """Returns what the client wrote of a message, hidden; the role is one of a few words."""
-    return {field: hidden.hide(message[field]) for field in ("content", "name") if field in message}
+    return {field: value if field == "role" else change_texts(value, hidden.hide) for field, value in message.items()}
 
 
 def _encode(raw: RawTokenizer, text: str, *, add_special_tokens: bool = False) -> Encoding:
@@ -141,15 +204,16 @@ def _encode(raw: RawTokenizer, text: str, *, add_special_tokens: bool = False) -
     return raw.encode_batch_fast([text], add_special_tokens=add_special_tokens)[0]
 
 
-def _list_ids(parts: Sequence[Encoding], limit: int | None) -> list[int]:
-    """Returns the ids of all parts. Raises `PromptTooLong`.
+def _list_ids(parts: Sequence[Encoding], limit: int | None, keep_last: int | None = None) -> list[int]:
+    """Returns the ids of all parts, or the last of them. Raises `PromptTooLong`.
 
     NB: they are counted first: while a list of a million is made no other thread runs.
     """
     count = sum(map(len, parts))
     if limit is not None and count > limit:
         raise PromptTooLong(count, limit)
-    return [token_id for part in parts for token_id in part.ids]
+    token_ids = [token_id for part in parts for token_id in part.ids]
+    return token_ids if keep_last is None else token_ids[-keep_last:]
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
@@ -159,19 +223,22 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     """
     files = read_files(folder)
     try:
-        return build_tokenizer(files.raw, files.template, files.special_tokens)
+        return build_tokenizer(files.raw, files.template, files.special_tokens, files.tool_template)
     except (jinja2.TemplateError, RecursionError) as error:
         raise ValueError(f"the model's chat_template cannot be compiled: {error}") from error
 
 
-def build_tokenizer(raw: RawTokenizer, template: str | None, special_tokens: dict[str, str]) -> Tokenizer:
+def build_tokenizer(
+    raw: RawTokenizer, template: str | None, special_tokens: dict[str, str], tool_template: str | None = None
+) -> Tokenizer:
     plain = RawTokenizer.from_str(raw.to_str())
     plain.encode_special_tokens = True
     return Tokenizer(
         raw=raw,
         plain=plain,
         special=SpecialTokens(raw),
-        template=None if template is None else Sandbox().from_string(template),
+        template=NO_TEMPLATE if template is None else read_template(template, tool_template),
         special_tokens=special_tokens,
         longest_token=measure_longest_token(raw),
+        token_bytes=build_token_bytes(raw),
     )

@@ -5,15 +5,17 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from pagoda_guard.flags import read_settings
 from pagoda_operator.api import ModelDeployment
+from pagoda_operator.api.spec import ReasoningParser, ToolParser
 from pagoda_operator.objects.pod import build_pod_template
 from pagoda_operator.objects.settings import BuildSettings
 from pagoda_server.__main__ import build_parser
+from pagoda_server.dialog.choose import REASONING_PARSERS, TOOL_PARSERS
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.process.command_lines import build_engine_command, build_front_command, read_front, read_server
 from pagoda_server.process.fronts import plan_workers
@@ -44,6 +46,17 @@ def parse_command(command: list[str]) -> Settings:
 def test_the_server_knows_whose_it_is() -> None:
     settings = parse_command(build_command())
     assert (settings.namespace, settings.model_deployment, settings.served_model_name) == ("team", "chat", "public")
+
+
+def test_parsers_are_passed_on_where_one_is_named() -> None:
+    told = parse_command(build_command(engine={"toolParser": "qwen3_xml", "reasoningParser": "none"}))
+    assert (told.tool_parser, told.reasoning_parser) == ("qwen3_xml", "none")
+    assert not any("parser" in word for word in build_command()), "pods of an older release stay as they are"
+
+
+def test_the_resource_knows_the_parsers_that_the_server_knows() -> None:
+    assert get_args(ToolParser) == TOOL_PARSERS
+    assert get_args(ReasoningParser) == REASONING_PARSERS
 
 
 def test_deterministic_is_passed_on() -> None:

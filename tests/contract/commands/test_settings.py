@@ -21,6 +21,7 @@ from pagoda_guard.flags import add_flags, build_arguments, read_settings
 from pagoda_guard.settings import Declared, SettingError, declare
 from pagoda_operator.settings import build_parser as build_operator_parser
 from pagoda_server.__main__ import build_parser as build_server_parser
+from pagoda_server.dialog.choose import REASONING_PARSERS, TOOL_PARSERS
 from pagoda_server.engine.config import EngineConfig
 
 SERVER = [EngineConfig, *(kind for name, kind in vars(pagoda_server.settings).items() if name.endswith("Settings"))]
@@ -52,6 +53,9 @@ CHECKED: dict[str, st.SearchStrategy[Any]] = {
     "profiles": st.sampled_from(["{}", '{"h100": {"resources": {"memory": "64Gi"}}}']),
     "allowed": st.sampled_from(["{}", '{"env": ["NCCL_*"]}']),
     "tracing_endpoint": st.sampled_from(["", "http://collector:4318", "https://192.0.2.1/otlp"]),
+    "tool_parser": st.sampled_from(TOOL_PARSERS),
+    "reasoning_parser": st.sampled_from(REASONING_PARSERS),
+    "cors_allowed_origins": st.frozensets(st.sampled_from(["*", "https://a.example", "http://localhost:3000"])),
     "stale_seconds": st.floats(2, 1e9),
 }
 """Values of the fields that have a check of their own."""

@@ -1,7 +1,8 @@
 """The metrics that vLLM's public Grafana boards query: each is on our page, or has no meaning here.
 
 The boards are those of vLLM's `examples/observability` in August 2026: overview, instances, kv_cache, service_status,
-performance_statistics, query_statistics, and the older grafana.json.
+performance_statistics, query_statistics, and the older grafana.json; beside them what vLLM's page of metrics lists,
+under its older names too, which people's own boards still have.
 """
 
 import re
@@ -20,6 +21,13 @@ HISTOGRAMS = (
     "request_queue_time_seconds",
     "request_prefill_time_seconds",
     "request_decode_time_seconds",
+    "request_inference_time_seconds",
+    "time_per_output_token_seconds",
+    "request_params_n",
+    "request_params_max_tokens",
+    "kv_block_lifetime_seconds",
+    "kv_block_idle_before_evict_seconds",
+    "kv_block_reuse_gap_seconds",
     "request_prompt_tokens",
     "request_generation_tokens",
     "request_max_num_generation_tokens",
@@ -32,16 +40,22 @@ QUERIED: dict[str, set[str]] = {
     "vllm:prompt_tokens_total": set(),
     "vllm:prompt_tokens_by_source_total": {"source"},
     "vllm:prompt_tokens_cached_by_source_total": {"source"},
+    "vllm:prompt_tokens_cached_total": set(),
+    "vllm:prompt_tokens_recomputed_total": set(),
+    "vllm:corrupted_requests_total": set(),
     "vllm:generation_tokens_total": set(),
     "vllm:num_requests_running": set(),
     "vllm:num_requests_waiting": set(),
     "vllm:num_requests_waiting_by_reason": {"reason"},
     "vllm:kv_cache_usage_perc": set(),
+    "vllm:gpu_cache_usage_perc": set(),
+    "vllm:gpu_prefix_cache_hits_total": set(),
+    "vllm:gpu_prefix_cache_queries_total": set(),
     "vllm:num_preemptions_total": set(),
     "vllm:prefix_cache_hits_total": set(),
     "vllm:prefix_cache_queries_total": set(),
     "vllm:engine_sleep_state": {"sleep_state"},
-    "vllm:cache_config_info": {"block_size", "cache_dtype", "enable_prefix_caching"},
+    "vllm:cache_config_info": {"block_size", "cache_dtype", "enable_prefix_caching", "num_gpu_blocks"},
     "http_requests_total": {"handler", "method", "status"},
     "http_request_duration_seconds_sum": {"handler", "method"},
     "http_request_duration_seconds_count": {"handler", "method"},

@@ -130,13 +130,11 @@ async def test_any_request_is_answered_in_the_one_shape(
 async def test_a_fault_of_ours_is_logged_without_the_words_of_the_request(
     stack: Any, post: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(messages: Any, **more: Any) -> list[int]:
-        raise LookupError(str(messages))
-
     class Broken:
-        encode_chat = staticmethod(fail)
+        def encode(self, turn: Any, *more: Any) -> None:
+            raise LookupError(str(turn))
 
-    stack.api.tokenizer = Broken()
+    stack.api.conversations = Broken()
     status, _ = await post(CHAT, {"model": "tiny", "messages": [{"role": "user", "content": SECRET.decode()}]})
     assert status == 500
     assert "LookupError" in caplog.text and SECRET.decode() not in caplog.text

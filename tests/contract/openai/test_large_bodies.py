@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import threading
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -13,6 +13,8 @@ from pagoda_server.http.errors import RequestError
 from pagoda_server.http.intake import INLINE_BYTES, LARGE_BYTES, LARGE_THREADS, MAX_LARGE_WAITING
 from pagoda_server.http.messages import MAX_ITEMS
 from pagoda_server.http.schemas import ChatRequest, CompletionRequest, parse
+from pagoda_server.http.turns import Conversations
+from pagoda_server.text.tokenizer import Tokenizer
 
 MESSAGES: Any = [{"role": "user", "content": "Hi"}]
 ANSWER = "Hello wörld 😀!"
@@ -30,7 +32,7 @@ class HeldTokenizer:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tokenizer, name)
 
-    def encode_chat(self, messages: Any, **more: Any) -> list[int]:
+    def encode_chat(self, messages: Any, *more: Any, **named: Any) -> list[int]:
         self.entered.set()
         if len(messages[0]["content"]) >= self.held_above:
             assert self.let_go.wait(60)
@@ -39,9 +41,10 @@ class HeldTokenizer:
 
 @pytest.fixture
 def held(stack: Any) -> Any:
-    stack.api.tokenizer = HeldTokenizer(stack.api.tokenizer)
-    yield stack.api.tokenizer
-    stack.api.tokenizer.let_go.set()
+    tokenizer = HeldTokenizer(stack.api.tokenizer)
+    stack.api.conversations = Conversations(cast(Tokenizer, tokenizer))
+    yield tokenizer
+    tokenizer.let_go.set()
 
 
 async def test_others_are_served_while_a_large_prompt_is_encoded(stack: Any, held: Any) -> None:
@@ -75,7 +78,7 @@ async def test_a_client_that_leaves_while_its_prompt_is_encoded_costs_the_engine
 async def test_small_prompts_wait_behind_no_large_ones_and_only_so_many_of_those_wait(stack: Any, post: Any) -> None:
     held = HeldTokenizer(stack.api.tokenizer)
     held.held_above = LARGE_BYTES
-    stack.api.tokenizer = held
+    stack.api.conversations = Conversations(cast(Tokenizer, held))
     large = {"model": "tiny", "messages": [{"role": "user", "content": "x" * LARGE_BYTES}]}
     medium = {"model": "tiny", "messages": [{"role": "user", "content": "x" * INLINE_BYTES}]}
     most = LARGE_THREADS + MAX_LARGE_WAITING

@@ -109,7 +109,8 @@ async def test_bad_values_are_refused_with_the_field(stack: Any, post: Any, fiel
 
 async def test_errors_of_other_kinds(stack: Any, post: Any) -> None:
     assert (await post(CHAT, chat(model="x")))[1]["error"]["code"] == "model_not_found"
-    assert (await post(CHAT, chat(max_tokens=500)))[1]["error"]["code"] == "context_length_exceeded"
+    long = chat(messages=[{"role": "user", "content": "x" * 500}])
+    assert (await post(CHAT, long))[1]["error"]["code"] == "context_length_exceeded"
     assert (await post(CHAT, b"x" * 200_000))[0] == 413
     assert (await post("/v1/nothing", {}))[0] == 404
 

@@ -14,8 +14,13 @@ from hypothesis import strategies as st
 from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.pages import PagePool
+from pagoda_server.runtime.gpu.adjustments import pack_entry
 from pagoda_server.runtime.gpu.device_state import pack_sampling
 from pagoda_server.wire import (
+    MAX_ALLOWED_TOKENS,
+    MAX_BAD_WORD_TOKENS,
+    MAX_BAD_WORDS,
+    MAX_BIASES,
     MAX_FRAME_BYTES,
     MAX_NAME_CHARACTERS,
     MAX_PROMPT_TOKENS,
@@ -83,9 +88,13 @@ def test_any_bytes_are_a_message_or_one_error(body: bytes) -> None:
         Submit("a", [1], Sampling(max_tokens=1), cache_salt="a" * (MAX_NAME_CHARACTERS + 1)),
         Submit("a", [1], Sampling(max_tokens=1), group="a" * (MAX_NAME_CHARACTERS + 1)),
         Submit("a", [1], Sampling(max_tokens=1, stop_token_ids=(1,) * (MAX_STOP_TOKENS + 1))),
+        Submit("a", [1], Sampling(max_tokens=1, logit_bias=((1, 1.0),) * (MAX_BIASES + 1))),
+        Submit("a", [1], Sampling(max_tokens=1, allowed_token_ids=(1,) * (MAX_ALLOWED_TOKENS + 1))),
+        Submit("a", [1], Sampling(max_tokens=1, bad_words=((1,),) * (MAX_BAD_WORDS + 1))),
+        Submit("a", [1], Sampling(max_tokens=1, bad_words=((1,) * (MAX_BAD_WORD_TOKENS + 1),))),
         Abort("a" * (MAX_NAME_CHARACTERS + 1)),
     ],
-    ids=["prompt", "id", "tenant", "group", "stops", "abort"],
+    ids=["prompt", "id", "tenant", "group", "stops", "biases", "allowed", "bad-words", "bad-word", "abort"],
 )
 def test_what_a_client_can_make_long_has_a_bound(message: ToEngine) -> None:
     with pytest.raises(BadFrame, match="length <="):
@@ -121,12 +130,14 @@ def place(chunks: Sequence[Chunk]) -> None:
     """What the device is told of each request."""
     for chunk in chunks:
         pack_sampling(chunk.request)
+        pack_entry(chunk.request, 100)
 
 
 def build_engine() -> Engine:
     return Engine(ConstantRunner(run_ahead=0, look=place), Limits(64, 4, 64, vocab_size=100), PagePool(16, 4))
 
 
+tokens = integers | st.integers(0, 99)
 samplings = st.builds(
     Sampling,
     max_tokens=integers | st.integers(1, 9),
@@ -141,6 +152,10 @@ samplings = st.builds(
     logprobs=st.none() | integers,
     stop_token_ids=st.lists(integers, max_size=3).map(tuple),
     min_tokens=integers | st.just(0),
+    logit_bias=st.lists(st.tuples(tokens, st.floats()), max_size=3).map(tuple),
+    allowed_token_ids=st.none() | st.lists(tokens, max_size=3).map(tuple),
+    bad_words=st.lists(st.lists(tokens, max_size=3).map(tuple), max_size=2).map(tuple),
+    prompt_logprobs=st.none() | integers,
 )
 
 
@@ -172,6 +187,10 @@ WRONG: dict[str, list[Any]] = {
     "min_tokens": [-1, 6],
     "max_tokens": [0, -5, 2**63],
     "stop_token_ids": [(100,), (-1,), (2**40,)],
+    "prompt_logprobs": [-1, 21],
+    "logit_bias": [((100, 1.0),), ((-1, 1.0),), ((5, float("nan")),), ((5, 100.1),), ((7, 1.0), (7, 2.0))],
+    "allowed_token_ids": [(100,), (-1,), ()],
+    "bad_words": [((100,),), ((1, -1),), ((),), ((1,) * 4096, (1,))],
 }
 
 
@@ -179,8 +198,8 @@ WRONG: dict[str, list[Any]] = {
 def test_a_number_out_of_range_is_refused_with_field_and_value(field: str, value: Any) -> None:
     sampling = msgspec.structs.replace(Sampling(max_tokens=5), **{field: value})
     rejected = build_engine().submit(Submit("a", [1], sampling))
-    shown = value[0] if isinstance(value, tuple) else value
-    assert rejected is not None and rejected.param == field and str(shown) in rejected.message
+    assert rejected is not None and rejected.param == field and field in rejected.message
+    assert isinstance(value, tuple) or str(value) in rejected.message
 
 
 def test_a_long_prompt_is_refused_by_its_length_whatever_it_holds() -> None:

@@ -69,6 +69,27 @@ def test_prefix_is_not_shared_between_salts(build_engine: BuildEngine) -> None:
     assert cached == {0: 0, 1: 0, 2: 36}, "and a hit leaves at least one prompt token to compute"
 
 
+@pytest.mark.parametrize(("length", "cached", "again"), [(40, 36, 4), (41, 40, 0), (39, 36, 0)])
+def test_a_prompt_that_is_cached_as_a_whole_is_computed_from_its_last_page_on(
+    build_engine: BuildEngine, length: int, cached: int, again: int
+) -> None:
+    engine, prompt = build_engine(), list(range(length))
+    for name in ("a", "b"):
+        engine.submit(Submit(name, prompt, Sampling(max_tokens=1, temperature=0.0)))
+        found = engine.step()[0].cached_tokens
+    assert (found, engine.stats().recomputed_prompt_tokens) == (cached, again)
+
+
+def test_within_a_tenant_a_prefix_is_shared_by_requests_of_one_salt(build_engine: BuildEngine) -> None:
+    engine, prompt = build_engine(), list(range(40))
+    cached = []
+    for index, (tenant, salt) in enumerate([("a", ""), ("a", "x"), ("ax", ""), ("a", "x"), ("", "ax")]):
+        sampling = Sampling(max_tokens=1, temperature=0.0)
+        engine.submit(Submit(str(index), prompt, sampling, cache_salt=tenant, prefix_salt=salt))
+        cached.append(engine.step()[0].cached_tokens)
+    assert cached == [0, 0, 0, 36, 0]
+
+
 def test_seeds_differ_and_repeat(build_engine: BuildEngine, generate: Generate) -> None:
     prompt = [[4, 5, 6]]
     runs = [generate(build_engine(), prompt, Sampling(max_tokens=12, temperature=1.5, seed=seed)) for seed in (1, 2, 1)]

@@ -1,17 +1,33 @@
 """A follower that is steps only what is new has the same chunks as the leader."""
 
+import socket
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pagoda_server.engine.batch import Chunk
 from pagoda_server.engine.config import EngineConfig
 from pagoda_server.engine.request import Request, RequestState
+from pagoda_server.engine.runner import PendingStep
 from pagoda_server.parallel.channel import Channel, encode
+from pagoda_server.parallel.follower import Follower
+from pagoda_server.parallel.leader import ParallelRunner
 from pagoda_server.parallel.messages import Join, Step, StepDecoder, StepEncoder
 from pagoda_server.wire import Sampling
 
-SAMPLING = Sampling(max_tokens=9, temperature=0.7, top_k=5, presence_penalty=0.5, logprobs=3, min_tokens=2)
+SAMPLING = Sampling(
+    max_tokens=9,
+    temperature=0.7,
+    top_k=5,
+    presence_penalty=0.5,
+    logprobs=3,
+    min_tokens=2,
+    logit_bias=((4, 1.5),),
+    allowed_token_ids=(4, 5),
+    bad_words=((4, 5),),
+)
 
 
 def build_request(row: int = 1) -> Request:
@@ -24,6 +40,7 @@ def build_request(row: int = 1) -> Request:
         stop_token_ids=frozenset({7, 8}),
         state=RequestState.RUNNING,
         row=row,
+        is_constrained=True,
         num_admissions=1,
         page_ids=[10],
     )
@@ -48,6 +65,8 @@ def test_a_follower_has_all_that_a_runner_reads() -> None:
     assert (found.row, found.token_ids, found.page_ids, found.num_prompt_tokens) == (1, [3, 4, 5, 6], [10], 4)
     assert (found.seed, found.stop_token_ids) == (request.seed, request.stop_token_ids)
     assert (found.sampling.top_k, found.sampling.min_tokens, found.sampling.presence_penalty) == (5, 2, 0.5)
+    assert (found.sampling.logit_bias, found.sampling.bad_words) == (((4, 1.5),), ((4, 5),))
+    assert found.sampling.allowed_token_ids == (4, 5) and found.is_constrained and found.constraint is None
     assert found.sampling.logprobs is None, "only the leader gives them out"
 
 
@@ -98,3 +117,34 @@ def test_messages_pass_a_socket_and_its_end_is_an_error() -> None:
     with pytest.raises(ConnectionError):
         theirs.receive(Step)
     theirs.close()
+
+
+class TakingRunner:
+    """What a follower's runner is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
+        self.asked.append([chunk.num_tokens for chunk in chunks])
+        return PendingStep(list, constrain=lambda masks: self.asked.append(masks.tolist()))
+
+    def prepare_next(self, *, idle: bool = True) -> bool:
+        self.asked.append(idle)
+        return False
+
+
+def test_a_follower_does_what_the_leader_does_in_its_order() -> None:
+    leaders, followers = TakingRunner(), TakingRunner()
+    own, other = (Channel(end) for end in socket.socketpair())
+    runner, follower = ParallelRunner(leaders, [own], num_rows=4), Follower(followers, vocab_size=40)
+    masks = np.array([[5, -1], [-(2**31), 0]], np.int32)
+    pending = runner.launch([Chunk(build_request(), 0, 4, is_sampled=True)])
+    assert pending.constrain is not None
+    pending.constrain(masks)
+    runner.prepare_next(idle=False)
+    for _ in range(3):
+        follower.take(other.receive(Step))
+    assert followers.asked == leaders.asked == [[4], masks.tolist(), False]
+    own.close()
+    other.close()

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,8 +26,9 @@ from pagoda_server.model.llama import Layer, Llama
 from pagoda_server.model.loader import load_model
 from pagoda_server.model.shard import Shard
 from pagoda_server.parallel.channel import Channel
+from pagoda_server.parallel.follower import Follower
 from pagoda_server.parallel.leader import ParallelRunner
-from pagoda_server.parallel.messages import Step, StepDecoder
+from pagoda_server.parallel.messages import Step
 from pagoda_server.runtime.gpu.projections import (
     GemvBackend,
     LayerBackends,
@@ -243,12 +245,46 @@ def test_constrained_answers_follow_their_masks_one_step_ahead(
             assert constraint.error is None
 
 
+def score(runner: Runner, pages: int, lengths: list[int], *, max_tokens: int) -> list[list[TokenLogprobs]]:
+    """What prompts are scored with, beside one that is not."""
+    engine, generator = Engine(runner, LIMITS, PagePool(pages, PAGE_SIZE)), torch.Generator().manual_seed(3)
+    scores: list[list[TokenLogprobs]] = [[] for _ in lengths]
+    assert engine.submit(Submit("plain", [5, 6, 7], GREEDY)) is None
+    for index, length in enumerate(lengths):
+        prompt = torch.randint(3, 199, (length,), generator=generator).tolist()
+        sampling = Sampling(max_tokens=max_tokens, temperature=0.0, prompt_logprobs=index)
+        assert engine.submit(Submit(str(index), prompt, sampling)) is None
+    reasons = {}
+    while engine.has_work:
+        for delta in engine.step():
+            reasons[delta.request_id] = delta.finish_reason
+            for part in delta.prompt_logprobs or ():
+                assert part.start == len(scores[int(delta.request_id)]) + 1
+                scores[int(delta.request_id)] += part.unpack()
+    assert set(reasons.values()) == {"length"} and len(reasons) == len(lengths) + 1
+    return scores
+
+
+@pytest.mark.parametrize("max_tokens", [0, 2])
+def test_prompts_are_scored_as_the_reference_scores_them_in_chunks(max_tokens: int, model: Llama) -> None:
+    """More tokens at a time than there are rows, and than a step has."""
+    lengths = [1, 2, 45]
+    expected = score(ReferenceRunner(model, 16, PAGE_SIZE), 16, lengths, max_tokens=max_tokens)
+    found = score(GpuRunner(model, LIMITS, 16, PAGE_SIZE), 16, lengths, max_tokens=max_tokens)
+    assert [len(one) for one in found] == [length - 1 for length in lengths]
+    for one, other in zip(chain(*found), chain(*expected), strict=True):
+        assert one.chosen == pytest.approx(other.chosen, abs=1e-3)
+        assert [token for token, _ in one.top] == [token for token, _ in other.top]
+        assert [value for _, value in one.top] == pytest.approx([value for _, value in other.top], abs=1e-3)
+
+
 VARIED = [
     (20, Sampling(max_tokens=2, temperature=0.0)),
     (3, Sampling(max_tokens=3, temperature=0.0, frequency_penalty=0.7, presence_penalty=0.4, repetition_penalty=1.3)),
-    (9, Sampling(max_tokens=3, temperature=0.0, stop_token_ids=(7,), min_tokens=2)),
+    (9, Sampling(max_tokens=3, temperature=0.0, stop_token_ids=(7,), min_tokens=2, bad_words=((9,), (5, 6)))),
+    (4, Sampling(max_tokens=3, temperature=0.0, seed=1, logit_bias=((20, 9.0),))),
 ]
-"""Penalties and stops held back are for the tokens that a follower hears of last."""
+"""What a follower has to be told of: the last is constrained."""
 
 
 class Turns:
@@ -286,10 +322,10 @@ class TurnGroup:
 
 
 def follow(runner: Runner, channel: Channel) -> None:
-    decoder = StepDecoder()
+    follower = Follower(runner, LIMITS.vocab_size)
     try:
         while True:
-            runner.launch(decoder.decode(channel.receive(Step)))
+            follower.take(channel.receive(Step))
     except ConnectionError:
         channel.close()
 
@@ -298,7 +334,7 @@ def follow(runner: Runner, channel: Channel) -> None:
 def test_two_ranks_choose_the_tokens_of_one(
     pages: int, requests: list[tuple[int, Sampling]], preempted: int, tmp_path: Path
 ) -> None:
-    expected, _ = answer(ReferenceRunner(build_model("llama", tmp_path), 16, PAGE_SIZE), 16, requests)
+    expected, _ = answer(ReferenceRunner(build_model("llama", tmp_path), 16, PAGE_SIZE), 16, requests, follow_table)
     turns, config = Turns(), read_model_config(tmp_path)
     shards = [
         load_model(
@@ -314,7 +350,7 @@ def test_two_ranks_choose_the_tokens_of_one(
     ours, theirs = (Channel(end) for end in socket.socketpair())
     follower = threading.Thread(target=follow, args=(other, theirs))
     follower.start()
-    found, some = answer(ParallelRunner(own, [ours], LIMITS.max_num_seqs), pages, requests)
+    found, some = answer(ParallelRunner(own, [ours], LIMITS.max_num_seqs), pages, requests, follow_table)
     ours.close()
     follower.join()
     assert some == preempted

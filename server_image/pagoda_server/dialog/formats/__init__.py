@@ -1,0 +1,1 @@
+"""Models' own notations for tool calls, one file a notation."""
