@@ -98,9 +98,10 @@ e2e-full: setup  ## the same, the pages of docs, and the stories that need Prome
 	@[ -n "$(CLUSTER)" ] || { e2e/cluster/build.sh full && e2e/cluster/cluster-up.sh; }
 	@$(BIN)/python -m pytest -q -s $(STORIES)
 
-pictures: setup  ## the dashboards and the tool's screens, into docs/images (needs node, npm and chromium; ten minutes)
-	@e2e/cluster/build.sh full
-	@PICTURES=docs/images $(BIN)/python -m pytest -q -s e2e/dashboards/test_pictures.py
+PICTURES ?= docs/images
+pictures: setup  ## the dashboards, the tool's screens and the page to chat, drawn and looked over (PICTURES=docs/images; five to ten minutes)
+	@e2e/cluster/build.sh pictures
+	@PICTURES=$(PICTURES) $(BIN)/python -m pytest -q -s e2e/dashboards/test_pictures.py tests/contract/page/test_run.py
 
 requirements:  ## pin the requirements again
 	for extra in control: server:--extra=server "dev:--extra=server --extra=dev"; do \

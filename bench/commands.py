@@ -31,12 +31,20 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Tokens per second without HTTP": (
         Command("pagoda-offline", "offline.pagoda", "our engine, on one GPU or several"),
         Command("vllm-offline", "offline.vllm", "vLLM"),
+        Command("sampling", "offline.sampling", "our engine, each sampling field beside none"),
         Command("transformers-offline", "offline.transformers", "transformers' own continuous batching"),
     ),
     "An engine's server over HTTP": (
         Command("serving", "serving.server", "start-up, streaming load and long prompts, of our server or vLLM's"),
         Command("start", "serving.start", "from our server's start to its first token, by phase"),
         Command("http-load", "serving.http_load", "a closed loop of streams on any OpenAI endpoint"),
+        Command(
+            "open-loop",
+            "serving.open_loop",
+            "requests that come by themselves, with the lengths of a trace",
+            explains_errors=True,
+        ),
+        Command("growing-chat", "serving.growing_chat", "conversations that send their history with each turn"),
         Command("interference", "serving.interference", "what a long prompt costs the streams of any OpenAI endpoint"),
         Command("attacks", "serving.attacks.measure", "what a tenant's streams feel while another attacks"),
     ),
@@ -48,9 +56,13 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Whether it stays right and lean": (
         Command("accuracy", "checks.accuracy", "what fp8 changes in the answers"),
         Command("endurance", "checks.endurance", "whether a long run of the engine leaks"),
+        Command("hostile-grammars", "grammars.hostile", "whether any form of answer that is asked for can do harm"),
     ),
     "What the processes around the engine cost": (
         Command("front", "front.run", "CPU per token in the server's front"),
+        Command(
+            "grammars", "grammars.times", "what structured output costs: compiling, masks of a token and of a batch"
+        ),
         Command("large-bodies", "front.large_bodies", "how long a large prompt holds up the event loop"),
         Command("relay", "relay.run", "CPU per chunk, memory and added latency in the gateway"),
         Command("models", "reconcile.models", "what many ModelDeployments cost the operator"),

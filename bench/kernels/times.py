@@ -21,7 +21,7 @@ from bench.kernels.decode_cases import list_decode, list_decode_choices
 from bench.kernels.layer_cases import list_layers
 from bench.kernels.linear_cases import list_fp8_linears, list_linear_choices, list_linears
 from bench.kernels.prefill_cases import list_prefill
-from bench.kernels.sampler_cases import list_prepare, list_sampler
+from bench.kernels.sampler_cases import list_own_logits, list_prepare, list_sampler
 from bench.report.measurement import NO_MODEL, Recorder, read_gpu_name, read_version
 from bench.work.limits import GPUS, Limit, Rates
 from pagoda_server.start.measure_projections import time_replay
@@ -32,6 +32,7 @@ CASES = {
     "prefill": list_prefill,
     "layers": list_layers,
     "sampler": list_sampler,
+    "own-logits": list_own_logits,
     "prepare": list_prepare,
     "linears": list_linears,
     "linears-fp8": list_fp8_linears,

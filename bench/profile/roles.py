@@ -14,7 +14,10 @@ ROLES: tuple[Role, ...] = get_args(Role)
 PATTERNS: tuple[tuple[Role, tuple[str, ...]], ...] = (
     ("attention", ("_decode_kernel", "_plan_kernel", "_prefill_kernel", "flash", "fmha")),
     ("norm, rope, activation", ("_norm_kernel", "_rope_kernel", "_silu_mul", "_quantize_kernel")),
-    ("sampler", ("_scan_kernel", "choose_kernel", "_adjust_kernel", "softmax", "topk")),
+    (
+        "sampler",
+        ("_scan_kernel", "choose_kernel", "_adjust_kernel", "_settle_kernel", "_measure_kernel", "_rank_kernel"),
+    ),
     (
         "projections",
         ("_gemv_kernel", "_linear_kernel", "_invariant_kernel", "gemm", "gemv", "nvjet", "cutlass", "splitk", "xmma"),

@@ -1,7 +1,8 @@
 """Closed-loop streaming load on an OpenAI-compatible /v1/completions, from several processes.
 
 Prompts are token ids, so that every engine does the same work; the end of sequence is ignored, so that lengths are
-exact. An inter-token latency is the gap between two chunks of one stream.
+exact, unless a field of the request (`--body`) ends answers sooner. An inter-token latency is the gap between two
+chunks of one stream.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import json
 import math
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,10 @@ class Load:
     seed: int = 1
     api_key: str = ""
     largest_token_id: int = LARGEST_TOKEN_ID
+    body: Mapping[str, Any] = field(default_factory=dict)
+    """Fields that every request has beside those of `build_body`, or in place of them."""
+    any_length: bool = False
+    """An answer may be shorter than `tokens_out`: what was generated counts."""
 
 
 @dataclass(slots=True)
@@ -116,7 +121,7 @@ async def drive_streams(load: Load, prompts: list[list[int]], streams: int, star
 
         async def drive() -> None:
             while bodies:
-                answers.append(await ask(session, load.url, bodies.pop()))
+                answers.append(await ask(session, load.url, bodies.pop(), any_length=load.any_length))
 
         await asyncio.sleep(max(0.0, start_at - time.time()))
         await asyncio.gather(*(drive() for _ in range(streams)))
@@ -132,6 +137,7 @@ def build_body(load: Load, prompt: list[int]) -> dict[str, Any]:
         "ignore_eos": True,
         "stream": True,
         "stream_options": {"include_usage": True},
+        **load.body,
     }
 
 
@@ -140,7 +146,7 @@ async def ask_once(load: Load, prompt: list[int]) -> Answer:
         return await ask(session, load.url, build_body(load, prompt))
 
 
-async def ask(session: "aiohttp.ClientSession", url: str, body: dict[str, Any]) -> Answer:
+async def ask(session: "aiohttp.ClientSession", url: str, body: dict[str, Any], *, any_length: bool = False) -> Answer:
     """Returns the answer. It is the one boundary: a failure is counted, and the load goes on."""
     answer, begin = Answer(), time.perf_counter()
     try:
@@ -151,7 +157,7 @@ async def ask(session: "aiohttp.ClientSession", url: str, body: dict[str, Any]) 
             await read_stream(response.content, answer, begin)
     except Exception as error:
         answer.error = repr(error)[:200]
-    if not answer.error and answer.tokens != body["max_tokens"]:
+    if not answer.error and answer.tokens != body["max_tokens"] and not (any_length and answer.tokens):
         answer.error = f"{answer.tokens} tokens instead of {body['max_tokens']}"
     return answer
 
@@ -216,13 +222,30 @@ def add_load_arguments(parser: argparse.ArgumentParser, *, streams: int, request
     )
 
 
-def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench http-load", description=__doc__)
+def parse_body(text: str) -> dict[str, Any]:
+    """Raises argparse.ArgumentTypeError for what is no JSON object."""
+    try:
+        body = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise argparse.ArgumentTypeError(f'{text!r} is no JSON object: give the likes of {{"top_p": 0.9}}')
+    return body
+
+
+def add_endpoint_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("url")
     parser.add_argument("model")
-    add_load_arguments(parser, streams=32, requests=128)
-    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--api-key", default="", help="sent as a Bearer token")
+    parser.add_argument("--seed", type=int, default=1)
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench http-load", description=__doc__)
+    add_endpoint_arguments(parser)
+    add_load_arguments(parser, streams=32, requests=128)
+    parser.add_argument("--body", type=parse_body, default={}, help="more fields of each request, a JSON object")
+    parser.add_argument("--any-length", action="store_true", help="answers may end before --tokens-out")
     args = parser.parse_args(argv)
     print(json.dumps(asdict(run_load(Load(**vars(args))))))
     return 0

@@ -30,7 +30,8 @@ SYSTEM = "pagoda-system"
 CHART = os.environ.get("CHART", "helm/pagoda")
 NAME = "shown"
 ADDRESS = "192.0.2.1:9090"
-PART = re.compile(r"_(bucket|sum|count)$")
+PART = re.compile(r"_(bucket|sum|count|total)$")
+"""What a series' name has more than its family's. NB: OpenMetrics declares a counter without its `_total`."""
 NAMED = re.compile('__name__="([^"]+)"')
 TOO_LARGE_BYTES = 5 * 1024 * 1024
 """More than the gateway takes: a refusal that needs no load."""

@@ -45,7 +45,7 @@ class Played:
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     prometheus = HOME / "bin" / "prometheus"
     if not prometheus.exists():
-        pytest.fail(f"there is no {prometheus}: run e2e/cluster/build.sh full")
+        pytest.fail(f"there is no {prometheus}: run e2e/cluster/build.sh pictures")
     build()
     with open_stage(tmp_path_factory.mktemp("stage"), prometheus) as stage:
         start = round(time.time())

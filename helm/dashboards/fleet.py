@@ -148,7 +148,7 @@ def _models() -> Json:
 
 
 def _saturation() -> list[Json]:
-    refused = rate("gateway_rejected_total", f"{MODEL}, reason")
+    refused = rate("gateway_rejected_total", MODEL)
     return [
         row("Saturation, by model"),
         graph(
@@ -197,9 +197,9 @@ def _saturation() -> list[Json]:
         ),
         graph(
             "Refused requests/s",
-            "By the gateways. queue_full, wait_exceeded: more replicas. unauthorized: the client's key.",
+            "By the gateways. Each model's board has the reasons.",
             "reqps",
-            {"{{model_deployment}} {{reason}}": refused},
+            {EACH: refused},
             side=True,
             none="0",
         ),

@@ -1,4 +1,4 @@
-"""Who is asking: Bearer keys from a mounted Secret, one file per tenant.
+"""Who is asking: keys from a mounted Secret, one file per tenant.
 
 Keys are kept as digests only, compared in constant time and all of them walked, so that neither the time taken nor a
 dump of the memory tells a key. It must never log a key, and never let anyone in by a key that cannot be read any more:
@@ -140,11 +140,13 @@ class KeyRing:
     def readable(self) -> bool:
         return self._keys.readable
 
-    def tenant_of(self, authorization: str | None) -> str | None:
+    def tenant_of(self, authorization: str | None, api_key: str | None = None) -> str | None:
+        """Returns the tenant by the Bearer key or by the bare one. NB: of two keys, both must be the tenant's."""
         if self._directory is None:
             return ANONYMOUS
-        token = bearer_token(authorization)
-        return None if token is None else self._keys.tenant_of(token)
+        offered = {token for token in (bearer_token(authorization), (api_key or "").strip()) if token}
+        tenants = {self._keys.tenant_of(token) for token in offered}
+        return tenants.pop() if len(tenants) == 1 else None
 
     def count_refused(self) -> dict[str, int]:
         """Returns how many keys were refused for each reason, 0 included."""

@@ -78,6 +78,14 @@ class Body:
                 400, "bad_request", "The request's body is not framed as HTTP/1.1 requires."
             ) from error
 
+    def grow(self, size: int) -> None:
+        """Counts so many bytes that were put to the body here. Raises Refusal where there is no room for them."""
+        extra = size - self._counted_bytes
+        self._judge_size(size)
+        if extra > 0:
+            self._bodies.budget.take(self._tenant, extra)
+            self._counted_bytes = size
+
     def let_go(self) -> None:
         """Gives back the bytes that were counted for this body."""
         self._bodies.budget.give_back(self._tenant, self._counted_bytes)

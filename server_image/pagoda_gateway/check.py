@@ -23,8 +23,6 @@ from pagoda_gateway.weight import Weight
 from pagoda_guard.openai_errors import read_error_code
 from pagoda_guard.parsing import BadInput, Count, parse_json
 
-GENERATION_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
-"""What takes turns; the server answers anything else without its engine."""
 CHECKS_AT_ONCE = 4
 CHECK_SECONDS = 5.0
 """The wait for one of those included."""

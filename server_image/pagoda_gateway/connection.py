@@ -17,17 +17,20 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
 from pagoda_gateway.connections import Connections
+from pagoda_gateway.cors import Cors
+from pagoda_gateway.dialects import choose_dialect
+from pagoda_gateway.error_answers import build_error_response, build_raw_refusal
 from pagoda_gateway.errors import (
     HEADERS_LIMIT,
     LINE_LIMIT_BYTES,
     Refusal,
     build_bytes_refusal,
-    build_error_response,
-    build_raw_refusal,
     name_place,
     read_http_error,
 )
+from pagoda_gateway.failure_log import FAILURE, FailureLog
 from pagoda_gateway.half_close import HalfClosed
+from pagoda_gateway.stamp import begin_stamp, stamp
 from pagoda_gateway.tcp import Progress, is_tcp
 
 log = logging.getLogger(__name__)
@@ -52,7 +55,16 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Connection(web.RequestHandler):
-    def __init__(self, server: web.Server, *, connections: Connections, judge: Judge, count: Callable[[str], None]):
+    def __init__(
+        self,
+        server: web.Server,
+        *,
+        connections: Connections,
+        judge: Judge,
+        count: Callable[[str], None],
+        cors: Cors,
+        failures: FailureLog,
+    ) -> None:
         loop = asyncio.get_running_loop()
         options: dict[str, Any] = {"access_log": None, "keepalive_timeout": NEVER_SECONDS, "lingering_time": 0.0}
         super().__init__(
@@ -68,6 +80,8 @@ class Connection(web.RequestHandler):
         self._connections = connections
         self._judge = judge
         self._count_refused = count
+        self._cors = cors
+        self._failures = failures
         self._wire: asyncio.Transport | None = None
         self._peer = "unknown"
         self._busy = False
@@ -202,17 +216,25 @@ class Connection(web.RequestHandler):
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers every request. What is refused with its body unread takes the connection along."""
+        begin_stamp(request, self._cors)
         try:
             self._judge(request)
             response = await self._handler(request)
         except Refusal as refusal:
             self._count_refused(refusal.code)
-            response = build_error_response(refusal)
+            response = self._refuse_request(request, refusal)
         except web.HTTPException as error:
-            response = build_error_response(read_http_error(error))
-        if not response.prepared and not request.content.is_eof():
-            response.force_close()
+            response = self._refuse_request(request, read_http_error(error))
+        self._failures.note(request, response.status)
+        if not response.prepared:
+            stamp(request, response.headers)
+            if not request.content.is_eof():
+                response.force_close()
         return response
+
+    def _refuse_request(self, request: web.BaseRequest, refusal: Refusal) -> web.Response:
+        request[FAILURE] = refusal.code
+        return build_error_response(refusal, choose_dialect(request.path))
 
     def handle_error(
         self,
@@ -227,10 +249,15 @@ class Connection(web.RequestHandler):
         """
         if request.writer.output_size:
             raise ConnectionError("an answer had begun")
+        refusal = Refusal(500, "internal_error", "The gateway failed to answer.", close=True)
         if status < 500:
-            return build_error_response(build_bytes_refusal(status, exc))
-        self.log_exception("", exc_info=exc)
-        return build_error_response(Refusal(500, "internal_error", "The gateway failed to answer.", close=True))
+            refusal = build_bytes_refusal(status, exc)
+        else:
+            self.log_exception("", exc_info=exc)
+        begin_stamp(request, self._cors)
+        response = build_error_response(refusal)
+        stamp(request, response.headers)
+        return response
 
     def log_exception(self, *args: Any, exc_info: BaseException | None = None, **kw: Any) -> None:
         """Logs the error's kind and its place: what it says may be what a client wrote."""

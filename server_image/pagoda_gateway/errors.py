@@ -1,18 +1,16 @@
-"""Refusals in the shape OpenAI's clients understand, so that their own retry and messages work.
+"""What is refused, and why, in words for whoever asked; `dialects` gives it the shape that their client understands.
 
 Must never carry a key, a path of this machine or a stack trace to a client.
 """
 
 import traceback
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from pathlib import Path
 
-import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
-from pagoda_guard.openai_errors import ErrorType, build_error
+from pagoda_guard.openai_errors import ErrorType
 
 HEADERS_LIMIT = 100
 LINE_LIMIT_BYTES = 8190
@@ -26,42 +24,12 @@ class Refusal(Exception):
     type: ErrorType = "server_error"
     retry_after_seconds: int | None = None
     close: bool = False
+    param: str | None = None
+    """The field at fault."""
     headers: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.status} {self.code}: {self.message}"
-
-
-def build_error_body(refusal: Refusal) -> bytes:
-    return msgspec.json.encode(build_error(refusal.message, error_type=refusal.type, code=refusal.code))
-
-
-def build_error_event(body: bytes) -> bytes:
-    """Returns one server-sent event; the JSON is packed to one line, since a newline would end the field."""
-    return b"data: " + msgspec.json.format(body, indent=-1) + b"\n\n"
-
-
-def build_error_response(refusal: Refusal) -> web.Response:
-    headers = dict(refusal.headers)
-    if refusal.retry_after_seconds is not None:
-        headers["Retry-After"] = str(max(refusal.retry_after_seconds, 1))
-    response = web.Response(
-        status=refusal.status, body=build_error_body(refusal), content_type="application/json", headers=headers
-    )
-    if refusal.close:
-        response.force_close()
-    return response
-
-
-def build_raw_refusal(refusal: Refusal) -> bytes:
-    """Returns the whole answer as bytes, for a connection that is not worth a parser."""
-    body = build_error_body(refusal)
-    retry_after = f"Retry-After: {refusal.retry_after_seconds}\r\n" if refusal.retry_after_seconds else ""
-    head = (
-        f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n{retry_after}Connection: close\r\n\r\n"
-    )
-    return head.encode() + body
 
 
 def read_http_error(error: web.HTTPException) -> Refusal:

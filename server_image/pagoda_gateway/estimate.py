@@ -10,6 +10,7 @@ from itertools import islice
 
 import msgspec
 
+from pagoda_gateway.paths import MESSAGES, RESPONSES
 from pagoda_gateway.weight import Weight
 from pagoda_guard.parsing import BadInput, parse_json
 
@@ -21,6 +22,8 @@ MAX_PROMPTS = 1024
 MAX_CHOICES = 1024
 """Beyond what a server takes in one request; the rest is not counted."""
 NUMBER_LIMIT_BYTES = 64
+ONE_ANSWER_PATHS = frozenset({RESPONSES, MESSAGES})
+"""There a request is one prompt and one answer, whatever its fields are called."""
 
 _LIST_OF = re.compile(rb'\s*\[\s*(["\[])')
 _TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
@@ -33,6 +36,7 @@ class _Body(msgspec.Struct):
     stream: msgspec.Raw = _ABSENT
     max_tokens: msgspec.Raw = _ABSENT
     max_completion_tokens: msgspec.Raw = _ABSENT
+    max_output_tokens: msgspec.Raw = _ABSENT
     prompt: msgspec.Raw = _ABSENT
     n: msgspec.Raw = _ABSENT
     best_of: msgspec.Raw = _ABSENT
@@ -58,12 +62,21 @@ def estimate_request(path: str, body: bytes) -> Estimate:
         return Estimate(sequences=1, tokens=prompt_tokens + DEFAULT_OUTPUT_TOKENS, stream=False)
     if path.endswith("/embeddings"):
         return Estimate(sequences=1, tokens=prompt_tokens, stream=False)
-    choices = min(max(read_number(fields.n, 1), read_number(fields.best_of, 1), 1), MAX_CHOICES)
-    sequences = choices * count_prompts(bytes(fields.prompt))
-    wish = read_number(fields.max_completion_tokens, read_number(fields.max_tokens, DEFAULT_OUTPUT_TOKENS))
-    output_tokens = min(max(wish, 0), MAX_OUTPUT_TOKENS)
+    choices = prompts = 1
+    if path not in ONE_ANSWER_PATHS:
+        choices = min(max(read_number(fields.n, 1), read_number(fields.best_of, 1), 1), MAX_CHOICES)
+        prompts = count_prompts(bytes(fields.prompt))
+    sequences = choices * prompts
+    output_tokens = min(max(read_wish(path, fields), 0), MAX_OUTPUT_TOKENS)
     tokens = choices * prompt_tokens + sequences * output_tokens
     return Estimate(sequences=sequences, tokens=tokens, stream=bytes(fields.stream) == b"true")
+
+
+def read_wish(path: str, fields: _Body) -> int:
+    """Returns how long an answer the client allows."""
+    if path == RESPONSES:
+        return read_number(fields.max_output_tokens, DEFAULT_OUTPUT_TOKENS)
+    return read_number(fields.max_completion_tokens, read_number(fields.max_tokens, DEFAULT_OUTPUT_TOKENS))
 
 
 def read_number(raw: msgspec.Raw, default: int) -> int:

@@ -8,6 +8,8 @@ from aiohttp import web
 
 from pagoda_gateway.connection import Connection, Judge
 from pagoda_gateway.connections import Connections
+from pagoda_gateway.cors import NO_CORS, Cors
+from pagoda_gateway.failure_log import FailureLog
 from pagoda_gateway.settings import Address, InheritedSocket
 from pagoda_guard.shared_listener import SharedListener
 
@@ -23,6 +25,8 @@ class ListenerPolicy:
     connections: Connections
     judge: Judge
     count_refused: Callable[[str], None]
+    failures: FailureLog
+    cors: Cors = NO_CORS
 
 
 class Listening:
@@ -60,7 +64,12 @@ class Listening:
         assert self._runner.server is not None
         policy = self._policy
         return Connection(
-            self._runner.server, connections=policy.connections, judge=policy.judge, count=policy.count_refused
+            self._runner.server,
+            connections=policy.connections,
+            judge=policy.judge,
+            count=policy.count_refused,
+            cors=policy.cors,
+            failures=policy.failures,
         )
 
     def _sweep(self) -> None:

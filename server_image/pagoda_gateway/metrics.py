@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from pagoda_gateway.paths import name_route
 from pagoda_guard import openmetrics
 from pagoda_guard.collector import Outcome
 
 LABELS = ("namespace", "model_deployment", "model_name")
 WAIT_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
 DURATION_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
-KNOWN_PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/models", "/tokenize"})
 KNOWN_METHODS = frozenset({"GET", "POST"})
 """What is none of these has the label "other": a client must not be able to make series."""
 FIRST_BYTE_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
@@ -129,7 +129,7 @@ class Metrics:
 
     def count_request(self, code: int, *, method: str, path: str, seconds: float) -> None:
         self._requests.labels(*self._values, str(code)).inc()
-        handler = path if path in KNOWN_PATHS else "other"
+        handler = name_route(path)
         verb = method if method in KNOWN_METHODS else "other"
         self._http_requests.labels(*self._values, handler, verb, f"{code // 100}xx").inc()
         self._http_seconds.labels(*self._values, handler, verb).observe(seconds)

@@ -15,12 +15,17 @@ from aiohttp import web
 from pagoda_gateway.admission import Admission
 from pagoda_gateway.auth import KeyRing
 from pagoda_gateway.body import Bodies
-from pagoda_gateway.check import GENERATION_PATHS, Judged, Question
+from pagoda_gateway.check import Judged, Question
+from pagoda_gateway.dialects import Dialect
 from pagoda_gateway.drain import Drain
-from pagoda_gateway.errors import Refusal, build_error_body, name_place
+from pagoda_gateway.errors import Refusal, name_place
+from pagoda_gateway.failure_log import FAILURE
 from pagoda_gateway.metrics import Metrics
+from pagoda_gateway.paths import GENERATION_PATHS, RESPONSES
 from pagoda_gateway.reply import HOP_HEADERS, SSE, ClientGone, Reply
+from pagoda_gateway.responses.service import ResponseService, Wanted
 from pagoda_gateway.settings import Settings
+from pagoda_gateway.stamp import REQUEST_ID, REQUEST_ID_HEADER
 from pagoda_gateway.trace import UNTRACED, Trace
 from pagoda_gateway.upstream import (
     PLAIN,
@@ -44,8 +49,11 @@ KEYS_RETRY_SECONDS = 10
 ERROR_LIMIT_BYTES = 64 * 1024
 TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 """The server hears of a trace from the gateway alone, which decides what is traced."""
-NOT_RELAYED = HOP_HEADERS | TRACE_HEADERS | {"authorization", "content-length", "content-encoding", "expect"}
-METHODS = ("GET", "POST", "DELETE")
+KEY_HEADERS = frozenset({"authorization", "x-api-key"})
+NOT_RELAYED = (
+    HOP_HEADERS | TRACE_HEADERS | KEY_HEADERS | {"content-length", "content-encoding", "expect", "x-request-id"}
+)
+METHODS = ("GET", "HEAD", "POST", "DELETE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +64,24 @@ class Parts:
     drain: Drain
     metrics: Metrics
     bodies: Bodies
+    responses: ResponseService
     clock: Callable[[], float]
     begin_trace: Callable[[web.Request], Trace] | None = None
     """None: nothing is traced."""
 
 
-def build_headers(headers: Collection[tuple[str, str]], tenant: str) -> list[tuple[str, str]]:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of the server, on its way to the client."""
+
+    exchange: Exchange
+    reply: Reply
+    trace: Trace
+    arrived_at: float
+    wanted: Wanted | None
+
+
+def build_headers(headers: Collection[tuple[str, str]], tenant: str, request_id: str) -> list[tuple[str, str]]:
     """Returns what the server may see. Nobody outside speaks for the gateway, and keys end here."""
     named = {n.strip().lower() for k, v in headers if k.lower() == "connection" for n in v.split(",")}
     hidden = NOT_RELAYED | named
@@ -72,7 +92,7 @@ def build_headers(headers: Collection[tuple[str, str]], tenant: str) -> list[tup
         and not key.lower().replace("_", "-").startswith("x-pagoda-")
         and PLAIN.fullmatch(value)
     ]
-    return [*kept, ("X-Pagoda-Tenant", tenant)]
+    return [*kept, ("X-Pagoda-Tenant", tenant), (REQUEST_ID_HEADER, request_id)]
 
 
 class Relay:
@@ -83,6 +103,7 @@ class Relay:
         self._drain = parts.drain
         self._metrics = parts.metrics
         self._bodies = parts.bodies
+        self._responses = parts.responses
         self._clock = parts.clock
         self._begin_trace = parts.begin_trace
 
@@ -94,6 +115,8 @@ class Relay:
             try:
                 response = await self._answer(request, reply, trace, taken=taken)
                 code = response.status
+                if code >= 400:
+                    request.setdefault(FAILURE, "server")
                 return response
             except ClientGone as gone:
                 return gone.response
@@ -110,27 +133,33 @@ class Relay:
                 raise self._refuse_after_drain()
             return await self._serve(request, reply, trace, arrived_at)
         except Refusal as refusal:
-            trace.fail(refusal.code, refusal.status)
+            _note_failure(request, trace, refusal.code, refusal.status)
             return await reply.fail(refusal)
         except Judged as judged:
-            trace.fail("refused_by_server", judged.status)
+            _note_failure(request, trace, "refused_by_server", judged.status)
             return await self._pass_on(judged, reply)
         except ClientGone:
             raise
         except Exception as error:
-            trace.fail("internal_error")
-            log.error("request failed inside the gateway error=%s at=%s", type(error).__name__, name_place(error))
+            _note_failure(request, trace, "internal_error")
+            said = "request failed inside the gateway request_id=%s error=%s at=%s"
+            log.error(said, request[REQUEST_ID], type(error).__name__, name_place(error))
             return await reply.fail(Refusal(500, "internal_error", "The gateway failed to handle this request."))
 
     async def _serve(self, request: web.Request, reply: Reply, trace: Trace, arrived_at: float) -> web.StreamResponse:
         tenant = self._admit_tenant(request)
         trace.note_tenant(tenant)
+        if (kept := self._responses.answer(request, tenant)) is not None:
+            return kept
         takes_turn = request.method == "POST" and request.path in GENERATION_PATHS
         if takes_turn:
             self._admission.refuse_when_full(tenant)
-        headers = build_headers(request.headers.items(), tenant)
+        headers = build_headers(request.headers.items(), tenant, request[REQUEST_ID])
         with self._bodies.open(request, tenant) as held:
-            body = await held.read()
+            body, wanted = await held.read(), None
+            if takes_turn and request.path == RESPONSES:
+                body, wanted = await self._responses.prepare(tenant, body)
+                held.grow(len(body))
             ticket = None
             if takes_turn:
                 with trace.wait():
@@ -143,7 +172,7 @@ class Relay:
                     exchange = await self._open(request, [*headers, *carried], body, trace)
                     del body  # A long answer does not hold its question.
                     held.let_go()
-                    return await self._hand_back(exchange, reply, trace, arrived_at)
+                    return await self._hand_back(request, Answer(exchange, reply, trace, arrived_at, wanted))
             finally:
                 if ticket is not None:
                     self._admission.leave(ticket)
@@ -167,13 +196,13 @@ class Relay:
             self._metrics.count_rejected("keys_unavailable")
             message = "API keys cannot be read at present: try again later."
             raise Refusal(503, "keys_unavailable", message, retry_after_seconds=KEYS_RETRY_SECONDS)
-        tenant = self._keys.tenant_of(request.headers.get("Authorization"))
+        tenant = self._keys.tenant_of(request.headers.get("Authorization"), request.headers.get("X-Api-Key"))
         if tenant is None:
             self._metrics.count_rejected("unauthorized")
             raise Refusal(
                 401,
                 "invalid_api_key",
-                "Missing or wrong API key: send it as 'Authorization: Bearer KEY'.",
+                "Missing or wrong API key: send it as 'Authorization: Bearer KEY' or 'X-Api-Key: KEY'.",
                 "authentication_error",
                 headers={"WWW-Authenticate": "Bearer"},
             )
@@ -184,24 +213,27 @@ class Relay:
         message = "This replica is going away: try again."
         return Refusal(503, "draining", message, retry_after_seconds=1, close=True)
 
-    async def _hand_back(self, exchange: Exchange, reply: Reply, trace: Trace, arrived_at: float) -> web.StreamResponse:
+    async def _hand_back(self, request: web.Request, answer: Answer) -> web.StreamResponse:
+        exchange, reply, trace = answer.exchange, answer.reply, answer.trace
         is_stream = exchange.head.status == 200 and exchange.head.get("content-type").startswith(SSE)
 
         def note_first_byte() -> None:
-            self._metrics.observe_first_byte(self._clock() - arrived_at, trace.exemplar, is_stream=is_stream)
+            seconds = self._clock() - answer.arrived_at
+            self._metrics.observe_first_byte(seconds, trace.exemplar, is_stream=is_stream)
             trace.note_first_byte()
 
         try:
             trace.note_head(exchange.head.status)
             if reply.pinged and not is_stream:
-                trace.fail("upstream_error")
-                return await reply.fail_event(await read_error(exchange))
+                _note_failure(request, trace, "upstream_error")
+                return await reply.fail_event(await read_error(exchange, reply.dialect))
             if not reply.committed:
                 await reply.start(exchange.head)
-            return await reply.copy(exchange, note_first_byte)
+            capture = self._responses.begin_capture(answer.wanted, exchange.head, is_chunked=reply.is_chunked)
+            return await reply.copy(exchange, note_first_byte, capture)
         except UpstreamBroken as error:
             self._metrics.count_rejected("upstream_broken")
-            trace.fail("upstream_broken")
+            _note_failure(request, trace, "upstream_broken")
             return await reply.fail(Refusal(502, "upstream_broken", f"The answer is incomplete: {error}."))
         finally:
             exchange.close()
@@ -227,7 +259,12 @@ class Relay:
         return Refusal(status, code, f"{error}.".capitalize(), retry_after_seconds=UNREACHABLE_RETRY_SECONDS)
 
 
-async def read_error(exchange: Exchange) -> bytes:
+def _note_failure(request: web.Request, trace: Trace, code: str, status: int = 500) -> None:
+    request[FAILURE] = code
+    trace.fail(code, status)
+
+
+async def read_error(exchange: Exchange, dialect: Dialect) -> bytes:
     """Returns the server's own error as one JSON value, for a client whose status is already said."""
     raw = await read_document(exchange, ERROR_LIMIT_BYTES)
     try:
@@ -235,4 +272,4 @@ async def read_error(exchange: Exchange) -> bytes:
             return raw
     except msgspec.DecodeError:
         log.warning("server error is not JSON status=%d", exchange.head.status)
-    return build_error_body(Refusal(502, "upstream_error", f"The server answered {exchange.head.status}."))
+    return dialect.build_body(Refusal(502, "upstream_error", f"The server answered {exchange.head.status}."))

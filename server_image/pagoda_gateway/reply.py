@@ -11,7 +11,11 @@ from typing import NoReturn, cast
 from aiohttp import HttpVersion11, web
 
 from pagoda_gateway.connection import Connection
-from pagoda_gateway.errors import Refusal, build_error_body, build_error_event, build_error_response
+from pagoda_gateway.dialects import choose_dialect
+from pagoda_gateway.error_answers import build_error_response
+from pagoda_gateway.errors import Refusal
+from pagoda_gateway.responses.capture import Capture, CapturingSink
+from pagoda_gateway.stamp import stamp
 from pagoda_gateway.upstream import Exchange, Head
 
 SSE = "text/event-stream"
@@ -67,12 +71,18 @@ class ClientSink:
 class Reply:
     def __init__(self, request: web.Request) -> None:
         self._request = request
+        self.dialect = choose_dialect(request.path)
         self._connection = cast(Connection, request.protocol)
         self._response: web.StreamResponse | None = None
         self._exchange: Exchange | None = None
         self._pinged = False
         self._is_sse = False
         self.close_after = False
+
+    @property
+    def is_chunked(self) -> bool:
+        """Returns True when the body goes out in chunks."""
+        return self._response is not None and self._response.chunked
 
     @property
     def committed(self) -> bool:
@@ -87,7 +97,7 @@ class Reply:
         if self._response is None:
             self._pinged = True
             await self._open(web.StreamResponse(headers={"Content-Type": SSE}))
-        await self._write(b": ping\n\n")
+        await self._write(self.dialect.ping)
 
     async def start(self, head: Head) -> None:
         hidden = HOP_HEADERS | {name.strip().lower() for name in head.get("connection").split(",")}
@@ -99,19 +109,28 @@ class Reply:
                 response.headers.add(key, value)
         await self._open(response)
 
-    async def copy(self, exchange: Exchange, on_first_byte: Callable[[], None]) -> web.StreamResponse:
+    async def copy(
+        self, exchange: Exchange, on_first_byte: Callable[[], None], capture: Capture | None = None
+    ) -> web.StreamResponse:
         assert self._response is not None
         self._exchange = exchange
-        await exchange.copy(ClientSink(self._request, self._response, on_first_byte))
+        if self._request.method == "HEAD":
+            return await self._finish()
+        sink = ClientSink(self._request, self._response, on_first_byte)
+        if capture is None:
+            await exchange.copy(sink)
+        else:
+            await exchange.copy(CapturingSink(sink, capture))
+            capture.finish()
         return await self._finish()
 
     async def fail(self, refusal: Refusal) -> web.StreamResponse:
         if self._response is None:
             refusal.close = refusal.close or self.close_after
-            return build_error_response(refusal)
+            return build_error_response(refusal, self.dialect)
         if not self._takes_events():
             self._cut(self._response)
-        return await self.fail_event(build_error_body(refusal), between=b"\n\n")
+        return await self.fail_event(self.dialect.build_body(refusal), between=b"\n\n")
 
     def _takes_events(self) -> bool:
         """Returns False when one more event would be inside a chunk, or beyond the length that was promised."""
@@ -124,7 +143,7 @@ class Reply:
 
     async def fail_event(self, body: bytes, *, between: bytes = b"") -> web.StreamResponse:
         """Ends the stream with an error. NB: the last event may be half written, hence `between`, an empty line."""
-        await self._write(between + build_error_event(body))
+        await self._write(between + self.dialect.build_event(body))
         return await self._finish()
 
     async def _write(self, piece: bytes) -> None:
@@ -155,6 +174,7 @@ class Reply:
         if self._is_sse:
             response.headers["X-Accel-Buffering"] = "no"
             response.headers.setdefault("Cache-Control", "no-cache")
+        stamp(self._request, response.headers)
         if self.close_after:
             response.force_close()
         if response.content_length is None:

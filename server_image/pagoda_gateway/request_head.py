@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
+from pagoda_gateway.cors import NO_CORS, Cors
 from pagoda_gateway.errors import Refusal
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -63,15 +64,15 @@ def judge_content(request: web.BaseRequest) -> None:
         raise invalid(415, "unsupported_media_type", f"Content-Type {said}: send application/json.")
 
 
-def judge_host(request: web.BaseRequest, allowed: Collection[str]) -> None:
+def judge_host(request: web.BaseRequest, allowed: Collection[str], cors: Cors) -> None:
     """Raises Refusal where names decide who is asked and this one is not allowed.
 
-    A web page elsewhere, or a name turned on this address, is no client of ours.
+    A web page elsewhere, or a name turned on this address, is no client of ours, unless the page is one of `cors`.
     """
     if not is_allowed(request.headers.get("Host", ""), allowed):
         raise invalid(403, "forbidden_host", "Host is not one of this gateway's: see --allowed-hosts.")
     origin = request.headers.get("Origin")
-    if origin is not None and not is_allowed(read_origin_host(origin), allowed):
+    if origin is not None and not (is_allowed(read_origin_host(origin), allowed) or cors.allows(origin)):
         raise invalid(403, "forbidden_origin", "Origin is not one that may ask this gateway: see --allowed-hosts.")
 
 
@@ -96,13 +97,15 @@ def is_allowed(host: str, allowed: Collection[str]) -> bool:
     return name in allowed or LOOPBACK.fullmatch(name) is not None
 
 
-def build_judge(allowed_hosts: Collection[str] | None, *, admin: bool = False) -> Callable[[web.BaseRequest], None]:
+def build_judge(
+    allowed_hosts: Collection[str] | None, *, admin: bool = False, cors: Cors = NO_CORS
+) -> Callable[[web.BaseRequest], None]:
     """Returns what judges each request's head. `allowed_hosts` None: any, as behind an ingress that knows its own."""
 
     def judge(request: web.BaseRequest) -> None:
         judge_head(request)
         if allowed_hosts is not None:
-            judge_host(request, allowed_hosts)
+            judge_host(request, allowed_hosts, cors)
         if admin:
             judge_admin(request)
 

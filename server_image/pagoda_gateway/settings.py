@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pagoda_guard.collector import parse_endpoint
+from pagoda_guard.origins import parse_origins
 from pagoda_guard.settings import Setting, check
 
 
@@ -97,6 +98,20 @@ class Settings:
         frozenset[str] | None,
         Setting("names that Host and Origin may have, beside this machine's own; without it any", parse=parse_hosts),
     ] = None
+    cors_allowed_origins: Annotated[
+        frozenset[str],
+        Setting("origins (https://HOST[:PORT], or * for any) whose web pages may read answers", parse=parse_origins),
+    ] = frozenset()
+    """None by default: browsers hide the answers from pages of other sites."""
+    chat_page: Annotated[bool, Setting("serve a page to chat with the model at /")] = False
+    """It is served without a key; what it asks needs one as ever."""
+    kept_responses: Annotated[
+        int, Setting("answers of /v1/responses in memory, for previous_response_id; 0: none are kept", minimum=0)
+    ] = 1024
+    kept_responses_bytes: Annotated[int, Setting("what they may have together", minimum=1)] = 64 * 1024 * 1024
+    kept_responses_seconds: Annotated[
+        float, Setting("how long one is kept after it was used last", above=0, below=inf)
+    ] = 3600.0
     max_running: Annotated[int, Setting("sequences at the server; 0: its own max_num_seqs", minimum=0)] = 0
     ping_seconds: Annotated[float, Setting("the time between comments to a waiting stream", above=0, below=inf)] = 15.0
     drain_grace_seconds: Annotated[

@@ -12,25 +12,34 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import msgspec
 from aiohttp import web
 
 from pagoda_gateway.admission import Admission
 from pagoda_gateway.auth import KeyRing
 from pagoda_gateway.body import ask_for_nothing
+from pagoda_gateway.chat_page import ChatPage
+from pagoda_gateway.cors import Cors
 from pagoda_gateway.drain import Drain
-from pagoda_gateway.errors import Refusal, build_error_response
+from pagoda_gateway.error_answers import build_error_response
+from pagoda_gateway.errors import Refusal
 from pagoda_gateway.gate import Gate
-from pagoda_gateway.limits import build_admin_policy, build_bodies, build_connections, build_public_policy
+from pagoda_gateway.limits import (
+    build_admin_policy,
+    build_bodies,
+    build_connections,
+    build_public_policy,
+    build_responses,
+)
 from pagoda_gateway.listening import Listening
 from pagoda_gateway.load import PodLoad, ServerLoad, ServerWatch, build_load
 from pagoda_gateway.metrics import Metrics
+from pagoda_gateway.pages import Pages, build_json
+from pagoda_gateway.paths import ROOT_PATHS
 from pagoda_gateway.pulse import Pulse
 from pagoda_gateway.queue import AdmissionQueue
 from pagoda_gateway.relay import Parts, Relay
 from pagoda_gateway.settings import InheritedSocket, Settings
 from pagoda_gateway.shared_listener import build_shared_listener
-from pagoda_guard import openmetrics
 from pagoda_guard.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -41,10 +50,6 @@ log = logging.getLogger(__name__)
 DEFAULT_DRAIN_SECONDS = 30.0
 SLOTS_OF_AN_UNKNOWN_SERVER = 16
 """The slots of a server that is ready but says nothing of its size that can be read."""
-
-
-def build_json(status: int, value: object) -> web.Response:
-    return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")
 
 
 class Sidecar:
@@ -77,8 +82,12 @@ class Sidecar:
         )
         self.drain = Drain(grace_seconds=self._find_grace_seconds(), clock=clock)
         self._add_gauges()
+        self._responses = build_responses(settings, self.metrics, clock=clock)
+        self._pages = Pages(
+            metrics=self.metrics, server=self.server, drain=self.drain, pulse=self._pulse, read_load=self._load
+        )
         self._listening = [
-            Listening(self._build_public(), build_public_policy(settings, self.connections, self.metrics)),
+            Listening(self._build_public(), build_public_policy(settings, self.connections, self.metrics, clock=clock)),
             Listening(self._build_admin(), build_admin_policy(settings, self.metrics, clock=clock)),
         ]
         self.port = 0
@@ -163,6 +172,7 @@ class Sidecar:
         if self.server.ready() and not self.queue.slots:
             self.gate.resize(SLOTS_OF_AN_UNKNOWN_SERVER)
         self._follow_readiness()
+        self._responses.sweep()
         self._pulse.beat("server_watch")
 
     def _after_keys(self) -> None:
@@ -183,54 +193,34 @@ class Sidecar:
             self.connections.close_idle()
 
     def _build_public(self) -> web.Application:
-        app = web.Application()
+        cors = Cors(self._settings.cors_allowed_origins)
+        app = web.Application(middlewares=[cors.answer_preflight] if cors.origins else [])
         admission = Admission(self._settings, self.gate, self.metrics, self._tasks, clock=self._clock)
-        begin_trace = None if self._tracer is None else self._tracer.begin
-        parts = (self._settings, admission, self.keys, self.drain, self.metrics, self.bodies, self._clock, begin_trace)
-        relay = Relay(Parts(*parts))
-        self._add_own_routes(app)
-        app.router.add_route("*", "/v1/{tail:.*}", relay.__call__, expect_handler=ask_for_nothing)
+        relay = Relay(
+            Parts(
+                settings=self._settings,
+                admission=admission,
+                keys=self.keys,
+                drain=self.drain,
+                metrics=self.metrics,
+                bodies=self.bodies,
+                responses=self._responses,
+                clock=self._clock,
+                begin_trace=None if self._tracer is None else self._tracer.begin,
+            )
+        )
+        self._pages.add_to(app)
+        for path in ("/v1/{tail:.*}", *ROOT_PATHS):
+            app.router.add_route("*", path, relay.__call__, expect_handler=ask_for_nothing)
+        if self._settings.chat_page:
+            app.router.add_get("/", ChatPage.load().answer)
         return app
-
-    def _add_own_routes(self, app: web.Application) -> None:
-        """Adds what the gateway answers itself.
-
-        NB: on the admin port too, for at a shared public port anyone may answer.
-        """
-        app.router.add_get("/health", self._answer_health)
-        app.router.add_get("/ready", self._answer_ready)
-        app.router.add_get("/metrics", self._answer_metrics)
-        app.router.add_get("/load", self._answer_load)
 
     def _build_admin(self) -> web.Application:
         app = web.Application()
         app.router.add_post("/drain", self._answer_drain)
-        self._add_own_routes(app)
+        self._pages.add_to(app)
         return app
-
-    async def _answer_health(self, request: web.Request) -> web.Response:
-        if stalled := self._pulse.find_stalled():
-            return build_json(503, {"status": "stalled", "loops": stalled})
-        return build_json(200, {"status": "ok"})
-
-    async def _answer_ready(self, request: web.Request) -> web.Response:
-        if self.drain.draining:
-            return build_json(503, {"ready": False, "reason": "draining"})
-        ready = self.server.ready()
-        return build_json(200, {"ready": True}) if ready else build_json(503, {"ready": False, "reason": "server"})
-
-    async def _answer_metrics(self, request: web.Request) -> web.Response:
-        in_openmetrics = openmetrics.wants_openmetrics(request.headers.get("Accept", ""))
-        of_server = await self.server.read_metrics(in_openmetrics=in_openmetrics)
-        document = self.metrics.render(server_document=of_server, in_openmetrics=in_openmetrics)
-        kind = openmetrics.name_content_type(in_openmetrics=in_openmetrics)
-        return web.Response(body=document, headers={"Content-Type": kind})
-
-    async def _answer_load(self, request: web.Request) -> web.Response:
-        if load := self._load():
-            return build_json(200, load)
-        refusal = Refusal(503, "load_stale", "The server's figures are too old.", retry_after_seconds=1)
-        return build_error_response(refusal)
 
     async def _answer_drain(self, request: web.Request) -> web.Response:
         try:

@@ -1,6 +1,7 @@
 """The gateway's spans of a request that is sampled: the request, its wait in the queue, the call of the server.
 
-Imported only where traces have somewhere to go. Nothing that a client wrote is in a span, but the context of its own.
+Imported only where traces have somewhere to go. Nothing that a client wrote is in a span, but the context of its own
+and the id of its request.
 """
 
 import random
@@ -10,15 +11,14 @@ from contextlib import contextmanager
 from aiohttp import web
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode
 
-from pagoda_gateway.check import GENERATION_PATHS
 from pagoda_gateway.errors import Refusal
+from pagoda_gateway.paths import name_route
 from pagoda_gateway.settings import Settings
+from pagoda_gateway.stamp import REQUEST_ID
 from pagoda_gateway.trace import UNTRACED, Headers, Trace
 from pagoda_guard.collector import Outcome
 from pagoda_guard.tracing import Tracing, describe_process, read_ids, read_parent, write_parent
 
-ROUTES = GENERATION_PATHS | {"/v1/models"}
-OTHER_ROUTE = "/v1/*"
 CLIENT_LEFT = 499
 
 
@@ -72,11 +72,12 @@ class SampledTrace(Trace):
     def __init__(
         self, tracing: Tracing, request: web.Request, parent: SpanContext | None, attributes: dict[str, str]
     ) -> None:
-        route = request.path if request.path in ROUTES else OTHER_ROUTE
+        route = name_route(request.path)
         self._tracing = tracing
         self._name = f"{request.method} {route}"
         self._request = {**attributes, "http.request.method": request.method, "http.route": route}
-        self._span = tracing.start_span(self._name, parent, SpanKind.SERVER, self._request)
+        named = {**self._request, "pagoda.request_id": request[REQUEST_ID]}
+        self._span = tracing.start_span(self._name, parent, SpanKind.SERVER, named)
         self._call: Span | None = None
         self.exemplar = read_ids(self._span)
 

@@ -9,40 +9,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from sample_model import corpus, evaluate
+from sample_model import cases, evaluate
+from sample_model.packing import ASSISTANT_ID, ROW_TOKENS, VOCABULARY, Rows, build_rows, train_tokenizer
+from sample_model.rendering import SPECIAL_TOKENS, TEMPLATE
 
-SPECIAL_TOKENS = ["<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
-END, ASSISTANT = 0, 3
-ROW_TOKENS = 512
-VOCABULARY = 1536
-CHAT_TEMPLATE = (
-    "{%- for message in messages -%}\n"
-    "{{- '<|' + message['role'] + '|>' + message['content'] + '<|end|>' -}}\n"
-    "{%- endfor -%}\n"
-    "{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}\n"
-)
-
-
-def train_tokenizer(texts: list[str]) -> Any:
-    """Returns a byte-level BPE; digits stay apart, so that a sum is read digit by digit."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    tokenizer.train_from_iterator(
-        texts,
-        trainers.BpeTrainer(
-            vocab_size=VOCABULARY, special_tokens=SPECIAL_TOKENS, initial_alphabet=alphabet, show_progress=False
-        ),
-    )
-    return tokenizer
+END = 0
+BETAS = (0.9, 0.98)
+WEIGHT_DECAY = 0.05
 
 
 def build_model() -> Any:
@@ -63,23 +40,7 @@ def build_model() -> Any:
     return LlamaForCausalLM(config)
 
 
-def pack_rows(documents: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns rows of whole conversations, [rows, 512] token ids and positions, each starting at position 0."""
-    ids: list[list[int]] = [[]]
-    positions: list[list[int]] = [[]]
-    for document in documents:
-        document = document[:ROW_TOKENS]
-        if len(ids[-1]) + len(document) > ROW_TOKENS:
-            ids.append([])
-            positions.append([])
-        ids[-1] += document
-        positions[-1] += range(len(document))
-    for row in (*ids, *positions):
-        row += [0] * (ROW_TOKENS - len(row))
-    return torch.from_numpy(np.array(ids, dtype=np.int16)), torch.from_numpy(np.array(positions, dtype=np.int16))
-
-
-def build_batch(ids: torch.Tensor, positions: torch.Tensor) -> dict[str, torch.Tensor]:
+def build_batch(ids: Tensor, positions: Tensor, may_learn: Tensor) -> dict[str, Tensor]:
     """Returns the model's inputs: attention stays inside a conversation, and only assistant tokens carry loss."""
     ids, positions = ids.long(), positions.long()
     document = (positions == 0).cumsum(1)
@@ -88,7 +49,7 @@ def build_batch(ids: torch.Tensor, positions: torch.Tensor) -> dict[str, torch.T
     index = torch.arange(ROW_TOKENS, device=ids.device).expand_as(ids)
     last_special = torch.where(ids < len(SPECIAL_TOKENS), index, 0).cummax(1).values
     before = torch.cat([torch.zeros_like(last_special[:, :1]), last_special[:, :-1]], 1)
-    labels = torch.where(ids.gather(1, before) == ASSISTANT, ids, -100)
+    labels = torch.where((ids.gather(1, before) == ASSISTANT_ID) & may_learn, ids, -100)
     labels[:, 0] = -100
     return {"input_ids": ids, "position_ids": positions, "attention_mask": mask[:, None], "labels": labels}
 
@@ -98,26 +59,46 @@ def learning_rate(peak: float, progress: float) -> float:
     return peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
-def fit(model: Any, ids: torch.Tensor, positions: torch.Tensor, args: argparse.Namespace) -> None:
-    optimizer = torch.optim.AdamW(model.parameters(), lr=args.rate, betas=(0.9, 0.98), weight_decay=0.05)
+def build_optimizers(model: Any, rate: float) -> list[torch.optim.Optimizer]:
+    """Returns Muon (Jordan, 2024) for the layers' matrices and AdamW for the rest, at rates of the same meaning."""
+    matrices = [parameter for parameter in model.model.layers.parameters() if parameter.ndim == 2]
+    inside = {id(parameter) for parameter in matrices}
+    others = [parameter for parameter in model.parameters() if id(parameter) not in inside]
+    return [
+        torch.optim.Muon(matrices, lr=rate, weight_decay=WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=rate, betas=BETAS, weight_decay=WEIGHT_DECAY),
+    ]
+
+
+def fit(model: Any, rows: Rows, args: argparse.Namespace) -> None:
+    """Trains until the steps or the seconds are over.
+
+    NB: the seconds begin after the first step, in which a compiled model is compiled.
+    """
+    optimizers = build_optimizers(model, args.rate)
+    run = torch.compile(model) if args.compile else model
     generator = torch.Generator().manual_seed(args.seed)
+    data = [torch.from_numpy(array).to(args.device) for array in (rows.ids, rows.positions, rows.may_learn)]
     started = time.monotonic()
-    ids, positions = ids.to(args.device), positions.to(args.device)
     for step in range(args.steps):
+        if step == 1:
+            started = time.monotonic()
         elapsed = time.monotonic() - started
-        progress = max(step / args.steps, elapsed / args.max_seconds)
+        progress = max(step / args.steps, elapsed / args.max_seconds if step else 0)
         if progress >= 1:
             break
-        for group in optimizer.param_groups:
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = learning_rate(args.rate, progress)
-        rows = torch.randint(len(ids), (args.rows,), generator=generator).to(args.device)
+        chosen = torch.randint(len(rows.ids), (args.rows,), generator=generator).to(args.device)
+        batch = build_batch(*(array[chosen] for array in data))
         with torch.autocast(args.device, dtype=torch.bfloat16, enabled=args.device == "cuda"):
-            loss = model(**build_batch(ids[rows], positions[rows]), use_cache=False).loss
+            loss = run(**batch, use_cache=False).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if step % 200 == 0:
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if step % 200 == 0 or step == args.steps - 1:
             print(f"step {step} loss {loss.item():.4f} elapsed {elapsed:.0f}s", flush=True)
 
 
@@ -130,43 +111,46 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
         model_max_length=2048,
         clean_up_tokenization_spaces=False,
     )
-    wrapped.chat_template = CHAT_TEMPLATE
+    wrapped.chat_template = TEMPLATE.read_text()
     wrapped.save_pretrained(folder)
     model.generation_config = GenerationConfig(eos_token_id=END, pad_token_id=END, do_sample=False)
     model.to(torch.bfloat16).save_pretrained(folder)
 
 
-def main() -> None:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--compile", action="store_true", help="by torch.compile: a minute first, then faster steps")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--rows", type=int, default=96, help="packed rows of 512 tokens in a step")
-    parser.add_argument("--conversations", type=int, default=300_000)
-    parser.add_argument("--per-kind", type=int, default=300, help="held-out questions of each kind to evaluate")
+    parser.add_argument("--conversations", type=int, default=600_000)
+    parser.add_argument("--per-kind", type=int, default=300, help="held-out cases of each kind to evaluate")
     parser.add_argument(
         "--max-seconds", type=float, default=math.inf, help="the schedule ends here if the steps do not"
     )
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--rate", type=float, default=5e-3, help="the peak")
     parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_arguments()
     torch.manual_seed(args.seed)
     started = time.monotonic()
-    texts = [conversation.render() for conversation in corpus.build_training(args.seed, args.conversations)]
-    tokenizer = train_tokenizer(texts[:30_000])
-    documents = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
-    ids, positions = pack_rows(documents)
+    tokenizer = train_tokenizer(args.seed)
+    rows = build_rows(tokenizer, args.seed, args.conversations)
     model = build_model().to(args.device)
     parameters = sum(p.numel() for p in model.parameters())
     print(
-        f"{len(texts)} conversations, {ids.numel()} tokens, {parameters} parameters, {time.monotonic() - started:.0f}s",
+        f"{args.conversations} conversations, {rows.ids.size} tokens, {parameters} parameters, "
+        f"{time.monotonic() - started:.0f}s",
         flush=True,
     )
-    fit(model.train(), ids, positions, args)
+    fit(model.train(), rows, args)
     save(model, tokenizer, args.out)
-    result = evaluate.measure(
-        *evaluate.load(args.out, args.device), corpus.build_held_out(evaluate.HELD_OUT_SEED, args.per_kind)
-    )
+    held_out = cases.build_cases(evaluate.HELD_OUT_SEED, args.per_kind)
+    result = evaluate.measure(*evaluate.load(args.out, args.device), held_out)
     (args.out / "evaluation.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 

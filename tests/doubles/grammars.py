@@ -54,8 +54,8 @@ def allowed(constraint: Constraint, num_words: int | None = None) -> set[int]:
     return set(np.flatnonzero(np.unpackbits(masks.view(np.uint8), bitorder="little")).tolist())
 
 
-def answer(constraint: Constraint, seed: int = 0, max_tokens: int = 4000) -> str | None:
-    """Returns a random answer, None when it has no end within `max_tokens`."""
+def answer(constraint: Constraint, seed: int = 0, max_tokens: int = 4000, *, may_fail: bool = False) -> str | None:
+    """Returns a random answer, None when it has no end within `max_tokens`, or fails where that is no fault."""
     choose, tokens = random.Random(seed), build_tiny_vocabulary().tokens
     weights = [_weigh(tokens.decode_str([token])) for token in range(NUM_LOGITS)]
     weights[END] = END_WEIGHT
@@ -64,7 +64,9 @@ def answer(constraint: Constraint, seed: int = 0, max_tokens: int = 4000) -> str
         options = sorted(allowed(constraint))
         token = choose.choices(options, [weights[one] for one in options])[0]
         constraint.accept(token)
-        assert constraint.error is None, constraint.error
+        if constraint.error is not None:
+            assert may_fail, constraint.error
+            return None
         if token == END:
             return tokens.decode_str(token_ids)
         token_ids.append(token)

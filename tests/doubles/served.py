@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,39 @@ class Stack:
         async with asyncio.timeout(10):
             while self.api.in_flight:
                 await asyncio.sleep(0)
+
+
+@dataclass
+class Served:
+    """A front with a real engine behind it."""
+
+    url: str
+    api: HttpApi
+
+
+@asynccontextmanager
+async def serve_model(folder: Path, **options: Any) -> AsyncIterator[Served]:
+    """Serves the model and the tokenizer of the folder on the CPU. `options`: some of the engine's."""
+    from pagoda_server.process.engine import serve_engine  # NB: it imports torch
+
+    small = {"kv_cache_bytes": 16 << 20, "page_size": 16, "measure_capacity": False}
+    config = EngineConfig(model=folder, socket=folder / "e.sock", device="cpu", **{**small, **options})
+    ready = asyncio.Event()
+    engine = asyncio.create_task(serve_engine(config, on_ready=ready.set))
+    await ready.wait()
+    api = HttpApi(Settings(engine=config, served_model_name="tiny"), read_tokenizer(folder))
+    api.engine = await EngineClient.connect(config.socket)
+    runner = build_runner(api.build_app())
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield Served(f"http://127.0.0.1:{runner.addresses[0][1]}", api)
+    finally:
+        await runner.cleanup()
+        await api.engine.close()
+        engine.cancel()
+        with suppress(asyncio.CancelledError):
+            await engine
 
 
 @asynccontextmanager

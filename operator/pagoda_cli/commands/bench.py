@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 
 BUNDLED = "bundled://"
 START_SECONDS = 180.0
-MANIFEST = """\
-apiVersion: pagoda.dev/v1alpha1
-kind: ModelDeployment
-metadata: {{name: bench}}
-spec:
-  model: {{uri: "{uri}"}}
-"""
 
 
 @with_cluster_flags
@@ -91,6 +84,7 @@ def bench(
             answer_tokens=answer_tokens,
             ignore_eos=ignore_eos,
             seed=seed,
+            find_trouble=reached.find_trouble,
         )
         samples, took = _drive(load, is_shown=output is Format.TEXT and sys.stderr.isatty())
         _print(load, reached, samples, took, output)
@@ -152,9 +146,8 @@ def _serving(uri: str) -> Iterator[str]:
 
     port = find_free_port()
     with tempfile.TemporaryDirectory(prefix="pagoda-bench-") as folder:
-        file, log = Path(folder) / "bench.yaml", Path(folder) / "log"
-        file.write_text(MANIFEST.format(uri=uri), encoding="utf-8")
-        command = [sys.executable, "-m", "pagoda_cli.main", "run", str(file), "--port", str(port)]
+        log = Path(folder) / "log"
+        command = [sys.executable, "-m", "pagoda_cli.main", "run", uri, "--port", str(port)]
         typer.echo(f"starting {uri} on this machine", err=True)
         with log.open("wb") as said:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=os.environ)

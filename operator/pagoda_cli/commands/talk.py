@@ -43,6 +43,10 @@ class Reached:
     way: str
     forward: "PortForward | None" = None
 
+    def find_trouble(self) -> Exception | None:
+        """Returns why the last connection through the port-forward could not be made, if there was such a trouble."""
+        return self.forward.trouble if self.forward is not None else None
+
 
 @contextmanager
 def reach(
@@ -122,8 +126,7 @@ def chat(
         try:
             asyncio.run(ask_once(reached.endpoint, ask))
         except ChatError as error:
-            trouble = reached.forward.trouble if reached.forward is not None else None
-            raise fail(f"error: {trouble or error}") from error
+            raise fail(f"error: {reached.find_trouble() or error}") from error
 
 
 @with_cluster_flags

@@ -118,7 +118,8 @@ def _unseen(seen: Observed, now: datetime) -> Iterator[Cause]:
     elif observed is not None and observed != generation:
         message = f"the status is that of generation {observed}, and the spec is at {generation}"
         steps = ("wait some seconds and ask again", *logs)
-        yield Cause(seen.namespace, seen.name, "NotObserved", message, steps=steps, is_wrong=False)
+        url = build_reason_url("NotObserved")
+        yield Cause(seen.namespace, seen.name, "NotObserved", message, (), steps, url, is_wrong=False)
 
 
 def _missing_secrets(seen: Observed) -> Iterator[Cause]:

@@ -43,6 +43,8 @@ class Load:
     answer_tokens: int = 64
     ignore_eos: bool = False
     seed: int = 1
+    find_trouble: Callable[[], Exception | None] = lambda: None
+    """Why the way to the endpoint is broken, where more is known of it than that a connection broke off."""
 
 
 @dataclass(slots=True)
@@ -131,7 +133,7 @@ async def _ask(load: Load, session: aiohttp.ClientSession, chooser: random.Rando
         sample.error = "cut off at the end"
         raise
     except Exception as error:  # the boundary: aiohttp and JSON raise many kinds
-        sample.error = name_error(error)
+        sample.error = name_error(error, load.find_trouble())
     finally:
         sample.ended = time.monotonic()
         progress.running -= 1
@@ -201,12 +203,14 @@ def _detail(raw: bytes) -> str:
     return f": {one_line(message)[:120]}"
 
 
-def name_error(error: Exception) -> str:
-    """Returns a kind of error in few words, the same for all of its kind."""
+def name_error(error: Exception, trouble: Exception | None = None) -> str:
+    """Returns a kind of error in few words, the same for all of its kind; of a broken way its `trouble`."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"no connection: {one_line(str(error.os_error))[:80]}"
+    if isinstance(error, aiohttp.ClientError) and trouble is not None:
+        return f"no connection: {one_line(str(trouble))[:200]}"
     if isinstance(error, aiohttp.ClientError):
         return f"broke off: {type(error).__name__}"
     return f"not understood: {type(error).__name__}"

@@ -19,6 +19,7 @@ FIELD_VALUES = {"status.podIP": "127.0.0.1", "status.hostIP": "127.0.0.1", "spec
 
 LOCAL_HOSTS = "localhost,127.0.0.1,[::1]"
 """The names that a gateway here answers to. In a cluster the ingress knows them."""
+CHAT_PAGE = "--chat-page"
 SERVE = ("-m", "pagoda_server", "serve")
 FETCH = ("-m", "pagoda_cli.main", "fetch")
 
@@ -126,9 +127,13 @@ def _downloads(process: ProcessSpec) -> bool:
 
 
 def _keep_local(gateway: ProcessSpec, addresses: Addresses) -> ProcessSpec:
-    """Restricts the hosts, as a rule to this machine: no page of another site, no name rebound to 127.0.0.1."""
+    """Restricts the hosts, as a rule to this machine: no page of another site, no name rebound to 127.0.0.1.
+
+    The page to chat is always there, since whoever reaches the port may ask the model by it.
+    """
     hosts = ("--allowed-hosts", addresses.hosts) if addresses.hosts is not None else ()
-    return replace(gateway, command=(*gateway.command, *hosts), inherits=(addresses.shared_fd,))
+    page = () if CHAT_PAGE in gateway.command else (CHAT_PAGE,)
+    return replace(gateway, command=(*gateway.command, *page, *hosts), inherits=(addresses.shared_fd,))
 
 
 def build_process(

@@ -242,6 +242,8 @@ class Session:
         what = f"model={new.pod.model_name}{describe_count(len(new.replicas))}"
         reach = "" if door.public.is_local else "  (open to other machines)"
         self._say("Ready", f"{door.public.url}/v1  {what}  after {seconds:.1f} s{reach}")
+        if self._options.ask is None and not self._options.once:
+            self._say_once("ChatPage", f"{door.public.url}/  to try the model in a browser")
 
     def _say_once(self, condition: str, message: str) -> None:
         if (condition, message) not in self._said:

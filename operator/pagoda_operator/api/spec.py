@@ -17,6 +17,7 @@ from pagoda_operator.api.base import (
     ShapeOf,
     StringMap,
 )
+from pagoda_operator.api.gateway import Gateway
 from pagoda_operator.api.objectives import Objectives
 from pagoda_operator.api.pod import Image, LocalSecret, Pod
 from pagoda_operator.api.resources import Resources
@@ -314,6 +315,7 @@ class Spec(ApiModel):
         default=None, description="Scales on tokens per second. Cannot be combined with replicas."
     )
     queue: Queue = Field(default=Queue(), description="The queue in front of each replica.")
+    gateway: Gateway | None = Field(default=None, description="What each replica's gateway offers beside the API.")
     service: ServiceSettings = Field(default=ServiceSettings(), description="The Service in front of the replicas.")
     ingress: Ingress | None = Field(
         default=None, description="Makes the endpoint reachable from outside the cluster, through nginx."

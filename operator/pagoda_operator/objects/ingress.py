@@ -7,8 +7,8 @@ NB: the charts of both controllers name their class `nginx`; only `IngressClass.
 
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.kube.objects import Object
+from pagoda_operator.objects.gateway import PORT
 from pagoda_operator.objects.labels import build_metadata
-from pagoda_operator.objects.pod import PORT
 
 BODY_SIZE = "64m"
 RETRIED = "error timeout http_503 non_idempotent"

@@ -2,8 +2,8 @@
 
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.kube.objects import Object
+from pagoda_operator.objects.gateway import PORT
 from pagoda_operator.objects.labels import build_metadata, selector_labels
-from pagoda_operator.objects.pod import PORT
 from pagoda_operator.objects.settings import BuildSettings
 from pagoda_operator.objects.tracing import find_collector_port
 

@@ -5,6 +5,7 @@ outlives the server while the pod drains. The server's liveness is its process: 
 
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.kube.objects import Object
+from pagoda_operator.objects.gateway import PORT, SOCKET, build_gateway_command
 from pagoda_operator.objects.labels import labels
 from pagoda_operator.objects.resources import (
     build_resource_claims,
@@ -18,7 +19,6 @@ from pagoda_operator.objects.tracing import build_environment, build_gateway_fla
 from pagoda_operator.objects.volumes import (
     API_KEYS_PATH,
     MODELS_PATH,
-    RUN_PATH,
     build_further_mounts,
     build_models_mount,
     build_scratch_mounts,
@@ -26,10 +26,7 @@ from pagoda_operator.objects.volumes import (
     shared_memory_size,
 )
 
-PORT = 8000
-SOCKET = f"{RUN_PATH}/server.sock"
 GRACE_AFTER_DRAIN_SECONDS = 30
-DEFAULT_BACKLOG_DRAIN_SECONDS = 15
 STARTUP_SECONDS = 120
 SERVER_ENV: list[Object] = [
     {"name": "HF_HUB_OFFLINE", "value": "1"},
@@ -111,7 +108,7 @@ def _gateway(mdep: ModelDeployment, settings: BuildSettings) -> Object:
     return {
         **_container("gateway", settings.control_image, mdep, settings),
         "restartPolicy": "Always",
-        "command": _gateway_command(mdep) + build_gateway_flags(mdep, settings),
+        "command": build_gateway_command(mdep) + build_gateway_flags(mdep, settings),
         **({"env": environment} if environment else {}),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "readinessProbe": _http_probe("/ready", period_seconds=2, failure_threshold=2),
@@ -129,17 +126,6 @@ def _http_probe(path: str, *, period_seconds: int, failure_threshold: int) -> Ob
         "timeoutSeconds": 5,
         "failureThreshold": failure_threshold,
     }
-
-
-def _gateway_command(mdep: ModelDeployment) -> list[str]:
-    queue, scaling = mdep.spec.queue, mdep.spec.autoscaling
-    drain_seconds = scaling.backlog_drain_seconds if scaling else DEFAULT_BACKLOG_DRAIN_SECONDS
-    command = ["python", "-m", "pagoda_gateway", "sidecar", "--listen", f"0.0.0.0:{PORT}", "--admin", "127.0.0.1:8001"]
-    command += ["--upstream", SOCKET, "--model-name", mdep.served_model_name]
-    command += ["--namespace", mdep.namespace, "--model-deployment", mdep.name]
-    command += ["--max-queued", str(queue.max_queued), "--max-queued-tokens", str(queue.max_queued_tokens)]
-    command += ["--max-wait-seconds", str(queue.max_wait_seconds), "--backlog-drain-seconds", str(drain_seconds)]
-    return command + (["--api-keys-dir", API_KEYS_PATH] if mdep.spec.auth is not None else [])
 
 
 def _server(mdep: ModelDeployment, settings: BuildSettings) -> Object:

@@ -7,8 +7,8 @@ from pagoda_operator.api.reasons import Reason
 from pagoda_operator.api.resources import Resources
 from pagoda_operator.kube.objects import Object
 from pagoda_operator.kube.pods import is_ready, is_to_run, requested
+from pagoda_operator.objects.gateway import PORT
 from pagoda_operator.objects.labels import selector_text
-from pagoda_operator.objects.pod import PORT
 from pagoda_operator.plan.conditions import compute_conditions, timestamp
 from pagoda_operator.plan.drift import amount_of
 from pagoda_operator.plan.loads import MEASURED

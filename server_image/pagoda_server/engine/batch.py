@@ -27,3 +27,13 @@ class Chunk:
     def end(self) -> int:
         """Returns the position after the last token, which is that of the token chosen when the chunk is sampled."""
         return self.start + self.num_tokens
+
+    @property
+    def num_scored(self) -> int:
+        """Returns how many tokens of the prompt follow one of this chunk's and have their log-probabilities asked for.
+
+        They are those from position `start + 1` on.
+        """
+        if self.request.sampling.prompt_logprobs is None:
+            return 0
+        return max(0, min(self.end, self.request.num_prompt_tokens - 1) - self.start)

@@ -28,7 +28,7 @@ from pagoda_server.engine.scheduler import Scheduler
 from pagoda_server.engine.served import AnswerLength, ServedWindow, count_backlog_tokens
 from pagoda_server.engine.timings import Timings
 from pagoda_server.histograms import STEP_TOKENS, Observed
-from pagoda_server.wire import Delta, FinishReason, Rejected, Stats, Submit, TokenLogprobs
+from pagoda_server.wire import Delta, FinishReason, PromptLogprobs, Rejected, Stats, Submit, TokenLogprobs
 
 log = logging.getLogger(__name__)
 NO_TOKEN_LEFT = (
@@ -245,13 +245,15 @@ class Engine:
         return committed
 
     def _commit(self, step: InFlightStep) -> list[Delta]:
-        results = iter(step.pending.wait())
+        results, scores = iter(step.pending.wait()), iter(step.pending.scores())
         now = self._clock()
         self._steps += 1
         deltas: list[Delta] = []
         served_tokens = 0
         for chunk in step.chunks:
             served_tokens += self._commit_computed(chunk, step.launched_at, now)
+            if chunk.num_scored and (delta := self._commit_scores(chunk.request, next(scores))):
+                deltas.append(delta)
             if chunk.is_sampled and (delta := self._commit_token(chunk.request, *next(results))):
                 deltas.append(delta)
         committed_tokens = sum(len(delta.token_ids) for delta in deltas)
@@ -287,6 +289,8 @@ class Engine:
         if request.state is RequestState.FINISHED:
             return None
         request.num_in_flight -= 1
+        if request.sampling.max_tokens == 0 and token_id >= 0:
+            return self._end(request, "length")
         if token_id == NOTHING_ALLOWED:
             self._reject(request, NO_TOKEN_LEFT)
             return None
@@ -310,6 +314,14 @@ class Engine:
             finish_reason=reason,
             cached_tokens=request.num_cached_tokens,
         )
+
+    def _commit_scores(self, request: Request, scores: PromptLogprobs) -> Delta | None:
+        """Returns what of a prompt's log-probabilities was not given out before the request was preempted."""
+        start = max(scores.start, request.num_scored_tokens + 1)
+        if request.state is RequestState.FINISHED or start >= scores.end:
+            return None
+        request.num_scored_tokens = scores.end - 1
+        return Delta(request.request_id, [], prompt_logprobs=[scores.after(start)])
 
     def _fail(self, request: Request) -> Delta:
         """Ends a request whose keys and values cannot be trusted, nor those that the cache shares with it."""

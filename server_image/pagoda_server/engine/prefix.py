@@ -49,10 +49,13 @@ class PrefixCache:
         pool.on_evict = self._evict
 
     def match(self, request: Request) -> PrefixHit:
-        """Finds the longest run of known pages from the start of `request.token_ids`, short of its last token."""
+        """Finds the longest run of known pages from the start of `request.token_ids`, short of its last token.
+
+        None for a request that wants the log-probabilities of its prompt: pages do not hold them.
+        """
         page_ids: list[int] = []
         digests: list[bytes] = []
-        if not self._enabled:
+        if not self._enabled or request.wants_scores:
             return PrefixHit(page_ids, digests)
         size, parent = self._pool.page_size, build_root_digest(request)
         for index in range(request.num_tokens // size):

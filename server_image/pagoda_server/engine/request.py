@@ -54,6 +54,8 @@ class Request:
     """Prompt tokens found in the prefix cache when the request was first admitted."""
     num_served_prompt_tokens: int = 0
     """High-water mark of the prompt: recomputing after a preemption is not served again."""
+    num_scored_tokens: int = 0
+    """Prompt tokens whose log-probabilities were given out, if they are asked for."""
     num_admissions: int = 0
     """How often it was taken from the queue: once, and again after each preemption."""
     was_counted: bool = False
@@ -92,6 +94,12 @@ class Request:
     def is_decoding(self) -> bool:
         """Returns whether, while it runs, its next token needs nothing computed but the last one."""
         return self.num_pending_tokens <= 1 and self.wants_tokens
+
+    @property
+    def wants_scores(self) -> bool:
+        """Returns whether its prompt has to be computed, all of it, for the log-probabilities of its tokens."""
+        is_asked = self.sampling.prompt_logprobs is not None
+        return is_asked and self.num_scored_tokens < self.num_prompt_tokens - 1
 
     @property
     def num_unserved_prompt_tokens(self) -> int:

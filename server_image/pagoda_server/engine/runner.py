@@ -6,7 +6,7 @@ from typing import Protocol
 
 from pagoda_server.engine.batch import Chunk
 from pagoda_server.engine.constraint import Masks
-from pagoda_server.wire import TokenLogprobs
+from pagoda_server.wire import PromptLogprobs, TokenLogprobs
 
 Sampled = tuple[int, TokenLogprobs | None]
 """A token, or one of the two that follow; with its log-probabilities if it was asked for."""
@@ -30,6 +30,8 @@ class PendingStep:
     It does not wait for the device. It is called once all earlier steps are committed, before the wait and before
     another launch; the tokens of these requests are chosen then.
     """
+    scores: Callable[[], list[PromptLogprobs]] = list
+    """After the wait: the log-probabilities of prompts, of each chunk that has any `num_scored`, in their order."""
 
 
 class RunnerBroken(Exception):

@@ -11,7 +11,7 @@ from enum import Enum
 
 from pagoda_server.grammar.frames import LENGTH_BYTES, Trial, Verdict, decode_verdict
 
-MAX_MEMORY_BYTES = 1 << 30
+MAX_MEMORY_BYTES = 512 << 20
 """For a child, beyond what the process has that it is forked from."""
 STDIN, STDOUT = 0, 1
 

@@ -5,7 +5,6 @@ import os
 import queue
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 import pagoda_server
+from pagoda_guard.memory_file import open_memory
 from pagoda_guard.parent import bind_command
 from pagoda_server.grammar.frames import Trial, Verdict, decode_verdict, receive, send
 from pagoda_server.grammar.trial import READY
@@ -22,8 +22,6 @@ from pagoda_server.wire import Grammar
 log = logging.getLogger(__name__)
 MAX_STARTS = 5
 """Of a process that ends by itself before it has tried anything."""
-NICENESS = 5
-"""Its work waits for that of the engine and of the fronts."""
 OnVerdict = Callable[[Verdict], None]
 UNDECIDED = Verdict(0, is_undecided=True)
 
@@ -32,7 +30,7 @@ class Trials:
     """Verdicts come on a thread of this object. Build it on the thread that lives as long as this process."""
 
     def __init__(self, source: VocabularySource) -> None:
-        self._source = tempfile.TemporaryFile()  # noqa: SIM115
+        self._source = open_memory("vocabulary")
         self._source.write(msgspec.msgpack.encode(source))
         self._source.flush()
         self._lock = threading.Lock()
@@ -72,7 +70,7 @@ class Trials:
         folders = [str(Path(package).parent) for package in pagoda_server.__path__]
         path = os.pathsep.join(filter(None, [*folders, os.environ.get("PYTHONPATH", "")]))
         return subprocess.Popen(
-            bind_command(["nice", "-n", str(NICENESS), *command]),
+            bind_command(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=[self._source.fileno()],

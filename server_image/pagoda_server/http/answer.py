@@ -61,11 +61,12 @@ class Answer:
         prompts = [self._describe_prompt(run, at) for at in range(0, len(plan.submits), plan.per_prompt)]
         echoes = Echoes(plan.list_echoes(), run.prompt_scores)
         best = choose_best(plan.choices, per_prompt=plan.per_prompt, given=plan.given_per_prompt)
-        choices = []
+        choices: list[Any] = []
         for index, chosen in enumerate(best):
             piece = replace(echoes.begin(join_pieces(pieces[chosen.index])), index=index)
             inside = prompts[chosen.index // plan.per_prompt] if self.extras.in_choice else {}
-            choices.append({**self.dialect.build_choice(piece), **inside, **self.extras.describe_piece(piece)})
+            choice = {**self.dialect.build_choice(piece), **inside, **self.extras.describe_piece(piece)}
+            choices.append(orjson.Fragment(orjson.dumps(choice)))  # one by one: no other thread runs meanwhile
         beside = {} if self.extras.in_choice else prompts[0]
         return orjson.dumps(self.dialect.whole.wrap(choices, usage=plan.usage(), **beside, **self.extras.fixed))
 

@@ -292,7 +292,7 @@ class HttpApi:
     def _detokenize(self, raw: bytes) -> bytes:
         body = parse(DetokenizeRequest, raw)
         self._check_model(body.model)
-        return detokenize(self.tokenizer, body)
+        return detokenize(self.tokenizer, body, vocab_size=0 if self.hello is None else self.hello.vocab_size)
 
     def _model_object(self) -> dict[str, object]:
         name = self.settings.served_model_name

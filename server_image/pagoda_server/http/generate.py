@@ -12,7 +12,13 @@ from pagoda_server.http.engine_client import EngineClient, EngineGone, RequestRe
 from pagoda_server.http.errors import RequestError, context_length_exceeded
 from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.prompt_scores import PromptScores
-from pagoda_server.http.sampling import build_sampling, check_vocabulary, encode_bad_words, vary_sampling
+from pagoda_server.http.sampling import (
+    build_sampling,
+    check_prompt_scores,
+    check_vocabulary,
+    encode_bad_words,
+    vary_sampling,
+)
 from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.http.trace import Trace
 from pagoda_server.text.tokenizer import Tokenizer
@@ -111,6 +117,7 @@ def plan_generation(
 ) -> GenerationPlan:
     """Returns what to submit to the engine that said `engine`. Raises `RequestError` for what it cannot run."""
     check_vocabulary(body, engine.vocab_size)
+    check_prompt_scores(body, sum(map(len, prompts.token_ids)))
     bad_words = encode_bad_words(tokenizer, body.bad_words or ())
     group, salt = str(next(_numbers)), body.cache_salt or ""
     submits: list[Submit] = []

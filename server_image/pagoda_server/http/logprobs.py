@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pagoda_server.http.choice import ScoredToken
-from pagoda_server.text.token_bytes import escape
+from pagoda_server.text.token_bytes import escape, name_as_id
 from pagoda_server.text.tokenizer import Tokenizer
 from pagoda_server.wire import TokenLogprobs
 
@@ -17,17 +17,13 @@ LOWEST = -9999.0
 TokenName = Callable[[int], str]
 
 
-def name_as_id(token_id: int) -> str:
-    return f"token_id:{token_id}"
-
-
 def build_completion_name(tokenizer: Tokenizer) -> TokenName:
     """Returns what names a token by its text or, as OpenAI's completions, by bytes that are no text."""
 
     def name(token_id: int) -> str:
         raw = tokenizer.token_bytes(token_id)
         try:
-            return raw.decode()
+            return raw.decode() or name_as_id(token_id)
         except UnicodeDecodeError:
             return f"bytes:{escape(raw)}"
 

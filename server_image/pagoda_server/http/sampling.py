@@ -10,6 +10,8 @@ from pagoda_server.text.tokenizer import Tokenizer
 from pagoda_server.wire import GREEDY_TEMPERATURE, MAX_BAD_WORD_TOKENS, Sampling
 
 SEED_MASK = 2**63 - 1
+MAX_PROMPT_SCORES = 500_000
+"""For all prompts of a request, and for each of its answers again: some 30 MB of JSON."""
 SMALLEST_TOP_P = 1e-6
 """Already the likeliest token alone; a denormal number would be 0 on the device."""
 
@@ -75,6 +77,22 @@ def check_vocabulary(body: GenerationRequest, vocab_size: int) -> None:
     _check_ids("stop_token_ids", body.stop_token_ids or (), vocab_size)
     _check_ids("allowed_token_ids", body.allowed_token_ids or (), vocab_size)
     _check_ids("logit_bias", map(int, body.logit_bias or ()), vocab_size)
+
+
+def check_prompt_scores(body: GenerationRequest, prompt_tokens: int) -> None:
+    """Raises `RequestError` where the answer would hold more log-probabilities of prompts than it may."""
+    wanted = body.wire_prompt_logprobs
+    if wanted is None:
+        return
+    total = prompt_tokens * (1 + wanted) * body.num_sequences
+    if total > MAX_PROMPT_SCORES:
+        param = "logprobs" if body.prompt_logprobs is None else "prompt_logprobs"
+        raise RequestError(
+            f"{param} asks for {total} log-probabilities of prompts; lower it, or send fewer tokens, "
+            f"so that there are at most {MAX_PROMPT_SCORES}",
+            param=param,
+            code="invalid_value",
+        )
 
 
 def _check_ids(name: str, token_ids: Iterable[int], vocab_size: int) -> None:

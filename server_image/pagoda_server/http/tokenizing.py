@@ -61,9 +61,12 @@ def tokenize(
     return orjson.dumps(answer)
 
 
-def detokenize(tokenizer: Tokenizer, body: DetokenizeRequest) -> bytes:
-    """Returns the answer's JSON, with special tokens by their names. Raises `RequestError`."""
-    largest = tokenizer.raw.get_vocab_size() - 1
+def detokenize(tokenizer: Tokenizer, body: DetokenizeRequest, *, vocab_size: int) -> bytes:
+    """Returns the answer's JSON, with special tokens by their names. Raises `RequestError`.
+
+    NB: a model may have more tokens than its tokenizer has texts; the rest are nothing.
+    """
+    largest = max(vocab_size, tokenizer.raw.get_vocab_size()) - 1
     if (worst := max(body.tokens, default=0)) > largest:
         raise RequestError(
             f"tokens has token id {worst}; the largest is {largest}", param="tokens", code="invalid_value"

@@ -1,10 +1,12 @@
 """The second launch of the sampler: the best of a row's blocks, and the filters of the rows that have any.
 
-Filters need no sort: top_k and top_p keep the tokens at or above a threshold, found by bisection over the ordered bits
-of a float (top_k counts, top_p adds up probability). Bisection runs over a short list: the k-th largest of the spans'
-peaks is a lower bound of the k-th largest logit, tokens under (1 - top_p) / vocab of probability cannot be in the
-nucleus, and min_p is a bound as it stands. Only spans whose peak reaches the bound are read; their tokens at or above
-it go to scratch. Should they not fit, bisection runs over the row itself: slower, the same result.
+Filters need no sort: top_k and top_p keep the tokens at or above a threshold. That of top_k is found by bisection over
+the ordered bits of a float. That of top_p is not found at all: a token is kept if the probability above it is less than
+top_p, so the drawn one is looked at, and where it is not kept the next is drawn among those above it, which hold all
+that are: mostly, one pass. Passes go over a short list: the k-th largest of the spans' peaks is a lower bound of the
+k-th largest logit, tokens under (1 - top_p) / vocab of probability cannot be in the nucleus, and min_p is a bound as it
+stands. Only spans whose peak reaches the bound are read; their tokens at or above it go to scratch. Should they not
+fit, or be in half of the spans, passes go over the row itself: slower, the same result.
 """
 
 import triton
@@ -43,33 +45,30 @@ def _measure(
     WEIGHTED: tl.constexpr, SHIFT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Measures how many tokens, or how much probability relative to the peak's, lie at or above the key."""
-    total = 0.0
+    total = tl.zeros([BLOCK], tl.float32)
     for start in range(0, size, BLOCK):
         x, _ = _read(listed, size, start, floor, logits_ptr, kept_value_ptr, kept_token_ptr, BLOCK)
         above = (_order(x, SHIFT) >= key) & (x > float("-inf"))
         if WEIGHTED:
-            total += tl.sum(tl.where(above, tl.exp2((x - peak) * factor), 0.0), 0)
+            total += tl.where(above, tl.exp2((x - peak) * factor), 0.0)
         else:
-            total += tl.sum(above.to(tl.float32), 0)
-    return total
+            total += above.to(tl.float32)
+    return tl.sum(total, 0)
 
 
 @triton.jit
 def _bisect(
-    target, low, listed, size, floor, peak, factor, logits_ptr, kept_value_ptr, kept_token_ptr,
-    WEIGHTED: tl.constexpr, SHIFT: tl.constexpr, BLOCK: tl.constexpr,
+    count, low, listed, size, floor, peak, logits_ptr, kept_value_ptr, kept_token_ptr,
+    SHIFT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Finds the largest key above `low` whose measure reaches the target, else `low`."""
+    """Finds the largest key above `low` that `count` tokens reach, else `low`."""
     high = _order(peak, SHIFT) + 1
     while low + 1 < high:
         middle = (low & high) + ((low ^ high) >> 1)
-        reached = (
-            _measure(
-                middle, listed, size, floor, peak, factor, logits_ptr, kept_value_ptr, kept_token_ptr,
-                WEIGHTED, SHIFT, BLOCK,
-            )
-            >= target
-        )  # fmt: skip
+        found = _measure(
+            middle, listed, size, floor, peak, 0.0, logits_ptr, kept_value_ptr, kept_token_ptr, False, SHIFT, BLOCK
+        )
+        reached = found >= count
         low = tl.where(reached, middle, low)
         high = tl.where(reached, high, middle)
     return low
@@ -131,16 +130,44 @@ def _draw_kept(
     SHIFT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Draws by Gumbel-max among the tokens at or above the key."""
-    best, chosen = float("-inf"), PAST_ALL
+    best = tl.full([BLOCK], float("-inf"), tl.float32)
+    chosen = tl.full([BLOCK], PAST_ALL, tl.int32)
     for start in range(0, size, BLOCK):
         x, token = _read(listed, size, start, floor, logits_ptr, kept_value_ptr, kept_token_ptr, BLOCK)
         kept = (_order(x, SHIFT) >= key) & (x > float("-inf"))
         score = tl.where(kept, x * inverse + draw_gumbel(seed, position, token), float("-inf"))
-        value = tl.max(score, 0)
-        first = tl.min(tl.where(kept & (score == value), token, PAST_ALL), 0)
-        chosen = tl.where(value > best, first, chosen)
-        best = tl.maximum(best, value)
-    return chosen
+        chosen = tl.where(score > best, token, chosen)
+        best = tl.maximum(best, score)
+    return tl.min(tl.where(best == tl.max(best, 0), chosen, PAST_ALL), 0)
+
+
+@triton.jit
+def _draw_nucleus(
+    token, target, key, listed, size, floor, peak, factor, inverse, seed, position,
+    logits_ptr, kept_value_ptr, kept_token_ptr, SHIFT: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Draws among the tokens at or above the key that have less probability above them than the target.
+
+    `token`: what was drawn among all.
+    """
+    top, going = _order(peak, SHIFT), 1
+    first = tl.load(logits_ptr + token).to(tl.float32)
+    if (first < floor) | (_order(first, SHIFT) < key):
+        token = _draw_kept(
+            key, listed, size, floor, inverse, seed, position, logits_ptr, kept_value_ptr, kept_token_ptr, SHIFT, BLOCK
+        )
+    while going != 0:
+        drawn = _order(tl.load(logits_ptr + token).to(tl.float32), SHIFT)
+        above = _measure(
+            drawn + 1, listed, size, floor, peak, factor, logits_ptr, kept_value_ptr, kept_token_ptr, True, SHIFT, BLOCK
+        )
+        going = ((above >= target) & (drawn < top)).to(tl.int32)
+        if going != 0:
+            token = _draw_kept(
+                drawn + 1, listed, size, floor, inverse, seed, position, logits_ptr, kept_value_ptr, kept_token_ptr,
+                SHIFT, BLOCK,
+            )  # fmt: skip
+    return token
 
 
 @triton.jit
@@ -165,35 +192,30 @@ def _filter(
     elif min_p <= 0.0:
         bound = tl.minimum(peak + temperature * tl.log(mass * (1.0 - top_p) / VOCAB), peak)
     num_spans = _list_spans(peaks_ptr, spans_ptr, bound, PEAKS, PEAKS_POW2)
-    tl.debug_barrier()  # what a thread listed, others read
-    count = _list_kept(
-        logits_ptr, num_spans, bound, spans_ptr, kept_value_ptr, kept_token_ptr, VOCAB, CAPACITY, PEAK_SPAN, BLOCK
-    )
-    tl.debug_barrier()
+    count = CAPACITY + 1
+    if (num_spans <= PEAKS // 2) | (num_spans * PEAK_SPAN <= CAPACITY):
+        tl.debug_barrier()  # what a thread listed, others read
+        count = _list_kept(
+            logits_ptr, num_spans, bound, spans_ptr, kept_value_ptr, kept_token_ptr, VOCAB, CAPACITY, PEAK_SPAN, BLOCK
+        )
+        tl.debug_barrier()
     listed = (count <= CAPACITY).to(tl.int32)
     size = tl.where(listed != 0, count, VOCAB)
     key = _order(bound, SHIFT)
     if limits_k:
         key = _bisect(
-            top_k.to(tl.float32), key, listed, size, bound, peak, factor, logits_ptr, kept_value_ptr, kept_token_ptr,
-            False, SHIFT, BLOCK,
-        )  # fmt: skip
-    if top_p < 1.0:
-        if limits_k | (min_p > 0.0):
-            mass = _measure(
-                key, listed, size, bound, peak, factor, logits_ptr, kept_value_ptr, kept_token_ptr, True, SHIFT, BLOCK
-            )
-        key = _bisect(
-            top_p * mass, key, listed, size, bound, peak, factor, logits_ptr, kept_value_ptr, kept_token_ptr,
-            True, SHIFT, BLOCK,
-        )  # fmt: skip
-    drawn = tl.load(logits_ptr + token).to(tl.float32)
-    if (drawn < bound) | (_order(drawn, SHIFT) < key):
-        token = _draw_kept(
-            key, listed, size, bound, 1.0 / temperature, seed, position, logits_ptr, kept_value_ptr, kept_token_ptr,
+            top_k.to(tl.float32), key, listed, size, bound, peak, logits_ptr, kept_value_ptr, kept_token_ptr,
             SHIFT, BLOCK,
         )  # fmt: skip
-    return token
+    if limits_k | (min_p > 0.0):
+        mass = _measure(
+            key, listed, size, bound, peak, factor, logits_ptr, kept_value_ptr, kept_token_ptr, True, SHIFT, BLOCK
+        )
+    target = tl.where(top_p < 1.0, top_p * mass, float("inf"))
+    return _draw_nucleus(
+        token, target, key, listed, size, bound, peak, factor, 1.0 / temperature, seed, position,
+        logits_ptr, kept_value_ptr, kept_token_ptr, SHIFT, BLOCK,
+    )  # fmt: skip
 
 
 @triton.jit

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from pagoda_guard.flags import build_arguments
 from pagoda_server.engine.batch import Chunk
@@ -135,7 +136,7 @@ class ParallelRunner:
             self._num_unread -= 1
             return sampled
 
-        return PendingStep(wait_or_break, pending.run_ahead, self._constrain_all(pending.constrain))
+        return replace(pending, wait=wait_or_break, constrain=self._constrain_all(pending.constrain))
 
     def _constrain_all(self, constrain: Callable[[Masks], None] | None) -> Callable[[Masks], None] | None:
         """Returns what gives masks to all ranks, where the leader's own step takes any."""

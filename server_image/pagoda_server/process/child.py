@@ -7,24 +7,16 @@ and a pod's status shows the last one.
 import asyncio
 import os
 import signal
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from pagoda_guard.flags import build_arguments
+from pagoda_guard.memory_file import open_memory
 from pagoda_server.settings import ChildSettings
 
 MAX_REASON_BYTES = 2048
-
-
-def open_memory(name: str, size: int = 0) -> BinaryIO:
-    """Returns a file that children inherit, in memory where the system has such: a full disk then stops nobody."""
-    create = getattr(os, "memfd_create", None)
-    file: BinaryIO = tempfile.TemporaryFile() if create is None else os.fdopen(create(name), "w+b")  # noqa: SIM115
-    os.ftruncate(file.fileno(), size)
-    return file
 
 
 def write_reason(descriptor: int, reason: str) -> None:

@@ -184,7 +184,14 @@ class EngineServer:
             if not isinstance(message, Delta):
                 self._send(name, msgspec.structs.replace(message, request_id=request_id))
                 continue
-            own = Delta(request_id, message.token_ids, message.logprobs, message.finish_reason, message.cached_tokens)
+            own = Delta(
+                request_id,
+                message.token_ids,
+                message.logprobs,
+                message.finish_reason,
+                message.cached_tokens,
+                message.prompt_logprobs,
+            )
             of_connection.setdefault(name, []).append(own)
         for name, deltas in of_connection.items():
             self._send(name, Deltas(deltas))

@@ -11,9 +11,10 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 
+from pagoda_guard.memory_file import open_memory
 from pagoda_guard.tasks import Tasks
 from pagoda_server.http.tally import Signs, Tally, count_bytes
-from pagoda_server.process.child import Child, End, open_memory
+from pagoda_server.process.child import Child, End
 from pagoda_server.settings import MAXIMUM_WORKERS
 
 log = logging.getLogger(__name__)

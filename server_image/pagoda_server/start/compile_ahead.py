@@ -178,15 +178,15 @@ def launch_all(config: ModelConfig, device: torch.device, *, fp8: bool) -> None:
 
 
 def build_steps() -> Iterator[list[Chunk]]:
-    """Yields a prompt, decodes of every batch size, both together, and a choice by logits of a request's own."""
+    """Yields a prompt, decodes of every batch size, both together, and a step of one that asks for all else."""
     requests = [build_request(row, Sampling(max_tokens=9)) for row in range(MAX_BATCH)]
     decodes = [Chunk(request, PROMPT_TOKENS - 1, 1, is_sampled=True) for request in requests]
     prompt = Chunk(requests[0], 0, PROMPT_TOKENS, is_sampled=True)
     yield [prompt]
     yield from (decodes[:count] for count in choose_buckets(MAX_BATCH))
     yield [*decodes[1:3], prompt]
-    penalized = build_request(0, Sampling(max_tokens=9, presence_penalty=0.5))
-    yield [Chunk(penalized, 0, PROMPT_TOKENS, is_sampled=True)]
+    asking = build_request(0, Sampling(max_tokens=9, presence_penalty=0.5, logprobs=1, prompt_logprobs=1))
+    yield [Chunk(asking, 0, PROMPT_TOKENS, is_sampled=True)]
 
 
 def build_request(row: int, sampling: Sampling) -> Request:

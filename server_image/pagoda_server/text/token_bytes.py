@@ -31,16 +31,23 @@ class TokenBytes:
         return b"" if name is None else self.read(name)
 
     def name_text(self, token_id: int) -> str:
-        """Returns what stands for the token in an answer: its text, or the bytes of one that is no whole text."""
+        """Returns what stands for the token in an answer: its text, or the bytes of one that is no whole text.
+
+        NB: a model may have more tokens than its tokenizer has texts.
+        """
         raw = self(token_id)
         try:
-            return raw.decode()
+            return raw.decode() or name_as_id(token_id)
         except UnicodeDecodeError:
             return escape(raw)
 
 
 def escape(raw: bytes) -> str:
     return "".join(f"\\x{byte:02x}" for byte in raw)
+
+
+def name_as_id(token_id: int) -> str:
+    return f"token_id:{token_id}"
 
 
 def build_token_bytes(raw: RawTokenizer) -> TokenBytes:

@@ -31,6 +31,11 @@ SPEC = {
     "queue": {"maxQueued": 7, "maxQueuedTokens": 1000, "maxWaitSeconds": 9},
     "autoscaling": {"maxReplicas": 2, "backlogDrainSeconds": 11},
     "auth": {"apiKeysSecretRef": {"name": "keys"}},
+    "gateway": {
+        "chatPage": True,
+        "cors": {"allowedOrigins": ["https://a.example", "http://localhost:3000"]},
+        "keptResponses": {"count": 5, "seconds": 60},
+    },
     "rollout": {"drainSeconds": 33},
 }
 
@@ -61,6 +66,10 @@ def test_the_gateway_is_told_what_the_spec_says() -> None:
         max_wait_seconds=9,
         backlog_drain_seconds=11,
         api_keys_dir=Path("/etc/pagoda/api-keys"),
+        chat_page=True,
+        kept_responses=5,
+        kept_responses_seconds=60,
+        cors_allowed_origins=frozenset({"https://a.example", "http://localhost:3000"}),
     )
 
 
@@ -84,3 +93,4 @@ def test_the_gateway_of_a_local_run_is_told_its_own_addresses_and_hosts() -> Non
     settings = read_gateway(list(plan.gateway.command))
     assert (settings.listen, settings.admin) == (InheritedSocket(9), Address("127.0.0.1", 8))
     assert settings.allowed_hosts == frozenset({"localhost", "127.0.0.1", "[::1]"})
+    assert settings.chat_page and plan.gateway.command.count("--chat-page") == 1

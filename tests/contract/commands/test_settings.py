@@ -55,6 +55,7 @@ CHECKED: dict[str, st.SearchStrategy[Any]] = {
     "tracing_endpoint": st.sampled_from(["", "http://collector:4318", "https://192.0.2.1/otlp"]),
     "tool_parser": st.sampled_from(TOOL_PARSERS),
     "reasoning_parser": st.sampled_from(REASONING_PARSERS),
+    "cors_allowed_origins": st.frozensets(st.sampled_from(["*", "https://a.example", "http://localhost:3000"])),
     "stale_seconds": st.floats(2, 1e9),
 }
 """Values of the fields that have a check of their own."""

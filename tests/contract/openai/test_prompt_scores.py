@@ -102,6 +102,15 @@ async def test_a_chat_of_no_answer_is_its_prompts_scores(stack: Any, post: Any) 
     assert body["choices"][0]["message"]["content"] == "" and len(body["prompt_logprobs"]) > 1
 
 
+async def test_more_scores_than_an_answer_may_hold_are_refused(stack: Any, post: Any) -> None:
+    many = {"prompt": [[1] * 190] * 64, "n": 16, "max_tokens": 0, "echo": True}
+    status, body = await post(COMPLETIONS, build(**many, logprobs=2))
+    assert (status, body["error"]["param"]) == (400, "logprobs")
+    assert "583680 log-probabilities of prompts" in body["error"]["message"]
+    status, body = await post(COMPLETIONS, build(**many, logprobs=0, prompt_logprobs=20))
+    assert (status, body["error"]["param"]) == (400, "prompt_logprobs") and not stack.engine.submitted
+
+
 async def test_the_best_of_several_are_given_and_all_are_counted(stack: Any, post: Any) -> None:
     _, body = await post(COMPLETIONS, build(best_of=3, n=2, return_token_ids=True))
     assert [choice["index"] for choice in body["choices"]] == [0, 1]

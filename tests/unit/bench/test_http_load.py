@@ -73,3 +73,20 @@ def test_a_percentile_is_a_value_that_was_seen() -> None:
     assert percentile_ms(seconds, 99) == 99.0
     assert percentile_ms([0.007], 99) == 7.0
     assert math.isnan(percentile_ms([], 50))
+
+
+def test_more_fields_stand_in_every_body() -> None:
+    body = build_body(replace(LOAD, body={"top_p": 0.5, "temperature": 0}), [1])
+    assert (body["top_p"], body["temperature"], body["ignore_eos"]) == (0.5, 0, True)
+
+
+async def test_where_any_length_counts_a_short_answer_is_none_that_failed() -> None:
+    async def respond(request: web.Request) -> web.Response:
+        return web.Response(body=TOKEN * 2 + usage(2), content_type="text/event-stream")
+
+    app = web.Application()
+    app.router.add_post("/v1/completions", respond)
+    async with serving(app) as url:
+        load = replace(LOAD, url=url, any_length=True)
+        answers = await drive_streams(load, [[1, 2]] * load.requests, load.streams, start_at=0.0)
+    assert [(answer.tokens, answer.error) for answer in answers] == [(2, "")] * 4

@@ -43,6 +43,26 @@ def test_anything_but_a_whole_key_is_refused(tmp_path: Path, header: str | None)
     assert KeyRing(tmp_path).tenant_of(header) is None
 
 
+@pytest.mark.parametrize(
+    ("authorization", "api_key", "tenant"),
+    [
+        (None, ALICE, "alice"),
+        (f"Bearer {ALICE}", ALICE, "alice"),
+        (f"Bearer {ALICE}", "", "alice"),
+        ("Basic abc", ALICE, "alice"),
+        (f"Bearer {ALICE}", BOB, None),
+        (f"Bearer {ALICE}", "wrong", None),
+        ("Bearer wrong", ALICE, None),
+        (None, " ", None),
+    ],
+)
+def test_a_bare_key_counts_as_a_bearer_key_and_of_two_both_must_be_the_tenants(
+    tmp_path: Path, authorization: str | None, api_key: str, tenant: str | None
+) -> None:
+    write_secret(tmp_path, "..1", alice=ALICE, bob=BOB)
+    assert KeyRing(tmp_path).tenant_of(authorization, api_key) == tenant
+
+
 def test_empty_directory_refuses_everyone(tmp_path: Path) -> None:
     assert KeyRing(tmp_path).tenant_of("Bearer x") is None
 

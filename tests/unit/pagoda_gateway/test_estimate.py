@@ -20,6 +20,26 @@ def test_every_prompt_and_every_choice_is_a_sequence_with_its_own_tokens() -> No
 
 
 @pytest.mark.parametrize(
+    ("path", "body", "answer_tokens"),
+    [
+        ("/v1/responses", {"input": "hello" * 100, "max_output_tokens": 30}, 30),
+        ("/v1/responses", {"input": [{"role": "user", "content": "x" * 400}], "instructions": "y" * 99}, None),
+        ("/v1/responses", {"input": "x", "max_tokens": 7, "n": 9, "prompt": ["a", "b"]}, None),
+        ("/v1/messages", {"system": "s" * 400, "messages": [{"role": "user", "content": "x"}], "max_tokens": 40}, 40),
+        ("/v1/messages", {"messages": [], "max_tokens": 40, "max_output_tokens": 7, "n": 9, "best_of": 3}, 40),
+        ("/v1/messages", {"messages": [], "max_tokens": "many"}, None),
+    ],
+)
+def test_a_response_and_a_message_are_one_sequence_of_all_their_text(
+    path: str, body: dict[str, object], answer_tokens: int | None
+) -> None:
+    raw = json.dumps(body).encode()
+    wish = DEFAULT_OUTPUT_TOKENS if answer_tokens is None else answer_tokens
+    estimate = estimate_request(path, raw)
+    assert (estimate.sequences, estimate.tokens) == (1, len(raw) // 4 + wish)
+
+
+@pytest.mark.parametrize(
     ("prompt", "sequences"),
     [
         ("text", 1),

@@ -137,15 +137,12 @@ async def test_unknown_path_is_404_in_our_shape(start: Start, client: Client, pa
     assert (response.status, (await response.json())["error"]["code"]) == (404, "not_found")
 
 
-@pytest.mark.parametrize("method", ["PUT", "PATCH", "OPTIONS", "HEAD"])
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "OPTIONS"])
 @pytest.mark.parametrize("path", ["/health", "/v1/models"])
 async def test_other_method_is_405_and_says_which_are_allowed(
     start: Start, client: Client, method: str, path: str
 ) -> None:
     gateway = await start()
     response = await client.session.request(method, f"http://127.0.0.1:{gateway.port}{path}")
-    if (method, path) == ("HEAD", "/health"):
-        assert response.status == 200
-        return
     assert (response.status, "GET" in response.headers["Allow"]) == (405, True)
-    assert method == "HEAD" or (await response.json())["error"]["code"] == "method_not_allowed"
+    assert (await response.json())["error"]["code"] == "method_not_allowed"

@@ -63,6 +63,7 @@ async def test_a_request_is_one_trace_of_request_queue_and_call(
         "gen_ai.request.model": "m",
         "pagoda.model_deployment": "md",
         "pagoda.tenant": "anonymous",
+        "pagoda.request_id": call.headers["x-request-id"],
         "http.request.method": "POST",
         "http.route": "/v1/completions",
         "http.response.status_code": 200,
@@ -145,7 +146,8 @@ async def test_a_caller_decides_what_is_traced_only_where_it_is_followed(
 
 def test_the_server_hears_of_a_trace_from_the_gateway_alone() -> None:
     told = [("Traceparent", TRACEPARENT), ("TraceState", "vendor=1"), ("X-Other", "kept")]
-    assert build_headers(told, "tenant") == [("X-Other", "kept"), ("X-Pagoda-Tenant", "tenant")]
+    own = [("X-Pagoda-Tenant", "tenant"), ("X-Request-Id", "req_1")]
+    assert build_headers(told, "tenant", "req_1") == [("X-Other", "kept"), *own]
 
 
 async def test_a_wait_in_the_queue_is_a_span_and_its_value_names_the_trace(

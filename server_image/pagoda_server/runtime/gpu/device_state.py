@@ -49,13 +49,10 @@ class RowUpdate:
     """[M]: rows that decode a token which the host knows and the device does not."""
     pushed_positions: list[int]
     pushed_tokens: list[int]
-    opened: list[Request]
-    """Those of the new rows' requests that have logits of their own: `Opening` says what they bring."""
 
     def arrays(self) -> list[Ints]:
-        """Returns the update as arrays, in the order of the fields; those of an opening are last, if there is one."""
-        names = (field.name for field in fields(self) if field.name != "opened")
-        return [np.asarray(getattr(self, name), np.int32) for name in names]
+        """Returns the update as arrays, in the order of the fields."""
+        return [np.asarray(getattr(self, field.name), np.int32) for field in fields(self)]
 
 
 @dataclass(slots=True)
@@ -74,28 +71,29 @@ class DeviceState:
     """[rows] int64."""
     rows: list[DeviceRow] = field(default_factory=list)
 
-    def plan_update(self, chunks: Sequence[Chunk]) -> RowUpdate:
-        """Returns what the step must tell the device; marks it as sent, and what the step chooses as known."""
-        update = RowUpdate([], [], [], [], [], [], [], [])
+    def plan_update(self, chunks: Sequence[Chunk]) -> tuple[RowUpdate, list[Request]]:
+        """Returns what the step must tell the device; marks it as sent, and what the step chooses as known.
+
+        And the requests with logits of their own that have a row since this step: `Opening` is what these bring.
+        """
+        update, opened = RowUpdate([], [], [], [], [], [], []), list[Request]()
         for chunk in chunks:
             row = self.rows[chunk.request.row]
-            self._plan_owner(row, chunk.request, update)
+            if not row.belongs_to(chunk.request):
+                self._plan_owner(row, chunk.request, update)
+                opened += [chunk.request] if may_have_own_logits(chunk.request) else []
             self._plan_pages(row, chunk.request, update)
             if is_decode(chunk) and row.next_position != chunk.start:
                 update.pushed_rows.append(chunk.request.row)
                 update.pushed_positions.append(chunk.start)
                 update.pushed_tokens.append(chunk.request.token_ids[chunk.start])
             row.next_position = chunk.end if chunk.is_sampled else -1
-        return update
+        return update, opened
 
     def _plan_owner(self, row: DeviceRow, request: Request, update: RowUpdate) -> None:
-        if row.belongs_to(request):
-            return
         row.request, row.num_admissions, row.num_pages, row.next_position = request, request.num_admissions, 0, -1
         update.new_rows.append(request.row)
         update.sampling.append(pack_sampling(request))
-        if may_have_own_logits(request):
-            update.opened.append(request)
 
     def _plan_pages(self, row: DeviceRow, request: Request, update: RowUpdate) -> None:
         fresh = request.page_ids[row.num_pages :]

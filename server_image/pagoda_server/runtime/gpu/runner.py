@@ -20,21 +20,25 @@ from pagoda_server.model.llama import Llama
 from pagoda_server.runtime.cache import LayerCache, build_caches
 from pagoda_server.runtime.gpu.adjustments import apply_opening, plan_opening
 from pagoda_server.runtime.gpu.attention import AttendInto, build_attention
-from pagoda_server.runtime.gpu.decoder import FusedDecoder, Wanted
-from pagoda_server.runtime.gpu.device_state import build_device_state, is_decode
+from pagoda_server.runtime.gpu.decoder import Attend, FusedDecoder, Wanted
+from pagoda_server.runtime.gpu.device_state import build_device_state
 from pagoda_server.runtime.gpu.graphs import CudaCapture, Graphs, StepGraphs, choose_buckets, choose_first
-from pagoda_server.runtime.gpu.members import Member, list_members
+from pagoda_server.runtime.gpu.logprobs import DeviceLogprobs
+from pagoda_server.runtime.gpu.members import Member
 from pagoda_server.runtime.gpu.projections import ALL_INVARIANT, ProjectionPlan
-from pagoda_server.runtime.gpu.readback import SampledBatch, copy_back
+from pagoda_server.runtime.gpu.readback import copy_back
 from pagoda_server.runtime.gpu.sampling import build_device_sampler
-from pagoda_server.runtime.gpu.staging import Staging
+from pagoda_server.runtime.gpu.staging import ALIGNMENT, Staging
+from pagoda_server.runtime.gpu.step import Step, plan_step
 from pagoda_server.runtime.gpu.step_inputs import (
     MAX_CAPTURED_TOKENS,
     DecodeInputs,
+    Mixed,
     MixedInputs,
     StepInputs,
     choose_token_buckets,
 )
+from pagoda_server.wire import PromptLogprobs
 
 RUN_AHEAD = 1
 """Whatever the requests ask for: what a choice depends on lies on the device, but for masks, and these come in time."""
@@ -71,6 +75,7 @@ class GpuRunner:
         self.attention = build_attention(model.config, self.state, page_size, deterministic=deterministic)
         self.sampler = build_device_sampler(model, self.state, len(limits.eos_token_ids))
         self.vocab_size = model.config.vocab_size
+        self.logprobs = DeviceLogprobs(limits.max_num_seqs, self.vocab_size, self.device)
         self.staging, self.mask_staging = Staging(self.device), Staging(self.device)
         self.decode_inputs = DecodeInputs(limits.max_num_seqs, self.device)
         self.mixed_inputs = MixedInputs(limits.max_batched_tokens, limits.max_num_seqs, page_size, self.device)
@@ -112,54 +117,54 @@ class GpuRunner:
 
     @torch.inference_mode()
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
-        decodes = [chunk for chunk in chunks if is_decode(chunk)]
-        prompts = [chunk for chunk in chunks if not is_decode(chunk)]
-        chosen = [*decodes, *(chunk for chunk in prompts if chunk.is_sampled)]
-        members = list_members(chosen)
-        unconstrained = [member for member in members if not member.is_constrained]
-        graphs = self.graphs.mixed if prompts else self.graphs.decode
-        inputs: StepInputs = self.mixed_inputs if prompts else self.decode_inputs
+        step = plan_step(chunks)
+        graphs = self.graphs.mixed if step.prompts else self.graphs.decode
+        inputs: StepInputs = self.mixed_inputs if step.prompts else self.decode_inputs
         bucket = graphs.bucket_for(sum(chunk.num_tokens for chunk in chunks))
-        again = self.graphs.again.bucket_for(len(unconstrained))
-        update = self.state.plan_update(chunks)
-        packed = [inputs.pack(bucket, decodes, prompts), self.sampler.members.pack(again, unconstrained)]
-        opening = plan_opening(update.opened, self.vocab_size).arrays() if update.opened else []
-        own_inputs, own_members, *sent = self.staging.send([*packed, *update.arrays(), *opening])
-        self.state.apply(sent[: len(sent) - len(opening)])
+        again = self.graphs.again.bucket_for(len(step.unconstrained))
+        update, opened = self.state.plan_update(chunks)
+        new_rows, opening, (own,), (members,), (asked,), scored = self.staging.send_groups(
+            [
+                update.arrays(),
+                plan_opening(opened, self.vocab_size).arrays() if opened else [],
+                [inputs.pack(bucket, step.decodes, step.prompts)],
+                [self.sampler.members.pack(again, step.unconstrained)],
+                [step.asked.pack()],
+                step.scored.pack(step.prompts),
+            ]
+        )
+        self.state.apply(new_rows)
         if opening:
-            apply_opening(self.sampler.table, sent[-len(opening) :])
-        inputs.load(own_inputs)
-        graphs.run(bucket)
-        if unconstrained:
-            self.sampler.members.load(own_members)
+            apply_opening(self.sampler.table, opening)
+        inputs.load(own)
+        read_scores = self._run(graphs, bucket, step, scored)
+        if step.unconstrained:
+            self.sampler.members.load(members)
             self.graphs.again.run(again)
-        batch = SampledBatch(chosen, self.sampler.logits[: len(chosen)], self.sampler.tokens[: len(chosen)])
-        return self._collect(chunks, batch, [member for member in members if member.is_constrained])
+        return self._collect(step, asked, read_scores)
+
+    def _run(
+        self, graphs: Graphs, bucket: int, step: Step, scored: Sequence[Tensor]
+    ) -> Callable[[], list[PromptLogprobs]]:
+        """Runs the step up to its first choice; the function returns what prompts are scored with."""
+        if not step.scored.chunks:
+            graphs.run(bucket)
+            return list
+        places, tokens = scored
+        return self.logprobs.begin_scores(step.scored, self._run_scored(bucket, places, tokens, step.scored.num_top))
 
     def _decode(self, bucket: int) -> None:
         """Goes from the rows' last tokens to their next ones, in the state. It is what a graph holds."""
         rows, first = self.decode_inputs.view(bucket), self.decode_inputs.first_decode
         ids, positions, slots = (torch.empty_like(rows) for _ in range(3))
         lengths, attend = self._prepare(rows, ids, positions, slots, first)
-        hidden = self.decoder.forward(ids, positions, slots, attend)
-        self.decoder.compute_logits(hidden, out=self.sampler.logits[:bucket])
-        self.sampler.choose(rows, lengths)
+        self._choose(self.decoder.forward(ids, positions, slots, attend), rows, lengths)
 
     def _run_mixed(self, bucket: int) -> None:
         """Does the same for a step with prompts, from `self.mixed_inputs`."""
-        mixed, state = self.mixed_inputs.view(bucket), self.state
-        _, attend_decodes = self._prepare(
-            mixed.decode_rows, mixed.input_ids, mixed.positions, mixed.slots, mixed.first_decode
-        )
-        set_lengths(mixed.rows, mixed.lengths, state.lengths)
-        rows = mixed.sampled_rows
-        lengths = state.lengths.index_select(0, rows.clamp(min=0)).masked_fill_(rows < 0, 0)
-        attend_prompts = partial(
-            self.attention.attend_prompts, rows=mixed.rows, cu_seqlens=mixed.cu_seqlens, lengths=mixed.lengths
-        )
-
-        def attend(q: Tensor, cache: LayerCache) -> Tensor:
-            return attend_decodes(q, cache, attend_prompts(q, cache))
+        mixed = self.mixed_inputs.view(bucket)
+        attend = self._prepare_mixed(mixed)
+        rows, lengths = mixed.sampled_rows, self._find_lengths(mixed.sampled_rows)
 
         def attend_sampled(q: Tensor, cache: LayerCache) -> Tensor:
             """Attends the tokens that choose: each is the last of its context, as in a decode."""
@@ -167,6 +172,43 @@ class GpuRunner:
 
         wanted = Wanted(mixed.sampled, attend_sampled)
         hidden = self.decoder.forward(mixed.input_ids, mixed.positions, mixed.slots, attend, wanted)
+        self._choose(hidden, rows, lengths)
+
+    def _run_scored(self, bucket: int, places: Tensor, tokens: Tensor, num_top: int) -> Tensor:
+        """Does the same, and ranks the log-probabilities of tokens [T] of prompts → [T, `WIDTH`].
+
+        No graph holds it: few requests ask, and all hidden states are wanted. Their logits are made in the place of
+        those of the tokens that choose, as many at a time, before these.
+        """
+        mixed, size = self.mixed_inputs.view(bucket), self.sampler.logits.shape[0]
+        attend = self._prepare_mixed(mixed)
+        hidden = self.decoder.forward(mixed.input_ids, mixed.positions, mixed.slots, attend)
+        piece = size - size % ALIGNMENT or size
+
+        def compute(some: Tensor) -> Tensor:
+            return self.decoder.compute_logits(some, out=self.sampler.logits[: some.shape[0]])
+
+        scores = self.logprobs.score(hidden.index_select(0, places), tokens, num_top, compute, piece)
+        rows = mixed.sampled_rows
+        self._choose(hidden.index_select(0, mixed.sampled), rows, self._find_lengths(rows))
+        return scores
+
+    def _prepare_mixed(self, mixed: Mixed) -> Attend:
+        """Completes the inputs of a step with prompts; returns its attention."""
+        _, attend_decodes = self._prepare(
+            mixed.decode_rows, mixed.input_ids, mixed.positions, mixed.slots, mixed.first_decode
+        )
+        set_lengths(mixed.rows, mixed.lengths, self.state.lengths)
+        attend_prompts = partial(
+            self.attention.attend_prompts, rows=mixed.rows, cu_seqlens=mixed.cu_seqlens, lengths=mixed.lengths
+        )
+        return lambda q, cache: attend_decodes(q, cache, attend_prompts(q, cache))
+
+    def _find_lengths(self, rows: Tensor) -> Tensor:
+        """Returns how many tokens each of rows [S] has, 0 for none."""
+        return self.state.lengths.index_select(0, rows.clamp(min=0)).masked_fill_(rows < 0, 0)
+
+    def _choose(self, hidden: Tensor, rows: Tensor, lengths: Tensor) -> None:
         self.decoder.compute_logits(hidden, out=self.sampler.logits[: rows.shape[0]])
         self.sampler.choose(rows, lengths)
 
@@ -179,17 +221,17 @@ class GpuRunner:
         prepare_decode(rows, pool, state.lengths, table, self.page_size, input_ids, positions, slots, lengths, first)
         return lengths, self.attention.plan_decodes(rows, lengths, first)
 
-    def _collect(self, chunks: Sequence[Chunk], batch: SampledBatch, constrained: Sequence[Member]) -> PendingStep:
+    def _collect(self, step: Step, asked: Tensor, read_scores: Callable[[], list[PromptLogprobs]]) -> PendingStep:
         """Begins the copy back, once the constrained have chosen; its end gives each chunk that samples its token."""
-        if not constrained:
-            return PendingStep(self._copy_back(chunks, batch), RUN_AHEAD)
+        if not step.constrained:
+            return PendingStep(self._copy_back(step, asked), RUN_AHEAD, scores=read_scores)
         reads: list[Callable[[], list[Sampled]]] = []
 
         def constrain(masks: Masks) -> None:
-            self._constrain(constrained, masks)
-            reads.append(self._copy_back(chunks, batch))
+            self._constrain(step.constrained, masks)
+            reads.append(self._copy_back(step, asked))
 
-        return PendingStep(lambda: reads[0](), RUN_AHEAD, constrain)
+        return PendingStep(lambda: reads[0](), RUN_AHEAD, constrain, read_scores)
 
     @torch.inference_mode()
     def _constrain(self, members: Sequence[Member], masks: Masks) -> None:
@@ -200,12 +242,14 @@ class GpuRunner:
         self.graphs.again.run(bucket)
 
     @torch.inference_mode()
-    def _copy_back(self, chunks: Sequence[Chunk], batch: SampledBatch) -> Callable[[], list[Sampled]]:
-        read_tokens, read_logprobs = copy_back(batch.tokens), batch.begin_logprobs()
+    def _copy_back(self, step: Step, asked: Tensor) -> Callable[[], list[Sampled]]:
+        logits, tokens = self.sampler.logits, self.sampler.tokens
+        read_logprobs = self.logprobs.begin(step.asked, asked, logits, tokens)
+        read_tokens = copy_back(tokens[: len(step.chosen)])
 
         def read() -> list[Sampled]:
-            tokens = dict(zip(map(id, batch.chunks), read_tokens().tolist(), strict=True))
+            found = dict(zip(map(id, step.chosen), read_tokens().tolist(), strict=True))
             logprobs = read_logprobs()
-            return [(tokens[id(chunk)], logprobs.get(id(chunk))) for chunk in chunks if chunk.is_sampled]
+            return [(found[id(chunk)], logprobs.get(id(chunk))) for chunk in step.chunks if chunk.is_sampled]
 
         return read

@@ -39,6 +39,11 @@ class Staging:
         device[: starts[-1]].copy_(host[: starts[-1]], non_blocking=True)
         return [device[start : start + array.size] for start, array in zip(starts, arrays, strict=False)]
 
+    def send_groups(self, groups: Sequence[Sequence[Ints]]) -> list[list[Tensor]]:
+        """Returns all of it in one copy, as `send` does each."""
+        sent = iter(self.send([array for group in groups for array in group]))
+        return [[next(sent) for _ in group] for group in groups]
+
     def _build(self, capacity: int) -> tuple[Tensor, Tensor]:
         """Allocates int32 values, pinned on the host and on the device."""
         host = torch.empty(capacity, dtype=torch.int32, pin_memory=self._device.type == "cuda")

@@ -15,7 +15,11 @@ from pagoda_server.engine.runner import PendingStep, Sampled
 from pagoda_server.model.llama import Llama
 from pagoda_server.runtime.cache import build_caches
 from pagoda_server.runtime.reference.attention import attend_pages, write_pages
-from pagoda_server.runtime.reference.sampler import build_sampling_row, sample_rows
+from pagoda_server.runtime.reference.sampler import build_sampling_row, sample_rows, score_tokens
+from pagoda_server.wire import PromptLogprobs
+
+MAX_SCORED = 256
+"""Tokens of a prompt that are scored together: each has a row of logits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +86,31 @@ class ReferenceRunner:
     @torch.inference_mode()
     def forward(self, chunks: Sequence[Chunk]) -> Tensor:
         """Returns the logits [S, vocab] float32 of the chunks that sample, in their order."""
+        return self._forward(chunks)[0]
+
+    @torch.inference_mode()
+    def _forward(self, chunks: Sequence[Chunk]) -> tuple[Tensor, list[PromptLogprobs]]:
+        """Returns those logits, and what is asked of the prompts."""
         batch = build_batch(chunks, self.page_size, self.device)
-        return self.model.compute_logits(self.compute_hidden(batch)[batch.sample_indices]).float()
+        hidden = self.compute_hidden(batch)
+        scores = [
+            self._score(chunk, hidden[start : start + chunk.num_scored])
+            for chunk, start in zip(chunks, batch.cu_seqlens, strict=False)
+            if chunk.num_scored
+        ]
+        return self.model.compute_logits(hidden[batch.sample_indices]).float(), scores
+
+    def _score(self, chunk: Chunk, hidden: Tensor) -> PromptLogprobs:
+        """Scores the tokens of a prompt that follow those of hidden [T, hidden]."""
+        start = chunk.start + 1
+        tokens = torch.tensor(chunk.request.token_ids[start : start + chunk.num_scored])
+        num_top = chunk.request.sampling.prompt_logprobs or 0
+        parts = [
+            score_tokens(self.model.compute_logits(rows).float(), wanted, num_top)
+            for rows, wanted in zip(torch.split(hidden, MAX_SCORED), torch.split(tokens, MAX_SCORED), strict=True)
+        ]
+        chosen, ids, top = (torch.cat(part).cpu().numpy().tobytes() for part in zip(*parts, strict=True))
+        return PromptLogprobs(start, chosen, ids, top)
 
     @torch.inference_mode()
     def compute_hidden(self, batch: Batch) -> Tensor:
@@ -101,15 +128,15 @@ class ReferenceRunner:
 
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         rows = [build_sampling_row(chunk.request) for chunk in chunks if chunk.is_sampled]
-        logits, sampled = self.forward(chunks), list[Sampled]()
+        (logits, scores), sampled = self._forward(chunks), list[Sampled]()
 
         def constrain(masks: Masks | None) -> None:
             sampled.extend(sample_rows(logits, rows, masks))
 
         if any(row.is_constrained for row in rows):
-            return PendingStep(lambda: sampled, constrain=constrain)
+            return PendingStep(lambda: sampled, constrain=constrain, scores=lambda: scores)
         constrain(None)
-        return PendingStep(lambda: sampled)
+        return PendingStep(lambda: sampled, scores=lambda: scores)
 
     def prepare_next(self, *, idle: bool = True) -> bool:
         return False

@@ -160,3 +160,10 @@ def compute_logprobs(logits: Tensor, token_id: int, num_top: int) -> TokenLogpro
     return TokenLogprobs(
         chosen=float(logprobs[token_id]), top=list(zip(indices.tolist(), values.tolist(), strict=True))
     )
+
+
+def score_tokens(logits: Tensor, tokens: Tensor, num_top: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Computes logits [T, vocab] float32 → [T] of the tokens, then [T, num_top] the likeliest, int32, and theirs."""
+    logprobs = torch.log_softmax(logits, dim=-1)
+    top, ids = logprobs.topk(min(num_top, logits.shape[1]), dim=-1)
+    return logprobs.gather(1, tokens.to(logits.device)[:, None])[:, 0], ids.int(), top

@@ -87,6 +87,20 @@ async def test_failures_are_counted_by_their_kind(handler: Handler, error: str) 
     assert (figures.failed, figures.output_tokens, figures.first_token_ms.p50) == (4, 0, None)
 
 
+async def close_at_once(request: web.Request) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.close()
+    return web.Response()
+
+
+async def test_a_connection_that_broke_off_is_explained_by_who_made_the_way() -> None:
+    trouble = ValueError("you may not create pods/portforward in chat")
+    (sample,) = await measure(close_at_once, concurrency=1, requests=1, find_trouble=lambda: trouble)
+    assert sample.error == f"no connection: {trouble}"
+    (sample,) = await measure(close_at_once, concurrency=1, requests=1)
+    assert sample.error == "broke off: ServerDisconnectedError"
+
+
 async def test_no_connection_is_an_error_and_no_traceback() -> None:
     load = Load(endpoint=Endpoint("http://127.0.0.1:1", "m", None), requests=1, concurrency=1)
     (sample,), _ = await drive(load, lambda progress: None)

@@ -76,6 +76,7 @@ def test_gateway_shares_the_public_socket_and_has_an_admin_port_of_its_own() -> 
     assert command[command.index("--admin") + 1] == "127.0.0.1:8"
     assert command[command.index("--upstream") + 1] == "/x/run/server.sock"
     assert command[command.index("--allowed-hosts") + 1] == "localhost,127.0.0.1,[::1]"
+    assert command.count("--chat-page") == 1
 
 
 @pytest.mark.parametrize("hosts", [None, "localhost,192.0.2.7"])

@@ -42,7 +42,7 @@ def test_a_field_of_the_cluster_is_named(spec: str, line: str) -> None:
     assert find_unused(f", {spec}") == [line]
 
 
-USED = {"model", "engine", "queue", "auth", "tracing"}
+USED = {"model", "engine", "queue", "gateway", "auth", "tracing"}
 
 
 def test_every_part_of_a_spec_is_used_here_or_named_as_not_used() -> None:

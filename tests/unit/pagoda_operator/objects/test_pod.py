@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.objects.deployment import build_deployment
@@ -38,6 +39,30 @@ def test_a_spec_that_says_nothing_new_has_the_template_of_the_release_before() -
     }
     large = build_pod_template(model(**gpus), BuildSettings("control:1", "server:1", image_pull_secrets=("p",)))
     assert [hash_of(plain)[:16], hash_of(large)[:16]] == ["fcf799a4f2117a42", "902c2e18bfa5369d"]
+
+
+@pytest.mark.parametrize("gateway", [None, {}, {"chatPage": False}])
+def test_a_gateway_that_offers_nothing_more_has_the_command_that_it_had(gateway: dict[str, Any] | None) -> None:
+    spec = {} if gateway is None else {"gateway": gateway}
+    assert containers(template(**spec))["gateway"]["command"] == containers(template())["gateway"]["command"]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://a.example/",
+        "HTTPS://a.example",
+        "a.example",
+        "https://*.example",
+        "https://a b",
+        "null",
+        "https://a,b",
+        "",
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
+    with pytest.raises(ValidationError, match="allowedOrigins"):
+        model(gateway={"cors": {"allowedOrigins": [origin]}})
 
 
 def test_variables_reach_fetch_and_server_and_never_the_gateway_with_the_keys() -> None:

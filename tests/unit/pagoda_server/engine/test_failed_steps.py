@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from pagoda_server.engine.batch import Limits
+from pagoda_server.engine.constraint import Constraint
 from pagoda_server.engine.engine import Engine
 from pagoda_server.engine.loop import EngineLoop
 from pagoda_server.engine.pages import PagePool
@@ -104,10 +105,10 @@ def test_a_request_that_cannot_be_taken_up_ends_alone(monkeypatch: pytest.Monkey
     loop = EngineLoop(engine, heard.extend, ended.set)
     submit = engine.submit
 
-    def fail_for_one(request: Submit) -> Rejected | None:
+    def fail_for_one(request: Submit, constraint: Constraint | None = None) -> Rejected | None:
         if request.request_id == "broken":
             raise OverflowError("a number that nobody thought of")
-        return submit(request)
+        return submit(request, constraint)
 
     monkeypatch.setattr(engine, "submit", fail_for_one)
     for name in ("broken", "whole"):

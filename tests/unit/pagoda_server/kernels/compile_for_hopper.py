@@ -25,6 +25,7 @@ from pagoda_server.kernels import (
     gemv,
     invariant_linear,
     linear,
+    logprobs,
     norm,
     prefill_attention,
     prepare,
@@ -144,6 +145,9 @@ def compile_rest(dtype: torch.dtype) -> None:
     table = sampler.SamplingTable(real, ints(BATCH), real, real, ints(BATCH).long())
     scratch = sampler.build_sampler_scratch(BATCH, VOCAB, CPU)
     sampler.sample(logits, table, ints(BATCH), ints(BATCH), scratch, ints(BATCH))
+    ranks = torch.zeros((BATCH, logprobs.WIDTH), dtype=torch.int32)
+    ranking = logprobs.build_logprobs_scratch(BATCH, VOCAB, CPU)
+    logprobs.rank_logprobs(logits, ints(BATCH), ints(BATCH), logprobs.MAX_TOP, ranking, ranks)
     members = adjust.Members(ints(BATCH), ints(BATCH), ints(BATCH), ints(BATCH))
     adjustments = adjust.AdjustTable(ints(8, 99), torch.zeros((8, VOCAB), dtype=torch.int16), state[0])
     adjust.adjust(logits, adjustments, members, ints(BATCH, VOCAB // 32), torch.zeros((BATCH, VOCAB)))

@@ -29,6 +29,8 @@ KERNELS = {
     "gemv._gemv_kernel",
     "invariant_linear._invariant_kernel",
     "linear._linear_kernel",
+    "logprobs._measure_kernel",
+    "logprobs._rank_kernel",
     "norm._norm_kernel",
     "prefill_attention._prefill_kernel",
     "prepare._append_kernel",

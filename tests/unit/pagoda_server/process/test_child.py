@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pagoda_guard.memory_file import open_memory
 from pagoda_server.__main__ import build_parser, main
-from pagoda_server.process.child import MAX_REASON_BYTES, Child, describe_end, open_memory, write_reason
+from pagoda_server.process.child import MAX_REASON_BYTES, Child, describe_end, write_reason
 from pagoda_server.process.command_lines import read_server
 
 SERVER_IMAGE = Path(__file__).parents[4] / "server_image"

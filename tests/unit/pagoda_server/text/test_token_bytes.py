@@ -38,8 +38,8 @@ def test_a_special_token_is_called_by_its_name(byte_level: Tokenizer) -> None:
     assert byte_level.token_text(0) == "<eos>" and byte_level.token_bytes(0) == b"<eos>"
 
 
-def test_an_id_of_no_token_has_no_bytes(byte_level: Tokenizer) -> None:
-    assert byte_level.token_bytes(10**6) == b""
+def test_an_id_of_no_token_has_no_bytes_and_is_called_by_its_number(byte_level: Tokenizer) -> None:
+    assert byte_level.token_bytes(10**6) == b"" and byte_level.token_text(10**6) == "token_id:1000000"
 
 
 @pytest.mark.parametrize(

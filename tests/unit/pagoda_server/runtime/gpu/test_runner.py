@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -242,6 +243,39 @@ def test_constrained_answers_follow_their_masks_one_step_ahead(
             for token_id in found[str(index)][0]:
                 constraint.accept(token_id)
             assert constraint.error is None
+
+
+def score(runner: Runner, pages: int, lengths: list[int], *, max_tokens: int) -> list[list[TokenLogprobs]]:
+    """What prompts are scored with, beside one that is not."""
+    engine, generator = Engine(runner, LIMITS, PagePool(pages, PAGE_SIZE)), torch.Generator().manual_seed(3)
+    scores: list[list[TokenLogprobs]] = [[] for _ in lengths]
+    assert engine.submit(Submit("plain", [5, 6, 7], GREEDY)) is None
+    for index, length in enumerate(lengths):
+        prompt = torch.randint(3, 199, (length,), generator=generator).tolist()
+        sampling = Sampling(max_tokens=max_tokens, temperature=0.0, prompt_logprobs=index)
+        assert engine.submit(Submit(str(index), prompt, sampling)) is None
+    reasons = {}
+    while engine.has_work:
+        for delta in engine.step():
+            reasons[delta.request_id] = delta.finish_reason
+            for part in delta.prompt_logprobs or ():
+                assert part.start == len(scores[int(delta.request_id)]) + 1
+                scores[int(delta.request_id)] += part.unpack()
+    assert set(reasons.values()) == {"length"} and len(reasons) == len(lengths) + 1
+    return scores
+
+
+@pytest.mark.parametrize("max_tokens", [0, 2])
+def test_prompts_are_scored_as_the_reference_scores_them_in_chunks(max_tokens: int, model: Llama) -> None:
+    """More tokens at a time than there are rows, and than a step has."""
+    lengths = [1, 2, 45]
+    expected = score(ReferenceRunner(model, 16, PAGE_SIZE), 16, lengths, max_tokens=max_tokens)
+    found = score(GpuRunner(model, LIMITS, 16, PAGE_SIZE), 16, lengths, max_tokens=max_tokens)
+    assert [len(one) for one in found] == [length - 1 for length in lengths]
+    for one, other in zip(chain(*found), chain(*expected), strict=True):
+        assert one.chosen == pytest.approx(other.chosen, abs=1e-3)
+        assert [token for token, _ in one.top] == [token for token, _ in other.top]
+        assert [value for _, value in one.top] == pytest.approx([value for _, value in other.top], abs=1e-3)
 
 
 VARIED = [
