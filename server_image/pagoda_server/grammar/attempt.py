@@ -16,6 +16,7 @@ import numpy as np
 from llguidance import LLMatcher, regex_to_lark
 from llguidance.gbnf_to_lark import gbnf_to_lark
 
+from pagoda_server.grammar.build import GBNF_MEMBER
 from pagoda_server.grammar.frames import Verdict
 from pagoda_server.grammar.keywords import ONE_SCHEMA, SCHEMA_LISTS, SCHEMA_MAPS
 from pagoda_server.grammar.limits import LIMITS, describe_failure
@@ -51,16 +52,30 @@ def convert(grammar: Grammar) -> str:
     """Returns the grammar in the compiler's own notation. Raises `Unusable`."""
     match grammar.notation:
         case "llguidance":
-            return grammar.text
+            return _convert_members(grammar.text) if GBNF_MEMBER in grammar.text else grammar.text
         case "regex":
             return _wrap(f"start: /{regex_to_lark(grammar.text, ASCII_CLASSES)}/")
         case "gbnf":
-            try:
-                return _wrap(gbnf_to_lark(grammar.text))
-            except RecursionError as error:
-                raise Unusable("it is nested too deep; give parts of it names") from error
-            except Exception as error:  # the converter raises bare ones
-                raise Unusable(str(error)) from error
+            return _wrap(_convert_gbnf(grammar.text))
+
+
+def _convert_gbnf(text: str) -> str:
+    try:
+        lark: str = gbnf_to_lark(text)
+    except RecursionError as error:
+        raise Unusable("it is nested too deep; give parts of it names") from error
+    except Exception as error:  # the converter raises bare ones
+        raise Unusable(str(error)) from error
+    return lark
+
+
+def _convert_members(text: str) -> str:
+    """Returns a list of grammars with those converted that need it."""
+    grammars: list[dict[str, Any]] = json.loads(text)["grammars"]
+    for one in grammars:
+        if GBNF_MEMBER in one:
+            one["lark_grammar"] = _convert_gbnf(one.pop(GBNF_MEMBER))
+    return json.dumps({"grammars": grammars}, ensure_ascii=False)
 
 
 def attempt(grammar: Grammar, vocabulary: Vocabulary) -> Verdict:

@@ -19,6 +19,8 @@ MAX_REGEX_CHARACTERS = 16_384
 MAX_CHOICES = 10_000
 MAX_RULES_CHARACTERS = 65_536
 GBNF_SIGN = "::="
+GBNF_MEMBER = "gbnf_grammar"
+"""In a list of grammars, one that is converted before it is compiled."""
 
 
 class BadFormat(ValueError):
