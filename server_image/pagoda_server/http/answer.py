@@ -26,6 +26,9 @@ from pagoda_server.text.tokenizer import Tokenizer
 INLINE_SCORES = 256
 """Log-probabilities that are written on the event loop, in a millisecond or two; more are written beside it."""
 
+INLINE_PIECES = 4096
+"""Of answers that are joined there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -46,7 +49,8 @@ class Answer:
             pieces = await self._collect(run)
             scores = count_scores([one for parts in pieces.values() for one in parts])
             scores += sum(run.prompt_scores.count(index) for index in pieces)
-            raw = await self.intake.run(lambda: self._write(run, pieces), is_heavy=scores > INLINE_SCORES)
+            is_long = sum(map(len, pieces.values())) > INLINE_PIECES
+            raw = await self.intake.run(lambda: self._write(run, pieces), is_heavy=is_long or scores > INLINE_SCORES)
             return web.Response(body=raw, content_type="application/json")
 
     async def _collect(self, run: Run) -> dict[int, list[Piece]]:

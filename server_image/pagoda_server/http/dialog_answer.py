@@ -1,6 +1,6 @@
 """Runs a plan of one choice and gives its answer in the shape of an API of conversations, whole or as a stream."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,8 +23,11 @@ from pagoda_server.http.turns import Params
 class Shape(Protocol):
     """How one answer is told."""
 
-    def build_whole(self, pieces: Sequence[Piece]) -> dict[str, Any]:
-        """Returns the answer, of which these are all pieces."""
+    def take(self, piece: Piece) -> None:
+        """Notes a piece of an answer that is told at its end."""
+
+    def build_whole(self) -> dict[str, Any]:
+        """Returns the answer whose pieces were taken."""
 
     def write(self, piece: Piece) -> bytes:
         """Returns the events of a piece; the first ones begin the answer, the last ones end it."""
@@ -66,14 +69,13 @@ class DialogAnswer:
 
     async def respond(self, request: web.Request, wishes: Wishes) -> web.StreamResponse:
         submits = self.trace.submit(wishes, self.plan.submits)
-        self.metrics.asked(n=1, max_tokens=submits[0].sampling.max_tokens)
         async with Run(self.engine, self.plan, self.metrics, self.trace, submits) as run:
             if wishes.stream:
                 return await stream_events(request, _Events(run, self.shape))
-            pieces: list[Piece] = []
             while not run.finished:
-                pieces += await run.next()
-            return web.Response(body=orjson.dumps(self.shape.build_whole(pieces)), content_type="application/json")
+                for piece in await run.next():
+                    self.shape.take(piece)
+            return web.Response(body=orjson.dumps(self.shape.build_whole()), content_type="application/json")
 
 
 class _Events:

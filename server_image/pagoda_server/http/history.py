@@ -6,8 +6,10 @@ known is evened out here, and what is left a template refuses in its own words.
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from pagoda_server.dialog.turn import Message
 from pagoda_server.text.template import Template
 
 SHORT_ID_CHARACTERS = 9
@@ -21,19 +23,39 @@ REASONING_NAMES = ("reasoning_content", "reasoning", "thinking")
 """What templates call the reasoning of an earlier answer."""
 
 
-def fit_messages(messages: Sequence[dict[str, Any]], template: Template) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What one template wants of a history. They are looked for once: a template may be long."""
+
+    reasoning_names: Sequence[str]
+    null_content: bool
+    short_ids: bool
+    named_ids: bool
+    shows_one_call: bool
+
+
+def read_habits(template: Template) -> Habits:
+    return Habits(
+        reasoning_names=[name for name in REASONING_NAMES if template.mentions(name)],
+        null_content=template.takes_null_content,
+        short_ids=WANTS_SHORT_IDS in template.source,
+        named_ids=WANTS_NAMED_IDS in template.source,
+        shows_one_call=SHOWS_ONE_CALL in template.source,
+    )
+
+
+def fit_messages(messages: Sequence[Message], habits: Habits) -> list[dict[str, Any]]:
     """Returns the messages as this template wants them.
 
     Each may have role, content (None: nothing was said), name, tool_calls, tool_call_id and reasoning_content.
     """
-    names = [name for name in REASONING_NAMES if template.mentions(name)]
-    named = list(_name_calls(messages))
-    if SHOWS_ONE_CALL in template.source:
+    named = list(_name_calls([dict(message) for message in messages]))
+    if habits.shows_one_call:
         named = list(_split_calls(named))
-    fitted = [_fit_one(message, names, null_content=template.takes_null_content) for message in named]
-    if WANTS_SHORT_IDS in template.source:
+    fitted = [_fit_one(message, habits) for message in named]
+    if habits.short_ids:
         return _change_ids(fitted, lambda call_id, _: make_short_id(call_id))
-    return _change_ids(fitted, name_id) if WANTS_NAMED_IDS in template.source else fitted
+    return _change_ids(fitted, name_id) if habits.named_ids else fitted
 
 
 def make_short_id(text: str) -> str:
@@ -101,13 +123,13 @@ def _find_results(messages: Sequence[dict[str, Any]], at: int, call_id: str) -> 
             yield index
 
 
-def _fit_one(message: dict[str, Any], reasoning_names: Sequence[str], *, null_content: bool) -> dict[str, Any]:
+def _fit_one(message: dict[str, Any], habits: Habits) -> dict[str, Any]:
     fitted = dict(message)
     reasoning = fitted.pop("reasoning_content", None)
-    if message["content"] is None and not null_content:
+    if message["content"] is None and not habits.null_content:
         fitted["content"] = ""
     if reasoning:
-        fitted |= dict.fromkeys(reasoning_names, reasoning)
+        fitted |= dict.fromkeys(habits.reasoning_names, reasoning)
         if message.get("tool_calls") and message["content"]:
             fitted.pop("thinking", None)  # the template of gpt-oss takes one of both beside calls
     return fitted

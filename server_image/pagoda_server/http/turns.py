@@ -16,7 +16,7 @@ from pagoda_server.dialog.turn import Effort, Thinking, Turn
 from pagoda_server.http.answer_form import AnswerForm
 from pagoda_server.http.choice import Reading
 from pagoda_server.http.errors import RequestError, prompt_too_long
-from pagoda_server.http.history import fit_messages
+from pagoda_server.http.history import fit_messages, read_habits
 from pagoda_server.http.reading import AnswerReader
 from pagoda_server.http.told_tools import tell_tools
 from pagoda_server.http.tool_schemas import describe_tool
@@ -71,6 +71,8 @@ class Conversations:
         self._tokenizer = tokenizer
         self._form = choose_form(tokenizer, tool_parser, reasoning_parser)
         self._tells_tools = self._form.calls and not template.takes_tools
+        self._habits = read_habits(template)
+        self._takes_system = template.takes_system
         self._decode = tokenizer.build_decode(self._form.markers)
         self._special_ids = list_grammar_tokens(tokenizer)
 
@@ -127,10 +129,10 @@ class Conversations:
 
     def _encode(self, turn: Turn, params: Params, fit: Fit) -> list[int]:
         template = self._tokenizer.template
-        messages = fit_messages([dict(message) for message in turn.messages], template)
+        messages = fit_messages(turn.messages, self._habits)
         if not template.takes_tools:
             tools = turn.tool_use.tools if turn.tool_use.is_offered else ()
-            messages = tell_tools(messages, tools, self._example, has_system=template.takes_system)
+            messages = tell_tools(messages, tools, self._example, has_system=self._takes_system)
         try:
             return self._tokenizer.encode_chat(
                 messages,

@@ -184,6 +184,15 @@ async def test_a_check_weighs_a_response(stack: Any, post: Any) -> None:
     assert status == 200 and body["sequences"] == 1 and body["tokens"] > 10 and not stack.engine.submitted
 
 
+async def test_a_request_is_counted_once(stack: Any, http: Any) -> None:
+    await stack.client.responses.create(**ask())
+    async with http.get(f"{stack.url}/metrics") as response:
+        counts = [
+            line for line in (await response.text()).splitlines() if line.startswith("vllm:request_params_n_count")
+        ]
+    assert [line.rsplit(" ", 1)[1] for line in counts] == ["1.0"]
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"input": []}, "input"),
     ({"input": 5}, "input"),

@@ -2,7 +2,7 @@
 
 import hashlib
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from pagoda_guard.anthropic_errors import build_anthropic_error
@@ -24,12 +24,16 @@ class MessageShape:
         self._id = f"msg_{uuid.uuid4().hex}"
         self._blocks = Blocks()
         self._has_begun = False
+        self._reason: FinishReason | None = None
 
-    def build_whole(self, pieces: Sequence[Piece]) -> dict[str, Any]:
-        for piece in pieces:
-            list(self._blocks.push(read_events(piece)))
+    def take(self, piece: Piece) -> None:
+        self._reason = piece.finish_reason
+        for _ in self._blocks.push(read_events(piece)):
+            continue
+
+    def build_whole(self) -> dict[str, Any]:
         content = [build_block(block) for block in self._blocks.all]
-        return self._wrap(content, self._describe_end(pieces[-1].finish_reason), self._build_usage())
+        return self._wrap(content, self._describe_end(self._reason), self._build_usage())
 
     def write(self, piece: Piece) -> bytes:
         events = list(self._begin())

@@ -1,6 +1,6 @@
 """An answer as a response: whole, or as the events of its items."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from pagoda_server.http.responses.objects import (
     make_id,
 )
 from pagoda_server.http.stream import build_typed_event
+from pagoda_server.wire import FinishReason
 
 Score = Callable[[Piece], list[dict[str, Any]]]
 """Makes a piece's log-probabilities, where they are asked for."""
@@ -45,17 +46,26 @@ class ResponseShape:
         self._items: list[_Item] = []
         self._number = 0
         self._has_begun = False
+        self._reason: FinishReason | None = None
 
-    def build_whole(self, pieces: Sequence[Piece]) -> dict[str, Any]:
-        for piece in pieces:
-            list(self._read(piece))
-        return self._wrap_end(pieces[-1])
+    def take(self, piece: Piece) -> None:
+        self._reason = piece.finish_reason
+        for change, logprobs in self._read(piece):
+            if isinstance(change, Begun):
+                self._add(change.block)
+            elif logprobs:
+                self._items[change.block.index].logprobs += logprobs
+
+    def build_whole(self) -> dict[str, Any]:
+        return self._wrap_end(self._reason)
 
     def write(self, piece: Piece) -> bytes:
-        events = [*self._begin(), *self._read(piece)]
+        events = list(self._begin())
+        for change, logprobs in self._read(piece):
+            events += self._tell(change, logprobs)
         if piece.finish_reason is not None:
             events += [event for change in self._blocks.finish() for event in self._tell(change, [])]
-            response = self._wrap_end(piece)
+            response = self._wrap_end(piece.finish_reason)
             events.append(self._event(f"response.{response['status']}", response=response))
         return b"".join(events)
 
@@ -70,12 +80,12 @@ class ResponseShape:
             for name in ("created", "in_progress"):
                 yield self._event(f"response.{name}", response=self._envelope.wrap("in_progress", []))
 
-    def _read(self, piece: Piece) -> Iterator[bytes]:
-        """Yields the events of a piece, whose log-probabilities go with its first text."""
+    def _read(self, piece: Piece) -> Iterator[tuple[Change, list[dict[str, Any]]]]:
+        """Yields what a piece changes; its log-probabilities go with its first text."""
         logprobs = self._score(piece)
         for change in self._blocks.push(read_events(piece)):
             is_text = isinstance(change, Grown) and change.block.kind == "text"
-            yield from self._tell(change, logprobs if is_text else [])
+            yield change, logprobs if is_text else []
             logprobs = [] if is_text else logprobs
 
     def _add(self, block: Block) -> _Item:
@@ -122,8 +132,8 @@ class ResponseShape:
         self._number += 1
         return event
 
-    def _wrap_end(self, piece: Piece) -> dict[str, Any]:
-        end = describe_end(piece.finish_reason)
+    def _wrap_end(self, reason: FinishReason | None) -> dict[str, Any]:
+        end = describe_end(reason)
         output = [item.build("completed") for item in self._items]
         if output and end["status"] == "incomplete":
             output[-1]["status"] = "incomplete"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pagoda_server.http.history import fit_messages
+from pagoda_server.http.history import fit_messages, read_habits
 from pagoda_server.http.tool_schemas import read_arguments
 from pagoda_server.text.template import read_template
 
@@ -18,7 +18,7 @@ HISTORY: list[dict[str, Any]] = [
 
 
 def fit(source: str, messages: list[dict[str, Any]] = HISTORY) -> list[dict[str, Any]]:
-    return fit_messages(messages, read_template(source))
+    return fit_messages(messages, read_habits(read_template(source)))
 
 
 def test_results_get_the_names_of_their_calls() -> None:
