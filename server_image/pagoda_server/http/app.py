@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
 from importlib.metadata import version
 from typing import TypeVar
 
@@ -10,52 +9,35 @@ import orjson
 from aiohttp import web
 
 from pagoda_guard import openmetrics
-from pagoda_server.dialog.turn import Turn
 from pagoda_server.http import chat, completions
 from pagoda_server.http.answer import Answer
-from pagoda_server.http.anthropic.request import PARAMS as MESSAGE_PARAMS
-from pagoda_server.http.anthropic.request import read_count
-from pagoda_server.http.anthropic.request import read_dialog as read_message
 from pagoda_server.http.chunks import Dialect
-from pagoda_server.http.dialog_answer import Dialog, DialogAnswer
+from pagoda_server.http.dialog_routes import DialogRoutes
 from pagoda_server.http.engine_client import EngineClient
 from pagoda_server.http.errors import RequestError, error_response, model_not_found
 from pagoda_server.http.extras import Extras
-from pagoda_server.http.generate import GenerationPlan, Prompts, judge_grammar, plan_generation
+from pagoda_server.http.generate import GenerationPlan, Prompts, plan_generation, weigh_plan
 from pagoda_server.http.intake import Intake
 from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.model_labels import ModelLabels
 from pagoda_server.http.openapi import build_document
 from pagoda_server.http.request_id import note_request_id, return_request_id
-from pagoda_server.http.responses.request import read_dialog as read_response
-from pagoda_server.http.routes import (
-    CHECK,
-    COUNT_TOKENS,
-    INPUT_TOKENS,
-    MESSAGES,
-    RESPONSES,
-    describe_http_error,
-    is_anthropic,
-)
+from pagoda_server.http.routes import CHECK, describe_http_error, find_tenant, is_anthropic
 from pagoda_server.http.runner import log_failure
 from pagoda_server.http.schemas import ChatRequest, CompletionRequest, GenerationRequest, parse
 from pagoda_server.http.tally import Tally
 from pagoda_server.http.token_fields import plan_truncation
 from pagoda_server.http.tokenizing import DetokenizeRequest, TokenizeRequest, detokenize, tokenize
-from pagoda_server.http.trace import UNTRACED, Trace
-from pagoda_server.http.truncation import encode_truncated
+from pagoda_server.http.trace import TRACE, UNTRACED, Trace
 from pagoda_server.http.turn_grammars import build_form_grammar
-from pagoda_server.http.turns import Conversations, Fit, Prompt
+from pagoda_server.http.turns import Conversations, Fit
 from pagoda_server.settings import Settings
 from pagoda_server.text.tokenizer import Tokenizer
 from pagoda_server.wire import Hello, Stats
 
-TENANT_HEADER = "X-Pagoda-Tenant"
 Planned = TypeVar("Planned")
 Body = TypeVar("Body", bound=GenerationRequest)
-ReadDialog = Callable[[bytes], Dialog]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-TRACE = web.RequestKey("trace", Trace)
 
 
 class HttpApi:
@@ -72,6 +54,14 @@ class HttpApi:
             tokenizer, tool_parser=settings.tool_parser, reasoning_parser=settings.reasoning_parser
         )
         self.intake = Intake()
+        self.dialogs = DialogRoutes(
+            tokenizer,
+            self.conversations,
+            self.metrics,
+            self.intake,
+            check_model=self._check_model,
+            find_engine=self._ready_engine,
+        )
         self.begin_trace: Callable[[web.Request], Trace] | None = None
         """None: nothing is traced."""
         self.in_flight = 0
@@ -99,11 +89,7 @@ class HttpApi:
         app.router.add_post("/v1/completions", self.completions)
         app.router.add_post(f"{CHECK}/v1/chat/completions", self.check_chat)
         app.router.add_post(f"{CHECK}/v1/completions", self.check_completions)
-        for path, read in ((RESPONSES, partial(read_response, self.tokenizer)), (MESSAGES, read_message)):
-            app.router.add_post(path, partial(self.dialog, read))
-            app.router.add_post(CHECK + path, partial(self.check_dialog, read))
-        app.router.add_post(COUNT_TOKENS, self.count_tokens)
-        app.router.add_post(INPUT_TOKENS, self.input_tokens)
+        app.router.add_routes(self.dialogs.list_routes())
         app.router.add_post("/tokenize", self.tokenize)
         app.router.add_post("/detokenize", self.detokenize)
         app.router.add_post("/ping", self.health)
@@ -152,27 +138,11 @@ class HttpApi:
         answer = Answer(engine, self.metrics, plan, dialect, extras, request[TRACE], self.intake, self.tokenizer)
         return await answer.respond(request, body)
 
-    async def dialog(self, read: ReadDialog, request: web.Request) -> web.StreamResponse:
-        dialog, engine, plan = await self._read(request, partial(self._plan_dialog, read))
-        answer = DialogAnswer(engine, self.metrics, plan, request[TRACE], dialog.build_shape(plan))
-        return await answer.respond(request, dialog.wishes)
-
-    async def check_dialog(self, read: ReadDialog, request: web.Request) -> web.Response:
-        dialog, engine, plan = await self._read(request, partial(self._plan_dialog, read))
-        return await _check(dialog.wishes, engine, plan)
-
-    async def count_tokens(self, request: web.Request) -> web.Response:
-        return _json({"input_tokens": await self.intake.read(request, self._count_message)})
-
-    async def input_tokens(self, request: web.Request) -> web.Response:
-        count = await self.intake.read(request, self._count_response)
-        return _json({"object": "response.input_tokens", "input_tokens": count})
-
     async def check_chat(self, request: web.Request) -> web.Response:
-        return await _check(*await self._read(request, self._plan_chat))
+        return _json(await weigh_plan(*await self._read(request, self._plan_chat)))
 
     async def check_completions(self, request: web.Request) -> web.Response:
-        return await _check(*await self._read(request, self._plan_completion))
+        return _json(await weigh_plan(*await self._read(request, self._plan_completion)))
 
     async def tokenize(self, request: web.Request) -> web.Response:
         return _raw(await self.intake.read(request, self._tokenize))
@@ -223,7 +193,7 @@ class HttpApi:
         )
 
     async def _read(self, request: web.Request, plan: Callable[[bytes, str], Planned]) -> Planned:
-        tenant = request.headers.get(TENANT_HEADER, "")
+        tenant = find_tenant(request)
         return await self.intake.read(request, lambda raw: plan(raw, tenant))
 
     def _plan_chat(self, raw: bytes, tenant: str) -> tuple[ChatRequest, EngineClient, GenerationPlan]:
@@ -251,32 +221,6 @@ class HttpApi:
             scores_echo=bool(body.echo) and body.logprobs is not None,
         )
         return body, engine, plan_generation(body, prompts, tokenizer=self.tokenizer, engine=hello)
-
-    def _plan_dialog(self, read: ReadDialog, raw: bytes, tenant: str) -> tuple[Dialog, EngineClient, GenerationPlan]:
-        dialog = read(raw)
-        self._check_model(dialog.wishes.model)
-        engine = self._ready_engine()
-        prompt = self._encode_dialog(dialog, engine.hello.max_model_len)
-        prompts = Prompts([prompt.token_ids], dialog.params.messages, tenant, prompt.reading, prompt.grammar)
-        return dialog, engine, plan_generation(dialog.wishes, prompts, tokenizer=self.tokenizer, engine=engine.hello)
-
-    def _encode_dialog(self, dialog: Dialog, limit: int) -> Prompt:
-        def encode(turn: Turn, fit: Fit) -> Prompt:
-            return self.conversations.encode(turn, dialog.params, fit, dialog.asked)
-
-        if not dialog.drops_oldest:
-            return encode(dialog.turn, Fit(limit))
-        return encode_truncated(encode, dialog.turn, answer_tokens=dialog.wishes.max_tokens, limit=limit)
-
-    def _count_message(self, raw: bytes) -> int:
-        model, turn = read_count(raw)
-        self._check_model(model)
-        return len(self.conversations.encode(turn, MESSAGE_PARAMS, Fit()).token_ids)
-
-    def _count_response(self, raw: bytes) -> int:
-        dialog = read_response(self.tokenizer, raw)
-        self._check_model(dialog.wishes.model)
-        return len(self.conversations.encode(dialog.turn, dialog.params, Fit()).token_ids)
 
     def _parse(self, kind: type[Body], raw: bytes) -> tuple[Body, EngineClient]:
         body = parse(kind, raw)
@@ -352,13 +296,6 @@ class HttpApi:
                 return RequestError("the body's framing is broken; send it again", code="bad_framing")
         log_failure(error, note_request_id(request))
         return RequestError("internal error", status=500, code="internal_error")
-
-
-async def _check(body: GenerationRequest, engine: EngineClient, plan: GenerationPlan) -> web.Response:
-    """Returns what the request costs. Raises `RequestError` when it would be refused: by the engine's compiler, too."""
-    if plan.grammar is not None:
-        await judge_grammar(engine, plan.grammar)
-    return _json(plan.weigh(answer_is_bounded=body.max_answer_tokens is not None))
 
 
 def _raw(body: bytes) -> web.Response:

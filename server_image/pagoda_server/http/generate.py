@@ -264,6 +264,13 @@ async def judge_grammar(engine: EngineClient, grammar: Grammar) -> None:
         raise say_gone() from error
 
 
+async def weigh_plan(body: GenerationRequest, engine: EngineClient, plan: GenerationPlan) -> dict[str, object]:
+    """Returns what the request costs. Raises `RequestError` when it would be refused: by the engine's compiler, too."""
+    if plan.grammar is not None:
+        await judge_grammar(engine, plan.grammar)
+    return plan.weigh(answer_is_bounded=body.max_answer_tokens is not None)
+
+
 def say_gone() -> RequestError:
     return RequestError("the engine stopped; try again", status=503, code="engine_gone")
 

@@ -12,6 +12,7 @@ RESPONSES, MESSAGES = "/v1/responses", "/v1/messages"
 COUNT_TOKENS, INPUT_TOKENS = f"{MESSAGES}/count_tokens", f"{RESPONSES}/input_tokens"
 CHECK = "/check"
 """In front of a path: would it be taken, and what would it cost? The gateway asks before it lets a request wait."""
+TENANT_HEADER = "X-Pagoda-Tenant"
 ANSWERS = f"{CHAT} or {COMPLETIONS}"
 # Paths of OpenAI's and vLLM's APIs by their first part, and what does something like them here.
 UNBUILT: Mapping[str, str] = {
@@ -43,6 +44,11 @@ UNBUILT: Mapping[str, str] = {
     "vector_stores": ANSWERS,
     "videos": ANSWERS,
 }
+
+
+def find_tenant(request: web.Request) -> str:
+    """Returns whose request it is. NB: only the gateway sends this header, which it takes from nobody."""
+    return request.headers.get(TENANT_HEADER, "")
 
 
 def is_anthropic(path: str) -> bool:

@@ -7,6 +7,8 @@ tracing is off.
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from aiohttp import web
+
 from pagoda_server.http.choice import Choice
 from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.http.tally import SpanName
@@ -49,3 +51,5 @@ class Trace:
 
 
 UNTRACED = Trace()
+TRACE = web.RequestKey("trace", Trace)
+"""Where a request has its own."""
