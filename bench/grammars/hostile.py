@@ -39,6 +39,8 @@ class Judge:
         self._words = -(-vocab_size // 32)
         self.outcomes: Counter[str] = Counter()
         self.seconds: list[tuple[float, str]] = []
+        self.mask_seconds: list[tuple[float, str]] = []
+        """CPU time of the slowest mask of each that was taken."""
         self._lock = threading.Lock()
 
     def warm_up(self) -> None:
@@ -54,10 +56,11 @@ class Judge:
             grammar = None
         result = None if grammar is None else self._compile(grammar)
         taken = time.monotonic() - begun
-        outcome = "refused when read" if grammar is None else self._follow(result, Random(seed))
+        outcome, slowest = ("refused when read", 0.0) if grammar is None else self._follow(result, Random(seed))
         with self._lock:
             self.outcomes[outcome] += 1
             self.seconds.append((taken, f"{kind} of seed {seed}"))
+            self.mask_seconds.append((slowest, f"{kind} of seed {seed}"))
 
     def _compile(self, grammar: Grammar) -> Constraint | FailedGrammar | None:
         """Returns None where there was no answer at all."""
@@ -71,19 +74,22 @@ class Judge:
         self._compiler.compile(grammar, take)
         return found[0] if done.wait(PATIENCE_SECONDS) else None
 
-    def _follow(self, result: Constraint | FailedGrammar | None, choose: Random) -> str:
+    def _follow(self, result: Constraint | FailedGrammar | None, choose: Random) -> tuple[str, float]:
+        """Returns what became of it, and the CPU seconds of its slowest mask."""
         if result is None:
-            return "no answer"
+            return "no answer", 0
         if isinstance(result, FailedGrammar):
-            return "to be tried again" if result.is_busy else "refused when tried"
-        masks = np.zeros((1, self._words), dtype=np.int32)
+            return ("to be tried again" if result.is_busy else "refused when tried"), 0
+        masks, slowest = np.zeros((1, self._words), dtype=np.int32), 0.0
         for _ in range(FOLLOWED_TOKENS):
+            begun = time.thread_time()
             self._compiler.fill([result], masks)
+            slowest = max(slowest, time.thread_time() - begun)
             allowed = np.flatnonzero(np.unpackbits(masks.view(np.uint8), bitorder="little"))
             result.accept(int(choose.choice(allowed)))
             if result.error is not None:
-                return "taken, and failed on the way"
-        return "taken"
+                return "taken, and failed on the way", slowest
+        return "taken", slowest
 
 
 def main(argv: Sequence[str]) -> int:
@@ -107,10 +113,13 @@ def main(argv: Sequence[str]) -> int:
 def report(judge: Judge) -> int:
     judge.seconds.sort(reverse=True)
     late = [name for seconds, name in judge.seconds if seconds > LIMIT_SECONDS]
-    for seconds, name in judge.seconds[:5]:
-        print(f"{seconds:6.3f} s  {name}")
+    judge.mask_seconds.sort(reverse=True)
+    for what, slowest in (("until it is judged", judge.seconds), ("of CPU for a mask", judge.mask_seconds)):
+        for seconds, name in slowest[:5]:
+            print(f"{seconds:6.3f} s {what}: {name}")
     shares = {f"p{share}_ms": 1000 * judge.seconds[len(judge.seconds) * (100 - share) // 100][0] for share in (50, 99)}
-    figures = {**judge.outcomes, **shares, "slowest_s": judge.seconds[0][0], "late": len(late)}
+    slowest_of = {"slowest_s": judge.seconds[0][0], "slowest_mask_s": judge.mask_seconds[0][0]}
+    figures = {**judge.outcomes, **shares, **slowest_of, "late": len(late)}
     print(json.dumps(figures))
     return int(bool(late) or bool(judge.outcomes["no answer"]))
 

@@ -27,7 +27,7 @@ STACK_BYTES = 8 << 20
 """Half of what the engine compiles with: what passes here does not overflow there."""
 WALKS = 2
 WALK_TOKENS = 12
-MAX_MASK_SECONDS = 0.02
+MAX_MASK_SECONDS = 0.005
 """The median, of CPU time: while one is computed all streams of a batch may wait for it."""
 ATTEMPT_SECONDS = 0.75
 """Of CPU time; the kernel ends a process that takes more."""

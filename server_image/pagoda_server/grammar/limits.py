@@ -6,11 +6,11 @@ from llguidance import LLParserLimits
 
 MAX_ITEMS = 2_000
 """That a parser may be in the middle of at one place: about four for each property that may come next."""
-LIMITS = LLParserLimits(
+LIMITS = LLParserLimits(  # of a step about 8 ms, more than ten times what usual forms take
     max_items_in_row=MAX_ITEMS,
     initial_lexer_fuel=1_000_000,
-    step_lexer_fuel=200_000,
-    step_max_items=50_000,
+    step_lexer_fuel=100_000,
+    step_max_items=25_000,
     max_lexer_states=50_000,
     max_grammar_size=500_000,
     verbose_errors=False,
