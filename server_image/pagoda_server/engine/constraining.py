@@ -24,7 +24,7 @@ def accept(request: Request, token_id: int) -> str | None:
         return None
     try:
         constraint.accept(token_id)
-        return constraint.error
+        return None if constraint.error is None else f"the answer's grammar: {constraint.error}"
     except Exception:
         log.exception("a constraint failed to follow a token request=%s", request.request_id)
         return BROKEN

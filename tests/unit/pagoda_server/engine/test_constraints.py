@@ -72,7 +72,10 @@ def test_a_constraint_that_fails_ends_its_request_alone_and_says_why(run_ahead: 
     assert [delta.token_ids for delta in deltas if delta.request_id == "broken"] == [[3], [3]]
     assert [delta.finish_reason for delta in deltas if delta.request_id == "whole"] == [*[None] * 4, "length"]
     (rejection,) = engine.take_rejections()
-    assert (rejection.request_id, rejection.message) == ("broken", "the answer needs more than 2 tokens")
+    assert (rejection.request_id, rejection.message) == (
+        "broken",
+        "the answer's grammar: the answer needs more than 2 tokens",
+    )
     assert engine.take_rejections() == []
 
 
