@@ -27,13 +27,16 @@ class Refusal(Exception):
     retry_after_seconds: int | None = None
     close: bool = False
     headers: dict[str, str] = field(default_factory=dict)
+    param: str | None = None
+    """The field of the request that is at fault."""
 
     def __str__(self) -> str:
         return f"{self.status} {self.code}: {self.message}"
 
 
 def build_error_body(refusal: Refusal) -> bytes:
-    return msgspec.json.encode(build_error(refusal.message, error_type=refusal.type, code=refusal.code))
+    error = build_error(refusal.message, error_type=refusal.type, code=refusal.code, param=refusal.param)
+    return msgspec.json.encode(error)
 
 
 def build_error_event(body: bytes) -> bytes:
