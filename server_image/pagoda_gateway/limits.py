@@ -9,6 +9,7 @@ from pagoda_gateway.metrics import Metrics
 from pagoda_gateway.request_head import build_judge
 from pagoda_gateway.settings import Settings
 
+UPLOAD_PATHS = ("/v1/files",)
 ADMIN_CONNECTIONS = 64
 """Apart from the public ones, so that a crowd there does not keep a drain out."""
 
@@ -41,7 +42,8 @@ def build_limits(settings: Settings, max_connections: int) -> Limits:
 
 
 def build_public_policy(settings: Settings, connections: Connections, metrics: Metrics) -> ListenerPolicy:
-    return ListenerPolicy(connections, build_judge(settings.allowed_hosts), metrics.count_rejected)
+    uploads = UPLOAD_PATHS if settings.batch_store else ()
+    return ListenerPolicy(connections, build_judge(settings.allowed_hosts, uploads=uploads), metrics.count_rejected)
 
 
 def build_admin_policy(settings: Settings, metrics: Metrics, *, clock: Callable[[], float]) -> ListenerPolicy:

@@ -23,6 +23,3 @@ class Limits:
     files: int
     total_bytes: int
     """Of all files of a tenant, outputs included."""
-    requests: int
-    line_bytes: int
-    """Of one request: what the gateway takes as a body."""

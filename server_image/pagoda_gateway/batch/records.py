@@ -70,6 +70,9 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     def has_ended(self) -> bool:
         return self.status in ENDED
 
+    def counted(self, total: int, completed: int, failed: int, tokens: Tokens) -> "Progress":
+        return msgspec.structs.replace(self, total=total, completed=completed, failed=failed, tokens=tokens)
+
     def at(self, status: Status, now: float, **changes: Any) -> "Progress":
         """Returns the next state, entered now."""
         stamp = {} if status == "validating" else {f"{status}_at": int(now)}

@@ -40,18 +40,21 @@ class Register:
         self._now = now
 
     async def add(self, order: Order) -> None:
-        await self._store.put(names.batch_part(order.tenant, order.id, ORDER), msgspec.json.encode(order))
+        """NB: the mark comes first, for a batch without it would never run; one without an order is nothing."""
         await self._store.put(names.active_mark(order.tenant, order.id), b"")
+        await self._store.put(names.batch_part(order.tenant, order.id, ORDER), msgspec.json.encode(order))
+
+    async def read_order(self, tenant: str, batch_id: str) -> Order | None:
+        raw = await self._store.get(name := names.batch_part(tenant, batch_id, ORDER))
+        return None if raw is None else decode(name, raw, Order)
 
     async def find(self, tenant: str, batch_id: str) -> tuple[Order, Progress] | None:
         """Returns a batch as it is now, None when the tenant has no such one."""
         if not names.is_id("batch", batch_id):
             return None
-        name = names.batch_part(tenant, batch_id, ORDER)
-        raw = await self._store.get(name)
-        if raw is None:
+        order = await self.read_order(tenant, batch_id)
+        if order is None:
             return None
-        order = decode(name, raw, Order)
         progress = await self.read_progress(order)
         if not progress.has_ended and progress.status != "cancelling":
             cancelled_at = await self.read_cancel(order)
@@ -89,9 +92,9 @@ class Register:
         raw = await self._store.get(name)
         return None if raw is None else decode(name, raw, int)
 
-    async def end(self, order: Order) -> None:
+    async def end(self, tenant: str, batch_id: str) -> None:
         """Notes that nothing more is to be done for a batch."""
-        await self._store.delete(names.active_mark(order.tenant, order.id))
+        await self._store.delete(names.active_mark(tenant, batch_id))
 
     async def find_active(self, tenant: str | None = None) -> list[tuple[str, str]]:
         """Returns tenant and id of the batches that are not at their end, of one tenant or of all."""
@@ -101,8 +104,8 @@ class Register:
     async def find_user_of(self, tenant: str, file_id: str) -> str | None:
         """Returns a batch that is not at its end and needs this file."""
         for _, batch_id in await self.find_active(tenant):
-            raw = await self._store.get(name := names.batch_part(tenant, batch_id, ORDER))
-            if raw is not None and decode(name, raw, Order).input_file_id == file_id:
+            order = await self.read_order(tenant, batch_id)
+            if order is not None and order.input_file_id == file_id:
                 return batch_id
         return None
 
