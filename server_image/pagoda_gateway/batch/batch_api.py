@@ -46,14 +46,14 @@ class BatchApi:
         register: Register,
         server: Server,
         *,
-        on_new: Callable[[], None],
+        on_change: Callable[[str], None],
         now: Callable[[], float],
     ) -> None:
-        """`on_new` is told of each new batch."""
+        """`on_change` is told of each batch that is made or to be cancelled."""
         self._files = files
         self._register = register
         self._server = server
-        self._on_new = on_new
+        self._on_change = on_change
         self._now = now
 
     def add_routes(self, router: web.UrlDispatcher, desk: Desk) -> None:
@@ -89,7 +89,7 @@ class BatchApi:
             output_seconds=asked.output_expires_after.seconds if asked.output_expires_after else KEPT_SECONDS,
         )
         await self._register.add(order)
-        self._on_new()
+        self._on_change(order.id)
         return build_json(render_batch(order, Progress()))
 
     async def _check_endpoint(self, endpoint: str) -> None:
@@ -116,6 +116,7 @@ class BatchApi:
             message = f"{order.id} is {progress.status}: only a batch that is not at its end can be cancelled."
             raise invalid(message, "batch_id", code="batch_ended", status=409)
         await self._register.cancel(order)
+        self._on_change(order.id)
         return build_json(render_batch(*await self._find(request, tenant)))
 
     async def _find(self, request: web.Request, tenant: str) -> tuple[Order, Progress]:
@@ -149,7 +150,5 @@ def check_metadata(metadata: dict[str, str]) -> None:
         message = f"metadata has {len(metadata)} entries: give at most {METADATA_LIMIT}."
         raise invalid(message, "metadata")
     if any(len(key) > KEY_LIMIT or len(value) > VALUE_LIMIT for key, value in metadata.items()):
-        message = (
-            f"metadata has an entry that is too long: keys have at most {KEY_LIMIT} characters, values {VALUE_LIMIT}."
-        )
+        message = f"metadata: give keys of at most {KEY_LIMIT} characters, and values of at most {VALUE_LIMIT}."
         raise invalid(message, "metadata")

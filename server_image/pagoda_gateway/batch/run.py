@@ -10,6 +10,7 @@ Each step begins where the one before it was written down, so that whoever takes
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -79,6 +80,11 @@ class BatchRun:
         self._source = Source(place.store, names.file_content(self.order.tenant, self.order.input_file_id))
         self._written = self.progress
         self._tally: Tally | None = None
+        self._hurried = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Has it look at once whether it is to go on."""
+        self._hurried.set()
 
     async def run(self) -> None:
         """Works until the batch is at its end, or another has it. Raises StoreError.
@@ -121,7 +127,7 @@ class BatchRun:
         stop = None
         if self.progress.status == "in_progress":
             stop = await self._answer(index)
-        if stop is not Stop.LEAVE:
+        if stop is not Stop.LEAVE and await self._lease.renew():
             await self._finish(index, stop)
 
     async def _scan(self) -> Index | None:
@@ -188,7 +194,10 @@ class BatchRun:
             except StoreError as error:
                 place.metrics.count_store_failure("progress")
                 log.warning("the progress of a batch is not written batch=%s error=%s", self.order.id, error)
-            await asyncio.sleep(LOOK_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._hurried.wait()
+            self._hurried.clear()
         return Stop.EXPIRE
 
     def _count(self, progress: Progress) -> Progress:

@@ -18,6 +18,7 @@ from pagoda_guard.tasks import Tasks
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
+UNREADY_SECONDS = 0.25
 OWNED = 4
 """Batches that one gateway runs at a time; another may take the next."""
 FAILED_PAUSE_SECONDS = 15.0
@@ -41,8 +42,10 @@ class Runner:
     def count_statuses(self) -> Counter[Status]:
         return Counter(run.progress.status for run in self._runs.values())
 
-    def wake(self) -> None:
-        """Has it look at once: there is a new batch."""
+    def wake(self, batch_id: str) -> None:
+        """Has it look at once: this batch is new, or to be cancelled."""
+        if (run := self._runs.get(batch_id)) is not None:
+            run.hurry()
         self._woken.set()
 
     async def watch(self) -> None:
@@ -54,7 +57,7 @@ class Runner:
                 log.warning("the store of batches cannot be read error=%s", error)
             self._woken.clear()
             try:
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(LOOK_SECONDS if self._is_ready() else UNREADY_SECONDS):
                     await self._woken.wait()
             except TimeoutError:
                 continue
@@ -108,4 +111,4 @@ class Runner:
             raise
         finally:
             del self._runs[order.id]
-            self.wake()
+            self._woken.set()

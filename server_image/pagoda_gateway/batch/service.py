@@ -126,7 +126,7 @@ class Batches:
         of_many = settings.api_keys_dir is not None
         uploads = Uploads(store, files, limits, seconds=settings.body_seconds, of_many=of_many, now=now)
         self._file_api = FileApi(files, uploads, register, metrics)
-        self._batch_api = BatchApi(files, register, server, on_new=self._runner.wake, now=now)
+        self._batch_api = BatchApi(files, register, server, on_change=self._runner.wake, now=now)
         self._desk = Desk(
             keys=pod.keys,
             drain=pod.drain,
