@@ -47,9 +47,9 @@ async def until(holds: Any) -> None:
 
 
 async def read_load(gateway: Gateway) -> dict[str, Any]:
-    async with aiohttp.ClientSession() as session:
-        async with session.get(f"http://127.0.0.1:{gateway.sidecar.port}/load") as response:
-            return dict(await response.json())
+    url = f"http://127.0.0.1:{gateway.sidecar.port}/load"
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return dict(await response.json())
 
 
 async def test_a_batch_fills_the_gaps_and_gives_way_at_once(start: Start, model: Model) -> None:
