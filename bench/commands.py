@@ -48,6 +48,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Whether it stays right and lean": (
         Command("accuracy", "checks.accuracy", "what fp8 changes in the answers"),
         Command("endurance", "checks.endurance", "whether a long run of the engine leaks"),
+        Command("batch", "checks.batch", "whether a large batch is whole after kills, and lean"),
     ),
     "What the processes around the engine cost": (
         Command("front", "front.run", "CPU per token in the server's front"),
