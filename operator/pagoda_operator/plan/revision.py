@@ -24,6 +24,7 @@ _POD_FIELDS: Any = {
     "engine": True,
     "resources": True,
     "queue": True,
+    "batch": True,
     "auth": True,
     "scheduling": True,
     "tracing": True,
@@ -33,6 +34,7 @@ _POD_FIELDS: Any = {
 
 
 _LATER_FIELDS: Any = {
+    "batch": True,
     "profile": True,
     "image": True,
     "pod": True,

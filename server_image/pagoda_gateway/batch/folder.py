@@ -115,7 +115,8 @@ class FolderStore:
         Raises StoreError.
         """
         with explained(self._root):
-            (self._root / UNFINISHED).mkdir(parents=True, exist_ok=True)
+            self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            (self._root / UNFINISHED).mkdir(exist_ok=True)
             oldest = time.time() - ABANDONED_SECONDS
             for path in (self._root / UNFINISHED).iterdir():
                 with suppress(FileNotFoundError):
@@ -215,7 +216,7 @@ class FolderStore:
     def _open_log(self, name: str) -> int:
         path = self._place(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o660)
         sync_folder(path.parent)
         return descriptor
 
