@@ -221,6 +221,8 @@ class BatchRun:
         dones = self._read_all(index, with_the_rest=end == "expired")
         tally = await assembly.write(dones, len(index))
         output_id, error_id = await assembly.show()
+        for _ in filter(None, (output_id, error_id)):
+            self._place.metrics.count_file("written")
         self._tally = tally
         await self._end(end, output_file_id=output_id, error_file_id=error_id)
 

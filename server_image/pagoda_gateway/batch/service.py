@@ -98,7 +98,8 @@ class Batches:
     def __init__(self, settings: Settings, pod: Pod, store: Union[FolderStore, "S3Store"]) -> None:
         self._pod = pod
         self._store = store
-        metrics, now = BatchMetrics(pod.metrics), time.time
+        self.metrics = metrics = BatchMetrics(pod.metrics)
+        now = time.time
         files, register = Files(store, now=now), Register(store, now=now)
         self._turns = Turns(Pace(settings.batch_share), Looker(pod).look, clock=pod.clock)
         limits = Limits(
@@ -135,7 +136,7 @@ class Batches:
             batch_metrics=metrics,
             clock=pod.clock,
         )
-        self._add_gauges(metrics)
+        self._add_gauges()
 
     @classmethod
     def open(cls, settings: Settings, pod: Pod) -> "Batches":
@@ -158,7 +159,8 @@ class Batches:
         """Returns which part of what the server did lately was batches'."""
         return self._turns.batch_share()
 
-    def _add_gauges(self, metrics: BatchMetrics) -> None:
+    def _add_gauges(self) -> None:
+        metrics = self.metrics
         metrics.show_statuses(self._runner.count_statuses)
         metrics.gauge("batches_active", "Batches in the store that are not at their end", lambda: self._runner.active)
         metrics.gauge(

@@ -1,9 +1,12 @@
-"""Gateways on loopback that share a folder of batches, one model server behind all of them, and OpenAI's own client."""
+"""Gateways that share a folder of batches, one model server behind them, OpenAI's own client, a bucket of S3."""
 
 import asyncio
 import json
+import os
+import shutil
+import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +19,8 @@ from pagoda_gateway.settings import Address, Settings
 from pagoda_gateway.sidecar import Sidecar
 from tests.doubles.model_server import LOAD, Call, FakeModelServer
 
+PROGRAM = Path(__file__).parent / "program"
+"""gofakes3, which keeps a bucket in memory and knows conditions on a PUT."""
 Reply = Callable[[Call], Awaitable[None]]
 
 
@@ -121,3 +126,21 @@ def build_input(count: int, *, endpoint: str = "/v1/chat/completions", **changes
         body = {"model": "m", "messages": [{"role": "user", "content": f"say {number}"}]}
         lines.append({"custom_id": f"r{number}", "method": "POST", "url": endpoint, "body": body} | changes)
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Builds the server once and runs it."""
+    pytest.importorskip("obstore")
+    if shutil.which("go") is None:
+        pytest.skip("the S3 server is a Go program, and there is no go")
+    binary = tmp_path_factory.mktemp("s3") / "s3"
+    environment = {**os.environ, "CGO_ENABLED": "0"}
+    built = subprocess.run(
+        ["go", "build", "-o", str(binary), "."], cwd=PROGRAM, env=environment, capture_output=True, text=True
+    )
+    assert built.returncode == 0, built.stderr
+    with subprocess.Popen([binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+        server.communicate()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -267,3 +268,26 @@ async def test_a_tenant_keeps_so_many_files_and_bytes(start: Start) -> None:
         await client.files.create(file=("c.jsonl", b"x"), purpose="batch")
     await client.files.delete(first.id)
     await client.files.create(file=("c.jsonl", b"x"), purpose="batch")
+
+
+async def test_a_batch_in_a_bucket_is_answered_after_a_gateway_has_left(
+    start: Start, model: Model, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(call: Call) -> None:
+        await call.gone.wait()
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    place = {"batch_store": f"s3://models/{token_hex(4)}", "batch_s3_endpoint": s3_endpoint}
+    model.reply = never
+    first = await start(**place)
+    batch = await make(first.client, build_input(3))
+    async with asyncio.timeout(10):
+        while not model.asked:
+            await asyncio.sleep(0.01)
+    await first.sidecar.stop()
+    model.reply = None
+    second = await start(**place)
+    done = await wait_for(second.client, batch, "completed")
+    lines = await read_lines(second.client, done.output_file_id)
+    assert sorted(line["custom_id"] for line in lines) == ["r0", "r1", "r2"]
