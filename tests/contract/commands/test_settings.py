@@ -52,6 +52,7 @@ CHECKED: dict[str, st.SearchStrategy[Any]] = {
     "profiles": st.sampled_from(["{}", '{"h100": {"resources": {"memory": "64Gi"}}}']),
     "allowed": st.sampled_from(["{}", '{"env": ["NCCL_*"]}']),
     "tracing_endpoint": st.sampled_from(["", "http://collector:4318", "https://192.0.2.1/otlp"]),
+    "batch_store": st.sampled_from(["", "/var/lib/batch", "s3://bucket/folder"]),
     "stale_seconds": st.floats(2, 1e9),
 }
 """Values of the fields that have a check of their own."""
