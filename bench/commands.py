@@ -38,6 +38,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("start", "serving.start", "from our server's start to its first token, by phase"),
         Command("http-load", "serving.http_load", "a closed loop of streams on any OpenAI endpoint"),
         Command("interference", "serving.interference", "what a long prompt costs the streams of any OpenAI endpoint"),
+        Command("beside-batch", "serving.beside_batch", "what a batch costs the live streams of a Pagoda endpoint"),
         Command("attacks", "serving.attacks.measure", "what a tenant's streams feel while another attacks"),
     ),
     "Where the time goes": (
