@@ -1,4 +1,4 @@
-"""What a batch costs the live streams beside it, on a Pagoda endpoint with `spec.batch`: `python -m bench beside-batch`.
+"""What a batch costs the live streams beside it, on an endpoint with `spec.batch`: `python -m bench beside-batch`.
 
 A closed loop of live streams, first alone, then while a batch that is longer than the loop fills the gaps. The figures
 are the live streams' times to the first token and between tokens in both cases, and the tokens that the batch had

@@ -129,7 +129,7 @@ class Settings:
     batch_s3_endpoint: Annotated[str, Setting("https://HOST of an S3 that is not AWS")] = ""
     batch_s3_region: Annotated[str, Setting("the region of the bucket")] = ""
     batch_max_file_bytes: Annotated[int, Setting("the largest file of a batch", minimum=1)] = 200 * 1024 * 1024
-    batch_max_files: Annotated[int, Setting("files that a tenant may keep", minimum=1)] = 1000
+    batch_max_files: Annotated[int, Setting("files that a tenant may keep", minimum=1, maximum=10_000)] = 1000
     batch_max_total_bytes: Annotated[int, Setting("bytes of all files that a tenant may keep", minimum=1)] = (
         10 * 1024 * 1024 * 1024
     )

@@ -77,6 +77,10 @@ class Mount:
         self._count_write()
         self.objects.pop(name, None)
 
+    async def delete_below(self, prefix: str) -> None:
+        for entry in await self.find(prefix):
+            await self.delete(entry.name)
+
     async def find(self, prefix: str) -> list[Entry]:
         self._check()
         found = sorted(name for name in self.objects if name.startswith(f"{prefix}/"))

@@ -42,7 +42,7 @@ class Batch(ApiModel):
         default=None, description="Keeps files in a folder of a bucket instead of the model's cache volume."
     )
     max_file_size: Size = Field(default="200Mi", description="Maximum size of a file.")
-    max_files: Annotated[int, Field(ge=1, le=100_000)] = Field(
+    max_files: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=1000, description="Maximum number of files that a tenant keeps, outputs included."
     )
     max_total_size: Size = Field(

@@ -23,6 +23,7 @@ ANSWER_LIMIT_BYTES = 16 * 1024 * 1024
 ANSWERS_LIMIT_BYTES = 128 * 1024 * 1024
 """Of all answers together that are being read."""
 ANSWER_SECONDS = 3600.0
+OFFER_SECONDS = 3.0
 TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 LONGEST_PAUSE_SECONDS = 120.0
 
@@ -105,9 +106,11 @@ class Server:
 
     async def offers(self, path: str) -> bool:
         """Returns whether the server takes a POST at this path: one that it does not know is a 404 for any method."""
+        head = build_request_head("GET", path, [("Host", "server")], 0)
         try:
-            exchange = await open_exchange(self._socket, build_request_head("GET", path, [("Host", "server")], 0))
-        except (UpstreamUnreachable, UpstreamBroken):
+            async with asyncio.timeout(OFFER_SECONDS):
+                exchange = await open_exchange(self._socket, head)
+        except (UpstreamUnreachable, UpstreamBroken, TimeoutError):
             return False
         exchange.close()
         return exchange.head.status == 405

@@ -2,11 +2,14 @@
 
 An object is a file that is written beside its place, synced and then moved there, so that nobody sees half of one. All
 calls block, so they run in threads of their own: a file system that hangs must hold up nothing else.
+
+Others may write to the volume, and this process can read API keys: no link is followed, and only files are read.
 """
 
 import asyncio
 import errno
 import os
+import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +24,8 @@ THREADS = 8
 UNFINISHED = ".unfinished"
 """The folder of files that are being written. NB: no object's name begins with a dot."""
 ABANDONED_SECONDS = 86_400.0
+SMALL_BYTES = 8 * 1024 * 1024
+"""No object that is read whole is larger."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 P = ParamSpec("P")
@@ -39,12 +44,38 @@ def explained(root: Path) -> Iterator[None]:
         raise kind(f"{root}: {error.strerror or error}") from error
 
 
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FILE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@contextmanager
+def entered(root: Path, name: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
+    """Gives the folder of an object, open, and its name in it. `make` makes the folders on the way."""
+    *folders, last = check_name(name).split("/")
+    descriptor = os.open(root, FOLDER_FLAGS)
     try:
-        os.fsync(descriptor)
+        for folder in folders:
+            if make:
+                with suppress(FileExistsError):
+                    os.mkdir(folder, 0o770, dir_fd=descriptor)
+            below = os.open(folder, FOLDER_FLAGS, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+        yield descriptor, last
     finally:
         os.close(descriptor)
+
+
+def open_object(root: Path, name: str, flags: int = os.O_RDONLY) -> int:
+    """Returns the object's file, open. Raises OSError."""
+    with entered(root, name, make=bool(flags & os.O_CREAT)) as (folder, last):
+        descriptor = os.open(last, flags | FILE_FLAGS, 0o660, dir_fd=folder)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "it is no file", name)
+        if flags & os.O_CREAT:
+            os.fsync(folder)
+        return descriptor
 
 
 class Draft:
@@ -141,9 +172,6 @@ class FolderStore:
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
-    def _place(self, name: str) -> Path:
-        return self._root / check_name(name)
-
     async def create(self, name: str, data: bytes) -> bool:
         return await self.work(self._create, name, data)
 
@@ -169,21 +197,20 @@ class FolderStore:
             draft.discard()
 
     def _move(self, draft: Draft, name: str, *, replace: bool) -> bool:
-        target = self._place(name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            if replace:
-                os.replace(draft.path, target)
-            else:
-                os.link(draft.path, target)
-        except FileExistsError:
-            return False
-        sync_folder(target.parent)
+        with entered(self._root, name, make=True) as (folder, last):
+            try:
+                if replace:
+                    os.replace(draft.path, last, dst_dir_fd=folder)
+                else:
+                    os.link(draft.path, last, dst_dir_fd=folder)
+            except FileExistsError:
+                return False
+            os.fsync(folder)
         return True
 
     async def get(self, name: str) -> bytes | None:
         try:
-            return await self.work(self._place(name).read_bytes)
+            return await self.work(self._read, name, 0, SMALL_BYTES)
         except Missing:
             return None
 
@@ -191,9 +218,13 @@ class FolderStore:
         return await self.work(self._read, name, start, size)
 
     def _read(self, name: str, start: int, size: int) -> bytes:
-        with self._place(name).open("rb") as file:
+        descriptor = open_object(self._root, name)
+        with open(descriptor, "rb", buffering=0) as file:
             file.seek(start)
-            return file.read(size)
+            data = bytearray()
+            while len(data) < size and (piece := file.read(size - len(data))):
+                data += piece
+            return bytes(data)
 
     def write(self, name: str) -> AbstractAsyncContextManager[Writer]:
         return self._write(name)
@@ -214,11 +245,7 @@ class FolderStore:
         return FolderLog(self, await self.work(self._open_log, name))
 
     def _open_log(self, name: str) -> int:
-        path = self._place(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o660)
-        sync_folder(path.parent)
-        return descriptor
+        return open_object(self._root, name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     async def read_log(self, name: str) -> AsyncIterator[bytes]:
         start = 0
@@ -233,17 +260,25 @@ class FolderStore:
         await self.work(self._delete, name)
 
     def _delete(self, name: str) -> None:
-        path = self._place(name)
-        path.unlink(missing_ok=True)
-        with suppress(OSError):  # others have objects beside it, or make one just now
-            if path.parent != self._root:
-                path.parent.rmdir()
+        with suppress(FileNotFoundError), entered(self._root, name) as (folder, last):
+            os.unlink(last, dir_fd=folder)
+
+    async def delete_below(self, prefix: str) -> None:
+        await self.work(self._delete_below, prefix)
+
+    def _delete_below(self, prefix: str) -> None:
+        for entry in self._find(prefix):
+            self._delete(entry.name)
+        with suppress(OSError), entered(self._root, prefix) as (folder, last):
+            os.rmdir(last, dir_fd=folder)  # NB: it stays where it has folders, or another makes an object in it now
 
     async def find(self, prefix: str) -> list[Entry]:
         return await self.work(self._find, prefix)
 
     def _find(self, prefix: str) -> list[Entry]:
-        found = [Entry(path.relative_to(self._root).as_posix(), size) for path, size in walk(self._place(prefix))]
+        found = [
+            Entry(path.relative_to(self._root).as_posix(), size) for path, size in walk(self._root / check_name(prefix))
+        ]
         return sorted(found, key=lambda entry: entry.name)
 
 
@@ -258,4 +293,5 @@ def walk(folder: Path) -> Iterator[tuple[Path, int]]:
             yield from walk(Path(entry.path))
             continue
         with suppress(FileNotFoundError):
-            yield Path(entry.path), entry.stat(follow_symlinks=False).st_size
+            if entry.is_file(follow_symlinks=False):
+                yield Path(entry.path), entry.stat(follow_symlinks=False).st_size

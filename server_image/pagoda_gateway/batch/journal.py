@@ -6,6 +6,7 @@ of them in the order of the logs counts, for whoever reads.
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -13,13 +14,14 @@ import msgspec
 
 from pagoda_gateway.batch import names
 from pagoda_gateway.batch.records import Order, Tokens
-from pagoda_gateway.batch.register import Register, numbered
+from pagoda_gateway.batch.register import numbered
 from pagoda_gateway.batch.store import Log, Store
 from pagoda_guard.tasks import begin
 
 log = logging.getLogger(__name__)
 
 DONE = "done"
+LOG = re.compile(r"journals/[^/]+/[^/]+/done-([0-9]{6})(?:/|$)", re.ASCII)
 HELD_LIMIT_BYTES = 16 * 1024 * 1024
 """Answers that are not written yet; beyond it the next ones wait."""
 
@@ -89,14 +91,24 @@ class Journal:
 
 
 async def open_journal(store: Store, order: Order, run: int) -> Journal:
-    name = names.batch_part(order.tenant, order.id, numbered(DONE, run))
+    name = names.journal(order.tenant, order.id, numbered(DONE, run))
     return Journal(await store.open_log(name), pause_seconds=store.append_pause_seconds)
 
 
-async def read_journals(store: Store, register: Register, order: Order) -> AsyncIterator[list[Done]]:
+async def find_runs(store: Store, order: Order) -> list[int]:
+    """Returns the runs that have a log, in their order."""
+    entries = await store.find(names.journal(order.tenant, order.id))
+    return await asyncio.to_thread(read_runs, [entry.name for entry in entries])
+
+
+def read_runs(found: list[str]) -> list[int]:
+    return sorted({int(match[1]) for name in found if (match := LOG.match(name))})
+
+
+async def read_journals(store: Store, order: Order) -> AsyncIterator[list[Done]]:
     """Yields what all runs have answered, some at a time; a request may be there more than once."""
-    for run in await register.find_numbers(order, DONE):
-        name = names.batch_part(order.tenant, order.id, numbered(DONE, run))
+    for run in await find_runs(store, order):
+        name = names.journal(order.tenant, order.id, numbered(DONE, run))
         rest = b""
         async for block in store.read_log(name):
             lines = (rest + block).split(b"\n")

@@ -51,6 +51,11 @@ def batch_part(tenant: str, batch_id: str, part: str) -> str:
     return f"batches/{tenant}/{batch_id}/{part}"
 
 
+def journal(tenant: str, batch_id: str, part: str = "") -> str:
+    """Returns where the journals of a batch lie: beside the batches, for in a bucket they are many objects."""
+    return f"journals/{tenant}/{batch_id}" + (f"/{part}" if part else "")
+
+
 def active_mark(tenant: str, batch_id: str) -> str:
     """Returns the name of an empty object that is there while a batch is not at its end."""
     return f"{ACTIVE}/{tenant}/{batch_id}"

@@ -14,10 +14,10 @@ import msgspec
 from pagoda_gateway.batch import names
 from pagoda_gateway.batch.files import READS_AT_ONCE, Page
 from pagoda_gateway.batch.records import Order, Progress
-from pagoda_gateway.batch.store import Store, StoreError, delete_below
+from pagoda_gateway.batch.store import Store, StoreError
 
 ORDER, CANCEL, STATE = "order", "cancel", "state"
-NUMBERED = re.compile(r"(.*)/(state|owner|done)-([0-9]{6})(?:/[0-9]+)?", re.ASCII)
+NUMBERED = re.compile(r".*/(state|owner)-([0-9]{6})", re.ASCII)
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class Register:
         """Returns the runs of which there is such a part, in their order."""
         entries = await self._store.find(f"{names.batches_of(order.tenant)}/{order.id}")
         matches = (NUMBERED.fullmatch(entry.name) for entry in entries)
-        return sorted({int(found[3]) for found in matches if found and found[2] == part})
+        return sorted({int(found[2]) for found in matches if found and found[1] == part})
 
     async def cancel(self, order: Order) -> None:
         """Asks for the end of a batch, wherever it runs."""
@@ -93,7 +93,8 @@ class Register:
         return None if raw is None else decode(name, raw, int)
 
     async def end(self, tenant: str, batch_id: str) -> None:
-        """Notes that nothing more is to be done for a batch."""
+        """Notes that nothing more is to be done for a batch, whose journals nobody needs any more."""
+        await self._store.delete_below(names.journal(tenant, batch_id))
         await self._store.delete(names.active_mark(tenant, batch_id))
 
     async def find_active(self, tenant: str | None = None) -> list[tuple[str, str]]:
@@ -123,7 +124,8 @@ class Register:
         return Page(found, has_more=len(ids) > limit)
 
     async def remove(self, tenant: str, batch_id: str) -> None:
-        await delete_below(self._store, f"{names.batches_of(tenant)}/{batch_id}")
+        await self._store.delete_below(names.journal(tenant, batch_id))
+        await self._store.delete_below(f"{names.batches_of(tenant)}/{batch_id}")
 
     async def find_ids(self) -> Sequence[tuple[str, str]]:
         """Returns tenant and id of all batches of all tenants."""

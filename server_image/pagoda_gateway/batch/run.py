@@ -149,6 +149,8 @@ class BatchRun:
     async def _answer(self, index: Index) -> Stop | None:
         """Returns None once every request has its line."""
         self._tally = tally = await self._read_tally(len(index))
+        if self._place.now() >= self.order.expires_at:
+            return Stop.EXPIRE
         journal = await open_journal(self._place.store, self.order, self._lease.run)
         try:
             return await self._answer_until_stopped(self._build_answering(index, tally, journal))
@@ -207,7 +209,7 @@ class BatchRun:
 
     async def _read_tally(self, requests: int) -> Tally:
         tally = Tally(requests)
-        async for some in read_journals(self._place.store, self._place.register, self.order):
+        async for some in read_journals(self._place.store, self.order):
             for done in some:
                 tally.add(done)
         return tally
@@ -239,7 +241,7 @@ class BatchRun:
     async def _read_all(self, index: Index, *, with_the_rest: bool) -> AsyncIterator[list[Done]]:
         """Yields what was answered, and then a line for each request that was not."""
         tally = Tally(len(index))
-        async for some in read_journals(self._place.store, self._place.register, self.order):
+        async for some in read_journals(self._place.store, self.order):
             for done in some:
                 tally.add(done)
             yield some

@@ -19,6 +19,7 @@ from pagoda_gateway.batch.store import BLOCK_BYTES, Entry, Log, Missing, StoreEr
 
 PART_BYTES = 8 * 1024 * 1024
 PARTS_AT_ONCE = 2
+DELETED_AT_ONCE = 1000
 RETRY_SECONDS = 20.0
 CALL_SECONDS = 30.0
 ABSENT = (exceptions.NotFoundError, FileNotFoundError)
@@ -91,7 +92,7 @@ class S3Log:
 
 
 class S3Store:
-    append_pause_seconds = 2.0
+    append_pause_seconds = 5.0
     """NB: what is done meanwhile is done again after a crash."""
 
     def __init__(self, bucket: Bucket) -> None:
@@ -169,6 +170,12 @@ class S3Store:
                 await obstore.delete_async(self._bucket, check_name(name))
         except Missing:
             return
+
+    async def delete_below(self, prefix: str) -> None:
+        paths = [check_name(entry.name) for entry in await self.find(prefix)]
+        for start in range(0, len(paths), DELETED_AT_ONCE):
+            with explained():
+                await obstore.delete_async(self._bucket, paths[start : start + DELETED_AT_ONCE])
 
     async def find(self, prefix: str) -> list[Entry]:
         found = []

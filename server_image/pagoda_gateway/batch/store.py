@@ -74,6 +74,9 @@ class Store(Protocol):
     async def delete(self, name: str) -> None:
         """Deletes an object; one that is not there is no error."""
 
+    async def delete_below(self, prefix: str) -> None:
+        """Deletes all objects whose names begin with `prefix`, whole parts of them."""
+
     async def find(self, prefix: str) -> list[Entry]:
         """Returns the objects whose names begin with `prefix`, whole parts of them, sorted by name."""
 
@@ -83,8 +86,3 @@ def check_name(name: str) -> str:
     if not NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name of an object")
     return name
-
-
-async def delete_below(store: Store, prefix: str) -> None:
-    for entry in await store.find(prefix):
-        await store.delete(entry.name)
