@@ -1,8 +1,8 @@
 """How many batch requests may run beside the live ones: pure, from what queue and server say.
 
-Live requests go first. None of them waits for a row that a batch holds; beside live ones a batch has a share of the
-rows at most, and gives way as soon as the engine has enough to do. The room grows by what is seen to go well, a step
-with each new figure of the server's, and falls at once.
+Live requests go first. None of them waits for a row that a batch holds, and with the first of them a batch falls at
+once to what is known to go well beside live ones: what runs beyond it is taken back. Both limits, alone and beside, grow
+by what is seen, a step with each new figure of the server's, and shrink when the engine has enough to do.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ LIVE_UTILIZATION = 0.7
 """Beside live requests a batch grows until the engine does this part of what it can."""
 QUIET_SECONDS = 5.0
 """So long after the last live request the next ones are still expected."""
+WINDOW_SECONDS = 5.0
+"""Over which the server counts its own tokens a second."""
 LIVE_STARTS = 8
 """Beside live requests at most one in so many rows is begun per figure: each has a prompt that steps before theirs."""
 SHRINK = 0.7
@@ -49,7 +51,7 @@ class Room:
     starts: int
     """So many sequences may begin now."""
     most: int
-    """What runs beyond it is taken back: live requests need the rows."""
+    """What runs beyond it is taken back: live requests need the rows, or the time of a step."""
 
 
 NO_STARTS = 0
@@ -59,47 +61,67 @@ class Pace:
     def __init__(self, share: float) -> None:
         """`share` is the part of the rows that a batch may have beside live requests."""
         self._share = share
-        self._limit = 1.0
+        self._alone = 1.0
+        self._beside = 1.0
+        self._is_beside = False
         self._number = -1
         self._live_at = float("-inf")
+        self._beside_at = float("-inf")
         self._begun = 0
         """Sequences that were begun since the last figure."""
 
     @property
     def limit(self) -> int:
-        return int(self._limit)
+        return int(self._beside if self._is_beside else self._alone)
 
     def look(self, seen: Seen, now: float) -> Room:
-        if seen.live_running or seen.live_queued:
-            self._live_at = now
-        beside_live = now - self._live_at < QUIET_SECONDS
-        self._limit = min(self._limit, self._find_ceiling(seen, beside_live=beside_live))
-        most = max(seen.slots - seen.live_running, 0)
-        if seen.figures is None or seen.leaving:
-            return Room(NO_STARTS, most)
-        if seen.figures.number != self._number:
+        has_live = bool(seen.live_running or seen.live_queued)
+        self._switch(has_live, now)
+        if seen.figures is not None and seen.figures.number != self._number:
             self._number, self._begun = seen.figures.number, 0
-            self._follow(seen, seen.figures, beside_live=beside_live)
-        if seen.live_queued:
+            self._follow(seen, seen.figures, now)
+        most = max(seen.slots - seen.live_running, 0)
+        most = min(most, self.limit) if has_live else most
+        if seen.figures is None or seen.leaving or seen.live_queued:
             return Room(NO_STARTS, most)
         starts = min(self.limit, most) - seen.batch_running
-        if beside_live:
+        if self._is_beside:
             starts = min(starts, max(self.limit // LIVE_STARTS, 1) - self._begun)
         return Room(max(starts, NO_STARTS), most)
 
     def note_begun(self, sequences: int) -> None:
         self._begun += sequences
 
-    def _find_ceiling(self, seen: Seen, *, beside_live: bool) -> float:
-        return max(seen.slots * (self._share if beside_live else IDLE_SHARE), 1.0)
+    def _switch(self, has_live: bool, now: float) -> None:
+        """Notes whether live requests run. NB: alone it begins with what went well beside them."""
+        self._live_at = now if has_live else self._live_at
+        was_beside, self._is_beside = self._is_beside, now - self._live_at < QUIET_SECONDS
+        if self._is_beside and not was_beside:
+            self._beside_at = now
+        if was_beside and not self._is_beside:
+            self._alone = self._beside
 
-    def _follow(self, seen: Seen, figures: Figures, *, beside_live: bool) -> None:
-        busy = beside_live and figures.utilization is not None and figures.utilization > LIVE_UTILIZATION
-        if figures.waiting or busy:
-            self._limit = max(min(self._limit, seen.batch_running) * SHRINK, 1.0)
-        elif seen.batch_running + 1 > self._limit * SHRINK:
-            step = 1.0 if beside_live else max(self._limit, 1.0)
-            self._limit = min(self._limit + step, self._find_ceiling(seen, beside_live=beside_live))
+    def _follow(self, seen: Seen, figures: Figures, now: float) -> None:
+        """Grows or shrinks the limit in force.
+
+        NB: the server counts over some seconds, so that just after the first live request its figures are of the batch.
+        """
+        if self._is_beside:
+            if now - self._beside_at < WINDOW_SECONDS:
+                return
+            is_busy = figures.utilization is not None and figures.utilization > LIVE_UTILIZATION
+            self._beside = follow(self._beside, seen, 1.0, self._share, is_busy=is_busy or figures.waiting > 0)
+        else:
+            self._alone = follow(self._alone, seen, self._alone, IDLE_SHARE, is_busy=figures.waiting > 0)
+
+
+def follow(limit: float, seen: Seen, step: float, share: float, *, is_busy: bool) -> float:
+    """Returns the next limit: less when the engine is busy, a step more when all of it is in use."""
+    if is_busy:
+        return max(min(limit, seen.batch_running) * SHRINK, 1.0)
+    if limit >= seen.batch_running > limit * SHRINK - 1:
+        return min(limit + step, max(seen.slots * share, 1.0))
+    return limit
 
 
 class Attribution:
@@ -108,8 +130,7 @@ class Attribution:
     Batches are no demand: a model must not be scaled up for what fills its gaps.
     """
 
-    def __init__(self, window_seconds: float = 5.0) -> None:
-        """Takes the window over which the server counts its own tokens a second."""
+    def __init__(self, window_seconds: float = WINDOW_SECONDS) -> None:
         self._window_seconds = window_seconds
         self._live = 0.0
         self._batch = 0.0

@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagoda_gateway.batch.pace import IDLE_SHARE, QUIET_SECONDS, Attribution, Figures, Pace, Seen
+from pagoda_gateway.batch.pace import IDLE_SHARE, QUIET_SECONDS, WINDOW_SECONDS, Attribution, Figures, Pace, Seen
 
 SLOTS = 64
+SETTLED = int(WINDOW_SECONDS)
+"""So many figures, one a second, tell nothing of live requests yet."""
 IDLE = Seen(SLOTS, live_running=0, live_queued=0, batch_running=0, figures=Figures(0, 0, 0.1))
 
 
@@ -27,7 +29,7 @@ def test_alone_a_batch_grows_fast_up_to_its_part() -> None:
 
 def test_beside_live_requests_it_grows_slowly_up_to_its_share() -> None:
     seen = replace(IDLE, live_running=4)
-    assert grow(Pace(0.25), seen, 5) == 5
+    assert grow(Pace(0.25), seen, 5 + SETTLED) == 6
     assert grow(Pace(0.25), seen, 40) == SLOTS * 0.25
 
 
@@ -37,21 +39,35 @@ def test_nothing_begins_while_a_live_request_waits() -> None:
     assert pace.look(replace(IDLE, live_queued=1, live_running=SLOTS), 5.0).starts == 0
 
 
-def test_with_the_first_live_request_the_limit_falls_at_once_and_stays_for_a_while() -> None:
+def test_with_the_first_live_request_it_falls_at_once_to_what_went_well_beside_them() -> None:
+    pace = Pace(0.25)
+    beside = grow(pace, replace(IDLE, live_running=4), 5 + SETTLED)
+    alone = grow(pace, replace(IDLE, batch_running=beside), 10, now=20.0)
+    assert (beside, alone) == (6, SLOTS * IDLE_SHARE)
+    room = pace.look(replace(IDLE, batch_running=alone, live_running=1, figures=Figures(1, 9, 1.0)), 40.0)
+    assert (room.starts, room.most) == (0, beside)
+
+
+def test_after_live_requests_it_waits_for_a_while_and_grows_from_there() -> None:
+    pace = Pace(0.25)
+    grow(pace, replace(IDLE, live_running=4), 5 + SETTLED)
+    beside = pace.limit
+    pace.look(replace(IDLE, batch_running=beside, figures=Figures(100, 0, 0.1)), 9.0 + QUIET_SECONDS / 2)
+    assert pace.limit == beside + 1
+    pace.look(replace(IDLE, batch_running=beside + 1, figures=Figures(101, 0, 0.1)), 9.0 + QUIET_SECONDS)
+    assert pace.limit == 2 * (beside + 1)
+
+
+def test_between_two_live_requests_nothing_is_taken_back() -> None:
     pace = Pace(0.25)
     running = grow(pace, IDLE, 10)
-    room = pace.look(replace(IDLE, batch_running=running, live_running=1, figures=Figures(99, 0, 0.1)), 10.0)
-    assert room.starts == 0 and pace.limit == SLOTS * 0.25
-    pace.look(replace(IDLE, batch_running=16, figures=Figures(100, 0, 0.1)), 10.0 + QUIET_SECONDS / 2)
-    assert pace.limit == SLOTS * 0.25
-    pace.look(replace(IDLE, batch_running=16, figures=Figures(101, 0, 0.1)), 10.0 + QUIET_SECONDS)
-    assert pace.limit > SLOTS * 0.25
+    assert pace.look(replace(IDLE, batch_running=running), 11.0).most == SLOTS
 
 
 @given(live=st.integers(0, 100), batch=st.integers(0, 100))
 def test_live_requests_never_lack_a_row_that_a_batch_holds(live: int, batch: int) -> None:
     room = Pace(0.25).look(replace(IDLE, live_running=live, batch_running=batch), 0.0)
-    assert room.most == max(SLOTS - live, 0)
+    assert room.most <= max(SLOTS - live, 0)
     assert room.starts == 0 or batch + room.starts + live <= SLOTS
 
 
