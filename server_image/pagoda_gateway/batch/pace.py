@@ -1,10 +1,11 @@
 """How many batch requests may run beside the live ones: pure, from what queue and server say.
 
 Live requests go first. None of them waits for a row that a batch holds, and with the first of them a batch falls at
-once to what is known to go well beside live ones: what runs beyond it is taken back. Both limits, alone and beside, grow
-by what is seen, a step with each new figure of the server's, and shrink when the engine has enough to do.
+once to what is known to go well beside live ones: what runs beyond it is taken back. Both limits, alone and beside,
+grow by what is seen, a step with each new figure of the server's, and shrink when the engine has enough to do.
 """
 
+from collections import deque
 from dataclasses import dataclass
 
 IDLE_SHARE = 0.75
@@ -18,8 +19,6 @@ WINDOW_SECONDS = 5.0
 LIVE_STARTS = 8
 """Beside live requests at most one in so many rows is begun per figure: each has a prompt that steps before theirs."""
 SHRINK = 0.7
-LEAST_SEQUENCES = 0.01
-"""A smaller mean is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +77,8 @@ class Pace:
         has_live = bool(seen.live_running or seen.live_queued)
         self._switch(has_live, now)
         if seen.figures is not None and seen.figures.number != self._number:
-            self._number, self._begun = seen.figures.number, 0
             self._follow(seen, seen.figures, now)
+            self._number, self._begun = seen.figures.number, 0
         most = max(seen.slots - seen.live_running, 0)
         most = min(most, self.limit) if has_live else most
         if seen.figures is None or seen.leaving or seen.live_queued:
@@ -105,14 +104,16 @@ class Pace:
         """Grows or shrinks the limit in force.
 
         NB: the server counts over some seconds, so that just after the first live request its figures are of the batch.
+        Those that were begun just now wait in the engine for their first step.
         """
+        is_busy = figures.waiting > self._begun
         if self._is_beside:
             if now - self._beside_at < WINDOW_SECONDS:
                 return
-            is_busy = figures.utilization is not None and figures.utilization > LIVE_UTILIZATION
-            self._beside = follow(self._beside, seen, 1.0, self._share, is_busy=is_busy or figures.waiting > 0)
+            is_busy = is_busy or (figures.utilization is not None and figures.utilization > LIVE_UTILIZATION)
+            self._beside = follow(self._beside, seen, 1.0, self._share, is_busy=is_busy)
         else:
-            self._alone = follow(self._alone, seen, self._alone, IDLE_SHARE, is_busy=figures.waiting > 0)
+            self._alone = follow(self._alone, seen, self._alone, IDLE_SHARE, is_busy=is_busy)
 
 
 def follow(limit: float, seen: Seen, step: float, share: float, *, is_busy: bool) -> float:
@@ -125,32 +126,30 @@ def follow(limit: float, seen: Seen, step: float, share: float, *, is_busy: bool
 
 
 class Attribution:
-    """Which part of the server's work of the last seconds was batches': the mean of sequences that ran, by time.
+    """Which part of the server's work of the last seconds was batches': their part of the sequences that ran, by time.
 
-    Batches are no demand: a model must not be scaled up for what fills its gaps.
+    Batches are no demand: a model must not be scaled up for what fills its gaps, and live requests must show at once.
     """
 
     def __init__(self, window_seconds: float = WINDOW_SECONDS) -> None:
         self._window_seconds = window_seconds
-        self._live = 0.0
-        self._batch = 0.0
-        self._now: tuple[int, int] = (0, 0)
-        self._at: float | None = None
+        self._spans: deque[tuple[float, int, int]] = deque()
+        """Since when how many sequences ran, live ones and batches', until the next one begins."""
 
     def note(self, live: int, batch: int, now: float) -> None:
         """Notes how many sequences run from now on."""
-        self._pass(now)
-        self._now = (live, batch)
+        if not self._spans or self._spans[-1][1:] != (live, batch):
+            self._spans.append((now, live, batch))
+        while len(self._spans) > 1 and self._spans[1][0] <= now - self._window_seconds:
+            self._spans.popleft()
 
     def batch_share(self, now: float) -> float:
-        self._pass(now)
-        total = self._live + self._batch
-        return self._batch / total if self._batch >= LEAST_SEQUENCES else 0.0
-
-    def _pass(self, now: float) -> None:
-        seconds = 0.0 if self._at is None else max(now - self._at, 0.0)
-        weight = min(seconds / self._window_seconds, 1.0)
-        live, batch = self._now
-        self._live += (live - self._live) * weight
-        self._batch += (batch - self._batch) * weight
-        self._at = now
+        begin, end = now - self._window_seconds, now
+        live_seconds = batch_seconds = 0.0
+        for since, live, batch in reversed(self._spans):
+            seconds = max(end - max(since, begin), 0.0)
+            live_seconds += live * seconds
+            batch_seconds += batch * seconds
+            end = min(since, end)
+        total = live_seconds + batch_seconds
+        return batch_seconds / total if total else 0.0

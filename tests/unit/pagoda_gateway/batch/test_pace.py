@@ -71,7 +71,7 @@ def test_live_requests_never_lack_a_row_that_a_batch_holds(live: int, batch: int
     assert room.starts == 0 or batch + room.starts + live <= SLOTS
 
 
-@pytest.mark.parametrize("figures", [Figures(50, waiting=1, utilization=0.1), Figures(50, 0, utilization=0.95)])
+@pytest.mark.parametrize("figures", [Figures(50, waiting=9, utilization=0.1), Figures(50, 0, utilization=0.95)])
 def test_it_shrinks_when_the_engine_has_enough_to_do(figures: Figures) -> None:
     pace = Pace(0.25)
     seen = replace(IDLE, live_running=4)
@@ -106,8 +106,27 @@ def test_the_share_of_batches_is_their_part_of_the_sequences_by_time() -> None:
     attribution.note(live=1, batch=3, now=0.0)
     assert attribution.batch_share(2.0) == pytest.approx(0.75)
     attribution.note(live=4, batch=0, now=2.0)
-    shares = [attribution.batch_share(2.0 + seconds) for seconds in range(1, 60)]
-    assert shares == sorted(shares, reverse=True) and shares[-1] == 0.0
+    assert attribution.batch_share(5.0) == pytest.approx(6 / (8 + 12))
+    assert attribution.batch_share(6.0) == pytest.approx(3 / (4 + 16))
+
+
+def test_a_large_batch_is_forgotten_within_the_servers_window() -> None:
+    attribution = Attribution(window_seconds=5.0)
+    attribution.note(live=0, batch=192, now=0.0)
+    attribution.note(live=2, batch=0, now=10.0)
+    assert attribution.batch_share(12.0) > 0.9
+    assert attribution.batch_share(15.0) == 0.0
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.integers(0, 9), st.integers(0, 9)), max_size=30))
+def test_what_is_remembered_is_the_window_and_no_more(noted: list[tuple[float, int, int]]) -> None:
+    whole, attribution, now = Attribution(window_seconds=1e9), Attribution(window_seconds=5.0), 0.0
+    for seconds, live, batch in noted:
+        now += seconds
+        attribution.note(live, batch, now)
+        whole.note(live, batch, now)
+    assert 0.0 <= attribution.batch_share(now) <= 1.0
+    assert len(attribution._spans) <= 2 + sum(since > now - 5.0 for since, _, _ in whole._spans)
 
 
 def test_an_engine_without_work_has_no_share() -> None:
