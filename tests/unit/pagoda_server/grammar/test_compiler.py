@@ -94,6 +94,17 @@ def test_requests_with_one_grammar_have_constraints_of_their_own(compiler: Compi
     assert answer(second) in ("true", "false")
 
 
+def test_a_grammar_that_failed_is_compiled_anew(compiler: Compiler) -> None:
+    grammar = of_schema({"title": "fails"})
+    constraint = compile_now(compiler, grammar)
+    assert isinstance(constraint, GrammarConstraint)
+    key = (grammar.notation, grammar.text)
+    kept = compiler._cache.get(key)
+    constraint._on_failure()
+    assert kept is not None and compiler._cache.get(key) is None
+    assert isinstance(compile_now(compiler, grammar), GrammarConstraint)
+
+
 def test_one_that_asks_while_it_is_compiled_waits_for_the_same(compiler: Compiler) -> None:
     results = Results()
     for _ in range(MAX_COMPILING * 2):
