@@ -8,7 +8,7 @@ from typing import Any
 from pagoda_server.dialog.answer_rules import ANSWER_GRAMMAR
 from pagoda_server.dialog.format import Format
 from pagoda_server.dialog.turn import AnswerFormat, GrammarFormat, JsonFormat, Tool, Turn
-from pagoda_server.grammar.build import GBNF_SIGN, BadFormat, build_grammar, prepare_schema
+from pagoda_server.grammar.build import BadFormat, build_grammar, prepare_schema, write_rules
 from pagoda_server.grammar.schema import BadSchema
 from pagoda_server.http.answer_form import AnswerForm
 from pagoda_server.http.errors import RequestError
@@ -44,7 +44,7 @@ def build_turn_grammar(
         return None
     param = tools_param if asked is None else asked.param
     own = answer_format.text if isinstance(answer_format, GrammarFormat) else None
-    grammars = [{"lark_grammar": rules}, *([] if own is None else [{"name": ANSWER_GRAMMAR, "lark_grammar": own}])]
+    grammars = [{"lark_grammar": rules}, *([] if own is None else [{"name": ANSWER_GRAMMAR, **write_rules(own)}])]
     text = json.dumps({"grammars": grammars}, ensure_ascii=False)
     if len(text) > MAX_GRAMMAR_CHARACTERS:
         raise RequestError(
@@ -57,20 +57,10 @@ def build_turn_grammar(
 
 def _prepare_format(answer_format: AnswerFormat, plain: Grammar) -> AnswerFormat:
     """Returns the form as it may stand among other rules; `plain` is its grammar by itself, which was checked."""
-    match answer_format:
-        case JsonFormat():
-            (grammar,) = json.loads(plain.text)["grammars"]
-            return JsonFormat(grammar["json_schema"])
-        case GrammarFormat(text=text) if GBNF_SIGN in text:
-            from llguidance.gbnf_to_lark import gbnf_to_lark  # NB: it costs memory that few fronts need
-
-            try:
-                return GrammarFormat(gbnf_to_lark(text))
-            except Exception as error:  # NB: it raises whatever comes of a text that is no grammar
-                raise RequestError(
-                    f"{plain.param} is not a grammar: {error}", param=plain.param, code="invalid_value"
-                ) from error
-    return answer_format
+    if not isinstance(answer_format, JsonFormat):
+        return answer_format
+    (grammar,) = json.loads(plain.text)["grammars"]
+    return JsonFormat(grammar["json_schema"])
 
 
 def _prepare_tools(tools: Sequence[Tool], param: str) -> list[Tool]:
