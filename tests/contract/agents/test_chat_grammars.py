@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from llguidance import LLMatcher, LLTokenizer
 
+from pagoda_server.grammar.attempt import convert
 from pagoda_server.http.turns import list_grammar_tokens
 from tests.contract.agents.test_chat_tools import CALL, CALLS, CHAT, TIME, WEATHER, ask
 from tests.doubles.tiny_models import AGENT_MARKS
@@ -25,7 +26,7 @@ def takes(stack: Any, answer: str) -> bool:
     """Returns whether the grammar of the last request takes this answer, and as a whole."""
     grammar = stack.engine.submitted[-1].grammar
     tokenizer = LLTokenizer(stack.api.tokenizer.raw.to_str())
-    matcher = LLMatcher(tokenizer, grammar.text)
+    matcher = LLMatcher(tokenizer, convert(grammar))
     assert not matcher.is_error(), matcher.get_error()
     ids = stack.api.tokenizer.encode(answer)
     return matcher.try_consume_tokens(ids) == len(ids) and matcher.is_accepting()

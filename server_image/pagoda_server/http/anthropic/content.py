@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 from pagoda_server.http.fields import always, only
 from pagoda_server.http.messages import MAX_ITEMS
-from pagoda_server.http.strict import Strict
+from pagoda_server.http.strict import OTHER_ROLE, Strict
 from pagoda_server.http.tool_schemas import CalledName, CallId, read_arguments
 
 BILLING = "x-anthropic-billing-header:"
@@ -86,6 +87,16 @@ class MessageParam(Strict):
         | Annotated[list[Block], Field(max_length=MAX_ITEMS, fail_fast=True), Tag("<blocks>")],
         Discriminator(_find_content_form),
     ]
+
+    @model_validator(mode="after")
+    def _check_blocks(self) -> "MessageParam":
+        """Refuses what only the other side can say."""
+        blocks = () if isinstance(self.content, str) else self.content
+        for block in blocks:
+            role = "user" if isinstance(block, ResultBlock) else "assistant"
+            if not isinstance(block, TextBlock) and self.role != role:
+                raise PydanticCustomError(OTHER_ROLE, "other role", {"field": f"content: {block.type}", "role": role})
+        return self
 
 
 def join_text(content: "str | Sequence[TextBlock] | None") -> str:
