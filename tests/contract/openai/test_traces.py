@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from pagoda_server.http.tracing import MAX_TRACED_SEQUENCES, Tracer
+from tests.doubles.served import Stack
 from tests.doubles.spans import (
     NOT_SAMPLED,
     PARENT_ID,
@@ -19,8 +20,6 @@ from tests.doubles.spans import (
     find_parent_id,
     read_attributes,
 )
-
-from .conftest import Stack
 
 PATH = "/v1/completions"
 NAME = f"POST {PATH}"
