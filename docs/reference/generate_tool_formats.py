@@ -42,7 +42,8 @@ What all of them have in common:
   marks a call but its shape, only at the beginning of the answer, or not at all (plain JSON or Python).
 - **Grammar.** `tool_choice` of `required` or a named function, and tools that are `strict`, are held by grammar in the
   model's own notation, so that arguments always parse and have the schema. With `strict` tools and `auto` text is free
-  until a call begins. In notations without quotes a string's `pattern` and `format` are not held.
+  until a call begins. In notations without quotes a string's `format` is not held, nor a
+  `pattern` that looks around itself; a union of strings and numbers is held as each by itself.
 - **`parallel_tool_calls: false`** lets a grammar write one call; harmony's models stop behind each call anyway.
 """
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import assert_never
 
-from pagoda_server.dialog.lark import OPTIONS, Rules
+from pagoda_server.dialog.lark import OPTIONS, Rules, write_regex
 from pagoda_server.dialog.schemas import Schema
 from pagoda_server.dialog.turn import AnswerFormat, ChoiceFormat, GrammarFormat, JsonFormat, RegexFormat
 
@@ -17,7 +17,7 @@ def write_answer(rules: Rules, form: AnswerFormat) -> str:
         case JsonFormat():
             return rules.add(_write_json(rules, {"type": "object"} if form.schema is None else form.schema))
         case RegexFormat():
-            return rules.add_terminal(f"/{_escape_slashes(form.pattern)}/")
+            return rules.add_terminal(write_regex(form.pattern))
         case ChoiceFormat():
             return rules.add(" | ".join(rules.plain(choice) for choice in form.choices))
         case GrammarFormat():
@@ -30,12 +30,3 @@ def _write_json(rules: Rules, schema: Schema | bool) -> str:
     """NB: a schema that was prepared has options of its own, such as what blanks it may have."""
     is_prepared = isinstance(schema, Mapping) and OPTIONS in schema
     return rules.prepared_json(schema) if is_prepared else rules.json(schema)
-
-
-def _escape_slashes(pattern: str) -> str:
-    """Returns the pattern as it stands between slashes; one that is escaped already stays so."""
-    written, is_escaped = [], False
-    for char in pattern.replace("\n", r"\n"):
-        written.append("\\/" if char == "/" and not is_escaped else char)
-        is_escaped = char == "\\" and not is_escaped
-    return "".join(written)

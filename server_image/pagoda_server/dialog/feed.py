@@ -75,9 +75,10 @@ class Feed:
         """Returns how many characters are kept."""
         return len(self._text) - (self._at if self._kept is None else self._kept)
 
-    def is_at(self, rest: str) -> bool:
-        """Returns whether just this is left of what has come."""
-        return self._text[self._at :] == rest
+    @property
+    def rest(self) -> str:
+        """Returns what has come and is not read."""
+        return self._text[self._at :]
 
     def wait(self) -> Reading[bool]:
         """Waits for more text. Returns False when there will be none."""

@@ -124,3 +124,12 @@ def _quote(text: str) -> str:
 def escape_regex(text: str) -> str:
     """Returns a regular expression of just this text, as it stands between slashes."""
     return "".join(char if char.isalnum() or ord(char) > 127 else f"\\x{ord(char):02x}" for char in text)
+
+
+def write_regex(pattern: str) -> str:
+    """Returns a regular expression between slashes; a slash in it that is escaped already stays so."""
+    written, is_escaped = [], False
+    for char in pattern.replace("\n", r"\n"):
+        written.append(r"\/" if char == "/" and not is_escaped else char)
+        is_escaped = char == "\\" and not is_escaped
+    return f"/{''.join(written)}/"

@@ -130,5 +130,5 @@ def convert(text: str) -> str | None:
         try:
             next(reading)
         except StopIteration as stop:
-            is_whole = bool(stop.value) and feed.is_at(" ")
+            is_whole = bool(stop.value) and feed.rest == " "
             return "".join(pieces) if is_whole else None

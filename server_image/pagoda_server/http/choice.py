@@ -32,6 +32,11 @@ class Piece:
     events: list[Event] | None = None
     """What the text says, where an answer is read; the text is then as the model wrote it."""
 
+    @property
+    def is_text_alone(self) -> bool:
+        """Returns whether there is nothing to tell but text that is in the midst of an answer."""
+        return self.finish_reason is None and self.events is None and not self.tokens
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -65,7 +70,7 @@ class Choice:
         self.cached_tokens = 0
         self.logprob_sum = 0.0
         """Of the tokens that were counted, where their scores are told."""
-        self._plain = not stops and not scored
+        self._is_plain = not stops and not scored
         self._reader = None if reading is None else reading.build_reader()
         hiding = tokenizer.decode if reading is None else reading.decode
         decode = partial(tokenizer.decode, skip_special_tokens=False) if shows_special else hiding
@@ -88,10 +93,11 @@ class Choice:
         return 0 if self._reader is None else self._reader.reasoning_tokens
 
     def push(self, delta: Delta) -> Piece:
-        self.cached_tokens = max(self.cached_tokens, delta.cached_tokens)
-        if self._plain:
-            return self._push_plain(delta) if self._reader is None else self._push_read(delta, self._reader)
-        return self._push_each(delta)
+        if delta.cached_tokens > self.cached_tokens:
+            self.cached_tokens = delta.cached_tokens
+        if not self._is_plain:
+            return self._push_each(delta)
+        return self._push_plain(delta) if self._reader is None else self._push_read(delta, self._reader)
 
     def _push_plain(self, delta: Delta) -> Piece:
         """Takes all tokens at once, where nothing but their text is asked for."""

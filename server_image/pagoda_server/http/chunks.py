@@ -63,16 +63,16 @@ class ChunkWriter:
 
     def write(self, piece: Piece) -> bytes:
         """Returns the piece's events; empty when it says nothing yet."""
+        if self._frame is not None and piece.text and piece.is_text_alone:
+            before, after = self._frame
+            return b"".join((before, orjson.dumps(piece.text), after))
         start = b"" if self._started else self._start()
         if piece.events is not None and self._deltas is not None:
             return start + self._write_read(piece, piece.events, self._deltas)
         says_more = bool(piece.tokens) or (self._extras is not None and self._extras.has_news(piece))
-        if not piece.text and not says_more and piece.finish_reason is None:
-            return start
-        if says_more or piece.finish_reason is not None or self._frame is None:
+        if piece.text or says_more or piece.finish_reason is not None:
             return start + self._wrap(self._dialect.build_chunk(piece), piece)
-        before, after = self._frame
-        return b"".join((start, before, orjson.dumps(piece.text), after))
+        return start
 
     def _write_read(self, piece: Piece, events: Sequence[Event], deltas: Deltas) -> bytes:
         """Returns the chunks of what the piece says; what is told beside them is told once, with the first."""

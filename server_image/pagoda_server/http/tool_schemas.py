@@ -101,10 +101,10 @@ def read_arguments(written: str | Mapping[str, Any] | None) -> Arguments:
 
 
 def describe_tool(tool: Tool) -> dict[str, Any]:
-    """Returns the tool as templates expect it."""
-    described = {"description": tool.description} if tool.description else {}
-    parameters = tool.parameters or {"type": "object", "properties": {}}
-    return {"type": "function", "function": {"name": tool.name, **described, "parameters": parameters}}
+    """Returns the tool as templates expect it. NB: some fail where one of these is missing."""
+    parameters = {"type": "object", "properties": {}, **tool.parameters}
+    function = {"name": tool.name, "description": tool.description, "parameters": parameters}
+    return {"type": "function", "function": function}
 
 
 def check_tools(tools: Sequence[Tool], param: str) -> None:

@@ -82,6 +82,11 @@ class Conversations:
         told = " (the template has no tools: they are told in words)" if self._tells_tools else ""
         return f"calls={tools.name if tools else 'none'}{told} reasoning={reasoning.name if reasoning else 'none'}"
 
+    @property
+    def _example(self) -> str:
+        tools = self._form.tools if isinstance(self._form, TaggedFormat) else None
+        return (tools or GENERIC).example
+
     def encode(self, turn: Turn, params: Params, fit: Fit, asked: AnswerForm | None = None) -> Prompt:
         """Returns the prompt of a turn whose answer is to have the form that is asked for. Raises `RequestError`."""
         self._check(turn, params)
@@ -125,7 +130,7 @@ class Conversations:
         messages = fit_messages([dict(message) for message in turn.messages], template)
         if not template.takes_tools:
             tools = turn.tool_use.tools if turn.tool_use.is_offered else ()
-            messages = tell_tools(messages, tools, GENERIC.example)
+            messages = tell_tools(messages, tools, self._example, has_system=template.takes_system)
         try:
             return self._tokenizer.encode_chat(
                 messages,

@@ -33,6 +33,11 @@ class Template:
     def takes_tools(self) -> bool:
         return "tools" in self.variables
 
+    @property
+    def takes_system(self) -> bool:
+        """Returns whether it takes a system message, so far as it says in words that it does not."""
+        return re.search(r"system role (is )?not supported", self.source, re.IGNORECASE) is None
+
     def mentions(self, word: str) -> bool:
         """Returns whether the template has this word in it, a member of a message perhaps."""
         return re.search(rf"\b{word}\b", self.source) is not None

@@ -57,7 +57,9 @@ async def test_a_wrong_method_is_told_the_right_one(
         assert set(response.headers["Allow"].split(", ")) == allowed
 
 
-@pytest.mark.parametrize("name", ["embeddings", "responses", "files/x", "audio/speech", "fine_tuning/jobs", "rerank"])
+@pytest.mark.parametrize(
+    "name", ["embeddings", "images/generations", "files/x", "audio/speech", "fine_tuning/jobs", "rerank"]
+)
 async def test_a_route_that_is_not_built_says_what_to_use(stack: Any, http: Any, name: str) -> None:
     for method in ("POST", "GET"):
         async with http.request(method, f"{stack.url}/v1/{name}") as response:

@@ -23,8 +23,10 @@ async def test_an_answer_is_seen_while_it_comes_with_its_figures(visit: Open) ->
     await chat.page.until_shown(".body", "A group")
     await chat.page.until_shown(".foot", "first token ")
     await answer.say("of containers")
-    await answer.say(".")
-    await chat.page.until_shown(".body", "A group of containers.")
+    await chat.page.until_shown(".body", "A group of containers")
+    while "tokens/s" not in await chat.page.text(".foot"):
+        await answer.say(".")
+    assert "≈" in await chat.page.text(".foot")
     assert not await chat.page.read("document.querySelector('#stop').hidden")
     await answer.end(tokens=7)
     await chat.until_done()

@@ -1,11 +1,13 @@
 """Arguments as grammars hold them: as JSON of the tool's schema, or one by one without quotes."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
+from pagoda_server.dialog.definitions import Definitions
 from pagoda_server.dialog.json_text import quote
-from pagoda_server.dialog.lark import TEXT, Rules
+from pagoda_server.dialog.lark import TEXT, Rules, write_regex
 from pagoda_server.dialog.schemas import (
     Schema,
     find_kinds,
@@ -16,8 +18,10 @@ from pagoda_server.dialog.schemas import (
 )
 from pagoda_server.dialog.turn import Tool
 
-ROOT = "tool"
-DATA = frozenset({"const", "default", "enum", "examples"})
+ANYTHING = r"(.|\n)*"
+END_ANCHOR = re.compile(r"(?<!\\)(\\\\)*\$\Z")
+PLACES = re.compile(r"\(\?[=!<]|\\[bB1-9]|(?<![\\\[])\^|(?<!\\)\$")
+"""What looks at more than the next character."""
 
 
 def write_arguments(rules: Rules, tool: Tool) -> str:
@@ -36,50 +40,31 @@ def write_call_json(rules: Rules, tool: Tool, *, key: str) -> str:
 
     NB: the grammar's lexer knows JSON from text at its first sign, so what may be either must all be JSON to it.
     """
+    root = object_schema(tool)
+    definitions = Definitions(root)
     schema = {
         "type": "object",
-        "properties": {"name": {"const": tool.name}, key: move_references(object_schema(tool), f"#/properties/{key}")},
+        "properties": {"name": {"const": tool.name}, key: definitions.move(root)},
         "required": ["name", key],
         "additionalProperties": False,
     }
-    return rules.add(rules.json(schema, is_lenient=not tool.strict))
+    return rules.add(rules.json({**schema, **definitions.gather()}, is_lenient=not tool.strict))
 
 
 def list_arguments(tool: Tool) -> Iterator[tuple[str, Schema, bool]]:
     """Yields each argument's name, its schema, which stands for itself, and whether it is required."""
     root = object_schema(tool)
     for name, schema, is_required in list_properties(root):
-        yield name, stand_alone(schema, root), is_required
-
-
-def stand_alone(schema: Schema, root: Schema) -> Schema:
-    """Returns a part of a schema with all that it refers to."""
-    moved: Schema = move_references(schema, f"#/$defs/{ROOT}")
-    if moved == schema:
-        return schema
-    return {**moved, "$defs": {ROOT: move_references(root, f"#/$defs/{ROOT}")}}
-
-
-def move_references(schema: Any, place: str) -> Any:
-    """Returns the schema with its references to places in itself as they must be where it stands at another place."""
-    if isinstance(schema, list):
-        return [move_references(one, place) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {key: _move_member(key, value, place) for key, value in schema.items()}
-
-
-def _move_member(key: str, value: Any, place: str) -> Any:
-    if key == "$ref" and isinstance(value, str) and value.startswith("#"):
-        return place + value.removeprefix("#")
-    return value if key in DATA else move_references(value, place)
+        definitions = Definitions(root)
+        moved = definitions.move(schema)
+        yield name, {**moved, **definitions.gather()}, is_required
 
 
 def write_text_value(rules: Rules, tool: Tool, schema: Schema, end: str) -> str:
     """Returns what matches a value that stands without quotes, and its end.
 
-    NB: of a string's own keywords `enum`, `const`, `minLength` and `maxLength` are held. JSON's rules for what is
-    inside quotes do not fit what is outside.
+    NB: of a string's own keywords `enum`, `const`, `pattern` and lengths are held, `format` is not: JSON's rules for
+    what is inside quotes do not fit what is outside.
     """
     if "string" not in find_kinds(schema, schema):
         return f"{rules.add(rules.json(schema, is_lenient=not tool.strict))} {rules.literal(end)}"
@@ -102,4 +87,20 @@ def write_text(schema: Schema) -> str:
     least, most = (schema.get(key) for key in ("minLength", "maxLength"))
     least = least if type(least) is int else 0
     most = most if type(most) is int else ""
-    return rf"/(.|\n){{{least},{most}}}/" if least or most != "" else TEXT
+    length = rf"/(.|\n){{{least},{most}}}/" if least or most != "" else TEXT
+    pattern = write_pattern(schema.get("pattern"))
+    return f"{length} & {pattern}" if pattern else length
+
+
+def write_pattern(pattern: Any) -> str:
+    """Returns the regular expression of strings in which the pattern is found, "" where a grammar cannot hold it.
+
+    NB: grammars know no places such as `^`: only those that begin and end all of the pattern can be written.
+    """
+    if not isinstance(pattern, str) or not pattern:
+        return ""
+    starts, ends = pattern.startswith("^"), bool(END_ANCHOR.search(pattern))
+    inside = pattern[1 if starts else 0 : -1 if ends else None]
+    if PLACES.search(inside) or ((starts or ends) and "|" in inside):
+        return ""
+    return write_regex(f"{'' if starts else ANYTHING}({inside}){'' if ends else ANYTHING}")

@@ -1,7 +1,7 @@
 """Rules for Gemma's values, which are not JSON: keys without quotes, strings between tokens.
 
 Of a schema's keywords those are held that say which values there are: `type`, `enum`, `const`, `anyOf`, `oneOf`,
-`properties`, `required`, `items`, lengths of strings, and what numbers may be.
+`properties`, `required`, `items`, lengths and patterns of strings, and what numbers may be.
 """
 
 import json

@@ -18,7 +18,7 @@ from pagoda_server.text.tokenizer import Tokenizer
 
 PARAMS = Params(messages="input", effort="reasoning.effort")
 SAME = (
-    *("model", "stream", "temperature", "top_p", "top_k", "min_p", "seed"),
+    *("model", "stream", "temperature", "top_p", "top_k", "seed"),
     *("presence_penalty", "frequency_penalty", "repetition_penalty"),
 )
 """The fields that mean the same as in a chat."""

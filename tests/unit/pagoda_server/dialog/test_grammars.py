@@ -28,6 +28,7 @@ ORDER = Tool(
             "count": {"type": "integer", "minimum": 1, "maximum": 9},
             "gift": {"type": "boolean"},
             "code": {"type": "string", "minLength": 2, "maxLength": 4},
+            "sku": {"type": "string", "pattern": "^[A-Z]{2}/[0-9]+$"},
             "note": {"anyOf": [{"type": "string"}, {"type": "null"}]},
             "tags": {"type": "array", "items": {"type": "string", "enum": ["a", "b"]}},
             "address": {"$ref": "#/$defs/Address"},
@@ -73,7 +74,7 @@ PLAN = Tool(
     strict=True,
 )
 TOOLS = (WEATHER, TIME, ORDER, PLAN)
-ENDS = ["</think>", "</parameter>", "</arg_value>", '"}', '"', "}", '<|"|>', "<escape>"]
+ENDS = ["</think>", "</parameter>", "</｜DSML｜parameter>", "</arg_value>", '"}', '"', "}", '<|"|>', "<escape>"]
 PARTS = [*ENDS, "\n</parameter>\n", "Oslo", "12", ",", "true", "small", " "]
 CLOSING = {"<eos>", *ENDS, "]", "<|end|>", "<channel|>"}
 FORMATS: Sequence[Format] = (HARMONY, *(TaggedFormat(form, THINK) for form in TOOL_FORMATS))
@@ -178,7 +179,7 @@ def check_calls(events: Sequence[Event], text: str) -> list[str]:
 def write_and_read(model: Model, form: Format, turn: Turn, prompt: str = "") -> list[tuple[str, list[Event]]]:
     grammar = form.build_grammar(turn, prompt, model.special_ids)
     assert grammar
-    texts = [text for seed in range(12) if (text := model.write(grammar, seed)) is not None]
+    texts = [text for seed in range(8) if (text := model.write(grammar, seed)) is not None]
     assert len(texts) >= 3, "most come to an end"
     return [(text, read_pieces(form.build_parser(TOOLS, prompt), text)) for text in texts]
 
@@ -270,6 +271,22 @@ def test_with_a_form_and_tools_the_answer_is_either(form: ToolFormat) -> None:
     assert SPECIAL.accepts(grammar, '{"a": 1}')
     assert SPECIAL.accepts(grammar, form.example)
     assert not SPECIAL.accepts(grammar, "Hello")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "good", "bad"),
+    [("^a+$", "aa", "ab"), ("b/", "ab/c", "abc"), ("^x", "xy", "yx"), ("x$", "yx", "xy"), (r"^\d{2}\$$", "12$", "12")],
+)
+def test_a_pattern_is_held_outside_of_quotes_too(pattern: str, good: str, bad: str) -> None:
+    tool = Tool("f", parameters={"properties": {"k": {"pattern": pattern, "type": "string"}}}, strict=True)
+    for marks, model in MODELS.items():
+        grammar = PAIRS[f"glm45, {marks}"][0].build_grammar(
+            Turn([], ToolUse([tool], "required")), "", model.special_ids
+        )
+        assert grammar
+        text = "<tool_call>f<arg_key>k</arg_key><arg_value>{}</arg_value></tool_call>"
+        assert model.accepts(grammar, text.format(good)), good
+        assert not model.accepts(grammar, text.format(bad)), bad
 
 
 def test_a_schema_that_was_prepared_keeps_its_options() -> None:
