@@ -104,7 +104,7 @@ pictures: setup  ## the dashboards, the tool's screens and the page to chat, dra
 	@PICTURES=$(PICTURES) $(BIN)/python -m pytest -q -s e2e/dashboards/test_pictures.py tests/contract/page/test_run.py
 
 requirements:  ## pin the requirements again
-	for extra in control: server:--extra=server "dev:--extra=server --extra=dev"; do \
+	for extra in control:--extra=s3 server:--extra=server "dev:--extra=server --extra=s3 --extra=dev"; do \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	    pyproject.toml $${extra#*:} -o requirements/$${extra%%:*}.txt; done
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \

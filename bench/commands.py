@@ -46,6 +46,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         ),
         Command("growing-chat", "serving.growing_chat", "conversations that send their history with each turn"),
         Command("interference", "serving.interference", "what a long prompt costs the streams of any OpenAI endpoint"),
+        Command("beside-batch", "serving.beside_batch", "what a batch costs the live streams of a Pagoda endpoint"),
         Command("attacks", "serving.attacks.measure", "what a tenant's streams feel while another attacks"),
     ),
     "Where the time goes": (
@@ -57,6 +58,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("accuracy", "checks.accuracy", "what fp8 changes in the answers"),
         Command("endurance", "checks.endurance", "whether a long run of the engine leaks"),
         Command("hostile-grammars", "grammars.hostile", "whether any form of answer that is asked for can do harm"),
+        Command("batch", "checks.batch", "whether a large batch is whole after kills, and lean"),
     ),
     "What the processes around the engine cost": (
         Command("front", "front.run", "CPU per token in the server's front"),

@@ -50,7 +50,9 @@ def _multiples(size: int) -> Any:
 
 
 def _products(size: int) -> Any:
-    parts = [{"anyOf": [{"properties": {f"{letter}{part}": {}}} for letter in "abcd"]} for part in range(min(size, 30))]
+    parts: list[Any] = [
+        {"anyOf": [{"properties": {f"{letter}{part}": {}}} for letter in "abcd"]} for part in range(min(size, 30))
+    ]
     return {"allOf": parts}
 
 

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 
 from bench.offline.vllm import ENVIRONMENT
@@ -17,6 +18,7 @@ from bench.processes import exit_on_sigterm, running
 from bench.report.measurement import Recorder, read_gpu_name, read_version
 from bench.serving.http_load import Load, Report, run_load
 from bench.serving.interference import LongPrompts, build_load, measure_rounds
+from bench.serving.mixes import MIXES, PLAIN, Mix
 from bench.work.arguments import add_model_arguments, argument_of
 from bench.work.workload import CLOSED_TOKENS_IN, CLOSED_TOKENS_OUT, OUTPUT_RATE, Width, parse_width
 
@@ -65,8 +67,8 @@ def answers(url: str) -> bool:
         return False
 
 
-def record_report(recorder: Recorder, report: Report) -> None:
-    work = f"HTTP streams={report.streams}"
+def record_report(recorder: Recorder, report: Report, mix: Mix) -> None:
+    work = f"HTTP streams={report.streams}" + ("" if mix.name == PLAIN else f" {mix.name}")
     note = f"{report.requests} requests, {CLOSED_TOKENS_IN} tokens in, {CLOSED_TOKENS_OUT} out"
     if report.failed:
         note += f", {report.failed} FAILED: {report.first_error}"
@@ -82,9 +84,17 @@ def record_report(recorder: Recorder, report: Report) -> None:
         recorder.record(work, unit, [value], note=note)
 
 
-def measure(recorder: Recorder, url: str, widths: list[Width]) -> None:
-    for width in widths:
-        warm = Load(url=url, model=recorder.model, streams=width.streams, requests=width.streams, tokens_out=8, seed=2)
+def measure(recorder: Recorder, url: str, widths: list[Width], mixes: list[Mix]) -> None:
+    for width, mix in product(widths, mixes):
+        warm = Load(
+            url=url,
+            model=recorder.model,
+            streams=width.streams,
+            requests=width.streams,
+            tokens_out=8,
+            seed=2,
+            body=mix.body,
+        )
         run_load(warm)
         load = Load(
             url=url,
@@ -93,8 +103,9 @@ def measure(recorder: Recorder, url: str, widths: list[Width]) -> None:
             requests=width.requests,
             tokens_in=CLOSED_TOKENS_IN,
             tokens_out=CLOSED_TOKENS_OUT,
+            body=mix.body,
         )
-        record_report(recorder, run_load(load))
+        record_report(recorder, run_load(load), mix)
 
 
 def record_interference(recorder: Recorder, url: str) -> None:
@@ -120,6 +131,9 @@ def main(argv: Sequence[str]) -> int:
     add_model_arguments(parser)
     parser.add_argument("--port", type=int, default=8123)
     parser.add_argument("--loads", type=argument_of(parse_width), nargs="+", required=True, metavar="STREAMSxREQUESTS")
+    parser.add_argument(
+        "--mixes", nargs="+", choices=list(MIXES), default=[PLAIN], help="what requests ask for (default: %(default)s)"
+    )
     parser.add_argument("--interference", action="store_true", help="measure streams beside long prompts too")
     parser.add_argument("--log", type=Path, default=Path("server.log"), help="of the server (default %(default)s)")
     parser.add_argument("--start-limit-seconds", type=float, default=300)
@@ -141,7 +155,7 @@ def main(argv: Sequence[str]) -> int:
         recorder.record(
             "HTTP start-up", "s", [round(time.perf_counter() - begin, 1)], note="no compiled kernels cached"
         )
-        measure(recorder, url, args.loads)
+        measure(recorder, url, args.loads, [MIXES[name] for name in args.mixes])
         if args.interference:
             record_interference(recorder, url)
     return 0

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -78,7 +79,7 @@ def operator_page() -> str:
     return generate_latest(metrics.registry).decode()
 
 
-def gateway_page() -> str:
+def gateway_page(folder: str) -> str:
     address = Address("127.0.0.1", 0)
     settings = Settings(
         listen=address,
@@ -91,6 +92,7 @@ def gateway_page() -> str:
         max_queued_tokens=1,
         max_wait_seconds=1,
         backlog_drain_seconds=1,
+        batch_store=folder,
     )
     sidecar = Sidecar(settings)
     sidecar.connections.note_stalled()
@@ -100,6 +102,8 @@ def gateway_page() -> str:
     metrics.count_check("weighed")
     metrics.count_spans("exported", 1)
     metrics.count_task_failure("server_watch")
+    assert sidecar.batches is not None
+    sidecar.batches.metrics.count_store_failure("look")
     return metrics.render().decode()
 
 
@@ -126,7 +130,8 @@ def read_families(page: str) -> Iterator[Family]:
 
 
 def all_families() -> dict[str, list[Family]]:
-    pages = {"Operator": operator_page(), "Gateway": gateway_page(), "Server": server_page()}
+    with TemporaryDirectory() as folder:
+        pages = {"Operator": operator_page(), "Gateway": gateway_page(folder), "Server": server_page()}
     return {part: list(read_families(page)) for part, page in pages.items()}
 
 

@@ -110,7 +110,7 @@ class Node:
     def _start(self, uid: str, pod: Object, number: int) -> None:
         ip = f"{PODS}.{number}"
         home = self.folder / str(number)
-        folders = Folders(home / "run", home / "models", home / "etc")
+        folders = Folders(home / "run", home / "models", home / "etc", home / "batch")
         for folder in (folders.run, folders.models, folders.etc):
             folder.mkdir(parents=True)
         spec = pod["spec"]

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     raise_file_limit()
     try:
         uvloop.run(run_sidecar(settings))
-    except OSError as error:
+    except (OSError, SettingError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
 
 

@@ -66,7 +66,7 @@ class Body:
         if not self._request.body_exists:
             return b""
         self._judge_size(self._request.content_length or 0)
-        await self._invite()
+        await invite(self._request)
         try:
             async with asyncio.timeout(self._bodies.seconds) as deadline:
                 return await self._collect(deadline)
@@ -115,12 +115,6 @@ class Body:
             message = "Too many bytes of requests are being read or wait here: try again later."
             raise self._bodies.refuse(429, "body_bytes_full", message)
 
-    async def _invite(self) -> None:
-        """Asks a client for its body that waits to be asked."""
-        if "Expect" in self._request.headers and self._request.version == HttpVersion11:
-            await self._request.writer.write(INTERIM)
-            self._request.writer.output_size = 0
-
 
 class Bodies:
     """The bodies of all requests of one gateway."""
@@ -144,6 +138,13 @@ class Bodies:
         busy = status == 429
         kind: ErrorType = "rate_limit_error" if busy else "invalid_request_error"
         return Refusal(status, code, message, kind, retry_after_seconds=RETRY_SECONDS if busy else None, close=True)
+
+
+async def invite(request: web.BaseRequest) -> None:
+    """Asks a client for its body that waits to be asked."""
+    if "Expect" in request.headers and request.version == HttpVersion11:
+        await request.writer.write(INTERIM)
+        request.writer.output_size = 0
 
 
 async def ask_for_nothing(request: web.Request) -> None:

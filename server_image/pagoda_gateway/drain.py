@@ -64,10 +64,16 @@ class Drain:
         """Counts a relayed request, from its head to its last byte. Yields False when it comes too late to be taken."""
         taken = not self.refuses()
         self._asked_at = self._clock() if taken else self._asked_at
+        with self.hold():
+            yield taken
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Counts what a drain waits for and no client asked for."""
         self._in_flight += 1
         self._empty.clear()
         try:
-            yield taken
+            yield
         finally:
             self._in_flight -= 1
             if not self._in_flight:

@@ -13,6 +13,7 @@ from pagoda_gateway.responses.service import ResponseService
 from pagoda_gateway.responses.store import Bounds, MemoryResponses
 from pagoda_gateway.settings import Settings
 
+UPLOAD_PATHS = ("/v1/files",)
 ADMIN_CONNECTIONS = 64
 """Apart from the public ones, so that a crowd there does not keep a drain out."""
 
@@ -65,7 +66,8 @@ def build_public_policy(
     settings: Settings, connections: Connections, metrics: Metrics, *, clock: Callable[[], float]
 ) -> ListenerPolicy:
     cors = Cors(settings.cors_allowed_origins)
-    judge = build_judge(settings.allowed_hosts, cors=cors)
+    uploads = UPLOAD_PATHS if settings.batch_store else ()
+    judge = build_judge(settings.allowed_hosts, cors=cors, uploads=uploads)
     return ListenerPolicy(connections, judge, metrics.count_rejected, FailureLog(clock=clock), cors)
 
 

@@ -53,15 +53,21 @@ class PodLoad(ServerLoad, frozen=True, kw_only=True):
     queued: int
     queued_tokens: int
     demand_tokens_per_second: float
+    batch_tokens_per_second: float
+    """The part of `tokens_per_second` that is no demand."""
 
 
-def build_load(server: ServerLoad, queue: AdmissionQueue, *, backlog_drain_seconds: float) -> PodLoad:
-    backlog_tokens = server.backlog_tokens + queue.queued_tokens
+def build_load(
+    server: ServerLoad, queue: AdmissionQueue, *, backlog_drain_seconds: float, batch_share: float = 0.0
+) -> PodLoad:
+    """Returns the pod's figures. `batch_share` is the part of the server's work that batches have."""
+    wanted = server.tokens_per_second + server.backlog_tokens / backlog_drain_seconds
     return PodLoad(
         **msgspec.structs.asdict(server),
         queued=queue.queued,
         queued_tokens=queue.queued_tokens,
-        demand_tokens_per_second=server.tokens_per_second + backlog_tokens / backlog_drain_seconds,
+        demand_tokens_per_second=wanted * (1.0 - batch_share) + queue.queued_tokens / backlog_drain_seconds,
+        batch_tokens_per_second=server.tokens_per_second * batch_share,
     )
 
 

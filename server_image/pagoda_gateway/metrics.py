@@ -14,7 +14,7 @@ from pagoda_guard.collector import Outcome
 LABELS = ("namespace", "model_deployment", "model_name")
 WAIT_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
 DURATION_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
-KNOWN_METHODS = frozenset({"GET", "POST"})
+KNOWN_METHODS = frozenset({"GET", "POST", "DELETE"})
 """What is none of these has the label "other": a client must not be able to make series."""
 FIRST_BYTE_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
 FIRST_TOKEN_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 300)
@@ -31,7 +31,7 @@ REJECTIONS = (
 class Metrics:
     def __init__(self, *, namespace: str, model_deployment: str, model_name: str) -> None:
         self.registry = CollectorRegistry()
-        self._values = (namespace, model_deployment, model_name)
+        self.label_values = (namespace, model_deployment, model_name)
         ProcessCollector(registry=self.registry)
         self._requests = Counter(
             "pagoda_gateway_requests",
@@ -40,7 +40,7 @@ class Metrics:
             registry=self.registry,
         )
         for code in CODES:
-            self._requests.labels(*self._values, str(code))
+            self._requests.labels(*self.label_values, str(code))
         # NB: the names and labels by which boards made for vLLM know the HTTP side of a server
         self._http_requests = Counter(
             "http_requests",
@@ -62,7 +62,7 @@ class Metrics:
             registry=self.registry,
         )
         for reason in REJECTIONS:
-            self._rejected.labels(*self._values, reason)
+            self._rejected.labels(*self.label_values, reason)
         self._task_failures = Counter(
             "pagoda_gateway_task_failures",
             "Tasks of the gateway that ended with an error",
@@ -93,7 +93,7 @@ class Metrics:
             LABELS,
             registry=self.registry,
         )
-        self.server_up = up.labels(*self._values)
+        self.server_up = up.labels(*self.label_values)
         self.queue_wait_seconds = self._histogram(
             "queue_wait_seconds", "Seconds that a request waited for its turn", WAIT_BUCKETS
         )
@@ -110,16 +110,16 @@ class Metrics:
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
         whole = Histogram(f"pagoda_gateway_{name}", text, LABELS, buckets=buckets, registry=self.registry)
-        return whole.labels(*self._values)
+        return whole.labels(*self.label_values)
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         whole = Gauge(f"pagoda_gateway_{name}", text, LABELS, registry=self.registry)
-        whole.labels(*self._values).set_function(read)
+        whole.labels(*self.label_values).set_function(read)
 
     def counter(self, name: str, text: str, label: str) -> Callable[[str], None]:
         """Returns a function that counts one more of a value of `label`."""
         whole = Counter(f"pagoda_gateway_{name}", text, (*LABELS, label), registry=self.registry)
-        return lambda value: whole.labels(*self._values, value).inc()
+        return lambda value: whole.labels(*self.label_values, value).inc()
 
     def observe_first_byte(self, seconds: float, exemplar: dict[str, str] | None, *, is_stream: bool) -> None:
         """Notes how long a client waited. The server sends a stream's first event with its first token."""
@@ -128,26 +128,26 @@ class Metrics:
             self._time_to_first_token_seconds.observe(seconds, exemplar)
 
     def count_request(self, code: int, *, method: str, path: str, seconds: float) -> None:
-        self._requests.labels(*self._values, str(code)).inc()
+        self._requests.labels(*self.label_values, str(code)).inc()
         handler = name_route(path)
         verb = method if method in KNOWN_METHODS else "other"
-        self._http_requests.labels(*self._values, handler, verb, f"{code // 100}xx").inc()
-        self._http_seconds.labels(*self._values, handler, verb).observe(seconds)
+        self._http_requests.labels(*self.label_values, handler, verb, f"{code // 100}xx").inc()
+        self._http_seconds.labels(*self.label_values, handler, verb).observe(seconds)
 
     def count_rejected(self, reason: str) -> None:
-        self._rejected.labels(*self._values, reason).inc()
+        self._rejected.labels(*self.label_values, reason).inc()
 
     def count_task_failure(self, task: str) -> None:
-        self._task_failures.labels(*self._values, task).inc()
+        self._task_failures.labels(*self.label_values, task).inc()
 
     def count_check(self, outcome: str) -> None:
-        self._checks.labels(*self._values, outcome).inc()
+        self._checks.labels(*self.label_values, outcome).inc()
 
     def count_spans(self, outcome: Outcome, count: int) -> None:
-        self._spans.labels(*self._values, outcome).inc(count)
+        self._spans.labels(*self.label_values, outcome).inc(count)
 
     def set_keys_refused(self, reason: str, count: int) -> None:
-        self._keys_refused.labels(*self._values, reason).set(count)
+        self._keys_refused.labels(*self.label_values, reason).set(count)
 
     def render(self, *, server_document: bytes | None = None, in_openmetrics: bool = False) -> bytes:
         """Returns one document for the whole pod: our figures, then the server's as they came.

@@ -13,7 +13,12 @@ GENERATION_PATHS = frozenset({CHAT, COMPLETIONS, RESPONSES, MESSAGES})
 """What takes turns; the server answers anything else without its engine."""
 ROOT_PATHS = ("/tokenize", "/detokenize", "/version", "/ping", "/openapi.json")
 """What is relayed beside `/v1/*`."""
-ROUTES = GENERATION_PATHS | {"/v1/models", f"{MESSAGES}/count_tokens", *ROOT_PATHS}
+BATCH_ROUTES = frozenset(
+    {"/v1/files", "/v1/files/{file_id}", "/v1/files/{file_id}/content"}
+    | {"/v1/batches", "/v1/batches/{batch_id}", "/v1/batches/{batch_id}/cancel"}
+)
+"""What is the gateway's own where batches are kept, already without what names one object."""
+ROUTES = GENERATION_PATHS | {"/v1/models", f"{MESSAGES}/count_tokens", *ROOT_PATHS} | BATCH_ROUTES
 ID_ROUTE = re.compile(r"(/v1/(?:models|responses)/)[^/]+(/input_items)?")
 OTHER_ROUTE = "other"
 

@@ -26,6 +26,7 @@ from pagoda_gateway.reply import HOP_HEADERS, SSE, ClientGone, Reply
 from pagoda_gateway.responses.service import ResponseService, Wanted
 from pagoda_gateway.settings import Settings
 from pagoda_gateway.stamp import REQUEST_ID, REQUEST_ID_HEADER
+from pagoda_gateway.tenant import admit_tenant, refuse_after_drain
 from pagoda_gateway.trace import UNTRACED, Trace
 from pagoda_gateway.upstream import (
     PLAIN,
@@ -45,7 +46,6 @@ BROKEN_ATTEMPTS = 2
 """Fewer: a request that the server saw may be what broke it."""
 ATTEMPT_PAUSE_SECONDS = 0.1
 UNREACHABLE_RETRY_SECONDS = 2
-KEYS_RETRY_SECONDS = 10
 ERROR_LIMIT_BYTES = 64 * 1024
 TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 """The server hears of a trace from the gateway alone, which decides what is traced."""
@@ -130,7 +130,7 @@ class Relay:
         reply.close_after = self._drain.draining
         try:
             if not taken:
-                raise self._refuse_after_drain()
+                raise refuse_after_drain(self._metrics.count_rejected)
             return await self._serve(request, reply, trace, arrived_at)
         except Refusal as refusal:
             _note_failure(request, trace, refusal.code, refusal.status)
@@ -192,26 +192,7 @@ class Relay:
             raise Refusal(405, "method_not_allowed", message, "invalid_request_error", headers={"Allow": allowed})
         if ".." in request.path.split("/"):
             raise Refusal(404, "not_found", "No such path.", "invalid_request_error")
-        if not self._keys.readable:
-            self._metrics.count_rejected("keys_unavailable")
-            message = "API keys cannot be read at present: try again later."
-            raise Refusal(503, "keys_unavailable", message, retry_after_seconds=KEYS_RETRY_SECONDS)
-        tenant = self._keys.tenant_of(request.headers.get("Authorization"), request.headers.get("X-Api-Key"))
-        if tenant is None:
-            self._metrics.count_rejected("unauthorized")
-            raise Refusal(
-                401,
-                "invalid_api_key",
-                "Missing or wrong API key: send it as 'Authorization: Bearer KEY' or 'X-Api-Key: KEY'.",
-                "authentication_error",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
-        return tenant
-
-    def _refuse_after_drain(self) -> Refusal:
-        self._metrics.count_rejected("draining")
-        message = "This replica is going away: try again."
-        return Refusal(503, "draining", message, retry_after_seconds=1, close=True)
+        return admit_tenant(self._keys, request, self._metrics.count_rejected)
 
     async def _hand_back(self, request: web.Request, answer: Answer) -> web.StreamResponse:
         exchange, reply, trace = answer.exchange, answer.reply, answer.trace

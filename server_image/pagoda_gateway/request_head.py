@@ -17,6 +17,7 @@ ALLOWED = ", ".join(sorted(METHODS))
 TARGET = re.compile(r"/[\x21-\x7e]*")
 MEDIA_TYPE = re.compile(r"\s*([\w.+-]{1,64}/[\w.+-]{1,64})\s*(;|$)", re.ASCII)
 JSON_TYPE = re.compile(r"application/([\w.-]+\+)?json", re.ASCII | re.IGNORECASE)
+FORM_TYPE = "multipart/form-data"
 HOST = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:[0-9]{0,5})?", re.ASCII)
 LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
 ADMIN_HEADER = "X-Pagoda-Admin"
@@ -29,8 +30,8 @@ def invalid(status: int, code: str, message: str, headers: dict[str, str] | None
     return Refusal(status, code, message, "invalid_request_error", close=close, headers=headers or {})
 
 
-def judge_head(request: web.BaseRequest) -> None:
-    """Raises Refusal for what no server of ours can take."""
+def judge_head(request: web.BaseRequest, uploads: Collection[str] = ()) -> None:
+    """Raises Refusal for what no server of ours can take. `uploads` are the paths that take forms with files."""
     if request.method not in METHODS:
         raise invalid(405, "method_not_allowed", f"Method not served: use one of {ALLOWED}.", {"Allow": ALLOWED})
     if request.version not in (HttpVersion10, HttpVersion11):
@@ -41,13 +42,13 @@ def judge_head(request: web.BaseRequest) -> None:
         raise invalid(400, "bad_request", "The only Transfer-Encoding supported is 'chunked'.")
     if request.headers.get("Expect", "100-continue").lower() != "100-continue":
         raise invalid(417, "expectation_failed", "The only Expect supported is '100-continue'.")
-    judge_content(request)
+    judge_content(request, uploads)
 
 
-def judge_content(request: web.BaseRequest) -> None:
-    """Raises Refusal for what is not JSON as it is.
+def judge_content(request: web.BaseRequest, uploads: Collection[str] = ()) -> None:
+    """Raises Refusal for what is not JSON, or a form where one is taken, as it is.
 
-    A body without a type is taken for JSON, but not from a web page, which can send one unasked.
+    A body without a type is taken for JSON, but not from a web page, which can send one unasked, as it can a form.
     """
     encodings = ",".join(request.headers.getall("Content-Encoding", [])).lower().split(",")
     if {encoding.strip() for encoding in encodings} - {"", "identity"}:
@@ -59,9 +60,17 @@ def judge_content(request: web.BaseRequest) -> None:
     if not kind.strip() and "Origin" not in request.headers:
         return
     media_type = MEDIA_TYPE.match(kind)
+    if media_type is not None and media_type[1].lower() == FORM_TYPE and may_upload(request, uploads):
+        return
     if media_type is None or not JSON_TYPE.fullmatch(media_type[1]):
         said = f"is {media_type[1]}" if media_type else "is missing or not a media type"
         raise invalid(415, "unsupported_media_type", f"Content-Type {said}: send application/json.")
+
+
+def may_upload(request: web.BaseRequest, uploads: Collection[str]) -> bool:
+    """Returns whether a form is taken. NB: a web page can send one unasked, but not with a key."""
+    has_key = "Authorization" in request.headers or "X-Api-Key" in request.headers
+    return request.method == "POST" and request.path in uploads and (has_key or "Origin" not in request.headers)
 
 
 def judge_host(request: web.BaseRequest, allowed: Collection[str], cors: Cors) -> None:
@@ -98,12 +107,12 @@ def is_allowed(host: str, allowed: Collection[str]) -> bool:
 
 
 def build_judge(
-    allowed_hosts: Collection[str] | None, *, admin: bool = False, cors: Cors = NO_CORS
+    allowed_hosts: Collection[str] | None, *, admin: bool = False, cors: Cors = NO_CORS, uploads: Collection[str] = ()
 ) -> Callable[[web.BaseRequest], None]:
     """Returns what judges each request's head. `allowed_hosts` None: any, as behind an ingress that knows its own."""
 
     def judge(request: web.BaseRequest) -> None:
-        judge_head(request)
+        judge_head(request, uploads)
         if allowed_hosts is not None:
             judge_host(request, allowed_hosts, cors)
         if admin:

@@ -3,6 +3,7 @@
 Only `__main__` builds one. A bad value stops the process with its name.
 """
 
+import re
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Annotated
 from pagoda_guard.collector import parse_endpoint
 from pagoda_guard.origins import parse_origins
 from pagoda_guard.settings import Setting, check
+
+STORE_URI = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,62}(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,13 @@ def parse_listen(text: str) -> Address | InheritedSocket:
 def parse_hosts(text: str) -> frozenset[str]:
     """Names without ports, with commas between them."""
     return frozenset(name.strip().lower() for name in text.split(",")) - {""}
+
+
+def parse_store(text: str) -> str:
+    """Refuses what is neither an absolute folder nor a bucket."""
+    if text and not text.startswith("/") and not STORE_URI.fullmatch(text):
+        raise ValueError(f"{text!r} is neither /FOLDER nor s3://BUCKET/FOLDER")
+    return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +138,21 @@ class Settings:
         bool, Setting("trace a request exactly when its caller traces it, where its traceparent says so")
     ] = False
     """NB: whoever can send requests then has as many of them traced as they like."""
+    batch_store: Annotated[
+        str, Setting("a folder, or s3://BUCKET/FOLDER, of files and batches; empty: there are none", parse=parse_store)
+    ] = ""
+    batch_s3_endpoint: Annotated[str, Setting("https://HOST of an S3 that is not AWS")] = ""
+    batch_s3_region: Annotated[str, Setting("the region of the bucket")] = ""
+    batch_max_file_bytes: Annotated[int, Setting("the largest file of a batch", minimum=1)] = 200 * 1024 * 1024
+    batch_max_files: Annotated[int, Setting("files that a tenant may keep", minimum=1, maximum=10_000)] = 1000
+    batch_max_total_bytes: Annotated[int, Setting("bytes of all files that a tenant may keep", minimum=1)] = (
+        10 * 1024 * 1024 * 1024
+    )
+    batch_max_requests: Annotated[int, Setting("requests of a batch", minimum=1, maximum=1_000_000)] = 50_000
+    batch_share: Annotated[
+        float,
+        Setting("the part of the server's sequences that batches may have beside live requests", above=0, below=1),
+    ] = 0.25
     pod_name: Annotated[str, Setting("what traces call this pod")] = ""
     shared_drain_grace_seconds: float = 2.0
     """At most so long at a shared socket, which is left at once: for the connections that are still open."""

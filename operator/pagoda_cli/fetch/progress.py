@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TextIO
 
 EVERY_SECONDS = 5.0
+BATCH_FOLDER = "pagoda-batch"
+"""The folder of a model's claim that holds no weights: files of batches (`pagoda_operator.objects.batch`)."""
 CLEAR_LINE = "\r\x1b[2K"
 
 Say = Callable[[str], None]
@@ -54,6 +56,8 @@ def show_progress(
 def count_bytes(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
+        if BATCH_FOLDER in path.relative_to(folder).parts:
+            continue
         with contextlib.suppress(FileNotFoundError):  # a partial file may be renamed while it is counted
             total += path.stat().st_size if path.is_file() else 0
     return total

@@ -62,7 +62,9 @@ def build_generation(
     replicas = []
     for index in range(pod.replicas):
         folder = root / str(index)
-        folders = Folders(run=folder / "run", models=model_folder(pod.uri), etc=folder / "etc")
+        folders = Folders(
+            run=folder / "run", models=model_folder(pod.uri), etc=folder / "etc", batch=batch_folder(pod.name)
+        )
         plan = plan_replica(
             pod.spec,
             name=f"{pod.name}-{index}",
@@ -95,6 +97,12 @@ def _make_folders(folders: Folders, secret_files: Mapping[str, bytes]) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, value in secret_files.items():
         write_private(folders.etc, name, value)
+
+
+def batch_folder(name: str) -> Path:
+    """Returns where files of batches are kept between runs. The gateway makes it, where the file asks for batches."""
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
+    return data / "pagoda" / "batch" / name
 
 
 def model_folder(uri: str) -> Path:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-POD_RUN, POD_MODELS, POD_ETC = "/run/pagoda", "/models", "/etc/pagoda"
-POD_PATH = re.compile(r"(?<![\w./-])(/run/pagoda|/models|/etc/pagoda)(?=$|[/\s:,])")
+POD_RUN, POD_MODELS, POD_ETC, POD_BATCH = "/run/pagoda", "/models", "/etc/pagoda", "/var/lib/pagoda/batch"
+POD_PATH = re.compile(r"(?<![\w./-])(/run/pagoda|/models|/etc/pagoda|/var/lib/pagoda/batch)(?=$|[/\s:,])")
 VARIABLE = re.compile(r"\$\((\w+)\)")
 POD_ONLY = frozenset({"HOME", "HF_HOME", "TRITON_CACHE_DIR"})  # caches in the pod's /tmp; here the user's own are used
 FIELD_VALUES = {"status.podIP": "127.0.0.1", "status.hostIP": "127.0.0.1", "spec.nodeName": "localhost"}
@@ -59,6 +59,8 @@ class Folders:
     run: Path
     models: Path
     etc: Path
+    batch: Path
+    """Files of batches: kept when the run ends."""
 
     @property
     def socket(self) -> Path:
@@ -66,7 +68,7 @@ class Folders:
 
     def place(self, text: str) -> str:
         """Maps the pod's paths in `text` to this machine's."""
-        places = {POD_RUN: self.run, POD_MODELS: self.models, POD_ETC: self.etc}
+        places = {POD_RUN: self.run, POD_MODELS: self.models, POD_ETC: self.etc, POD_BATCH: self.batch}
         return POD_PATH.sub(lambda match: str(places[match.group(1)]), text)
 
 

@@ -8,6 +8,7 @@ from pagoda_cli.local.spec_file import SpecFile
 from pagoda_operator.api import Spec
 
 FOLDER = "models are kept in ~/.cache/pagoda/models"
+BATCH_FOLDER = "files are kept in ~/.local/share/pagoda/batch"
 
 
 def list_unused(file: SpecFile) -> list[str]:
@@ -27,6 +28,9 @@ def _list_fields(spec: Spec) -> Iterator[str]:
         yield "replicas: 0: one runs"
     if spec.model.cache is not None and spec.model.cache.model_fields_set:
         yield f"model.cache ({_list_set(spec.model.cache)}): {FOLDER}"
+    if spec.batch is not None and spec.batch.s3 is None:
+        claim = f" (existingClaim {spec.batch.existing_claim})" if spec.batch.existing_claim else ""
+        yield f"batch{claim}: {BATCH_FOLDER}"
     if spec.scheduling.model_fields_set:
         yield f"scheduling ({_list_set(spec.scheduling)}): all runs on this machine"
     yield from _list_resources(spec)

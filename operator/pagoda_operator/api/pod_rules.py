@@ -13,7 +13,7 @@ from pagoda_operator.api.rule import ITEMS, Rule, matches
 OUR_ENV = ("HF_HOME", "HF_HUB_OFFLINE", "HF_TOKEN", "POD_NAME", "TRITON_CACHE_DIR")
 """Variables that the operator sets."""
 OUR_ENV_PREFIX = "PAGODA_"
-OUR_VOLUMES = ("run", "tmp", "models", "shm", "api-keys")
+OUR_VOLUMES = ("run", "tmp", "models", "shm", "api-keys", "batch")
 OUR_KEYS = r"^(([-a-z0-9.]*[.])?pagoda[.]dev|app[.]kubernetes[.]io|([-a-z0-9.]*[.])?k8s[.]io)/|^pod-template-hash$"
 """Keys of labels and annotations by which we, or Kubernetes, know pods."""
 

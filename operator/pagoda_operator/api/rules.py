@@ -53,6 +53,13 @@ def _deterministic_can_be(spec: s.Spec) -> bool:
     return not engine.deterministic or (is_plain and engine.tensor_parallel == 1 and spec.resources.gpus != 0)
 
 
+def _batch_has_a_place(spec: s.Spec) -> bool:
+    batch, cache = spec.batch, spec.model.cache
+    if batch is None or batch.s3 or batch.existing_claim:
+        return True
+    return cache is not None and (cache.pvc is not None or cache.existing_claim is not None)
+
+
 def _path_has_no_dots(model: s.Model) -> bool:
     return not (model.uri.startswith("pvc://") and ".." in model.uri)
 
@@ -135,6 +142,20 @@ RULES: tuple[Rule, ...] = (
         "!(has(self.pvc) && has(self.existingClaim))",
         "set cache.pvc (a new claim) or cache.existingClaim (a claim of yours), not both: remove one",
         lambda o: o.pvc is None or o.existing_claim is None,
+    ),
+    Rule(
+        ("spec",),
+        "!has(self.batch) || has(self.batch.s3) || has(self.batch.existingClaim) || (has(self.model.cache) && "
+        "(has(self.model.cache.pvc) || has(self.model.cache.existingClaim)))",
+        "batch is kept on the model's cache volume, and there is none: set model.cache, batch.existingClaim or "
+        "batch.s3",
+        _batch_has_a_place,
+    ),
+    Rule(
+        ("spec", "batch"),
+        "!(has(self.existingClaim) && has(self.s3))",
+        "set batch.existingClaim (a claim of yours) or batch.s3 (a bucket), not both: remove one",
+        lambda o: o.existing_claim is None or o.s3 is None,
     ),
     _transition(
         "spec.model.cache.pvc",

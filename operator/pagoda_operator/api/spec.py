@@ -17,6 +17,7 @@ from pagoda_operator.api.base import (
     ShapeOf,
     StringMap,
 )
+from pagoda_operator.api.batch import Batch
 from pagoda_operator.api.gateway import Gateway
 from pagoda_operator.api.objectives import Objectives
 from pagoda_operator.api.pod import Image, LocalSecret, Pod
@@ -316,6 +317,10 @@ class Spec(ApiModel):
     )
     queue: Queue = Field(default=Queue(), description="The queue in front of each replica.")
     gateway: Gateway | None = Field(default=None, description="What each replica's gateway offers beside the API.")
+    batch: Batch | None = Field(
+        default=None,
+        description="Serves /v1/files and /v1/batches: requests in files, run in the gaps that live requests leave.",
+    )
     service: ServiceSettings = Field(default=ServiceSettings(), description="The Service in front of the replicas.")
     ingress: Ingress | None = Field(
         default=None, description="Makes the endpoint reachable from outside the cluster, through nginx."

@@ -7,10 +7,12 @@ NB: the charts of both controllers name their class `nginx`; only `IngressClass.
 
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.kube.objects import Object
+from pagoda_operator.objects.batch import find_upload_mebibytes
 from pagoda_operator.objects.gateway import PORT
 from pagoda_operator.objects.labels import build_metadata
 
-BODY_SIZE = "64m"
+BODY_MEBIBYTES = 64
+BODY_SIZE = f"{BODY_MEBIBYTES}m"
 RETRIED = "error timeout http_503 non_idempotent"
 """A refusal is tried at another replica, a POST too: no answer has begun, and to ask a model twice harms nobody."""
 RETRY_SECONDS = 10
@@ -38,6 +40,7 @@ INGRESS_NGINX_ANNOTATIONS = {
     "nginx.ingress.kubernetes.io/proxy-next-upstream-tries": str(RETRY_TRIES),
     "nginx.ingress.kubernetes.io/proxy-next-upstream-timeout": str(RETRY_SECONDS),
 }
+BODY_SIZE_KEYS = ("nginx.org/client-max-body-size", "nginx.ingress.kubernetes.io/proxy-body-size")
 DIALECTS = {
     "nginx.org/ingress-controller": F5_ANNOTATIONS,
     "k8s.io/ingress-nginx": INGRESS_NGINX_ANNOTATIONS,
@@ -48,7 +51,7 @@ def build_ingress(mdep: ModelDeployment, *, class_name: str, controller: str) ->
     wanted = mdep.spec.ingress
     if wanted is None:
         return None
-    annotations = {**DIALECTS.get(controller, {}), **(wanted.annotations or {})}
+    annotations = {**_dialect(mdep, controller), **(wanted.annotations or {})}
     backend = {"service": {"name": mdep.name, "port": {"number": PORT}}}
     paths = [{"path": wanted.path, "pathType": "Prefix", "backend": backend}]
     spec: Object = {"ingressClassName": class_name, "rules": [{"host": wanted.host, "http": {"paths": paths}}]}
@@ -56,3 +59,10 @@ def build_ingress(mdep: ModelDeployment, *, class_name: str, controller: str) ->
         spec["tls"] = [{"hosts": [wanted.host], "secretName": wanted.tls_secret_name}]
     metadata = build_metadata(mdep, annotations=annotations)
     return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": spec}
+
+
+def _dialect(mdep: ModelDeployment, controller: str) -> dict[str, str]:
+    """Returns the controller's annotations; where there are batches, their files go through."""
+    size = f"{max(BODY_MEBIBYTES, find_upload_mebibytes(mdep))}m"
+    found = DIALECTS.get(controller, {})
+    return {key: size if key in BODY_SIZE_KEYS else value for key, value in found.items()}

@@ -1,7 +1,8 @@
-"""The NetworkPolicy: port 8000 comes in; out go downloads of a model, traces, listed ports, and DNS."""
+"""The NetworkPolicy: port 8000 comes in; out go downloads, traces, files of batches, listed ports, and DNS."""
 
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.kube.objects import Object
+from pagoda_operator.objects.batch import find_bucket_port
 from pagoda_operator.objects.gateway import PORT
 from pagoda_operator.objects.labels import build_metadata, selector_labels
 from pagoda_operator.objects.settings import BuildSettings
@@ -29,7 +30,12 @@ def build_networkpolicy(mdep: ModelDeployment, settings: BuildSettings) -> Objec
 def _egress(mdep: ModelDeployment, settings: BuildSettings) -> list[Object]:
     """Returns the ports that pods may call. NB: a collector's is that of its pod, where a Service has another."""
     downloads = HTTPS_PORT if mdep.spec.model.uri.startswith("hf://") else None
-    wanted = (downloads, *(mdep.spec.network_policy.egress_ports or []), find_collector_port(mdep, settings))
+    wanted = (
+        downloads,
+        *(mdep.spec.network_policy.egress_ports or []),
+        find_collector_port(mdep, settings),
+        find_bucket_port(mdep),
+    )
     ports = list(dict.fromkeys(port for port in wanted if port is not None))
     if not ports:
         return []

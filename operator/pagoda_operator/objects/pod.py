@@ -5,6 +5,7 @@ outlives the server while the pod drains. The server's liveness is its process: 
 
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.kube.objects import Object
+from pagoda_operator.objects.batch import build_batch_environment, build_batch_flags, build_batch_mounts
 from pagoda_operator.objects.gateway import PORT, SOCKET, build_gateway_command
 from pagoda_operator.objects.labels import labels
 from pagoda_operator.objects.resources import (
@@ -104,18 +105,18 @@ def _gateway(mdep: ModelDeployment, settings: BuildSettings) -> Object:
     startup_seconds = mdep.spec.pod.startup_seconds or STARTUP_SECONDS
     if mdep.spec.auth is not None:
         mounts.append({"name": "api-keys", "mountPath": API_KEYS_PATH, "readOnly": True})
-    environment = build_environment(mdep, settings)
+    environment = build_environment(mdep, settings) + build_batch_environment(mdep)
     return {
         **_container("gateway", settings.control_image, mdep, settings),
         "restartPolicy": "Always",
-        "command": build_gateway_command(mdep) + build_gateway_flags(mdep, settings),
+        "command": build_gateway_command(mdep) + build_batch_flags(mdep) + build_gateway_flags(mdep, settings),
         **({"env": environment} if environment else {}),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "readinessProbe": _http_probe("/ready", period_seconds=2, failure_threshold=2),
         "livenessProbe": _http_probe("/health", period_seconds=10, failure_threshold=6),
         "startupProbe": _http_probe("/health", period_seconds=1, failure_threshold=startup_seconds),
         "resources": gateway_resources(),
-        "volumeMounts": mounts,
+        "volumeMounts": mounts + build_batch_mounts(mdep),
     }
 
 

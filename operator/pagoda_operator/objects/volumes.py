@@ -2,6 +2,7 @@
 
 from pagoda_operator.api import ModelDeployment
 from pagoda_operator.kube.objects import Object
+from pagoda_operator.objects.batch import build_batch_volumes
 from pagoda_operator.objects.labels import cache_claim_name
 from pagoda_operator.objects.resources import models_size_limit, scratch_size
 from pagoda_operator.objects.settings import BuildSettings
@@ -23,7 +24,7 @@ def build_volumes(mdep: ModelDeployment, settings: BuildSettings) -> list[Object
     if mdep.spec.auth is not None:
         secret = mdep.spec.auth.api_keys_secret_ref.name
         volumes.append({"name": "api-keys", "secret": {"secretName": secret, "defaultMode": 0o440}})
-    return volumes + [volume.to_object() for volume in mdep.spec.pod.volumes or []]
+    return volumes + build_batch_volumes(mdep) + [volume.to_object() for volume in mdep.spec.pod.volumes or []]
 
 
 def shared_memory_size(mdep: ModelDeployment) -> str | None:

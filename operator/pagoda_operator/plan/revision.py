@@ -25,6 +25,7 @@ _POD_FIELDS: Any = {
     "resources": True,
     "queue": True,
     "gateway": True,
+    "batch": True,
     "auth": True,
     "scheduling": True,
     "tracing": True,
@@ -34,6 +35,7 @@ _POD_FIELDS: Any = {
 
 
 _LATER_FIELDS: Any = {
+    "batch": True,
     "profile": True,
     "image": True,
     "pod": True,

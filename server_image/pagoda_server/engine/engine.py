@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pagoda_server.engine.admission import build_in_use, build_overdue, find_rejection
 from pagoda_server.engine.batch import Chunk, Limits
 from pagoda_server.engine.capacity import Capacity, Measured
-from pagoda_server.engine.constraining import Constraining
+from pagoda_server.engine.constraining import BROKEN, Constraining, accept
 from pagoda_server.engine.constraint import Constraint, FillMasks
 from pagoda_server.engine.deadlines import Deadlines
 from pagoda_server.engine.lifetimes import observe_end
@@ -238,7 +238,10 @@ class Engine:
         if step is not None and not step.is_constrained:
             step.is_constrained = True
             if step.pending.constrain is not None:
-                step.pending.constrain(self._constraining.fill(step.chunks))
+                masks, failed = self._constraining.fill(step.chunks)
+                step.pending.constrain(masks)
+                for request in failed:
+                    self._reject(request, BROKEN)
 
     def _take_committed(self) -> list[Delta]:
         committed, self._committed = self._committed, []
@@ -298,11 +301,10 @@ class Engine:
             log.error("request ended, its logits are not finite request=%s", request.request_id)
             self._not_finite += 1
             return self._fail(request)
-        if request.constraint is not None:
-            request.constraint.accept(token_id)
-            if request.constraint.error is not None:
-                self._reject(request, f"the answer's grammar: {request.constraint.error}")
-                return None
+        problem = accept(request, token_id)
+        if problem is not None:
+            self._reject(request, problem)
+            return None
         request.token_ids.append(token_id)
         reason = find_finish_reason(request)
         if reason is not None:

@@ -16,7 +16,7 @@ import numpy as np
 from llguidance import LLMatcher, regex_to_lark
 from llguidance.gbnf_to_lark import gbnf_to_lark
 
-from pagoda_server.grammar.build import GBNF_MEMBER
+from pagoda_server.grammar.build import GBNF
 from pagoda_server.grammar.frames import Verdict
 from pagoda_server.grammar.keywords import ONE_SCHEMA, SCHEMA_LISTS, SCHEMA_MAPS
 from pagoda_server.grammar.limits import LIMITS, describe_failure
@@ -50,32 +50,27 @@ class Unusable(Exception):
 
 def convert(grammar: Grammar) -> str:
     """Returns the grammar in the compiler's own notation. Raises `Unusable`."""
-    match grammar.notation:
-        case "llguidance":
-            return _convert_members(grammar.text) if GBNF_MEMBER in grammar.text else grammar.text
-        case "regex":
-            return _wrap(f"start: /{regex_to_lark(grammar.text, ASCII_CLASSES)}/")
-        case "gbnf":
-            return _wrap(_convert_gbnf(grammar.text))
+    if grammar.notation == "regex":
+        return _wrap({"lark_grammar": f"start: /{regex_to_lark(grammar.text, ASCII_CLASSES)}/"})
+    if f'"{GBNF}"' not in grammar.text:
+        return grammar.text
+    return _wrap(*map(_convert_member, json.loads(grammar.text)["grammars"]))
+
+
+def _convert_member(member: dict[str, Any]) -> dict[str, Any]:
+    if GBNF not in member:
+        return member
+    rest = {name: value for name, value in member.items() if name != GBNF}
+    return {**rest, "lark_grammar": _convert_gbnf(member[GBNF])}
 
 
 def _convert_gbnf(text: str) -> str:
     try:
-        lark: str = gbnf_to_lark(text)
+        return str(gbnf_to_lark(text))
     except RecursionError as error:
         raise Unusable("it is nested too deep; give parts of it names") from error
     except Exception as error:  # the converter raises bare ones
         raise Unusable(str(error)) from error
-    return lark
-
-
-def _convert_members(text: str) -> str:
-    """Returns a list of grammars with those converted that need it."""
-    grammars: list[dict[str, Any]] = json.loads(text)["grammars"]
-    for one in grammars:
-        if GBNF_MEMBER in one:
-            one["lark_grammar"] = _convert_gbnf(one.pop(GBNF_MEMBER))
-    return json.dumps({"grammars": grammars}, ensure_ascii=False)
 
 
 def attempt(grammar: Grammar, vocabulary: Vocabulary) -> Verdict:
@@ -165,8 +160,8 @@ def _run_in_thread(build: Callable[[], LLMatcher]) -> LLMatcher:
     return built[0]
 
 
-def _wrap(lark: str) -> str:
-    return json.dumps({"grammars": [{"lark_grammar": lark}]}, ensure_ascii=False)
+def _wrap(*grammars: dict[str, Any]) -> str:
+    return json.dumps({"grammars": grammars}, ensure_ascii=False)
 
 
 def _find_schema(text: str) -> Any:

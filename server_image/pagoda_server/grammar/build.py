@@ -1,7 +1,7 @@
 """From the form that an answer is to have, to the grammar that the engine compiles. Pure; nothing is compiled here."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,9 @@ MAX_WHITESPACE_CHARACTERS = 256
 MAX_REGEX_CHARACTERS = 16_384
 MAX_CHOICES = 10_000
 MAX_RULES_CHARACTERS = 65_536
+GBNF = "gbnf_grammar"
+"""The key of a grammar in GBNF, which is translated where it is tried."""
 GBNF_SIGN = "::="
-GBNF_MEMBER = "gbnf_grammar"
-"""In a list of grammars, one that is converted before it is compiled."""
 
 
 class BadFormat(ValueError):
@@ -63,15 +63,15 @@ def _build(answer_format: AnswerFormat, options: JsonOptions) -> Grammar:
     match answer_format:
         case JsonFormat(schema=schema):
             prepared = prepare_schema({"type": "object"} if schema is None else schema, options)
-            return Grammar(json.dumps({"grammars": [{"json_schema": prepared}]}, ensure_ascii=False))
+            return _build_list({"json_schema": prepared})
         case RegexFormat(pattern=pattern):
             _check_length(pattern, MAX_REGEX_CHARACTERS)
             return Grammar(pattern, "regex")
         case ChoiceFormat(choices=choices):
-            return _build_lark(_write_choices(choices))
+            return _build_list({"lark_grammar": _write_choices(choices)})
         case GrammarFormat(text=text):
             _check_length(text, MAX_RULES_CHARACTERS)
-            return Grammar(text, "gbnf") if GBNF_SIGN in text else _build_lark(text)
+            return _build_list(write_rules(text))
 
 
 def _build_guidance(options: JsonOptions) -> dict[str, Any]:
@@ -83,9 +83,16 @@ def _build_guidance(options: JsonOptions) -> dict[str, Any]:
     return {"whitespace_pattern": WHITESPACE if pattern is None else pattern}
 
 
-def _build_lark(text: str) -> Grammar:
-    """NB: by itself a text that begins with `{` would be taken for a list of grammars."""
-    return Grammar(json.dumps({"grammars": [{"lark_grammar": text}]}, ensure_ascii=False))
+def write_rules(text: str) -> dict[str, str]:
+    """Returns a client's rules as a member of a list of grammars.
+
+    NB: by itself a text that begins with `{` would be taken for such a list.
+    """
+    return {GBNF if GBNF_SIGN in text else "lark_grammar": text}
+
+
+def _build_list(grammar: Mapping[str, Any]) -> Grammar:
+    return Grammar(json.dumps({"grammars": [grammar]}, ensure_ascii=False))
 
 
 def _write_choices(choices: Sequence[str]) -> str:

@@ -5,7 +5,8 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -55,9 +56,12 @@ class Child:
         return bool(part)
 
     def read_cpu_seconds(self) -> float:
-        """Returns what it has taken, to a hundredth of a second."""
-        with open(f"/proc/{self.pid}/stat") as file:
-            user, system = file.read().rpartition(")")[2].split()[11:13]
+        """Returns what it has taken, to a hundredth of a second; more than enough where the kernel does not say."""
+        try:
+            with open(f"/proc/{self.pid}/stat") as file:
+                user, system = file.read().rpartition(")")[2].split()[11:13]
+        except OSError:
+            return float("inf")
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def turn_slow(self, until: float) -> None:
@@ -78,18 +82,21 @@ class Child:
         os.waitpid(self.pid, 0)
 
 
-def fork(trial: Trial, seconds: float, keep_out: Iterable[int]) -> Child | None:
-    """Returns the child, or None in the child itself: its output goes to its pipe, and it has none of `keep_out`."""
+def fork(trial: Trial, seconds: float, work: Callable[[], None], *, keep_out: Iterable[int]) -> Child:
+    """Returns the child, which does the work and ends: its output goes to its pipe, and it has none of `keep_out`."""
     ours, theirs = os.pipe()
     pid = os.fork()
     if pid:
         os.close(theirs)
         return Child(trial, pid, ours, time.monotonic() + seconds)
-    os.dup2(theirs, STDOUT)
-    for descriptor in (ours, theirs, *keep_out):
-        os.close(descriptor)
-    _bound_this_process()
-    return None
+    try:  # NB: whatever happens, the child must not go on as if it were its parent
+        os.dup2(theirs, STDOUT)
+        for descriptor in (ours, theirs, *keep_out):
+            os.close(descriptor)
+        _bound_this_process()
+        work()
+    finally:
+        os._exit(0)
 
 
 def _bound_this_process() -> None:
@@ -98,7 +105,8 @@ def _bound_this_process() -> None:
     os.dup2(nothing, sys.stderr.fileno())
     os.dup2(nothing, STDIN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with open("/proc/self/statm") as file:
-        size = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (size + MAX_MEMORY_BYTES, size + MAX_MEMORY_BYTES))
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    with suppress(OSError, ValueError):  # not where the kernel is not Linux
+        with open("/proc/self/statm") as file:
+            size = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (size + MAX_MEMORY_BYTES, size + MAX_MEMORY_BYTES))

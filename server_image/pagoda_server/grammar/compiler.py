@@ -61,7 +61,7 @@ class Compiler:
                 waiting.append(on_compiled)
                 is_new = len(waiting) == 1
         if known is not None:
-            on_compiled(self._copy(known))
+            on_compiled(self._copy(key, known))
         elif is_new:
             self._trials.ask(grammar, partial(self._take_verdict, key))
 
@@ -113,12 +113,17 @@ class Compiler:
                 self._cache.put(key, compiled)
             waiting = self._compiling.pop(key, [])
         for on_compiled in waiting:
-            on_compiled(self._copy(compiled))
+            on_compiled(self._copy(key, compiled))
 
-    def _copy(self, compiled: Compiled) -> Constraint | FailedGrammar:
+    def _copy(self, key: Key, compiled: Compiled) -> Constraint | FailedGrammar:
         if compiled.matcher is None or self._vocabulary is None:
             return compiled.failure or BUSY
-        return GrammarConstraint(compiled.matcher.deep_copy(), self._vocabulary)
+        return GrammarConstraint(compiled.matcher.deep_copy(), self._vocabulary, partial(self._forget, key))
+
+    def _forget(self, key: Key) -> None:
+        """Has a grammar compiled anew when it is asked for again."""
+        with self._lock:
+            self._cache.drop(key)
 
 
 class NoCompiler:

@@ -5,7 +5,7 @@ that tries tokens ahead takes any of them back.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from llguidance import LLExecutor, LLMatcher
@@ -19,8 +19,12 @@ NOT_ALLOWED = "a token came that the grammar does not allow"
 
 
 class GrammarConstraint:
-    def __init__(self, matcher: LLMatcher, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, matcher: LLMatcher, vocabulary: Vocabulary, on_failure: Callable[[], None] = lambda: None
+    ) -> None:
+        """`on_failure` is called when the matcher fails: its copies share what it learned and may fail too."""
         self.matcher = matcher
+        self._on_failure = on_failure
         self._stops = vocabulary.stop_token_ids
         self._num_behind = 0
         """Tokens behind the answer's end, or from one on that was not allowed: the matcher knows none of them."""
@@ -44,9 +48,15 @@ class GrammarConstraint:
             if self.matcher.try_consume_tokens([token_id]):
                 return
             is_stop = False
+            self.look_after()
         self._num_behind += 1
         if not is_stop and not self._first_refused:
             self._first_refused = self._num_behind
+
+    def look_after(self) -> None:
+        """Tells of a failure of the matcher."""
+        if self.matcher.is_error():
+            self._on_failure()
 
     def rollback(self, num_tokens: int) -> None:
         behind = min(num_tokens, self._num_behind)
@@ -62,7 +72,7 @@ class MaskFiller:
 
     def __init__(self, vocabulary: Vocabulary, num_threads: int | None = None) -> None:
         self._vocabulary = vocabulary
-        self._executor = LLExecutor(num_threads or max(1, min(MAX_THREADS, len(os.sched_getaffinity(0)))))
+        self._executor = LLExecutor(num_threads or count_threads())
         self._scratch = np.zeros((0, vocabulary.num_compiled_words), dtype=np.int32)
         self._unknown = int(np.argmin(np.append(vocabulary.known, 0) == -1))
         """The first word with tokens that are never allowed."""
@@ -70,14 +80,18 @@ class MaskFiller:
     def __call__(self, constraints: Sequence[Constraint], masks: Masks) -> None:
         live: list[tuple[LLMatcher, int]] = []
         over: list[int] = []
+        followed: list[GrammarConstraint] = []
         for row, constraint in enumerate(constraints):
             assert isinstance(constraint, GrammarConstraint)
             if constraint.is_over:
                 over.append(row)
             else:
                 live.append((constraint.matcher, row))
+                followed.append(constraint)
         if live:
             self._fill(live, masks)
+            for constraint in followed:
+                constraint.look_after()
             masks[: len(constraints), self._unknown :] &= self._vocabulary.known[self._unknown :]
         for row in over:
             masks[row] = self._vocabulary.stops
@@ -97,3 +111,8 @@ class MaskFiller:
         self._executor.unsafe_compute_mask_ptr(
             list(live), masks.ctypes.data, masks.shape[1] * masks.itemsize, masks.shape[0]
         )
+
+
+def count_threads() -> int:
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MAX_THREADS, cpus)

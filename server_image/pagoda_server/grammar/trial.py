@@ -41,7 +41,7 @@ class TrialServer:
         self._vocabulary = vocabulary
         self._children: dict[int, Child] = {}
         """By the descriptor that each is heard at."""
-        self._waiting: deque[Callable[[], Child | None]] = deque()
+        self._waiting: deque[Callable[[], Child]] = deque()
 
     def serve(self) -> None:
         """Serves until the engine closes its end."""
@@ -51,9 +51,8 @@ class TrialServer:
                 if now > child.until:
                     self._look_after(child, now)
             while self._waiting and self._count(Pace.QUICK) < MAX_QUICK:
-                started = self._waiting.popleft()()
-                if started is not None:
-                    self._children[started.pipe] = started
+                child = self._waiting.popleft()()
+                self._children[child.pipe] = child
 
     def _step(self) -> bool:
         until = min((child.until for child in self._children.values()), default=float("inf"))
@@ -106,24 +105,21 @@ class TrialServer:
         else:
             send(TO_ENGINE, msgspec.structs.replace(verdict, number=child.trial.number))
 
-    def _start_attempt(self, trial: Trial) -> Child | None:
-        child = fork(trial, QUICK_SECONDS, keep_out=self._children)
-        if child is None:
+    def _start_attempt(self, trial: Trial) -> Child:
+        def work() -> None:
             signal.setitimer(signal.ITIMER_PROF, ATTEMPT_SECONDS)
             send(TO_ENGINE, attempt(trial.grammar, self._vocabulary))
-            os._exit(0)
-        return child
 
-    def _start_search(self, trial: Trial, problem: str) -> Child | None:
-        child = fork(trial, 2 * SEARCH_SECONDS, keep_out=self._children)
-        if child is None:
-            find_place(
-                trial.grammar.text,
-                problem,
-                self._vocabulary,
-                lambda place, said: send(TO_ENGINE, Verdict(0, problem=said, place=place)),
-            )
-            os._exit(0)
+        return fork(trial, QUICK_SECONDS, work, keep_out=self._children)
+
+    def _start_search(self, trial: Trial, problem: str) -> Child:
+        def note(place: str, said: str) -> None:
+            send(TO_ENGINE, Verdict(0, problem=said, place=place))
+
+        def work() -> None:
+            find_place(trial.grammar.text, problem, self._vocabulary, note)
+
+        child = fork(trial, 2 * SEARCH_SECONDS, work, keep_out=self._children)
         child.pace, child.is_search, child.verdict = Pace.SEARCH, True, Verdict(0, problem=problem)
         return child
 

@@ -100,7 +100,7 @@ class Trials:
                 else:
                     self._is_closed = True
             for on_verdict in asked.values():
-                on_verdict(UNDECIDED)
+                self._call(on_verdict, UNDECIDED)
 
     def _hear(self, process: "subprocess.Popen[bytes]") -> None:
         """Returns once the process has ended."""
@@ -117,11 +117,18 @@ class Trials:
             process.stdout.close()
 
     def _hand_out(self, verdict: Verdict) -> None:
-        if verdict.number == READY:
-            return
         with self._lock:
             on_verdict = self._asked.pop(verdict.number, None)
-            if not verdict.is_undecided:
+            if verdict.number == READY and verdict.problem is not None:
+                self._starts_left = 0  # whoever asks is told by the compiler, which cannot build it either
+            elif not verdict.is_undecided:
                 self._starts_left = MAX_STARTS
         if on_verdict is not None:
+            self._call(on_verdict, verdict)
+
+    def _call(self, on_verdict: OnVerdict, verdict: Verdict) -> None:
+        """Calls it; whatever that raises, the others hear of theirs."""
+        try:
             on_verdict(verdict)
+        except Exception:
+            log.exception("a grammar's verdict could not be taken")

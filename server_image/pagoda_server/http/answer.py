@@ -92,6 +92,7 @@ class Events:
         more |= answer.extras.fixed
         plan, extras = answer.plan, answer.extras
         self._echoes = Echoes(plan.list_echoes(), run.prompt_scores)
+        self._may_be_heavy = answer.dialect.scored or bool(plan.echoes)
         self._writers = [
             ChunkWriter(
                 answer.dialect,
@@ -107,9 +108,7 @@ class Events:
         """Returns an event for each choice that has news; empty at the end."""
         while not self._run.finished:
             pieces = await self._run.next()
-            is_heavy = count_scores(pieces) + self._echoes.count(pieces) > INLINE_SCORES
-            events = await self._answer.intake.run(lambda: self._write(pieces), is_heavy=is_heavy)  # noqa: B023
-            if events:
+            if events := await self._write_beside(pieces) if self._may_be_heavy else self._write(pieces):
                 return events
         return b""
 
@@ -121,6 +120,10 @@ class Events:
 
     def build_failure(self, error: RequestError) -> bytes:
         return build_event(error.body()) + DONE
+
+    async def _write_beside(self, pieces: Sequence[Piece]) -> bytes:
+        is_heavy = count_scores(pieces) + self._echoes.count(pieces) > INLINE_SCORES
+        return await self._answer.intake.run(lambda: self._write(pieces), is_heavy=is_heavy)
 
     def _write(self, pieces: Sequence[Piece]) -> bytes:
         return b"".join([self._writers[piece.index].write(self._echoes.begin(piece)) for piece in pieces])

@@ -8,7 +8,7 @@ from typing import Any
 from pagoda_server.dialog.answer_rules import ANSWER_GRAMMAR
 from pagoda_server.dialog.format import Format
 from pagoda_server.dialog.turn import AnswerFormat, GrammarFormat, JsonFormat, Tool, Turn
-from pagoda_server.grammar.build import GBNF_MEMBER, GBNF_SIGN, BadFormat, build_grammar, prepare_schema
+from pagoda_server.grammar.build import BadFormat, build_grammar, prepare_schema, write_rules
 from pagoda_server.grammar.schema import BadSchema
 from pagoda_server.http.answer_form import AnswerForm
 from pagoda_server.http.errors import RequestError
@@ -43,8 +43,9 @@ def build_turn_grammar(
     if rules is None:
         return None
     param = tools_param if asked is None else asked.param
-    own = [_name_own(answer_format.text)] if isinstance(answer_format, GrammarFormat) else []
-    text = json.dumps({"grammars": [{"lark_grammar": rules}, *own]}, ensure_ascii=False)
+    own = answer_format.text if isinstance(answer_format, GrammarFormat) else None
+    grammars = [{"lark_grammar": rules}, *([] if own is None else [{"name": ANSWER_GRAMMAR, **write_rules(own)}])]
+    text = json.dumps({"grammars": grammars}, ensure_ascii=False)
     if len(text) > MAX_GRAMMAR_CHARACTERS:
         raise RequestError(
             f"{param} makes a grammar of {len(text)} characters, above {MAX_GRAMMAR_CHARACTERS}; give smaller schemas",
@@ -54,17 +55,12 @@ def build_turn_grammar(
     return Grammar(text, param=param)
 
 
-def _name_own(text: str) -> dict[str, str]:
-    """Returns the client's own grammar as it stands beside ours, in either notation."""
-    return {"name": ANSWER_GRAMMAR, GBNF_MEMBER if GBNF_SIGN in text else "lark_grammar": text}
-
-
 def _prepare_format(answer_format: AnswerFormat, plain: Grammar) -> AnswerFormat:
     """Returns the form as it may stand among other rules; `plain` is its grammar by itself, which was checked."""
-    if isinstance(answer_format, JsonFormat):
-        (grammar,) = json.loads(plain.text)["grammars"]
-        return JsonFormat(grammar["json_schema"])
-    return answer_format
+    if not isinstance(answer_format, JsonFormat):
+        return answer_format
+    (grammar,) = json.loads(plain.text)["grammars"]
+    return JsonFormat(grammar["json_schema"])
 
 
 def _prepare_tools(tools: Sequence[Tool], param: str) -> list[Tool]:

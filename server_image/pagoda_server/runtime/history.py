@@ -3,6 +3,8 @@
 from pagoda_server.engine.request import Request
 from pagoda_server.wire import Sampling
 
+NEVER = 1 << 62
+"""A position that no sequence reaches."""
 MAX_COUNTED = 16_383
 """A token that an answer has more often than this counts as if it had it so often."""
 
@@ -22,13 +24,15 @@ def holds_stop_back(request: Request, position: int) -> bool:
     return is_early and bool(request.stop_token_ids) and not request.is_constrained
 
 
-def has_own_logits(request: Request, position: int) -> bool:
-    """Returns whether the token at `position` is chosen by other logits than the model's."""
+def find_own_logits_end(request: Request) -> int:
+    """Returns the position from which on tokens are chosen by the model's logits as they are: 0 for all of them."""
     sampling = request.sampling
-    return (
+    if (
         request.is_constrained
         or has_penalties(sampling)
-        or bool(sampling.logit_bias or sampling.bad_words)
+        or sampling.logit_bias
+        or sampling.bad_words
         or sampling.allowed_token_ids is not None
-        or holds_stop_back(request, position)
-    )
+    ):
+        return NEVER
+    return request.num_prompt_tokens + sampling.min_tokens if request.stop_token_ids and sampling.min_tokens else 0

@@ -87,7 +87,7 @@ def test_the_drain_before_a_stop_waits_as_long_as_the_spec_says() -> None:
 
 
 def test_the_gateway_of_a_local_run_is_told_its_own_addresses_and_hosts() -> None:
-    folders = Folders(run=Path("/x/run"), models=Path("/x/m"), etc=Path("/x/etc"))
+    folders = Folders(run=Path("/x/run"), models=Path("/x/m"), etc=Path("/x/etc"), batch=Path("/x/batch"))
     addresses = Addresses(shared_fd=9, admin_port=8)
     plan = plan_replica(build_pod(), name="chat-0", folders=folders, addresses=addresses, secrets={}, python="/py")
     settings = read_gateway(list(plan.gateway.command))

@@ -56,6 +56,7 @@ CHECKED: dict[str, st.SearchStrategy[Any]] = {
     "tool_parser": st.sampled_from(TOOL_PARSERS),
     "reasoning_parser": st.sampled_from(REASONING_PARSERS),
     "cors_allowed_origins": st.frozensets(st.sampled_from(["*", "https://a.example", "http://localhost:3000"])),
+    "batch_store": st.sampled_from(["", "/var/lib/batch", "s3://bucket/folder"]),
     "stale_seconds": st.floats(2, 1e9),
 }
 """Values of the fields that have a check of their own."""

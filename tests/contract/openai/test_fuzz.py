@@ -46,6 +46,23 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
     "repetition_penalty": st.floats(0, 2, exclude_min=True),
     "ignore_eos": st.booleans(),
     "user": st.text(max_size=5),
+    "logit_bias": st.dictionaries(st.integers(0, 250).map(str), st.floats(-100, 100), max_size=4),
+    "allowed_token_ids": TOKEN_IDS,
+    "bad_words": st.lists(STOP, max_size=4),
+    "prompt_logprobs": st.integers(0, 3),
+    "truncate_prompt_tokens": st.integers(-1, 60),
+    "echo": st.booleans(),
+    "best_of": st.integers(1, 4),
+    "return_token_ids": st.booleans(),
+    "return_tokens_as_token_ids": st.booleans(),
+    "skip_special_tokens": st.booleans(),
+    "add_special_tokens": st.booleans(),
+    "continue_final_message": st.booleans(),
+    "add_generation_prompt": st.booleans(),
+    "cache_salt": STOP,
+    "stream_options": st.fixed_dictionaries(
+        {}, optional=dict.fromkeys(["include_usage", "include_obfuscation"], st.booleans())
+    ),
 }
 CHOSEN = {"logprobs": st.booleans(), "top_logprobs": st.integers(0, 20)}
 NUMBERED = {"logprobs": st.integers(0, 20)}

@@ -17,8 +17,16 @@ Answer = Callable[[BuiltEngine, list[Sampling]], Answers]
 SAMPLINGS = [
     Sampling(max_tokens=12, temperature=0.0, logprobs=3, ignore_eos=True),
     Sampling(max_tokens=12, temperature=0.9, top_p=0.9, seed=5, logprobs=0, ignore_eos=True),
-    Sampling(max_tokens=12, temperature=0.8, top_k=20, seed=6, presence_penalty=0.6, repetition_penalty=1.2),
-    Sampling(max_tokens=12, temperature=0.0, stop_token_ids=(7, 9), min_tokens=6),
+    Sampling(
+        max_tokens=12,
+        temperature=0.8,
+        top_k=20,
+        seed=6,
+        presence_penalty=0.6,
+        repetition_penalty=1.2,
+        logit_bias=((5, 2.0), (9, -3.0)),
+    ),
+    Sampling(max_tokens=12, temperature=0.0, stop_token_ids=(7, 9), min_tokens=6, bad_words=((11,), (12, 13))),
     Sampling(max_tokens=12),  # the engine draws its seed
 ]
 

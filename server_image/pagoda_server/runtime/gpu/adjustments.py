@@ -14,7 +14,7 @@ from torch import Tensor
 from pagoda_server.engine.request import Request
 from pagoda_server.kernels.adjust import HEADER, AdjustTable, Header
 from pagoda_server.runtime.gpu.staging import Ints
-from pagoda_server.runtime.history import MAX_COUNTED, has_own_logits, has_penalties
+from pagoda_server.runtime.history import MAX_COUNTED, has_penalties
 from pagoda_server.wire import MAX_BAD_WORD_TOKENS, MAX_BAD_WORDS, MAX_BIASES, MAX_STOP_TOKENS, Sampling
 
 HELD_BACK = -1
@@ -44,11 +44,6 @@ def build_adjust_table(num_rows: int, vocab_size: int, num_eos: int, token_pool:
 def count_words(vocab_size: int) -> int:
     """Counts the int32 that have a bit for each token."""
     return -(-vocab_size // 32)
-
-
-def may_have_own_logits(request: Request) -> bool:
-    """Returns whether any token of the request's answer is chosen by other logits than the model's."""
-    return has_own_logits(request, request.num_prompt_tokens)
 
 
 def list_bans(request: Request, vocab_size: int) -> list[Ban]:

@@ -13,8 +13,8 @@ from torch import Tensor
 from pagoda_server.engine.batch import Chunk
 from pagoda_server.engine.request import Request
 from pagoda_server.kernels.sampler import SamplingTable
-from pagoda_server.runtime.gpu.adjustments import may_have_own_logits
 from pagoda_server.runtime.gpu.staging import Ints
+from pagoda_server.runtime.history import find_own_logits_end
 
 FLOAT_FIELDS = ("temperature", "top_p", "min_p")
 
@@ -28,6 +28,8 @@ class DeviceRow:
     num_pages: int = 0
     next_position: int = -1
     """Where the token that the device chose last belongs."""
+    own_logits_end: int = 0
+    """Before this position tokens are chosen by logits of the request's own. Found once: each step asks."""
 
     def belongs_to(self, request: Request) -> bool:
         return self.request is request and self.num_admissions == request.num_admissions
@@ -81,7 +83,7 @@ class DeviceState:
             row = self.rows[chunk.request.row]
             if not row.belongs_to(chunk.request):
                 self._plan_owner(row, chunk.request, update)
-                opened += [chunk.request] if may_have_own_logits(chunk.request) else []
+                opened += [chunk.request] if row.own_logits_end else []
             self._plan_pages(row, chunk.request, update)
             if is_decode(chunk) and row.next_position != chunk.start:
                 update.pushed_rows.append(chunk.request.row)
@@ -92,6 +94,7 @@ class DeviceState:
 
     def _plan_owner(self, row: DeviceRow, request: Request, update: RowUpdate) -> None:
         row.request, row.num_admissions, row.num_pages, row.next_position = request, request.num_admissions, 0, -1
+        row.own_logits_end = find_own_logits_end(request)
         update.new_rows.append(request.row)
         update.sampling.append(pack_sampling(request))
 

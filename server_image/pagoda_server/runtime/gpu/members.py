@@ -10,8 +10,9 @@ from torch import Tensor
 from pagoda_server.engine.batch import Chunk
 from pagoda_server.kernels.adjust import ALLOWED, HELD, MASKED, PENALIZED, Members
 from pagoda_server.runtime.gpu.adjustments import count_words
+from pagoda_server.runtime.gpu.device_state import DeviceRow
 from pagoda_server.runtime.gpu.staging import Ints, align
-from pagoda_server.runtime.history import has_own_logits, has_penalties, holds_stop_back
+from pagoda_server.runtime.history import has_penalties, holds_stop_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,11 @@ class Member:
         return self.chunk.request.is_constrained
 
 
-def list_members(chosen: Sequence[Chunk]) -> list[Member]:
+def list_members(chosen: Sequence[Chunk], rows: Sequence[DeviceRow]) -> list[Member]:
     """Returns the members among the chunks that choose, which lie in the batch in this order."""
-    return [Member(place, chunk) for place, chunk in enumerate(chosen) if has_own_logits(chunk.request, chunk.end)]
+    return [
+        Member(place, chunk) for place, chunk in enumerate(chosen) if chunk.end < rows[chunk.request.row].own_logits_end
+    ]
 
 
 def count_asks(chunk: Chunk) -> int:

@@ -117,12 +117,12 @@ class GpuRunner:
 
     @torch.inference_mode()
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
-        step = plan_step(chunks)
+        update, opened = self.state.plan_update(chunks)
+        step = plan_step(chunks, self.state.rows)
         graphs = self.graphs.mixed if step.prompts else self.graphs.decode
         inputs: StepInputs = self.mixed_inputs if step.prompts else self.decode_inputs
         bucket = graphs.bucket_for(sum(chunk.num_tokens for chunk in chunks))
         again = self.graphs.again.bucket_for(len(step.unconstrained))
-        update, opened = self.state.plan_update(chunks)
         new_rows, opening, (own,), (members,), (asked,), scored = self.staging.send_groups(
             [
                 update.arrays(),

@@ -1,7 +1,6 @@
 """One copy to the device a step: small arrays are packed into pinned memory and sliced again on the other side."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -48,12 +47,6 @@ class Staging:
         """Allocates int32 values, pinned on the host and on the device."""
         host = torch.empty(capacity, dtype=torch.int32, pin_memory=self._device.type == "cuda")
         return host, torch.empty(capacity, dtype=torch.int32, device=self._device)
-
-
-def place(values: NDArray[Any], device: torch.device) -> Tensor:
-    """Puts a few numbers on the device, in turn with its work, where `torch.tensor` would wait for all before them."""
-    host = torch.from_numpy(values)
-    return (host.pin_memory() if device.type == "cuda" else host).to(device, non_blocking=True)
 
 
 def align(size: int) -> int:

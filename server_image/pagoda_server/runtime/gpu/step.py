@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pagoda_server.engine.batch import Chunk
-from pagoda_server.runtime.gpu.device_state import is_decode
+from pagoda_server.runtime.gpu.device_state import DeviceRow, is_decode
 from pagoda_server.runtime.gpu.logprobs import Asked, Scored, list_asked, list_scored
 from pagoda_server.runtime.gpu.members import Member, list_members
 
@@ -25,11 +25,12 @@ class Step:
     scored: Scored
 
 
-def plan_step(chunks: Sequence[Chunk]) -> Step:
+def plan_step(chunks: Sequence[Chunk], rows: Sequence[DeviceRow]) -> Step:
+    """Takes the host's view of the device's rows, which the chunks' requests have by now."""
     decodes = [chunk for chunk in chunks if is_decode(chunk)]
     prompts = [chunk for chunk in chunks if not is_decode(chunk)]
     chosen = [*decodes, *(chunk for chunk in prompts if chunk.is_sampled)]
-    members = list_members(chosen)
+    members = list_members(chosen, rows)
     return Step(
         chunks=chunks,
         decodes=decodes,

@@ -18,7 +18,7 @@ from torch import Tensor
 from pagoda_server.engine.constraint import Masks
 from pagoda_server.engine.request import Request
 from pagoda_server.engine.runner import NO_BEST, NOTHING_ALLOWED, Sampled
-from pagoda_server.runtime.history import MAX_COUNTED, has_own_logits, has_penalties, holds_stop_back
+from pagoda_server.runtime.history import MAX_COUNTED, find_own_logits_end, has_penalties, holds_stop_back
 from pagoda_server.wire import GREEDY_TEMPERATURE, Sampling, TokenLogprobs
 
 
@@ -54,7 +54,7 @@ def build_sampling_row(request: Request) -> SamplingRow:
         prompt_token_ids=request.token_ids[:num_prompt],
         output_token_ids=request.token_ids[num_prompt:],
         held_token_ids=request.stop_token_ids if holds_stop_back(request, position) else frozenset(),
-        has_own_logits=has_own_logits(request, position),
+        has_own_logits=position < find_own_logits_end(request),
         is_constrained=request.is_constrained,
     )
 

@@ -27,7 +27,7 @@ spec:
   model: {uri: "bundled://pagoda-tiny"}
 """
 ADDRESSES = Addresses(shared_fd=9, admin_port=8)
-FOLDERS = Folders(run=Path("/x/run"), models=Path("/x/m"), etc=Path("/x/etc"))
+FOLDERS = Folders(run=Path("/x/run"), models=Path("/x/m"), etc=Path("/x/etc"), batch=Path("/x/batch"))
 
 
 def build_pod(extra: str = "") -> LocalPod:

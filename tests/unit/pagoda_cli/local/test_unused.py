@@ -25,6 +25,10 @@ def find_unused(spec: str, more: str = "") -> list[str]:
             "autoscaling (2 to 8 replicas): minReplicas run, 2",
         ),
         ("replicas: 0", "replicas: 0: one runs"),
+        (
+            "batch: {existingClaim: files}",
+            "batch (existingClaim files): files are kept in ~/.local/share/pagoda/batch",
+        ),
         ("scheduling: {runtimeClassName: nvidia}", "scheduling (runtimeClassName): all runs on this machine"),
         ("resources: {cpu: 4, memory: 1Gi}", "resources (cpu, memory): a process here is not limited"),
         ("rollout: {maxSurge: 2, drainSeconds: 3}", "rollout (maxSurge): all replicas change at once"),

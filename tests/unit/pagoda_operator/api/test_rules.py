@@ -21,6 +21,12 @@ def parse(name: str = "m", **spec: Any) -> ModelDeployment:
     ("spec", "message"),
     [
         ({"replicas": 1, "autoscaling": {"maxReplicas": 2}}, "not both"),
+        ({"batch": {}}, "set model.cache, batch.existingClaim or batch.s3"),
+        ({"batch": {"existingClaim": "c", "s3": {"uri": "s3://bucket/x"}}}, "not both"),
+        ({"batch": {"s3": {"uri": "gs://bucket/x"}}}, "s3://"),
+        ({"batch": {"s3": {"uri": "s3://bucket/../x"}}}, "s3://"),
+        ({"batch": {"existingClaim": "c", "maxFileSize": "1.5Gi"}}, "maxFileSize"),
+        ({"batch": {"existingClaim": "c", "share": 1}}, "0.75"),
         ({"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}, "raise maxReplicas"),
         ({"autoscaling": {"minReplicas": 0, "maxReplicas": 2}}, "greater than or equal to 1"),
         ({"autoscaling": {"maxReplicas": 2, "provider": "keda"}}, "Extra inputs"),

@@ -72,5 +72,45 @@ def test_a_constraint_that_fails_ends_its_request_alone_and_says_why(run_ahead: 
     assert [delta.token_ids for delta in deltas if delta.request_id == "broken"] == [[3], [3]]
     assert [delta.finish_reason for delta in deltas if delta.request_id == "whole"] == [*[None] * 4, "length"]
     (rejection,) = engine.take_rejections()
-    assert (rejection.request_id, rejection.message) == ("broken", "the answer needs more than 2 tokens")
+    assert (rejection.request_id, rejection.message) == (
+        "broken",
+        "the answer's grammar: the answer needs more than 2 tokens",
+    )
     assert engine.take_rejections() == []
+
+
+class Raising(TableConstraint):
+    """Fails as a library does that nobody thought of: in `accept`, or where its mask is filled."""
+
+    def __init__(self, *, fails_in_accept: bool) -> None:
+        super().__init__({0: {3: 0}}, (EOS,))
+        self.fails_in_accept = fails_in_accept
+
+    @property
+    def allowed(self) -> list[int]:
+        if not self.fails_in_accept and len(self.accepted) == 2:
+            raise RuntimeError("the library fell over")
+        return super().allowed
+
+    def accept(self, token_id: int) -> None:
+        if self.fails_in_accept and len(self.accepted) == 1:
+            raise RuntimeError("the library fell over")
+        self.accepted.append(token_id)
+
+
+@pytest.mark.parametrize("fails_in_accept", [False, True])
+@pytest.mark.parametrize("run_ahead", [0, 1])
+def test_a_constraint_that_raises_ends_its_request_alone(run_ahead: int, fails_in_accept: bool) -> None:
+    engine = Engine(MaskedRunner(10, run_ahead), LIMITS, PagePool(16, 4), fill_masks=fill_masks)
+    constraints = {"broken": Raising(fails_in_accept=fails_in_accept), "whole": TableConstraint({0: {3: 0}}, (EOS,))}
+    for name, constraint in constraints.items():
+        assert engine.submit(Submit(name, [1], Sampling(max_tokens=5)), constraint) is None
+    deltas: list[Delta] = []
+    while engine.has_work:
+        deltas += engine.step()
+    engine.scheduler.check_integrity()
+    assert [delta.token_ids for delta in deltas if delta.request_id == "whole"] == [[3]] * 5
+    assert [delta.token_ids for delta in deltas if delta.request_id == "broken"] == [[3]] * (
+        1 if fails_in_accept else 2
+    )
+    assert [rejection.request_id for rejection in engine.take_rejections()] == ["broken"]

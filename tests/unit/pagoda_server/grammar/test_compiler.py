@@ -11,6 +11,7 @@ import pytest
 from pagoda_server.engine.constraint import FailedGrammar
 from pagoda_server.grammar import cache as caching
 from pagoda_server.grammar.attempt import OVERDUE
+from pagoda_server.grammar.build import GBNF
 from pagoda_server.grammar.cache import Cache, Compiled
 from pagoda_server.grammar.compiler import MAX_COMPILING, Compiler, NoCompiler, open_compiler
 from pagoda_server.grammar.limits import ENDLESS, OVERLAPPING, TOO_WIDE
@@ -34,6 +35,10 @@ def of_rules(rules: str) -> Grammar:
     return Grammar(json.dumps({"grammars": [{"lark_grammar": rules}]}))
 
 
+def of_gbnf(rules: str) -> Grammar:
+    return Grammar(json.dumps({"grammars": [{"lark_grammar": "start: @own"}, {"name": "own", GBNF: rules}]}))
+
+
 CHAIN = "start: a0\n" + "\n".join(f"a{i}: a{i + 1}" for i in range(5_000)) + '\na5000: "x"'
 ENDLESS_WORK = {"properties": {"a": {"items": {"type": "integer", "multipleOf": 9_999_991}}, "b": {}}}
 WIDE = {"type": "object", "properties": {f"p{i}": {"type": "string"} for i in range(700)}}
@@ -53,8 +58,8 @@ WIDE = {"type": "object", "properties": {f"p{i}": {"type": "string"} for i in ra
         (of_schema({"properties": {"a": {"pattern": "(?=a)", "type": "string"}}}), "look-around", "/properties/a"),
         (of_schema({"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}), ENDLESS, ""),
         (Grammar("[a-", "regex"), "a regular expression is wrong: unclosed character class", ""),
-        (Grammar("root ::= (", "gbnf"), "line 1", ""),
-        (Grammar("root ::= " + "(" * 5000, "gbnf"), "nested too deep", ""),
+        (of_gbnf("root ::= ("), "line 1", ""),
+        (of_gbnf("root ::= " + "(" * 5000), "nested too deep", ""),
         (of_rules("start: nope"), 'unknown name: "nope"', ""),
         (Grammar("not a grammar"), "", ""),
     ],
@@ -76,12 +81,28 @@ def test_a_pure_circle_of_references_by_itself_is_found_where_it_stands(compiler
     assert isinstance(failed, FailedGrammar) and "unsatisfiable" in failed.problem
 
 
+def test_rules_in_gbnf_may_stand_among_others(compiler: Compiler) -> None:
+    constraint = compile_now(compiler, of_gbnf('root ::= "yes" | "no"'))
+    assert not isinstance(constraint, FailedGrammar) and answer(constraint) in ("yes", "no")
+
+
 def test_requests_with_one_grammar_have_constraints_of_their_own(compiler: Compiler) -> None:
     first, second = (compile_now(compiler, of_schema({"type": "boolean"})) for _ in range(2))
     assert isinstance(first, GrammarConstraint) and isinstance(second, GrammarConstraint)
     first.accept(min(allowed(first)))
     assert allowed(first) != allowed(second)
     assert answer(second) in ("true", "false")
+
+
+def test_a_grammar_that_failed_is_compiled_anew(compiler: Compiler) -> None:
+    grammar = of_schema({"title": "fails"})
+    constraint = compile_now(compiler, grammar)
+    assert isinstance(constraint, GrammarConstraint)
+    key = (grammar.notation, grammar.text)
+    kept = compiler._cache.get(key)
+    constraint._on_failure()
+    assert kept is not None and compiler._cache.get(key) is None
+    assert isinstance(compile_now(compiler, grammar), GrammarConstraint)
 
 
 def test_one_that_asks_while_it_is_compiled_waits_for_the_same(compiler: Compiler) -> None:

@@ -89,7 +89,9 @@ def test_masks_need_not_lie_in_one_piece() -> None:
 
 
 def test_a_limit_that_is_met_on_the_way_ends_that_answer_alone() -> None:
-    costly = constrain(RegexFormat(".*" * 500))
+    failures: list[str] = []
+    matcher = constrain(RegexFormat(".*" * 500)).matcher
+    costly = GrammarConstraint(matcher, build_tiny_vocabulary(), lambda: failures.append("costly"))
     plain = constrain(RegexFormat("a+"))
     masks = np.zeros((2, build_tiny_vocabulary().num_words), dtype=np.int32)
     for _ in range(50):
@@ -99,6 +101,7 @@ def test_a_limit_that_is_met_on_the_way_ends_that_answer_alone() -> None:
         costly.accept(encode("a")[0])
         plain.accept(encode("a")[0])
     assert costly.error is not None and "too complex" in costly.error
+    assert failures == ["costly"], "its grammar is to be compiled anew"
     assert allowed(costly) == {END} and plain.error is None and END in allowed(plain)
 
 

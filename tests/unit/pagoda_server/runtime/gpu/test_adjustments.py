@@ -10,11 +10,11 @@ from pagoda_server.kernels.adjust import HEADER
 from pagoda_server.runtime.gpu.adjustments import (
     build_adjust_table,
     count_tokens,
-    may_have_own_logits,
     pack_bits,
     pack_entry,
     plan_opening,
 )
+from pagoda_server.runtime.history import NEVER, find_own_logits_end
 from pagoda_server.wire import MAX_BAD_WORD_TOKENS, MAX_BAD_WORDS, MAX_BIASES, MAX_STOP_TOKENS, Sampling
 
 VOCAB = 100
@@ -35,10 +35,12 @@ def build_request(*, stops: tuple[int, ...] = (), is_constrained: bool = False, 
 
 
 def test_a_plain_request_has_no_logits_of_its_own() -> None:
-    assert not may_have_own_logits(build_request(temperature=0.5, top_p=0.9, min_p=0.1, top_k=3, stops=(7,)))
-    assert not may_have_own_logits(build_request(min_tokens=3))
-    assert may_have_own_logits(build_request(min_tokens=3, stops=(7,)))
-    assert may_have_own_logits(build_request(is_constrained=True))
+    assert find_own_logits_end(build_request(temperature=0.5, top_p=0.9, min_p=0.1, top_k=3, stops=(7,))) == 0
+    assert find_own_logits_end(build_request(min_tokens=3)) == 0
+    assert find_own_logits_end(build_request(min_tokens=3, stops=(7,))) == 6
+    assert find_own_logits_end(build_request(is_constrained=True)) == NEVER
+    for asked in ({"logit_bias": ((1, 1.0),)}, {"bad_words": ((1,),)}, {"allowed_token_ids": (1,)}):
+        assert find_own_logits_end(build_request(**asked)) == NEVER
 
 
 def test_counts_know_the_answer_and_whether_the_prompt_has_a_token() -> None:

@@ -131,6 +131,8 @@ def test_same_tokens_and_logprobs_as_the_reference(family: str, projections: str
     assert tokens_of(found) == tokens_of(expected)
     chosen = [[logprobs.chosen for logprobs in answers["2"][1]] for answers in (found, expected)]
     assert len(chosen[0]) == 3 and chosen[0] == pytest.approx(chosen[1], abs=1e-3)
+    top = [[[token for token, _ in logprobs.top] for logprobs in answers["2"][1]] for answers in (found, expected)]
+    assert top[0] == top[1] and [len(one) for one in top[0]] == [2, 2, 2]
 
 
 def test_the_last_layer_computes_only_the_tokens_that_choose(model: Llama) -> None:
