@@ -179,6 +179,17 @@ async def test_the_tokens_of_an_input_are_counted(stack: Any, post: Any) -> None
     assert body["input_tokens"] == response.usage.input_tokens
 
 
+async def test_nothing_is_told_back_that_is_nested_too_deep_to_be_written(post: Any) -> None:
+    deep: Any = "x"
+    for _ in range(400):
+        deep = {"a": deep}
+    tool = {**WEATHER, "parameters": {"type": "object", "properties": deep}}
+    form = {"format": {"type": "json_schema", "name": "a", "schema": deep}}
+    for more in ({"tools": [tool]}, {"text": form}, {"metadata": deep}, {"chat_template_kwargs": deep}):
+        status, body = await post(RESPONSES, ask(**more))
+        assert status == 400, body
+
+
 async def test_a_check_weighs_a_response(stack: Any, post: Any) -> None:
     status, body = await post("/check" + RESPONSES, ask(max_output_tokens=10))
     assert status == 200 and body["sequences"] == 1 and body["tokens"] > 10 and not stack.engine.submitted
@@ -210,6 +221,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"conversation": "conv_1"}, "conversation"),
     ({"prompt": {"id": "p"}}, "prompt"),
     ({"surprise": 1}, "surprise"),
+    ({"metadata": {"a": [[[]]]}}, "metadata"),
     ({"max_output_tokens": 0}, "max_output_tokens"),
     ({"include": ["everything"]}, "include.0"),
     ({"reasoning": {"effort": "extreme"}}, "reasoning.effort"),

@@ -138,7 +138,7 @@ class ResponseRequest(Strict):
     store: bool | None = None
     """The gateway's to heed."""
     previous_response_id: str | None = None
-    metadata: Annotated[dict[str, Any], Field(max_length=MAX_METADATA)] | None = None
+    metadata: Annotated[dict[Label, Label], Field(max_length=MAX_METADATA)] | None = None
     user: Label | None = None
     safety_identifier: Label | None = None
     prompt_cache_key: Label | None = None
