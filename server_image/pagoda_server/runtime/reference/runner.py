@@ -84,13 +84,8 @@ class ReferenceRunner:
         self.caches = build_caches(model, num_pages, page_size, kv_dtype or model.embedding.dtype)
 
     @torch.inference_mode()
-    def forward(self, chunks: Sequence[Chunk]) -> Tensor:
-        """Returns the logits [S, vocab] float32 of the chunks that sample, in their order."""
-        return self._forward(chunks)[0]
-
-    @torch.inference_mode()
-    def _forward(self, chunks: Sequence[Chunk]) -> tuple[Tensor, list[PromptLogprobs]]:
-        """Returns those logits, and what is asked of the prompts."""
+    def forward(self, chunks: Sequence[Chunk]) -> tuple[Tensor, list[PromptLogprobs]]:
+        """Returns the logits [S, vocab] float32 of those that sample, and what prompts are scored with, in order."""
         batch = build_batch(chunks, self.page_size, self.device)
         hidden = self.compute_hidden(batch)
         scores = [
@@ -128,7 +123,7 @@ class ReferenceRunner:
 
     def launch(self, chunks: Sequence[Chunk]) -> PendingStep:
         rows = [build_sampling_row(chunk.request) for chunk in chunks if chunk.is_sampled]
-        (logits, scores), sampled = self._forward(chunks), list[Sampled]()
+        (logits, scores), sampled = self.forward(chunks), list[Sampled]()
 
         def constrain(masks: Masks | None) -> None:
             sampled.extend(sample_rows(logits, rows, masks))
