@@ -227,7 +227,6 @@ async def test_tenants_see_their_own_alone(start: Start, model: Model, tmp_path:
     ("changes", "param"),
     [
         ({"endpoint": "/v1/moderations"}, "endpoint"),
-        ({"endpoint": "/v1/responses"}, "endpoint"),
         ({"completion_window": "1h"}, "completion_window"),
         ({"metadata": {"a": "b" * 513}}, "metadata"),
         ({"output_expires_after": {"anchor": "created_at", "seconds": 1}}, "output_expires_after.seconds"),

@@ -27,8 +27,10 @@ class EngineProcess:
 
     @property
     def followers(self) -> list[int]:
+        """The ranks among its children: the process that tries grammars is one, too."""
         children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        return [int(pid) for path in children for pid in path.read_text().split()]
+        pids = [pid for path in children for pid in path.read_text().split()]
+        return [int(pid) for pid in pids if b"engine-rank" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         while not self.socket.exists():
