@@ -16,8 +16,8 @@ from typing import Any
 import yaml
 
 CHECKED = ("bash", "python", "yaml")
-LANGUAGES = (*CHECKED, "sh", "promql", "")
-"""Those of a block; the last two are only to be looked at."""
+LANGUAGES = (*CHECKED, "sh", "promql", "text", "")
+"""Those of a block; the last three are only to be looked at."""
 SAMPLE: dict[str, Any] = {
     "apiVersion": "pagoda.dev/v1alpha1",
     "kind": "ModelDeployment",
@@ -25,7 +25,7 @@ SAMPLE: dict[str, Any] = {
 }
 MODEL = {"model": {"uri": "bundled://pagoda-tiny"}}
 
-_FENCE = re.compile(r"( *)```(\w*)$")
+_FENCE = re.compile(r"( *)(`{3,})(\w*)$")
 _HEADING = re.compile(r"#+ (.*)")
 _REASON = re.compile(r" *<!-- not run: (.*) -->$")
 
@@ -53,8 +53,8 @@ def read_blocks(markdown: str) -> list[Block]:
         if found := _REASON.match(line):
             reason = found[1]
         elif found := _FENCE.match(line):
-            indent, language = found.groups()
-            text = [row.removeprefix(indent) for _, row in takewhile(lambda at: at[1].strip() != "```", lines)]
+            indent, fence, language = found.groups()
+            text = [row.removeprefix(indent) for _, row in takewhile(lambda at: at[1].strip() != fence, lines)]
             why = reason or (reason_of_page if language == "sh" else "")
             blocks.append(Block(number, heading, language, "\n".join(text), why))
             reason = ""

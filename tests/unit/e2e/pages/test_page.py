@@ -103,3 +103,8 @@ def test_each_block_of_the_documentation_is_run_or_says_why_not(page: str) -> No
     assert silent == [], "make it `bash`, which runs as it stands, or put `<!-- not run: REASON -->` before it"
     outside = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
     assert re.findall(r"^ {4}(?:kubectl|helm|pagoda|make|python|curl) .*", outside, re.MULTILINE) == [], "use a fence"
+
+
+def test_a_longer_fence_ends_only_at_its_like() -> None:
+    (block,) = read_blocks("````text\n```json\n{}\n```\n````\n")
+    assert (block.language, block.text) == ("text", "```json\n{}\n```")

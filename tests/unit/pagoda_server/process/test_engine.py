@@ -232,14 +232,14 @@ async def test_failed_step_ends_its_requests_and_repeated_failure_ends_the_engin
     built = await asyncio.to_thread(build_real_engine, config)
     runner: Any = built.engine.runner
     failures = iter([True, False])
-    forward = runner._forward
+    forward = runner.forward
 
     def fail_sometimes(chunks: object) -> object:
         if next(failures, True):
             raise RuntimeError("device error")
         return forward(chunks)
 
-    monkeypatch.setattr(runner, "_forward", fail_sometimes)
+    monkeypatch.setattr(runner, "forward", fail_sometimes)
     server, ready = EngineServer(built), asyncio.Event()
     task = asyncio.create_task(server.serve(config.socket, on_ready=ready.set))
     await ready.wait()
