@@ -9,6 +9,7 @@ block may say so too.
 import json
 import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -54,7 +55,7 @@ def read_blocks(markdown: str) -> list[Block]:
             reason = found[1]
         elif found := _FENCE.match(line):
             indent, fence, language = found.groups()
-            text = [row.removeprefix(indent) for _, row in takewhile(lambda at: at[1].strip() != fence, lines)]
+            text = [row.removeprefix(indent) for row in _read_until(fence, lines)]
             why = reason or (reason_of_page if language == "sh" else "")
             blocks.append(Block(number, heading, language, "\n".join(text), why))
             reason = ""
@@ -63,6 +64,10 @@ def read_blocks(markdown: str) -> list[Block]:
         elif line.strip():
             reason, reason_of_page = "", reason or reason_of_page
     return blocks
+
+
+def _read_until(fence: str, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
+    return (row for _, row in takewhile(lambda at: at[1].strip() != fence, lines))
 
 
 def build_script(name: str, blocks: list[Block], before: str = "") -> str:

@@ -14,7 +14,7 @@ THREADS = {
     "pagoda_server/parallel/channel.py": "waits for the end of another rank and then ends this one",
     "pagoda_server/engine/loop.py": "the engine's: its failure is kept and ends the process",
     "pagoda_server/grammar/attempt.py": "compiles in a fork that tries one grammar, and is joined there",
-    "pagoda_server/grammar/trials.py": "hears and tells the process that tries grammars; each message's failure is logged",
+    "pagoda_server/grammar/trials.py": "speak with the process that tries grammars; a failing message is logged",
     "pagoda_server/grammar/workers.py": "compiles grammars; each one's failure is logged, and is that grammar's alone",
     "pagoda_cli/fetch/progress.py": "shows a download's progress and is joined when that ends",
     "pagoda_cli/remote/port_forward.py": "runs the loop of a port-forward and is joined when that closes",
