@@ -59,6 +59,11 @@ def check_accuracy(got: Got) -> None:
     assert got == {"case": got["case"], "accuracy": 1.0, "samples": 6}
 
 
+def check_load(got: Got) -> None:
+    assert (got["completed"], got["failed"]) == (8, 0), got
+    assert got["first_token_ms"] > 0 and got["output_tokens"] >= 8, got
+
+
 CHECKS: Mapping[str, Callable[[Got], None]] = {
     "two_turns": check_two_turns,
     "streaming": check_streaming,
@@ -75,4 +80,5 @@ CHECKS: Mapping[str, Callable[[Got], None]] = {
     "embeddings": check_refused,
     "log_likelihoods": check_accuracy,
     "generated": check_accuracy,
+    "load": check_load,
 }

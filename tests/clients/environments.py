@@ -53,4 +53,4 @@ def build_environ() -> dict[str, str]:
     """Returns what a program of somebody else's has: nothing that makes it find this repository, or a real key."""
     hidden = ("PYTHON", "VIRTUAL_ENV", "OPENAI_", "ANTHROPIC_", "HF_", "NODE_")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
-    return kept | {"HF_HUB_OFFLINE": "1"}
+    return kept

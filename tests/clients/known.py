@@ -200,4 +200,6 @@ CLIENTS = (
         },
         is_light=False,
     ),
+    Client("aiperf", "AIPerf", "aiperf", {"load": "`aiperf profile --streaming`"}, is_light=False),
+    Client("guidellm", "GuideLLM", "guidellm", {"load": "`guidellm run`"}, is_light=False),
 )

@@ -18,7 +18,7 @@ COLUMNS = {
     "schema": ("schema", "schema_by_choice"),
     "schema by a tool": ("schema_by_tool",),
     "Responses": ("responses", "responses_tools", "responses_schema"),
-    "besides": ("messages_tools", "count_tokens", "embeddings", "log_likelihoods", "generated"),
+    "besides": ("messages_tools", "count_tokens", "embeddings", "log_likelihoods", "generated", "load"),
 }
 BEGIN, END = "<!-- clients -->\n", "<!-- /clients -->\n"
 
