@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROMPT ?= Tell me a short story about a fox.
 RUN_FLAGS := --ask "$(PROMPT)" $(if $(ONCE),--once)
 
-.PHONY: help setup run test check lint-shell lint-chart vet docs audit fuzz format images chart e2e e2e-full pictures cluster-up cluster-down requirements dist release-check
+.PHONY: help setup run test clients check lint-shell lint-chart vet docs audit fuzz format images chart e2e e2e-full pictures cluster-up cluster-down requirements client-requirements dist release-check
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
 
@@ -28,7 +28,10 @@ test: setup  ## all tests but the end-to-end ones
 	@echo "== the test control plane, helm and promtool (the first build takes about ten minutes)"
 	@e2e/cluster/build.sh test
 	@echo "== tests"
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -m "not full"
+
+clients: setup  ## every client library of docs/how-to/clients.md against the sample model (make test has the light ones)
+	@$(BIN)/python -m pytest -q tests/clients
 
 check: setup  ## lint, formatting, types, import rules, generated files, shell, chart, Go, the docs' links
 	$(BIN)/ruff check .
@@ -109,6 +112,13 @@ requirements:  ## pin the requirements again
 	    pyproject.toml $${extra#*:} -o requirements/$${extra%%:*}.txt; done
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  requirements/build.in -o requirements/build.txt
+
+client-requirements: setup  ## pin the client libraries of tests/clients again, and write their table
+	@for client in requirements/clients/*.in; do \
+	  $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	    $$client -o $${client%.in}.txt || exit 1; done
+	@for client in requirements/clients/*/; do (cd $$client && npm update --save --package-lock-only --ignore-scripts) || exit 1; done
+	$(BIN)/python -m tests.clients.table
 
 dist: setup  ## wheel, source distribution, .deb and krew plugin, in dist/
 	$(BIN)/uv build --quiet --clear --out-dir dist --require-hashes --build-constraints requirements/build.txt

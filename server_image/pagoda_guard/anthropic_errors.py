@@ -32,6 +32,7 @@ def name_type(status: int) -> AnthropicErrorType:
     return TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
 
 
-def build_anthropic_error(message: str, *, status: int) -> dict[str, object]:
-    """Returns the body of an error, to be written as JSON."""
-    return {"type": "error", "error": {"type": name_type(status), "message": message}}
+def build_anthropic_error(message: str, *, status: int, code: str | None = None) -> dict[str, object]:
+    """Returns the body of an error, to be written as JSON. Anthropic's client goes by the code of some refusals."""
+    details = {} if code is None else {"details": {"error_code": code}}
+    return {"type": "error", "error": {"type": name_type(status), "message": message, **details}}

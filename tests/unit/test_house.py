@@ -28,7 +28,7 @@ def test_tests_lie_in_the_folder_of_the_package_that_they_test(kind: str) -> Non
 
 
 def test_requirements_are_pinned_with_hashes_and_without_addresses() -> None:
-    for path in (ROOT / "requirements").glob("*.txt"):
+    for path in (ROOT / "requirements").rglob("*.txt"):
         text = path.read_text()
         assert "--hash=sha256:" in text
         assert "://" not in text, path.name

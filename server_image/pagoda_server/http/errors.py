@@ -47,7 +47,9 @@ class RequestError(Exception):
 def error_response(error: RequestError, *, for_anthropic: bool = False) -> web.Response:
     """Returns the refusal as OpenAI's clients know it, or Anthropic's."""
     retry = {"Retry-After": "1"} if error.status == 503 else {}
-    body = build_anthropic_error(error.message, status=error.status) if for_anthropic else error.body()
+    body: Mapping[str, object] = error.body()
+    if for_anthropic:
+        body = build_anthropic_error(error.message, status=error.status, code=error.code)
     return web.Response(
         body=orjson.dumps(body),
         status=error.status,

@@ -197,3 +197,27 @@ async def test_a_wrong_field_is_refused_by_its_name(stack: Any, post: Any, more:
     status, body = await post(MESSAGES, ask(**more))
     assert status == 400 and named in body["error"]["message"], body
     assert not stack.engine.submitted
+
+
+async def test_the_clients_tool_runner_goes_on_without_a_thread(stack: Any, client: Any) -> None:
+    stack.engine.answer = ANSWER
+    asked: list[str] = []
+
+    async def get_weather(city: str) -> str:
+        asked.append(city)
+        stack.engine.answer = "Rain, and I was told so."
+        return "Rain"
+
+    runner = client.beta.messages.tool_runner(**ask(tools=[anthropic.beta_async_tool(get_weather)]))
+    final = await runner.until_done()
+    assert asked == ["Oslo"] and final.content[0].text == "Rain, and I was told so."
+    assert "How is the weather?" in spell_prompt(stack)
+
+
+async def test_a_thread_is_refused_by_the_code_that_the_client_goes_by(post: Any) -> None:
+    whole = ask(thread={"type": "create"})
+    counted = {name: value for name, value in whole.items() if name != "max_tokens"}
+    for path, sent in ((MESSAGES, whole), (f"{MESSAGES}/count_tokens", counted)):
+        status, body = await post(path, sent)
+        assert status == 400 and body["error"]["details"] == {"error_code": "thread_unsupported_request"}
+        assert body["error"]["message"].startswith("thread is not taken: no conversation is kept here")

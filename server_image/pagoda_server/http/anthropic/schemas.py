@@ -16,6 +16,8 @@ from pagoda_server.http.schemas import MAX_STOP_CHARACTERS, StopString
 from pagoda_server.http.strict import Strict
 from pagoda_server.http.tool_schemas import MAX_TOOLS, Name, check_tools, choose_tools
 
+NO_THREADS = "thread_unsupported_request"
+"""By this code Anthropic's client goes on without a thread, and sends the whole conversation."""
 EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
 
 
@@ -96,6 +98,17 @@ class CountRequest(Strict):
     thinking: ThinkingParam | None = None
     output_config: OutputConfig | None = None
     output_format: OutputFormat | None = None
+    thread: Any = None
+
+    @model_validator(mode="after")
+    def _refuse_thread(self) -> "CountRequest":
+        if self.thread is not None:
+            raise RequestError(
+                "thread is not taken: no conversation is kept here; remove it and send all of it in messages",
+                param="thread",
+                code=NO_THREADS,
+            )
+        return self
 
     @property
     def wish(self) -> Thinking:
