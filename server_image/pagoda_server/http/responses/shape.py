@@ -37,14 +37,16 @@ class _Item:
 
 
 class ResponseShape:
-    def __init__(self, envelope: Envelope, plan: GenerationPlan, score: Score) -> None:
+    def __init__(self, envelope: Envelope, plan: GenerationPlan, score: Score, *, shows_reasoning: bool = True) -> None:
         self._envelope = envelope
         self._plan = plan
         self._score = score
-        self._blocks = Blocks()
+        self._blocks = Blocks(shows_reasoning=shows_reasoning)
         self._items: list[_Item] = []
         self._number = 0
         self._has_begun = False
+        self._scores: list[dict[str, Any]] = []
+        """Log-probabilities of tokens whose text is held back: blanks may turn out to be a border's."""
 
     def build_whole(self, pieces: Sequence[Piece]) -> dict[str, Any]:
         for piece in pieces:
@@ -72,11 +74,14 @@ class ResponseShape:
 
     def _read(self, piece: Piece) -> Iterator[bytes]:
         """Yields the events of a piece, whose log-probabilities go with its first text."""
-        logprobs = self._score(piece)
-        for change in self._blocks.push(read_events(piece)):
+        self._scores += self._score(piece)
+        changes = list(self._blocks.push(read_events(piece)))
+        for change in changes:
             is_text = isinstance(change, Grown) and change.block.kind == "text"
-            yield from self._tell(change, logprobs if is_text else [])
-            logprobs = [] if is_text else logprobs
+            yield from self._tell(change, self._scores if is_text else [])
+            self._scores = [] if is_text else self._scores
+        if self._blocks.is_past_text or any(isinstance(change, Grown) for change in changes):
+            self._scores = []
 
     def _add(self, block: Block) -> _Item:
         item = _Item(block, make_id(PREFIXES[block.kind]))
