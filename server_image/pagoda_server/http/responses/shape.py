@@ -9,6 +9,7 @@ from pagoda_server.http.chat_answers import make_call_id
 from pagoda_server.http.choice import Piece
 from pagoda_server.http.errors import RequestError
 from pagoda_server.http.generate import GenerationPlan
+from pagoda_server.http.reading import join_events
 from pagoda_server.http.responses.objects import (
     PREFIXES,
     Envelope,
@@ -75,7 +76,7 @@ class ResponseShape:
     def _read(self, piece: Piece) -> Iterator[bytes]:
         """Yields the events of a piece, whose log-probabilities go with its first text."""
         self._scores += self._score(piece)
-        changes = list(self._blocks.push(read_events(piece)))
+        changes = list(self._blocks.push(join_events(read_events(piece))))
         for change in changes:
             is_text = isinstance(change, Grown) and change.block.kind == "text"
             yield from self._tell(change, self._scores if is_text else [])
