@@ -125,7 +125,7 @@ def blank(found: Match[bytes]) -> bytes:
 
 def put(body: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
     root, _, member = name.partition(".")
-    return {**body, root: {member: value} if member else value}
+    return {**body, root: {**body.get(root, {}), member: value} if member else value}
 
 
 async def judge(server: Server, section: Any, field: Any) -> Outcome:
@@ -152,7 +152,7 @@ async def judge_all() -> list[tuple[Any, list[tuple[Any, Outcome]]]]:
 
 def show(field: Any) -> str:
     root = field.name.partition(".")[0]
-    shown = put({}, field.name, field.value)
+    shown = {root: put(dict(field.beside), field.name, field.value)[root]}
     beside = {name: value for name, value in field.beside.items() if name != root}
     text = orjson.dumps({**shown, **beside}).decode()[1:-1]
     return f"`{text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + '…'}`".replace("|", "\\|")

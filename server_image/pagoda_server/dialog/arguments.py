@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from pagoda_server.dialog.feed import Feed, Marks, Reading
+from pagoda_server.dialog.feed import Feed, Reading
 from pagoda_server.dialog.json_text import quote
-from pagoda_server.dialog.schemas import find_argument_kinds
+from pagoda_server.dialog.schemas import find_argument_kinds, read_mapping
 from pagoda_server.dialog.turn import Tool
-from pagoda_server.dialog.typed import pass_text_value
+from pagoda_server.dialog.typed import TextEnds, pass_text_value
 from pagoda_server.dialog.writer import Writer
 
 
@@ -18,17 +18,20 @@ class Arguments:
         self._tools = tools
         self._name = name
         self._is_empty = True
+        tool = next((tool for tool in tools if tool.name == name), None)
+        self._missing = set(read_mapping(tool.parameters, "properties")) if tool else set()
 
     def begin(self, key: str) -> None:
         """The key's value is what is written next."""
         self._writer.write_arguments(("{" if self._is_empty else ", ") + quote(key) + ": ")
         self._is_empty = False
 
-    def pass_text(self, feed: Feed, key: str, ends: Marks, *followers: str) -> Reading[bool]:
-        """Writes a value that stands without quotes up to its end. Returns whether it is whole."""
+    def pass_text(self, feed: Feed, key: str, ends: TextEnds) -> Reading[str]:
+        """Writes a value that stands without quotes. Returns what ended it, "" where it is not whole."""
         self.begin(key)
+        self._missing.discard(key)
         kinds = find_argument_kinds(self._tools, self._name, key)
-        return bool((yield from pass_text_value(feed, kinds, ends, self._writer.write_arguments, followers)))
+        return (yield from pass_text_value(feed, kinds, ends, self._writer.write_arguments, self._missing))
 
     def end(self) -> None:
         self._writer.write_arguments("{}" if self._is_empty else "}")

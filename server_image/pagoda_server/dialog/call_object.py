@@ -6,8 +6,8 @@ The arguments are passed on as the model writes them. Where they come before the
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pagoda_server.dialog.feed import Feed, Reading
-from pagoda_server.dialog.json_text import MAX_NAME, pass_text_of_string, pass_value, read_string
+from pagoda_server.dialog.feed import Feed, Marks, Reading
+from pagoda_server.dialog.json_text import BORDERS, MAX_NAME, pass_text_of_string, pass_value, read_string
 from pagoda_server.dialog.writer import Writer
 
 MAX_HELD = 16_384
@@ -31,22 +31,25 @@ class _Head:
     """Their key is read, and they come next."""
 
 
-def read_call(feed: Feed, writer: Writer, *, accept: Accept | None = None) -> Reading[bool]:
-    """Reads one object as a call. Returns False, and has read nothing, where it is none."""
+def read_call(feed: Feed, writer: Writer, *, accept: Accept | None = None, borders: Marks = BORDERS) -> Reading[bool]:
+    """Reads one object as a call. Returns False, and has read nothing, where it is none.
+
+    `borders`: with the mark behind calls in them, arguments whose brackets do not close end there.
+    """
     head = yield from feed.attempt(_read_item(feed, "", accept))
     if head is None:
         return False
-    yield from _pass_call(feed, writer, head)
+    yield from _pass_call(feed, writer, head, borders)
     return True
 
 
-def read_calls(feed: Feed, writer: Writer, *, accept: Accept | None = None) -> Reading[bool]:
+def read_calls(feed: Feed, writer: Writer, *, accept: Accept | None = None, borders: Marks = BORDERS) -> Reading[bool]:
     """Reads a list of objects as calls. Returns False, and has read nothing, where the first is none."""
     head = yield from feed.attempt(_read_item(feed, "[", accept))
     if head is None:
         return False
     while head is not None:
-        yield from _pass_call(feed, writer, head)
+        yield from _pass_call(feed, writer, head, borders)
         head = yield from feed.attempt(_read_item(feed, ",", accept))
     yield from feed.skip_space()
     yield from feed.accept("]")
@@ -124,11 +127,11 @@ def _hold_value(feed: Feed, limit: int) -> Reading[str | None]:
     return "".join(pieces) if is_whole else None
 
 
-def _pass_call(feed: Feed, writer: Writer, head: _Head) -> Reading[None]:
+def _pass_call(feed: Feed, writer: Writer, head: _Head, borders: Marks) -> Reading[None]:
     """Reads the rest of a call. Where that is no object's, what follows is left to be content."""
     writer.begin_call(head.name)
     writer.write_arguments(head.arguments or "")
-    if head.is_at_arguments and not (yield from _pass_arguments(feed, writer)):
+    if head.is_at_arguments and not (yield from _pass_arguments(feed, writer, borders)):
         return
     has_arguments = head.is_at_arguments or head.arguments is not None
     while True:
@@ -143,17 +146,17 @@ def _pass_call(feed: Feed, writer: Writer, head: _Head) -> Reading[None]:
             return
         if key in ARGUMENT_KEYS and not has_arguments:
             has_arguments = True
-            is_whole = yield from _pass_arguments(feed, writer)
+            is_whole = yield from _pass_arguments(feed, writer, borders)
         else:
             is_whole = yield from pass_value(feed, lambda _: None)
         if not is_whole:
             return
 
 
-def _pass_arguments(feed: Feed, writer: Writer) -> Reading[bool]:
+def _pass_arguments(feed: Feed, writer: Writer, borders: Marks) -> Reading[bool]:
     """Writes the arguments. Some models put them into a string: then what it says; null is none."""
     if (yield from feed.accept('"')):
         return (yield from pass_text_of_string(feed, writer.write_arguments))
     if (yield from feed.accept("null")):
         return True
-    return (yield from pass_value(feed, writer.write_arguments))
+    return (yield from pass_value(feed, writer.write_arguments, borders))

@@ -86,7 +86,7 @@ class TaggedFormat:
         thought = self.reasoning.write_rules(rules, state, budget) if self.reasoning else ""
         text = self._write_text(state, special_ids)
         body = self._write_body(rules, turn, text)
-        rules.add(f"{thought} {rules.blanks() if thought else ''} ({body})", name="start")
+        rules.add(f"{thought} ({body})", name="start")
         return rules.write()
 
     def _write_text(self, state: State, special_ids: Mapping[str, int]) -> str:

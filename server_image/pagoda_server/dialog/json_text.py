@@ -15,8 +15,16 @@ SCALAR = re.compile(r"[^\s,\]}{\[\"]*")
 HEX = re.compile(r"[0-9a-fA-F]*")
 
 
-def pass_value(feed: Feed, write: Write) -> Reading[bool]:
-    """Writes one value as it stands. Returns whether it is whole; it breaks off only with the answer."""
+def build_borders(end: str) -> Marks:
+    """Returns what `pass_value` looks for where `end` comes behind the value."""
+    return Marks(*BORDERS.all, end)
+
+
+def pass_value(feed: Feed, write: Write, borders: Marks = BORDERS) -> Reading[bool]:
+    """Writes one value as it stands. Returns whether it came to an end before the answer did.
+
+    A value whose brackets do not close ends at the mark behind it, which is read: what follows is none of it.
+    """
     first = yield from feed.peek()
     if first == '"':
         return (yield from _pass_string(feed, write))
@@ -25,10 +33,10 @@ def pass_value(feed: Feed, write: Write) -> Reading[bool]:
         return True
     depth = 0
     while True:
-        mark = yield from feed.pass_until(BORDERS, write)
+        mark = yield from feed.pass_until(borders, write)
+        if not mark or mark not in BORDERS.all:
+            return bool(mark)
         write(mark)
-        if not mark:
-            return False
         if mark == '"':
             if not (yield from _pass_string_end(feed, write)):
                 return False

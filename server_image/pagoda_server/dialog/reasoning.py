@@ -53,17 +53,17 @@ class ReasoningFormat:
         return ReadingParser(lambda feed, writer: self._read(feed, writer, state, breaks))
 
     def write_rules(self, rules: Rules, state: State, budget: int | None) -> str:
-        """Returns what matches the reasoning and its end, "" where there can be none.
+        """Returns what matches the reasoning, its end and the blanks behind that, "" where there can be none.
 
         `budget`: the maximum number of tokens. Beyond it the end tag is all that may come.
         """
         end = rules.literal(self.end) if budget == 0 else rules.until(self.end, max_tokens=budget, is_exact=False)
         if state == "inside":
-            return end
+            return f"{end} {rules.blanks()}"
         if state == "after" or budget == 0:
             return ""
         label = rules.literal(self.label) if self.label else ""
-        return f"({rules.literal(self.begin)} {label} {end})?"
+        return f"({rules.literal(self.begin)} {label} {end} {rules.blanks()})?"
 
     def _read(self, feed: Feed, writer: Writer, state: State, breaks: Collection[str]) -> Reading[None]:
         ends, begins = Marks(self.end, *breaks), Marks(self.begin)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 Message = Mapping[str, Any]
 """As chat templates expect it: role, content, perhaps name, tool_calls, tool_call_id, reasoning_content."""
 ToolMode = Literal["none", "auto", "required"]
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 @dataclass(frozen=True, slots=True)

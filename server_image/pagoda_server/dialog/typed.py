@@ -2,10 +2,11 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
 from pagoda_server.dialog.feed import Feed, Marks, Reading, Write
-from pagoda_server.dialog.json_text import quote_inside
+from pagoda_server.dialog.json_text import MAX_NAME, quote_inside
 from pagoda_server.dialog.python_text import convert
 from pagoda_server.dialog.schemas import STRING, Kinds
 
@@ -20,20 +21,53 @@ TRAILING_ESCAPE = re.compile(r"(?<!\\)(\\\\)*\\\Z")
 WORDS = {"true": "boolean", "True": "boolean", "false": "boolean", "False": "boolean", "null": "null", "None": "null"}
 
 
-def pass_text_value(feed: Feed, kinds: Kinds, ends: Marks, write: Write, followers: Sequence[str]) -> Reading[str]:
-    """Writes the text up to one of the ends as JSON: strings as they come, other values once they are whole.
+@dataclass(frozen=True, slots=True)
+class TextEnds:
+    """What ends a value that stands without quotes."""
 
-    An end inside a string of a list or an object is text, unless one of the followers comes behind it. Returns the end,
-    "" where the answer breaks off.
+    closing: tuple[str, ...]
+    followers: tuple[str, ...]
+    """What comes behind a closing tag; inside a string of a list or an object, a tag without it is text."""
+    next_begin: str
+    """Begins the next argument: some answers leave out the closing tag before it."""
+    next_end: str
+    """Stands behind that argument's name."""
+    last: str = ""
+    """Ends the arguments: some answers leave out the closing tag before this, too. "": it proves nothing."""
+    last_followers: tuple[str, ...] = ()
+    marks: Marks = field(init=False)
+    name_ends: Marks = field(init=False)
+
+    def __post_init__(self) -> None:
+        marks = (*self.closing, self.next_begin, *filter(None, [self.last]))
+        object.__setattr__(self, "marks", Marks(*marks))
+        object.__setattr__(self, "name_ends", Marks(self.next_end))
+
+
+def pass_text_value(feed: Feed, kinds: Kinds, ends: TextEnds, write: Write, others: Collection[str]) -> Reading[str]:
+    """Writes the text up to its end as JSON: strings as they come, other values once they are whole.
+
+    `others`: the arguments that may come next. Returns the end, "" where the answer breaks off.
     """
     value = _Value(kinds, write)
     while True:
-        end = yield from feed.pass_until(ends, value.write)
-        if not end or not value.is_inside_string or (yield from feed.comes_past_space(*followers)):
+        end = yield from feed.pass_until(ends.marks, value.write)
+        if not end or (yield from _is_end(feed, ends, end, others, is_inside_string=value.is_inside_string)):
             break
         value.write(end)
     value.end(is_whole=bool(end))
     return end
+
+
+def _is_end(feed: Feed, ends: TextEnds, end: str, others: Collection[str], *, is_inside_string: bool) -> Reading[bool]:
+    if end in ends.closing:
+        return not is_inside_string or (yield from feed.comes_past_space(*ends.followers))
+    if is_inside_string:
+        return False
+    if end == ends.last:
+        return (yield from feed.comes_past_space(*ends.last_followers))
+    found = yield from feed.look(feed.read_until(ends.name_ends, MAX_NAME))
+    return found is not None and found[0] in others
 
 
 class _Value:

@@ -54,18 +54,26 @@ class Blocks:
         self._shows_reasoning = shows_reasoning
         self._open: Block | None = None
         self._blanks = ""
+        self._is_hidden = False
 
     @property
     def has_calls(self) -> bool:
         return any(block.kind == "call" for block in self.all)
 
+    @property
+    def is_past_text(self) -> bool:
+        """Returns whether what is being said is no text, or shown nowhere."""
+        return self._is_hidden or (self._open is not None and self._open.kind != "text")
+
     def push(self, events: Iterable[Event]) -> Iterator[Change]:
         for event in events:
             match event:
                 case Reasoning():
+                    self._is_hidden = not self._shows_reasoning
                     if self._shows_reasoning:
                         yield from self._grow("reasoning", event.text)
                 case Content():
+                    self._is_hidden = False
                     yield from self._write(event.text)
                 case CallBegun():
                     yield from self.finish()

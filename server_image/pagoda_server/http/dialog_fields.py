@@ -23,6 +23,7 @@ from pagoda_server.text.template import RESERVED_NAMES
 
 MAX_TEMPLATE_MEMBERS = 1000
 MAX_THINKING_TOKENS = 2**31 - 1
+NO_BUDGET = -1
 
 
 def _find_choice_form(value: Any) -> str:
@@ -53,7 +54,8 @@ class DialogFields(Strict):
     chat_template_kwargs: dict[str, Any] | None = None
     reasoning_effort: Effort | None = None
     include_reasoning: bool | None = None
-    thinking_token_budget: Annotated[Int, Field(ge=0, le=MAX_THINKING_TOKENS)] | None = None
+    thinking_token_budget: Annotated[Int, Field(ge=NO_BUDGET, le=MAX_THINKING_TOKENS)] | None = None
+    """-1: as if it were left out."""
 
     @model_validator(mode="after")
     def _check_spelling(self) -> "DialogFields":
@@ -74,7 +76,8 @@ class DialogFields(Strict):
 
     @property
     def thinking(self) -> Thinking:
-        return Thinking(self.reasoning_effort, self.thinking_token_budget)
+        budget = self.thinking_token_budget
+        return Thinking(self.reasoning_effort, None if budget == NO_BUDGET else budget)
 
     def build_tool_use(self) -> ToolUse:
         """Returns which tools may be called. Raises `RequestError`."""

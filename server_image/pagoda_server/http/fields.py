@@ -77,7 +77,7 @@ AGENT_FIELDS: Mapping[str, AsksForNothing] = {
     "include_reasoning": only(True),
     "parallel_tool_calls": only(True, False),
     "reasoning_effort": only("none"),
-    "thinking_token_budget": never,
+    "thinking_token_budget": only(-1),
     "tool_choice": only("none", "auto"),
     "tools": only([]),
 }

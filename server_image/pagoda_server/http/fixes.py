@@ -56,11 +56,11 @@ FIXES: Mapping[str, str] = {
     "input.content.type": "give input_text or output_text",
     "input.output.type": "give input_text",
     "text.format.type": "give text, json_object or json_schema",
-    "reasoning.effort": "give none, minimal, low, medium, high or xhigh",
+    "reasoning.effort": "give none, minimal, low, medium, high, xhigh or max",
     "tool_choice.type": "give function",
     "tool_choice": "give none, auto, required or {type: function, function: {name}}",
     "function_call": "give none, auto or {name}",
-    "reasoning_effort": "give none, minimal, low, medium, high or xhigh",
+    "reasoning_effort": "give none, minimal, low, medium, high, xhigh or max",
 }
 UNBUILT_FILES = frozenset(
     {

@@ -11,14 +11,13 @@ from pagoda_server.http.dialog_fields import DialogFields
 from pagoda_server.http.errors import RequestError, from_validation
 from pagoda_server.http.fields import CHAT_FIELDS, COMPLETION_FIELDS, STREAM_FIELDS
 from pagoda_server.http.messages import Messages
-from pagoda_server.http.numbers import MAX_STOPS, Int, Penalty, StopTokenIds, TokenIds, limit_members
+from pagoda_server.http.numbers import Int, Penalty, StopTokenIds, TokenIds, limit_members
+from pagoda_server.http.stop_fields import StopFields
 from pagoda_server.http.strict import Strict
 from pagoda_server.http.token_fields import TokenFields
 from pagoda_server.wire import MAX_LOGPROBS
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-MAX_STOP_CHARACTERS = 4096
-"""The maximum for all stop strings together: each token's text is held against each of them."""
 MAX_CHOICES = 16
 MAX_DOCUMENTS = 256
 MAX_DOCUMENT_MEMBERS = 16
@@ -26,10 +25,6 @@ MAX_DOCUMENT_MEMBERS = 16
 
 def _false_as_none(value: Any) -> Any:
     return None if value is False else value
-
-
-StopString = Annotated[str, Field(min_length=1, max_length=1024)]
-Stops = Annotated[list[StopString], Field(max_length=MAX_STOPS, fail_fast=True)]
 
 
 class StreamOptions(Strict):
@@ -43,11 +38,7 @@ Document = Annotated[dict[str, str], limit_members(MAX_DOCUMENT_MEMBERS)]
 Documents = Annotated[list[Document], Field(max_length=MAX_DOCUMENTS, fail_fast=True)]
 
 
-def _find_stop_form(value: Any) -> str:
-    return "<texts>" if isinstance(value, list) else "<text>"
-
-
-class GenerationRequest(FormFields, TokenFields):
+class GenerationRequest(FormFields, TokenFields, StopFields):
     """The fields that chat and completions share."""
 
     model: str
@@ -55,14 +46,7 @@ class GenerationRequest(FormFields, TokenFields):
     """More than what is left of the context: what is left. 0: the prompt alone is looked at."""
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    stop: (
-        Annotated[
-            Annotated[StopString, Tag("<text>")] | Annotated[Stops, Tag("<texts>")], Discriminator(_find_stop_form)
-        ]
-        | None
-    ) = None
     stop_token_ids: StopTokenIds | None = None
-    include_stop_str_in_output: bool | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[Int, Field(ge=-1, le=2**31 - 1)] | None = None
@@ -79,7 +63,7 @@ class GenerationRequest(FormFields, TokenFields):
 
     @model_validator(mode="after")
     def _check_stream_options(self) -> "GenerationRequest":
-        if (self.include_usage or self.continuous_usage or self.include_obfuscation) and not self.stream:
+        if self.stream_options is not None and any(self.stream_options.model_dump().values()) and not self.stream:
             raise RequestError(
                 "stream_options is given without stream: true; set stream or remove it", param="stream_options"
             )
@@ -104,28 +88,14 @@ class GenerationRequest(FormFields, TokenFields):
             )
         return self
 
-    @model_validator(mode="after")
-    def _check_stops(self) -> "GenerationRequest":
-        total = sum(map(len, self.stops))
-        if total > MAX_STOP_CHARACTERS:
-            raise RequestError(
-                f"stop has {total} characters in all; give at most {MAX_STOP_CHARACTERS}",
-                param="stop",
-                code="invalid_value",
-            )
-        return self
-
-    @property
-    def stops(self) -> tuple[str, ...]:
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
-
     @property
     def include_usage(self) -> bool:
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
     @property
     def continuous_usage(self) -> bool:
-        return self.stream_options is not None and bool(self.stream_options.continuous_usage_stats)
+        """Returns whether each chunk tells the usage: where it is told at all."""
+        return self.include_usage and bool(self.stream_options and self.stream_options.continuous_usage_stats)
 
     @property
     def include_obfuscation(self) -> bool:

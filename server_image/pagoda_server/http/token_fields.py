@@ -14,6 +14,8 @@ MAX_BAD_CHARACTERS = 4096
 """The maximum for all bad words together."""
 BadWord = Annotated[str, Field(min_length=1, max_length=1024)]
 
+CacheSalt = Annotated[str, Field(min_length=1, max_length=512)]
+
 
 class TokenFields(Hints):
     logit_bias: Biases | None = None
@@ -27,7 +29,7 @@ class TokenFields(Hints):
     skip_special_tokens: bool | None = None
     add_special_tokens: bool | None = None
     """Left out: a prompt has them, a chat has those of its template."""
-    cache_salt: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    cache_salt: CacheSalt | None = None
 
     @model_validator(mode="after")
     def _check_truncation(self) -> "TokenFields":

@@ -30,7 +30,7 @@ PROMPT_END_TOKENS = 32
 SWITCHES = ("enable_thinking", "thinking")
 """What templates call the switch for reasoning."""
 EFFORT = "reasoning_effort"
-NEXT_LEVELS: Mapping[Effort, Effort] = {"none": "low", "minimal": "low", "xhigh": "high"}
+NEXT_LEVELS: Mapping[Effort, Effort] = {"none": "low", "minimal": "low", "xhigh": "high", "max": "xhigh"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +201,7 @@ def _tell_effort(thinking: Thinking, template: Template) -> Mapping[str, Any]:
 
 
 def _choose_level(effort: Effort, template: Template) -> str:
-    """Returns the effort, or the level next to it where the template knows three of them alone."""
-    is_known = any(f"{quote}{effort}{quote}" in template.source for quote in "'\"")
-    return effort if is_known else NEXT_LEVELS.get(effort, effort)
+    """Returns the effort, or the next of the three levels that most templates know where it has no word of its own."""
+    while effort in NEXT_LEVELS and not any(f"{quote}{effort}{quote}" in template.source for quote in "'\""):
+        effort = NEXT_LEVELS[effort]
+    return effort

@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from pagoda_server.http.turns import Conversations
+from pagoda_server.text.tokenizer import build_tokenizer
+
 CHAT = "/v1/chat/completions"
 USER: Any = {"role": "user", "content": "Hi"}
 ANSWER = "<think>\nThe user greets.\n</think>\n\nHello!"
@@ -75,6 +78,25 @@ async def test_reasoning_can_be_switched_off(stack: Any, more: dict[str, Any]) -
     assert spell_prompt(stack).endswith("<think>\n\n</think>\n\n")
     await stack.client.chat.completions.create(**ask(reasoning_effort="high"))
     assert spell_prompt(stack).endswith("assistant\n")
+
+
+async def test_a_budget_of_minus_one_is_none(stack: Any, post: Any) -> None:
+    stack.engine.answer = "Hello!"
+    for path, asked in ((CHAT, ask()), ("/v1/completions", {"model": "tiny", "prompt": "Hi"})):
+        assert (await post(path, {**asked, "thinking_token_budget": -1}))[0] == 200
+        assert stack.engine.submitted[-1].grammar is None
+        status, refused = await post(path, {**asked, "thinking_token_budget": -2})
+        assert (status, refused["error"]["param"]) == (400, "thinking_token_budget")
+
+
+@pytest.mark.parametrize(
+    ("levels", "told"), [("'low' 'medium' 'high'", "high"), ("'xhigh'", "xhigh"), ("'high' 'max'", "max")]
+)
+async def test_the_most_effort_is_told_in_the_templates_own_words(stack: Any, levels: str, told: str) -> None:
+    source = "{% set known = [" + ", ".join(levels.split()) + "] %}{{ reasoning_effort }}<think>"
+    stack.api.conversations = Conversations(build_tokenizer(stack.api.tokenizer.raw, source, {}))
+    await stack.client.chat.completions.create(**ask(extra_body={"reasoning_effort": "max"}))
+    assert spell_prompt(stack) == f"{told}<think>"
 
 
 async def test_earlier_reasoning_is_the_templates_to_show(stack: Any) -> None:

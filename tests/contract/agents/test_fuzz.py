@@ -130,7 +130,7 @@ def build_bodies(path: str) -> st.SearchStrategy[Any]:
 
 def check_error(path: str, body: Any) -> None:
     if path == "/v1/messages":
-        assert body["type"] == "error" and set(body["error"]) == {"type", "message"}
+        assert body["type"] == "error" and {"type", "message"} <= set(body["error"]) <= {"type", "message", "details"}
     else:
         assert set(body["error"]) == {"message", "type", "param", "code"}
 

@@ -146,6 +146,14 @@ async def test_usage_is_on_each_chunk_where_it_is_asked_for(stack: Any) -> None:
     assert all(usage.total_tokens == usage.prompt_tokens + usage.completion_tokens for usage in usages)
 
 
+async def test_usage_is_on_no_chunk_where_the_last_does_not_tell_it(stack: Any) -> None:
+    for options in ({"continuous_usage_stats": True}, {"continuous_usage_stats": True, "include_usage": False}):
+        stream = await stack.client.chat.completions.create(
+            model="tiny", messages=MESSAGES, stream=True, stream_options=options
+        )
+        assert [chunk.usage async for chunk in stream if chunk.usage is not None] == []
+
+
 @pytest.mark.parametrize("asked", [0, 1, 3])
 async def test_the_chosen_token_is_always_among_the_top_ones_of_a_completion(stack: Any, asked: int) -> None:
     answer = await stack.client.completions.create(model="tiny", prompt="Hi", logprobs=asked, max_tokens=50)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pagoda_server.dialog.feed import Feed, Marks, Reading
 from pagoda_server.dialog.formats.argument_rules import write_arguments
 from pagoda_server.dialog.formats.tool_format import ToolFormat, repeat
-from pagoda_server.dialog.json_text import MAX_NAME, pass_value
+from pagoda_server.dialog.json_text import MAX_NAME, build_borders, pass_value
 from pagoda_server.dialog.lark import Rules
 from pagoda_server.dialog.parser import read_marked
 from pagoda_server.dialog.turn import Tool
@@ -15,6 +15,7 @@ CALLS, CALLS_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
 CALL, CALL_END, SEPARATOR = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>", "<｜tool▁sep｜>"
 KIND, FENCE, FENCE_END = "function", "```json", "```"
 MARKS = Marks(CALLS, CALL)
+BORDERS = build_borders(CALL_END)
 SEPARATORS, LINE_ENDS = Marks(SEPARATOR), Marks("\n")
 
 
@@ -24,7 +25,7 @@ def read(feed: Feed, writer: Writer, tools: Sequence[Tool]) -> Reading[None]:
         if name is None:
             return False
         writer.begin_call(name)
-        if (yield from pass_value(feed, writer.write_arguments)):
+        if (yield from pass_value(feed, writer.write_arguments, BORDERS)):
             writer.end_call()
             yield from _read_end(feed)
         return True

@@ -54,8 +54,9 @@ def build_read(signs: Signs) -> Callable[[Feed, Writer, Sequence[Tool]], Reading
 
 
 def _read_name(feed: Feed) -> Reading[str | None]:
+    """NB: some answers leave out the word before the colon."""
     yield from feed.skip_space()
-    if not (yield from feed.accept("call:")):
+    if not (yield from feed.accept("call:", ":")):
         return None
     name = yield from feed.take_while(NAME, MAX_NAME)
     return name if name and (yield from feed.accept("{")) else None

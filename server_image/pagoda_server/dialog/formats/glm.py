@@ -11,6 +11,7 @@ from pagoda_server.dialog.json_text import MAX_NAME
 from pagoda_server.dialog.lark import Rules
 from pagoda_server.dialog.parser import read_marked
 from pagoda_server.dialog.turn import Tool
+from pagoda_server.dialog.typed import TextEnds
 from pagoda_server.dialog.writer import Writer
 
 BEGIN, END = "<tool_call>", "</tool_call>"
@@ -18,7 +19,7 @@ KEY, KEY_END = "<arg_key>", "</arg_key>"
 VALUE, VALUE_END = "<arg_value>", "</arg_value>"
 MARKS = Marks(BEGIN)
 KEY_ENDS = Marks(KEY_END)
-VALUE_ENDS = Marks(VALUE_END)
+VALUE_ENDS = TextEnds((VALUE_END,), (KEY, END), KEY, KEY_END)
 NAME = re.compile(r"[\w.:/-]*")
 
 
@@ -44,9 +45,10 @@ def _read_name(feed: Feed) -> Reading[str | None]:
 
 
 def _read_arguments(feed: Feed, arguments: Arguments) -> Reading[None]:
+    value_end = ""
     while True:
         yield from feed.skip_space()
-        tag = yield from feed.accept(KEY, END)
+        tag = value_end if value_end == KEY else (yield from feed.accept(KEY, END))
         if tag != KEY:
             break
         found = yield from feed.read_until(KEY_ENDS, MAX_NAME)
@@ -55,7 +57,8 @@ def _read_arguments(feed: Feed, arguments: Arguments) -> Reading[None]:
         yield from feed.skip_space()
         if not (yield from feed.accept(VALUE)):
             return
-        if not (yield from arguments.pass_text(feed, found[0].strip(), VALUE_ENDS, KEY, END)):
+        value_end = yield from arguments.pass_text(feed, found[0].strip(), VALUE_ENDS)
+        if not value_end:
             return
     if tag or (yield from feed.peek()):
         arguments.end()

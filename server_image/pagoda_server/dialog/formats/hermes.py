@@ -6,18 +6,19 @@ from pagoda_server.dialog.call_object import read_call
 from pagoda_server.dialog.feed import Feed, Marks, Reading
 from pagoda_server.dialog.formats.argument_rules import write_call_object
 from pagoda_server.dialog.formats.tool_format import ToolFormat, repeat
+from pagoda_server.dialog.json_text import build_borders
 from pagoda_server.dialog.lark import Rules
 from pagoda_server.dialog.parser import read_marked
 from pagoda_server.dialog.turn import Tool
 from pagoda_server.dialog.writer import Writer
 
 BEGIN, END = "<tool_call>", "</tool_call>"
-MARKS = Marks(BEGIN)
+MARKS, BORDERS = Marks(BEGIN), build_borders(END)
 
 
 def read(feed: Feed, writer: Writer, tools: Sequence[Tool]) -> Reading[None]:
     def read_one(_: str) -> Reading[bool]:
-        is_call = yield from read_call(feed, writer)
+        is_call = yield from read_call(feed, writer, borders=BORDERS)
         if is_call:
             yield from feed.skip_space()
             yield from feed.accept(END)

@@ -12,6 +12,7 @@ from pagoda_server.dialog.lark import Rules
 from pagoda_server.dialog.parser import read_marked
 from pagoda_server.dialog.schemas import STRING, find_kinds
 from pagoda_server.dialog.turn import Tool
+from pagoda_server.dialog.typed import TextEnds
 from pagoda_server.dialog.writer import Writer
 
 NEWLINE = "\n"
@@ -46,9 +47,19 @@ class Signs:
     def parameter_end(self) -> str:
         return f"</{self.prefix}parameter>"
 
+    def build_value_ends(self) -> TextEnds:
+        return TextEnds(
+            (self.parameter_end,),
+            (self.parameter, self.invoke_end),
+            NEWLINE + self.parameter,
+            '"',
+            last=NEWLINE + self.invoke_end,
+            last_followers=(self.end, self.invoke),
+        )
+
 
 def build_read(signs: Signs) -> ReadAnswer:
-    marks, value_ends = Marks(signs.begin, signs.invoke), Marks(signs.parameter_end)
+    marks, value_ends = Marks(signs.begin, signs.invoke), signs.build_value_ends()
 
     def read(feed: Feed, writer: Writer, tools: Sequence[Tool]) -> Reading[None]:
         def read_one(mark: str) -> Reading[bool]:
@@ -78,16 +89,20 @@ def _read_tag(feed: Feed) -> Reading[str | None]:
     return name[0].strip() or None if name and rest else None
 
 
-def _read_parameters(feed: Feed, signs: Signs, value_ends: Marks, arguments: Arguments) -> Reading[None]:
+def _read_parameters(feed: Feed, signs: Signs, value_ends: TextEnds, arguments: Arguments) -> Reading[None]:
+    value_end = ""
     while True:
         yield from feed.skip_space()
-        tag = yield from feed.accept(signs.parameter, signs.invoke_end, signs.end)
+        tag = value_end.lstrip()
+        if tag not in (signs.parameter, signs.invoke_end):
+            tag = yield from feed.accept(signs.parameter, signs.invoke_end, signs.end)
         if tag != signs.parameter:
             break
         key = yield from _read_tag(feed)
         if key is None:
             return
-        if not (yield from arguments.pass_text(feed, key, value_ends, signs.parameter, signs.invoke_end)):
+        value_end = yield from arguments.pass_text(feed, key, value_ends)
+        if not value_end:
             return
     if tag or (yield from feed.peek()):
         arguments.end()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pagoda_server.dialog.feed import Feed, Marks, Reading
 from pagoda_server.dialog.formats.argument_rules import write_arguments
 from pagoda_server.dialog.formats.tool_format import ToolFormat, repeat
-from pagoda_server.dialog.json_text import MAX_NAME, pass_value
+from pagoda_server.dialog.json_text import MAX_NAME, build_borders, pass_value
 from pagoda_server.dialog.lark import Rules
 from pagoda_server.dialog.parser import read_marked
 from pagoda_server.dialog.turn import Tool
@@ -15,6 +15,7 @@ SECTION, SECTION_END = "<|tool_calls_section_begin|>", "<|tool_calls_section_end
 CALL, ARGUMENTS, CALL_END = "<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_call_end|>"
 FUNCTIONS = "functions."
 MARKS, ID_ENDS = Marks(SECTION, CALL), Marks(ARGUMENTS)
+BORDERS = build_borders(CALL_END)
 
 
 def read(feed: Feed, writer: Writer, tools: Sequence[Tool]) -> Reading[None]:
@@ -23,7 +24,7 @@ def read(feed: Feed, writer: Writer, tools: Sequence[Tool]) -> Reading[None]:
         if name is None:
             return False
         writer.begin_call(name)
-        if (yield from pass_value(feed, writer.write_arguments)):
+        if (yield from pass_value(feed, writer.write_arguments, BORDERS)):
             writer.end_call()
             for end in (CALL_END, SECTION_END):
                 yield from feed.skip_space()

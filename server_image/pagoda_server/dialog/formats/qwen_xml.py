@@ -11,12 +11,12 @@ from pagoda_server.dialog.json_text import MAX_NAME
 from pagoda_server.dialog.lark import Rules
 from pagoda_server.dialog.parser import read_marked
 from pagoda_server.dialog.turn import Tool
+from pagoda_server.dialog.typed import TextEnds
 from pagoda_server.dialog.writer import Writer
 
 FUNCTION, FUNCTION_END = "<function=", "</function>"
 PARAMETER, PARAMETER_END = "<parameter=", "</parameter>"
 NAME_ENDS = Marks(">")
-VALUE_ENDS = Marks("\n" + PARAMETER_END, PARAMETER_END)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,19 @@ class Signs:
     begin: str
     end: str
 
+    def build_value_ends(self) -> TextEnds:
+        return TextEnds(
+            ("\n" + PARAMETER_END, PARAMETER_END),
+            (PARAMETER, FUNCTION_END, self.end),
+            "\n" + PARAMETER,
+            ">",
+            last="\n" + FUNCTION_END,
+            last_followers=(self.end,),
+        )
+
 
 def build_read(signs: Signs) -> ReadAnswer:
-    marks = Marks(signs.begin, FUNCTION)
+    marks, value_ends = Marks(signs.begin, FUNCTION), signs.build_value_ends()
 
     def read(feed: Feed, writer: Writer, tools: Sequence[Tool]) -> Reading[None]:
         def read_one(mark: str) -> Reading[bool]:
@@ -34,7 +44,7 @@ def build_read(signs: Signs) -> ReadAnswer:
             if name is None:
                 return False
             writer.begin_call(name)
-            yield from _read_parameters(feed, Arguments(writer, tools, name), signs.end)
+            yield from _read_parameters(feed, Arguments(writer, tools, name), signs.end, value_ends)
             return True
 
         yield from read_marked(feed, writer, marks, read_one)
@@ -58,17 +68,21 @@ def _read_tag(feed: Feed) -> Reading[str | None]:
     return name if name and not set(name) & set("<\n{") else None
 
 
-def _read_parameters(feed: Feed, arguments: Arguments, end: str) -> Reading[None]:
+def _read_parameters(feed: Feed, arguments: Arguments, end: str, value_ends: TextEnds) -> Reading[None]:
+    value_end = ""
     while True:
         yield from feed.skip_space()
-        tag = yield from feed.accept(PARAMETER, FUNCTION_END, end)
+        tag = value_end.lstrip()
+        if tag not in (PARAMETER, FUNCTION_END):
+            tag = yield from feed.accept(PARAMETER, FUNCTION_END, end)
         if tag != PARAMETER:
             break
         key = yield from _read_tag(feed)
         if key is None:
             return
         yield from feed.accept("\n")
-        if not (yield from arguments.pass_text(feed, key, VALUE_ENDS, PARAMETER, FUNCTION_END, end)):
+        value_end = yield from arguments.pass_text(feed, key, value_ends)
+        if not value_end:
             return
     if tag or (yield from feed.peek()):
         arguments.end()

@@ -12,13 +12,13 @@ from pagoda_server.http.errors import RequestError
 from pagoda_server.http.fields import always, only
 from pagoda_server.http.messages import MAX_ITEMS
 from pagoda_server.http.numbers import MAX_STOPS, Int
-from pagoda_server.http.schemas import MAX_STOP_CHARACTERS, StopString
+from pagoda_server.http.stop_fields import MAX_STOP_CHARACTERS, StopString
 from pagoda_server.http.strict import Strict
 from pagoda_server.http.tool_schemas import MAX_TOOLS, Name, check_tools, choose_tools
 
 NO_THREADS = "thread_unsupported_request"
 """By this code Anthropic's client goes on without a thread, and sends the whole conversation."""
-EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
+EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
 
 
 class ToolParam(Strict):

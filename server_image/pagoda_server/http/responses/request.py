@@ -18,7 +18,8 @@ from pagoda_server.text.tokenizer import Tokenizer
 
 PARAMS = Params(messages="input", effort="reasoning.effort")
 SAME = (
-    *("model", "stream", "temperature", "top_p", "top_k", "seed"),
+    *("model", "stream", "temperature", "top_p", "top_k", "min_p", "seed", "logit_bias", "cache_salt"),
+    *("stop", "include_stop_str_in_output", "ignore_eos"),
     *("presence_penalty", "frequency_penalty", "repetition_penalty"),
 )
 """The fields that mean the same as in a chat."""
@@ -46,4 +47,4 @@ def _build_shape(tokenizer: Tokenizer, body: ResponseRequest, plan: GenerationPl
         content: list[dict[str, Any]] = chat_logprobs(tokenizer, piece.tokens)["content"]
         return content
 
-    return ResponseShape(Envelope(body), plan, score)
+    return ResponseShape(Envelope(body), plan, score, shows_reasoning=body.include_reasoning is not False)

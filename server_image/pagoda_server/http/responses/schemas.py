@@ -11,9 +11,11 @@ from pagoda_server.http.dialog_fields import check_template_options
 from pagoda_server.http.errors import RequestError
 from pagoda_server.http.fields import always, only
 from pagoda_server.http.hints import Label, ServiceTier
-from pagoda_server.http.numbers import Int, Penalty
+from pagoda_server.http.numbers import Biases, Int, Penalty
 from pagoda_server.http.responses.items import Items
+from pagoda_server.http.stop_fields import StopFields
 from pagoda_server.http.strict import Strict
+from pagoda_server.http.token_fields import CacheSalt
 from pagoda_server.http.tool_schemas import MAX_TOOLS, Name, check_tools, choose_tools
 from pagoda_server.wire import MAX_LOGPROBS
 
@@ -91,19 +93,27 @@ class StreamOptions(Strict):
     include_obfuscation: bool | None = None
 
 
-class ResponseRequest(Strict):
+class ResponseRequest(StopFields):
     unbuilt = {
         "access_programs": only(),
         "background": only(False),
         "background_options": only(),
         "context_management": only([]),
         "conversation": only(),
+        "enable_response_messages": only(False),
         "image": only(),
         "max_tool_calls": always,
         "moderation": only(),
         "prompt": only(),
         "prompt_cache_options": always,
         "prompt_cache_retention": always,
+        "session_id": always,
+        "skip_special_tokens": only(True),
+        "spaces_between_special_tokens": always,
+        "vllm_xargs": only({}),
+        "kv_transfer_params": only({}),
+        "media_io_kwargs": only({}),
+        "priority": only(0),
         "stream_interval": only(1),
     }
     model: str
@@ -113,6 +123,10 @@ class ResponseRequest(Strict):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[Int, Field(ge=-1, le=2**31 - 1)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    logit_bias: Biases | None = None
+    ignore_eos: bool | None = None
+    cache_salt: CacheSalt | None = None
     seed: Annotated[Int, Field(ge=-(2**63), lt=2**63)] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
@@ -130,6 +144,7 @@ class ResponseRequest(Strict):
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
     reasoning: Reasoning | None = None
+    include_reasoning: bool | None = None
     include: Annotated[list[Include], Field(max_length=16, fail_fast=True)] | None = None
     top_logprobs: Annotated[Int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
     truncation: Literal["auto", "disabled"] | None = None

@@ -9,6 +9,7 @@ from pagoda_server.http.chat_answers import make_call_id
 from pagoda_server.http.choice import Piece
 from pagoda_server.http.errors import RequestError
 from pagoda_server.http.generate import GenerationPlan
+from pagoda_server.http.reading import join_events
 from pagoda_server.http.responses.objects import (
     PREFIXES,
     Envelope,
@@ -38,15 +39,17 @@ class _Item:
 
 
 class ResponseShape:
-    def __init__(self, envelope: Envelope, plan: GenerationPlan, score: Score) -> None:
+    def __init__(self, envelope: Envelope, plan: GenerationPlan, score: Score, *, shows_reasoning: bool = True) -> None:
         self._envelope = envelope
         self._plan = plan
         self._score = score
-        self._blocks = Blocks()
+        self._blocks = Blocks(shows_reasoning=shows_reasoning)
         self._items: list[_Item] = []
         self._number = 0
         self._has_begun = False
         self._reason: FinishReason | None = None
+        self._scores: list[dict[str, Any]] = []
+        """Log-probabilities of tokens whose text is held back: blanks may turn out to be a border's."""
 
     def take(self, piece: Piece) -> None:
         self._reason = piece.finish_reason
@@ -82,11 +85,14 @@ class ResponseShape:
 
     def _read(self, piece: Piece) -> Iterator[tuple[Change, list[dict[str, Any]]]]:
         """Yields what a piece changes; its log-probabilities go with its first text."""
-        logprobs = self._score(piece)
-        for change in self._blocks.push(read_events(piece)):
+        self._scores += self._score(piece)
+        changes = list(self._blocks.push(join_events(read_events(piece))))
+        for change in changes:
             is_text = isinstance(change, Grown) and change.block.kind == "text"
-            yield change, logprobs if is_text else []
-            logprobs = [] if is_text else logprobs
+            yield change, self._scores if is_text else []
+            self._scores = [] if is_text else self._scores
+        if self._blocks.is_past_text or any(isinstance(change, Grown) for change in changes):
+            self._scores = []
 
     def _add(self, block: Block) -> _Item:
         item = _Item(block, make_id(PREFIXES[block.kind]))

@@ -90,7 +90,7 @@ A_NUMBER = {
 
 
 class Model:
-    """Writes at random what a grammar allows; it likes to come to an end."""
+    """Writes at random what a grammar allows; it likes to come to an end, and no text of it spells a special token."""
 
     def __init__(self, special: Sequence[str] = ()) -> None:
         self.double = ByteTokenizer(PARTS, special)
@@ -98,7 +98,8 @@ class Model:
         texts = [token.decode(errors="replace") for token in self.double.tokens]
         weights = [400.0 if text in CLOSING else 20.0 if text in PARTS else 1.0 for text in texts]
         is_odd = [len(text) == 1 and text != "\n" and not (text.isascii() and text.isprintable()) for text in texts]
-        self._weights = np.where(is_odd, 0.0, weights)
+        spells_special = [text in special and at < self.double.eos_token_id for at, text in enumerate(texts)]
+        self._weights = np.where(np.logical_or(is_odd, spells_special), 0.0, weights)
 
     @property
     def special_ids(self) -> Mapping[str, int]:
@@ -260,6 +261,16 @@ def test_the_answer_behind_the_reasoning_has_the_form_that_is_asked_for(model: M
         assert grammar
         assert model.accepts(grammar, f"Hm.\n</think>\n\n{good}")
         assert not model.accepts(grammar, f"Hm.\n</think>\n\n{bad}")
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_blanks_are_no_part_of_a_form_where_no_reasoning_stands_before_them(model: Model) -> None:
+    grammar = TaggedFormat(None, THINK).build_grammar(
+        Turn([], answer_format=RegexFormat(r"\d+")), "", model.special_ids
+    )
+    assert grammar
+    assert model.accepts(grammar, "12") and model.accepts(grammar, "<think>Hm.</think>\n\n12")
+    assert not model.accepts(grammar, "\n\n12")
 
 
 @pytest.mark.parametrize("form", TOOL_FORMATS, ids=lambda form: form.name)
