@@ -79,6 +79,8 @@ class TaggedFormat:
 
     def build_grammar(self, turn: Turn, prompt_end: str, special_ids: Mapping[str, int]) -> str | None:
         budget = find_budget(turn.thinking, knows_effort=self.knows_effort) if self.reasoning else None
+        if turn.thinking.is_off and is_constrained(turn):
+            budget = 0
         state: State = self.reasoning.find_state(prompt_end, find_prefix(turn)) if self.reasoning else "after"
         if not is_constrained(turn) and (budget is None or state == "after"):
             return None

@@ -77,6 +77,8 @@ class Thinking:
     effort: Effort | None = None
     budget_tokens: int | None = None
     """The maximum number of tokens before the answer itself must begin."""
+    is_off: bool = False
+    """The model is not told to reason: an answer that is held to a form begins without."""
 
 
 @dataclass(frozen=True, slots=True)

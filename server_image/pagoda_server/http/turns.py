@@ -30,6 +30,7 @@ PROMPT_END_TOKENS = 32
 SWITCHES = ("enable_thinking", "thinking")
 """What templates call the switch for reasoning."""
 EFFORT = "reasoning_effort"
+PROBE = ({"role": "user", "content": "Hello"},)
 NEXT_LEVELS: Mapping[Effort, Effort] = {"none": "low", "minimal": "low", "xhigh": "high", "max": "xhigh"}
 
 
@@ -73,6 +74,7 @@ class Conversations:
         self._tells_tools = self._form.calls and not template.takes_tools
         self._habits = read_habits(template)
         self._takes_system = template.takes_system
+        self._rests = self._form.reasons and rests_unasked(tokenizer)
         self._decode = tokenizer.build_decode(self._form.markers)
         self._special_ids = list_grammar_tokens(tokenizer)
 
@@ -92,6 +94,7 @@ class Conversations:
     def encode(self, turn: Turn, params: Params, fit: Fit, asked: AnswerForm | None = None) -> Prompt:
         """Returns the prompt of a turn whose answer is to have the form that is asked for. Raises `RequestError`."""
         self._check(turn, params)
+        turn = self._note_rest(turn)
         token_ids = self._encode(turn, params, fit)
         if not (self._form.reasons or turn.tool_use.is_offered):
             return Prompt(token_ids, None, build_form_grammar(asked))
@@ -126,6 +129,13 @@ class Conversations:
                 param=params.effort,
                 code="unsupported_parameter",
             )
+
+    def _note_rest(self, turn: Turn) -> Turn:
+        """Returns the turn with its reasoning off where the template has the model answer at once."""
+        variables = build_variables(turn, self._tokenizer.template)
+        told = [bool(variables[switch]) for switch in SWITCHES if switch in variables]
+        is_off = not any(told) if told else self._rests
+        return replace(turn, thinking=replace(turn.thinking, is_off=is_off)) if is_off else turn
 
     def _encode(self, turn: Turn, params: Params, fit: Fit) -> list[int]:
         template = self._tokenizer.template
@@ -177,6 +187,23 @@ def choose_form(tokenizer: Tokenizer, tool_parser: str, reasoning_parser: str) -
     form = choose_format(source, added, tool_parser=tool_parser, reasoning_parser=reasoning_parser)
     is_free = check_tool_parser(tool_parser) == AUTO and not form.calls
     return replace(form, tools=GENERIC) if is_free and isinstance(form, TaggedFormat) else form
+
+
+def rests_unasked(tokenizer: Tokenizer) -> bool:
+    """Returns whether the template has a switch for reasoning that is off where nobody says anything."""
+    for switch in SWITCHES:
+        if switch not in tokenizer.template.variables:
+            continue
+        try:
+            unsaid, off, on = (
+                tokenizer.render_chat(PROBE, {"add_generation_prompt": True, **said})
+                for said in ({}, {switch: False}, {switch: True})
+            )
+        except TemplateError:
+            continue
+        if unsaid == off != on:
+            return True
+    return False
 
 
 def build_variables(turn: Turn, template: Template) -> dict[str, Any]:
