@@ -68,7 +68,7 @@ def _list_kept() -> Iterator[KeptModel]:
     for folder in folders:
         marker = folder / MARKER
         try:
-            uri = one_line(marker.read_text(encoding="utf-8", errors="replace"))
+            uri = one_line(marker.read_text(encoding="utf-8", errors="replace")).partition(" ")[0]
         except OSError:
             uri = ""
         yield KeptModel(uri or f"(incomplete) {folder.name}", folder, count_bytes(folder), bool(uri))

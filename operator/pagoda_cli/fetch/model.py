@@ -2,10 +2,11 @@
 
 It is the init container of every model pod and the first step of `pagoda run`. It fetches safetensors, JSON, templates
 and tokenizer files, never code or pickles. It imports no torch. A marker file written last says which URI the folder
-holds, so a second run is quick.
+holds, and of a shipped model which content, so a second run is quick.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -35,8 +36,8 @@ def fetch_model(
         verify_mounted(uri, destination)
         say(f"fetch: {uri.text} is at {destination}")
         return
-    marker = destination / MARKER
-    if _read_marker(marker) == uri.text and uri.scheme != "file":  # whose links are quick to make, and may be old
+    marker, content = destination / MARKER, _name_content(uri)
+    if _read_marker(marker) == content and uri.scheme != "file":  # whose links are quick to make, and may be old
         say(f"fetch: {uri.text} is complete in {destination}")
         return
     _prepare(destination)
@@ -49,8 +50,20 @@ def fetch_model(
     else:
         {"bundled": _fetch_bundled, "file": _fetch_file}[uri.scheme](uri, destination)
     _verify_config(uri, destination, "it is not a model that transformers knows: choose another repository or folder")
-    marker.write_text(uri.text + "\n", encoding="utf-8")
+    marker.write_text(content + "\n", encoding="utf-8")
     say(f"fetch: complete, {count_bytes(destination) / 1e6:.1f} MB")
+
+
+def _name_content(uri: ModelUri) -> str:
+    """Returns what tells one content from another: another installation ships another model under the same URI."""
+    if uri.scheme != "bundled":
+        return uri.text
+    source = _find_bundled(uri)
+    digest = hashlib.sha256()
+    for entry in sorted(source.iterdir(), key=lambda entry: entry.name):
+        if entry.is_file() and is_wanted(entry.name):
+            digest.update(entry.name.encode() + hashlib.sha256(entry.read_bytes()).digest())
+    return f"{uri.text} {digest.hexdigest()}"
 
 
 def _is_in_place(uri: ModelUri, destination: Path) -> bool:
@@ -130,6 +143,10 @@ def _fetch_hub_configuration(uri: ModelUri, destination: Path) -> None:
 
 
 def _fetch_bundled(uri: ModelUri, destination: Path) -> None:
+    _copy_files(_find_bundled(uri), destination)
+
+
+def _find_bundled(uri: ModelUri) -> Traversable:
     try:
         source = resources.files("sample_model") / uri.path
     except ModuleNotFoundError as error:
@@ -140,7 +157,7 @@ def _fetch_bundled(uri: ModelUri, destination: Path) -> None:
         near = suggest(uri.path, _list_bundled())
         fix = f"did you mean bundled://{near}?" if near is not None else f"use {_bundled_names()} or an hf:// URI"
         raise FetchError("ModelNotFound", f"URI {uri.text} is not shipped: {fix}")
-    _copy_files(source, destination)
+    return source
 
 
 def _copy_files(source: Traversable, destination: Path) -> None:

@@ -91,11 +91,16 @@ def test_bundled_model_is_copied_from_the_package(
 ) -> None:
     make_model(tmp_path / "tiny")
     monkeypatch.setattr(resources, "files", lambda package: tmp_path)
-    fetch_model("bundled://tiny", tmp_path / "dest", said.append)
-    assert (tmp_path / "dest" / "model.safetensors").read_text() == "model.safetensors"
-    assert not (tmp_path / "dest" / "modeling.py").exists()
+    fetch_model("bundled://tiny", tmp_path / "out" / "dest", said.append)
+    assert (tmp_path / "out" / "dest" / "model.safetensors").read_text() == "model.safetensors"
+    assert not (tmp_path / "out" / "dest" / "modeling.py").exists()
+    (tmp_path / "tiny" / "model.safetensors").write_text("trained anew")
+    fetch_model("bundled://tiny", tmp_path / "out" / "dest", said.append)
+    assert (tmp_path / "out" / "dest" / "model.safetensors").read_text() == "trained anew"
+    fetch_model("bundled://tiny", tmp_path / "out" / "dest", said.append)
+    assert said[-1].startswith("fetch: bundled://tiny is complete"), said
     with pytest.raises(FetchError, match="bundled://other is not shipped: use bundled://tiny"):
-        fetch_model("bundled://other", tmp_path / "dest", said.append)
+        fetch_model("bundled://other", tmp_path / "out" / "dest", said.append)
 
 
 @pytest.mark.parametrize(
