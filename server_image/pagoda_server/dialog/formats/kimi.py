@@ -1,5 +1,6 @@
 """Kimi's tokens around an id, which has the name in it, and JSON."""
 
+import re
 from collections.abc import Sequence
 
 from pagoda_server.dialog.feed import Feed, Marks, Reading
@@ -14,6 +15,8 @@ from pagoda_server.dialog.writer import Writer
 SECTION, SECTION_END = "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"
 CALL, ARGUMENTS, CALL_END = "<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_call_end|>"
 FUNCTIONS = "functions."
+ID = re.compile(rf"(?:{re.escape(FUNCTIONS)})?(.+):\d+", re.DOTALL)
+"""A call's id: the function, and the number of the call."""
 MARKS, ID_ENDS = Marks(SECTION, CALL), Marks(ARGUMENTS)
 BORDERS = build_borders(CALL_END)
 
@@ -40,7 +43,8 @@ def _read_name(feed: Feed, mark: str) -> Reading[str | None]:
         return None
     found = yield from feed.read_until(ID_ENDS, MAX_NAME)
     yield from feed.skip_space()
-    return (found[0].strip().removeprefix(FUNCTIONS).rpartition(":")[0] or None) if found else None
+    named = ID.fullmatch(found[0].strip()) if found else None
+    return named[1] if named else None
 
 
 def write_calls(rules: Rules, tools: Sequence[Tool], is_parallel: bool) -> str:
