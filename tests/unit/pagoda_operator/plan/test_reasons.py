@@ -18,11 +18,8 @@ SOURCES = [
 ALSO_A_KIND_OF_CONDITION = {"Progressing", "ScalingActive", "Unschedulable"}
 CLIENTS = ROOT / "docs/how-to/clients.md"
 """Names the classes of client libraries in the same form."""
-DOCUMENTS = [
-    ROOT / "docs/what-happens-when.md",
-    *set((ROOT / "docs/how-to").glob("*.md")) - {CLIENTS},
-    ROOT / "docs/quickstart.md",
-]
+HOW_TOS = sorted(set((ROOT / "docs/how-to").glob("*.md")) - {CLIENTS})
+DOCUMENTS = [ROOT / "docs/what-happens-when.md", *HOW_TOS, ROOT / "docs/quickstart.md"]
 
 
 @pytest.mark.parametrize("reason", Reason)
