@@ -25,7 +25,7 @@ from pagoda_gateway.paths import GENERATION_PATHS, RESPONSES
 from pagoda_gateway.reply import HOP_HEADERS, SSE, ClientGone, Reply
 from pagoda_gateway.responses.service import ResponseService, Wanted
 from pagoda_gateway.settings import Settings
-from pagoda_gateway.stamp import REQUEST_ID, REQUEST_ID_HEADER
+from pagoda_gateway.stamp import REQUEST_ID
 from pagoda_gateway.tenant import admit_tenant, refuse_after_drain
 from pagoda_gateway.trace import UNTRACED, Trace
 from pagoda_gateway.upstream import (
@@ -37,6 +37,7 @@ from pagoda_gateway.upstream import (
     open_exchange,
     read_document,
 )
+from pagoda_guard.request_id import REQUEST_ID_HEADER
 
 log = logging.getLogger(__name__)
 

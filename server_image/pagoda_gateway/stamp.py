@@ -1,10 +1,8 @@
 """What every answer bears, whatever it says: the request's id, and leave for a page of another site to read it.
 
-A request's id is its client's where that is well formed, else made here. Server, logs and traces are told it too.
+Server, logs and traces are told the id too.
 """
 
-import re
-import secrets
 from collections.abc import Sequence
 
 from aiohttp import web
@@ -12,15 +10,10 @@ from multidict import CIMultiDict
 
 from pagoda_gateway.cors import Cors
 from pagoda_gateway.dialects import ANTHROPIC, choose_dialect
+from pagoda_guard.request_id import REQUEST_ID_HEADER, choose_request_id
 
-REQUEST_ID_HEADER = "X-Request-Id"
-WELL_FORMED = re.compile(r"[\x21-\x7e]{1,128}")
 REQUEST_ID = web.RequestKey("request_id", str)
 STAMP = web.RequestKey("stamp", Sequence[tuple[str, str]])
-
-
-def choose_request_id(wish: str | None) -> str:
-    return wish if wish is not None and WELL_FORMED.fullmatch(wish) else f"req_{secrets.token_hex(12)}"
 
 
 def begin_stamp(request: web.BaseRequest, cors: Cors) -> None:

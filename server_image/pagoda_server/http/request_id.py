@@ -1,24 +1,19 @@
-"""The id by which client, gateway and server speak of one request: taken where it is well formed, else made here."""
-
-import re
-import secrets
+"""A request's id on the server: noted where it is first asked for, and on every answer."""
 
 from aiohttp import web
 
-HEADER = "X-Request-Id"
-WELL_FORMED = re.compile(r"[\x21-\x7e]{1,128}")
+from pagoda_guard.request_id import REQUEST_ID_HEADER, choose_request_id
+
 REQUEST_ID = web.RequestKey("request_id", str)
 
 
 def note_request_id(request: web.BaseRequest) -> str:
     """Returns the request's id, the same however often it is asked for."""
-    if REQUEST_ID in request:
-        return request[REQUEST_ID]
-    wish = request.headers.get(HEADER, "")
-    request[REQUEST_ID] = chosen = wish if WELL_FORMED.fullmatch(wish) else f"req_{secrets.token_hex(12)}"
-    return chosen
+    if REQUEST_ID not in request:
+        request[REQUEST_ID] = choose_request_id(request.headers.get(REQUEST_ID_HEADER))
+    return request[REQUEST_ID]
 
 
 async def return_request_id(request: web.BaseRequest, response: web.StreamResponse) -> None:
     """Sets the id on an answer, before its headers go out."""
-    response.headers[HEADER] = note_request_id(request)
+    response.headers[REQUEST_ID_HEADER] = note_request_id(request)

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from pagoda_gateway.failure_log import LINES_A_SECOND
-from pagoda_gateway.stamp import choose_request_id
+from pagoda_guard.request_id import choose_request_id
 from tests.doubles.clock import Clock
 from tests.doubles.model_server import FakeModelServer
 from tests.doubles.raw_client import connect
