@@ -4,9 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from llguidance import LLTokenizer, TokenizerWrapper
 
-from pagoda_server.dialog.events import AnswerParser, Content, Event, Reasoning
+from pagoda_server.dialog.events import AnswerParser, Content, Event, Reasoning, join_events
 from pagoda_server.dialog.turn import Tool
-from pagoda_server.dialog.writer import join_events
 
 WEATHER = Tool(
     "get_weather",

@@ -1,7 +1,8 @@
 """What an answer says, piece by piece, once the model's own notation for reasoning and tool calls is taken off."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Protocol
 
 from pagoda_server.dialog.turn import Tool
@@ -47,3 +48,21 @@ class AnswerParser(Protocol):
 
 
 BuildParser = Callable[[Sequence[Tool]], AnswerParser]
+
+
+def join_events(events: Iterable[Event]) -> list[Event]:
+    """Returns the events, pieces of the same text joined."""
+    joined: list[Event] = []
+    for _, group in groupby(events, key=_find_text):
+        first, *others = group
+        if isinstance(first, CallBegun):
+            joined += [first, *others]
+        else:
+            pieces = (piece.text for piece in (first, *others) if not isinstance(piece, CallBegun))
+            joined.append(replace(first, text="".join(pieces)))
+    return joined
+
+
+def _find_text(event: Event) -> tuple[type[Event], int | None]:
+    """Returns what is the same for all pieces of one text."""
+    return type(event), event.index if isinstance(event, CallArguments | CallBegun) else None

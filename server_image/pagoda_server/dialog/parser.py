@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from pagoda_server.dialog.events import AnswerParser, Content, Event
+from pagoda_server.dialog.events import AnswerParser, Content, Event, join_events
 from pagoda_server.dialog.feed import Feed, Marks, Reading
-from pagoda_server.dialog.writer import Writer, join_events
+from pagoda_server.dialog.writer import Writer
 
 Read = Callable[[Feed, Writer], Reading[None]]
 

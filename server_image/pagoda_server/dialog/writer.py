@@ -3,11 +3,9 @@
 Blanks next to a call or a tag are the notation's, not the answer's: models put line ends there.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
-from itertools import groupby
+from collections.abc import Callable
 
-from pagoda_server.dialog.events import CallArguments, CallBegun, Content, Event, Reasoning
+from pagoda_server.dialog.events import CallArguments, CallBegun, Content, Event, Reasoning, join_events
 
 MAX_BLANKS = 256
 """More in a row are text wherever they stand, so that no more than this is ever held back."""
@@ -97,21 +95,3 @@ class Writer:
         if not self._has_arguments:
             self.write_arguments("{}")
         self.content.border()
-
-
-def join_events(events: Iterable[Event]) -> list[Event]:
-    """Returns the events, pieces of the same text joined."""
-    joined: list[Event] = []
-    for _, group in groupby(events, key=_find_text):
-        first, *others = group
-        if isinstance(first, CallBegun):
-            joined += [first, *others]
-        else:
-            pieces = (piece.text for piece in (first, *others) if not isinstance(piece, CallBegun))
-            joined.append(replace(first, text="".join(pieces)))
-    return joined
-
-
-def _find_text(event: Event) -> tuple[type[Event], int | None]:
-    """Returns what is the same for all pieces of one text."""
-    return type(event), event.index if isinstance(event, CallArguments | CallBegun) else None

@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pagoda_server.dialog.events import CallArguments, CallBegun, Content, Event, Reasoning
+from pagoda_server.dialog.events import CallArguments, CallBegun, Content, Event, Reasoning, join_events
 from pagoda_server.http.choice import Piece
-from pagoda_server.http.reading import join_events
 from pagoda_server.wire import FinishReason
 
 Logprobs = Callable[[Piece], dict[str, Any] | None]

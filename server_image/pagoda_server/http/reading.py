@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from pagoda_server.dialog.events import AnswerParser, CallArguments, CallBegun, Content, Event, Reasoning
+from pagoda_server.dialog.events import AnswerParser, CallBegun, Event, Reasoning
 
 
 class AnswerReader:
@@ -47,20 +47,3 @@ class AnswerReader:
             self.reasoning_tokens += self._undecided_tokens if isinstance(events[0], Reasoning) else 0
             self._undecided_tokens = 0
             self._is_reasoning = isinstance(events[-1], Reasoning)
-
-
-def join_events(events: Iterable[Event]) -> list[Event]:
-    """Returns the events with neighbours of one kind joined, so that each text is whole between two of another kind."""
-    joined: list[Event] = []
-    for event in events:
-        last = joined[-1] if joined else None
-        match last, event:
-            case Reasoning(), Reasoning():
-                joined[-1] = Reasoning(last.text + event.text)
-            case Content(), Content():
-                joined[-1] = Content(last.text + event.text)
-            case CallArguments(), CallArguments() if last.index == event.index:
-                joined[-1] = CallArguments(last.index, last.text + event.text)
-            case _:
-                joined.append(event)
-    return joined

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from pagoda_server.dialog.events import join_events
 from pagoda_server.http.blocks import Begun, Block, Blocks, Change, Ended, Grown, read_events
 from pagoda_server.http.chat_answers import make_call_id
 from pagoda_server.http.choice import Piece
 from pagoda_server.http.errors import RequestError
 from pagoda_server.http.generate import GenerationPlan
-from pagoda_server.http.reading import join_events
 from pagoda_server.http.responses.objects import (
     PREFIXES,
     Envelope,

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from pagoda_server.dialog.events import CallArguments, CallBegun, Content, Event, Reasoning
+from pagoda_server.dialog.events import CallArguments, CallBegun, Content, Event, Reasoning, join_events
 from pagoda_server.dialog.feed import Feed, Marks, Reading
 from pagoda_server.dialog.parser import Chain, Plain, ReadingParser
 from pagoda_server.dialog.reasoning import THINK
-from pagoda_server.dialog.writer import MAX_BLANKS, Writer, join_events
+from pagoda_server.dialog.writer import MAX_BLANKS, Writer
 from tests.doubles.answers import read_pieces
 
 
