@@ -12,7 +12,8 @@ TEXT = r"/(.|\n)*/"
 SOME_TEXT = r"/(.|\n)+/"
 BLANKS = r"/[ \n]{1,4}/"
 WHITESPACE = r"[ \t]{1,8}|\r?\n[ \t]{0,64}"
-"""What JSON may have between its signs: no more, because some models would go on with blanks for ever."""
+"""What JSON may have between its signs: a few blanks, or a line's end and an indentation. Nothing in it can go on for
+ever: some models would write blank lines to the end of their context."""
 
 
 class Rules:

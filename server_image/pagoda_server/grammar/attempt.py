@@ -16,6 +16,7 @@ import numpy as np
 from llguidance import LLMatcher, regex_to_lark
 from llguidance.gbnf_to_lark import gbnf_to_lark
 
+from pagoda_server.dialog.lark import OPTIONS
 from pagoda_server.grammar.build import GBNF
 from pagoda_server.grammar.frames import Verdict
 from pagoda_server.grammar.keywords import ONE_SCHEMA, SCHEMA_LISTS, SCHEMA_MAPS
@@ -194,7 +195,7 @@ def _isolate(schema: Any, place: str) -> Any:
     return {
         MOVED: _move(schema),
         "$ref": f"#/{MOVED}{place}",
-        **({"x-guidance": schema["x-guidance"]} if "x-guidance" in schema else {}),
+        **({OPTIONS: schema[OPTIONS]} if OPTIONS in schema else {}),
     }
 
 
@@ -204,7 +205,7 @@ def _move(value: Any) -> Any:
         return [_move(one) for one in value]
     if not isinstance(value, dict):
         return value
-    moved = {name: _move(one) for name, one in value.items() if name != "x-guidance"}
+    moved = {name: _move(one) for name, one in value.items() if name != OPTIONS}
     reference = moved.get("$ref")
     if isinstance(reference, str) and reference.startswith("#"):
         moved["$ref"] = f"#/{MOVED}{reference[1:]}"

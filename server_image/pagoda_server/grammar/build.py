@@ -7,13 +7,11 @@ from typing import Any
 
 import msgspec
 
+from pagoda_server.dialog.lark import OPTIONS, WHITESPACE
 from pagoda_server.dialog.turn import AnswerFormat, ChoiceFormat, GrammarFormat, JsonFormat, RegexFormat
 from pagoda_server.grammar.schema import MAX_TEXT_CHARACTERS, BadSchema, SchemaReader
 from pagoda_server.wire import MAX_GRAMMAR_CHARACTERS, Grammar
 
-WHITESPACE = r"[ \t]{1,8}|\r?\n[ \t]{0,64}"
-"""At each place where JSON may have some: a few blanks, or a line's end and an indentation. Nothing in it can go on for
-ever: some models would write blank lines to the end of their context."""
 MAX_WHITESPACE_CHARACTERS = 256
 MAX_REGEX_CHARACTERS = 16_384
 MAX_CHOICES = 10_000
@@ -55,7 +53,7 @@ def prepare_schema(schema: Any, options: JsonOptions = JsonOptions()) -> dict[st
     """Returns a schema as it stands in a grammar, also behind `%json`. Raises `BadSchema`."""
     return {
         **SchemaReader(schema, closes_objects=options.closes_objects).read(),
-        "x-guidance": _build_guidance(options),
+        OPTIONS: _build_guidance(options),
     }
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pagoda_server.dialog.lark import OPTIONS
+
 Schema = Mapping[str, Any]
 TYPES = frozenset({"null", "boolean", "integer", "number", "string", "array", "object"})
 ONE_SCHEMA = frozenset({"additionalItems", "additionalProperties", "items"})
@@ -16,7 +18,7 @@ FORMATS = frozenset(
     ["date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uri", "uuid"],
 )
 """The formats that are held to. Any other is an annotation, as the specification has it."""
-DROPPED = frozenset({"$schema", "$dynamicAnchor", "$recursiveAnchor", "$vocabulary", "x-guidance"})
+DROPPED = frozenset({"$schema", "$dynamicAnchor", "$recursiveAnchor", "$vocabulary", OPTIONS})
 """What says nothing of an instance; `x-guidance` would set the compiler's own options."""
 
 
