@@ -6,20 +6,16 @@ hold more than counts.
 
 from collections.abc import Callable
 
-import msgspec
 from aiohttp import web
 
 from pagoda_gateway.drain import Drain
 from pagoda_gateway.error_answers import build_error_response
 from pagoda_gateway.errors import Refusal
+from pagoda_gateway.json_answers import build_json
 from pagoda_gateway.load import PodLoad, ServerWatch
 from pagoda_gateway.metrics import Metrics
 from pagoda_gateway.pulse import Pulse
 from pagoda_guard import openmetrics
-
-
-def build_json(status: int, value: object) -> web.Response:
-    return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")
 
 
 class Pages:
@@ -46,14 +42,14 @@ class Pages:
 
     async def answer_health(self, request: web.Request) -> web.Response:
         if stalled := self._pulse.find_stalled():
-            return build_json(503, {"status": "stalled", "loops": stalled})
-        return build_json(200, {"status": "ok"})
+            return build_json({"status": "stalled", "loops": stalled}, status=503)
+        return build_json({"status": "ok"})
 
     async def answer_ready(self, request: web.Request) -> web.Response:
         if self._drain.draining:
-            return build_json(503, {"ready": False, "reason": "draining"})
+            return build_json({"ready": False, "reason": "draining"}, status=503)
         ready = self._server.ready()
-        return build_json(200, {"ready": True}) if ready else build_json(503, {"ready": False, "reason": "server"})
+        return build_json({"ready": True}) if ready else build_json({"ready": False, "reason": "server"}, status=503)
 
     async def answer_metrics(self, request: web.Request) -> web.Response:
         in_openmetrics = openmetrics.wants_openmetrics(request.headers.get("Accept", ""))
@@ -64,6 +60,6 @@ class Pages:
 
     async def answer_load(self, request: web.Request) -> web.Response:
         if load := self._read_load():
-            return build_json(200, load)
+            return build_json(load)
         refusal = Refusal(503, "load_stale", "The server's figures are too old.", retry_after_seconds=1)
         return build_error_response(refusal)

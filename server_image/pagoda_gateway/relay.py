@@ -20,6 +20,7 @@ from pagoda_gateway.dialects import Dialect
 from pagoda_gateway.drain import Drain
 from pagoda_gateway.errors import Refusal, name_place
 from pagoda_gateway.failure_log import FAILURE
+from pagoda_gateway.json_answers import build_written
 from pagoda_gateway.metrics import Metrics
 from pagoda_gateway.paths import GENERATION_PATHS, RESPONSES
 from pagoda_gateway.reply import HOP_HEADERS, SSE, ClientGone, Reply
@@ -181,7 +182,7 @@ class Relay:
     async def _pass_on(self, judged: Judged, reply: Reply) -> web.StreamResponse:
         if reply.committed:
             return await reply.fail_event(judged.body)
-        response = web.Response(status=judged.status, body=judged.body, content_type="application/json")
+        response = build_written(judged.body, status=judged.status)
         if self._drain.draining:
             response.force_close()
         return response

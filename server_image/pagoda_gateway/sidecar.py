@@ -23,6 +23,7 @@ from pagoda_gateway.drain import Drain
 from pagoda_gateway.error_answers import build_error_response
 from pagoda_gateway.errors import Refusal
 from pagoda_gateway.gate import Gate
+from pagoda_gateway.json_answers import build_json
 from pagoda_gateway.limits import (
     build_admin_policy,
     build_bodies,
@@ -33,7 +34,7 @@ from pagoda_gateway.limits import (
 from pagoda_gateway.listening import Listening
 from pagoda_gateway.load import PodLoad, ServerLoad, ServerWatch, build_load
 from pagoda_gateway.metrics import Metrics
-from pagoda_gateway.pages import Pages, build_json
+from pagoda_gateway.pages import Pages
 from pagoda_gateway.paths import ROOT_PATHS
 from pagoda_gateway.pulse import Pulse
 from pagoda_gateway.queue import AdmissionQueue
@@ -255,9 +256,9 @@ class Sidecar:
         except TimeoutError:
             self.drain.end()
         if not self.drain.in_flight:
-            return build_json(200, {"drained": True})
+            return build_json({"drained": True})
         left = {"queued": self.queue.queued, "running": self.queue.running, "in_flight": self.drain.in_flight}
-        return build_json(504, {"drained": False, **left})
+        return build_json({"drained": False, **left}, status=504)
 
     def begin_drain(self) -> None:
         """Begins to leave.

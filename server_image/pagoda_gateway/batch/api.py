@@ -4,7 +4,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import msgspec
 from aiohttp import web
 
 from pagoda_gateway.auth import KeyRing
@@ -104,7 +103,3 @@ def read_limit(request: web.Request, *, default: int, most: int) -> int:
     if not 1 <= limit <= most:
         raise invalid(f"limit is {text[:32]!r}: give a whole number from 1 to {most}.", "limit")
     return limit
-
-
-def build_json(value: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), content_type="application/json")

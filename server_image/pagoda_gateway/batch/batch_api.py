@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 
 from pagoda_gateway.batch import names
-from pagoda_gateway.batch.api import Desk, build_json, read_limit
+from pagoda_gateway.batch.api import Desk, read_limit
 from pagoda_gateway.batch.call import Server
 from pagoda_gateway.batch.files import Files
 from pagoda_gateway.batch.limits import ACTIVE_BATCHES, EXPIRY_SECONDS, KEPT_SECONDS, WINDOW_SECONDS
@@ -16,6 +16,7 @@ from pagoda_gateway.batch.register import Register
 from pagoda_gateway.batch.upload import invalid
 from pagoda_gateway.body import ask_for_nothing
 from pagoda_gateway.errors import Refusal
+from pagoda_gateway.json_answers import build_json
 from pagoda_gateway.paths import GENERATION_PATHS
 
 LIST_LIMIT = 100

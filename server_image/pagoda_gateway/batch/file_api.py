@@ -4,13 +4,14 @@ import logging
 
 from aiohttp import web
 
-from pagoda_gateway.batch.api import Desk, build_json, read_limit
+from pagoda_gateway.batch.api import Desk, read_limit
 from pagoda_gateway.batch.files import FileRecord, Files
 from pagoda_gateway.batch.metrics import BatchMetrics
 from pagoda_gateway.batch.register import Register
 from pagoda_gateway.batch.store import StoreError
 from pagoda_gateway.batch.upload import Uploads, invalid
 from pagoda_gateway.body import ask_for_nothing
+from pagoda_gateway.json_answers import build_json
 
 log = logging.getLogger(__name__)
 

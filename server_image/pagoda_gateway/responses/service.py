@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import web
 
 from pagoda_gateway.errors import Refusal
+from pagoda_gateway.json_answers import build_json, build_written
 from pagoda_gateway.responses.capture import Capture, is_stream
 from pagoda_gateway.responses.items import build_page, list_output, read_fields, read_text
 from pagoda_gateway.responses.question import PREVIOUS, Asked, build_whole, list_conversation, read_asked
@@ -116,14 +117,14 @@ class ResponseService:
                 return None
             if not self._responses.delete(tenant, response_id):
                 raise self._find_nothing(response_id)
-            return _json(msgspec.json.encode({"id": response_id, "object": "response", "deleted": True}))
+            return build_json({"id": response_id, "object": "response", "deleted": True})
         if of_input:
             return self._list_items(request, tenant, response_id)
         _refuse_queries(request, {"stream": "false"})
         kept = self._responses.get(tenant, response_id)
         if kept is None:
             raise self._find_nothing(response_id)
-        return _json(kept.body)
+        return build_written(kept.body)
 
     def _list_items(self, request: web.BaseRequest, tenant: str, response_id: str) -> web.Response:
         assert self._responses is not None
@@ -139,7 +140,7 @@ class ResponseService:
             page = build_page(items, limit=limit, after=request.query.get("after"), descends=order == "desc")
         except KeyError as error:
             raise invalid("invalid_value", "after is no item of this response; give the id of one", "after") from error
-        return _json(page)
+        return build_written(page)
 
     def _find_nothing(self, response_id: str) -> Refusal:
         return Refusal(404, "not_found", f"Response{name_id(response_id)} not found.", "invalid_request_error")
@@ -165,7 +166,3 @@ def _refuse_queries(request: web.BaseRequest, known: dict[str, str | None]) -> N
         if name not in known or known[name] not in (None, value):
             shown = name if name in ("stream", "starting_after", "include", "include[]") else "a parameter"
             raise invalid("unsupported_parameter", f"{shown} of the query is not supported here; leave it out", shown)
-
-
-def _json(body: bytes) -> web.Response:
-    return web.Response(body=body, content_type="application/json")

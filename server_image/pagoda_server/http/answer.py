@@ -16,6 +16,7 @@ from pagoda_server.http.errors import RequestError
 from pagoda_server.http.extras import ChunkExtras, Extras, Prompted
 from pagoda_server.http.generate import GenerationPlan, Run
 from pagoda_server.http.intake import Intake
+from pagoda_server.http.json_answers import build_written
 from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.http.shapes import join_pieces
@@ -51,7 +52,7 @@ class Answer:
             scores += sum(run.prompt_scores.count(index) for index in pieces)
             is_long = sum(map(len, pieces.values())) > INLINE_PIECES
             raw = await self.intake.run(lambda: self._write(run, pieces), is_heavy=is_long or scores > INLINE_SCORES)
-            return web.Response(body=raw, content_type="application/json")
+            return build_written(raw)
 
     async def _collect(self, run: Run) -> dict[int, list[Piece]]:
         pieces: dict[int, list[Piece]] = {choice.index: [] for choice in self.plan.choices}

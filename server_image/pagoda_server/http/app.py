@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import TypeVar
 
-import orjson
 from aiohttp import web
 
 from pagoda_guard import openmetrics
@@ -18,6 +17,7 @@ from pagoda_server.http.errors import RequestError, error_response, model_not_fo
 from pagoda_server.http.extras import Extras
 from pagoda_server.http.generate import GenerationPlan, Prompts, plan_generation, weigh_plan
 from pagoda_server.http.intake import Intake
+from pagoda_server.http.json_answers import build_json, build_written
 from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.model_labels import ModelLabels
 from pagoda_server.http.openapi import build_document
@@ -139,37 +139,37 @@ class HttpApi:
         return await answer.respond(request, body)
 
     async def check_chat(self, request: web.Request) -> web.Response:
-        return _json(await weigh_plan(*await self._read(request, self._plan_chat)))
+        return build_json(await weigh_plan(*await self._read(request, self._plan_chat)))
 
     async def check_completions(self, request: web.Request) -> web.Response:
-        return _json(await weigh_plan(*await self._read(request, self._plan_completion)))
+        return build_json(await weigh_plan(*await self._read(request, self._plan_completion)))
 
     async def tokenize(self, request: web.Request) -> web.Response:
-        return _raw(await self.intake.read(request, self._tokenize))
+        return build_written(await self.intake.read(request, self._tokenize))
 
     async def detokenize(self, request: web.Request) -> web.Response:
-        return _raw(await self.intake.read(request, self._detokenize))
+        return build_written(await self.intake.read(request, self._detokenize))
 
     async def show_version(self, request: web.Request) -> web.Response:
-        return _json({"version": version("pagoda")})
+        return build_json({"version": version("pagoda")})
 
     async def show_openapi(self, request: web.Request) -> web.Response:
-        return _raw(await self.intake.run(build_document, is_heavy=True))
+        return build_written(await self.intake.run(build_document, is_heavy=True))
 
     async def models(self, request: web.Request) -> web.Response:
-        return _json({"object": "list", "data": [self._model_object()]})
+        return build_json({"object": "list", "data": [self._model_object()]})
 
     async def model(self, request: web.Request) -> web.Response:
         self._check_model(request.match_info["name"])
-        return _json(self._model_object())
+        return build_json(self._model_object())
 
     async def health(self, request: web.Request) -> web.Response:
-        return _json({"healthy": self.healthy}, status=200 if self.healthy else 503)
+        return build_json({"healthy": self.healthy}, status=200 if self.healthy else 503)
 
     async def ready(self, request: web.Request) -> web.Response:
         stats_ready = self.stats is not None and self.stats.ready
         ready = self.healthy and stats_ready and self.tally.others_have_engine and not self.draining
-        return _json({"ready": ready}, status=200 if ready else 503)
+        return build_json({"ready": ready}, status=200 if ready else 503)
 
     async def show_metrics(self, request: web.Request) -> web.Response:
         in_openmetrics = openmetrics.wants_openmetrics(request.headers.get("Accept", ""))
@@ -180,7 +180,7 @@ class HttpApi:
         stats, engine = self.stats, self.engine
         if stats is None or engine is None or not self.healthy:
             raise RequestError("the engine's figures are missing or stale", status=503, code="not_ready")
-        return _json(
+        return build_json(
             {
                 "tokens_per_second": stats.tokens_per_second,
                 "running": stats.running,
@@ -296,11 +296,3 @@ class HttpApi:
                 return RequestError("the body's framing is broken; send it again", code="bad_framing")
         log_failure(error, note_request_id(request))
         return RequestError("internal error", status=500, code="internal_error")
-
-
-def _raw(body: bytes) -> web.Response:
-    return web.Response(body=body, content_type="application/json")
-
-
-def _json(value: dict[str, object], *, status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(value), status=status, content_type="application/json")

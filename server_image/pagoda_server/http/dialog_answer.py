@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import orjson
 from aiohttp import web
 
 from pagoda_server.dialog.turn import Turn
@@ -13,6 +12,7 @@ from pagoda_server.http.choice import Piece
 from pagoda_server.http.engine_client import EngineClient
 from pagoda_server.http.errors import RequestError
 from pagoda_server.http.generate import GenerationPlan, Run
+from pagoda_server.http.json_answers import build_json
 from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.schemas import GenerationRequest
 from pagoda_server.http.stream import stream_events
@@ -75,7 +75,7 @@ class DialogAnswer:
             while not run.finished:
                 for piece in await run.next():
                     self.shape.take(piece)
-            return web.Response(body=orjson.dumps(self.shape.build_whole()), content_type="application/json")
+            return build_json(self.shape.build_whole())
 
 
 class _Events:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from functools import partial
 
-import orjson
 from aiohttp import web
 
 from pagoda_server.dialog.turn import Turn
@@ -14,6 +13,7 @@ from pagoda_server.http.dialog_answer import Dialog, DialogAnswer
 from pagoda_server.http.engine_client import EngineClient
 from pagoda_server.http.generate import GenerationPlan, Prompts, plan_generation, weigh_plan
 from pagoda_server.http.intake import Intake
+from pagoda_server.http.json_answers import build_json
 from pagoda_server.http.metrics import ServerMetrics
 from pagoda_server.http.responses.request import read_dialog as read_response
 from pagoda_server.http.routes import CHECK, COUNT_TOKENS, INPUT_TOKENS, MESSAGES, RESPONSES, find_tenant
@@ -58,14 +58,14 @@ class DialogRoutes:
 
     async def check(self, read: ReadDialog, request: web.Request) -> web.Response:
         dialog, engine, plan = await self._read(request, read)
-        return _json(await weigh_plan(dialog.wishes, engine, plan))
+        return build_json(await weigh_plan(dialog.wishes, engine, plan))
 
     async def count_tokens(self, request: web.Request) -> web.Response:
-        return _json({"input_tokens": await self._intake.read(request, self._count_message)})
+        return build_json({"input_tokens": await self._intake.read(request, self._count_message)})
 
     async def input_tokens(self, request: web.Request) -> web.Response:
         count = await self._intake.read(request, self._count_response)
-        return _json({"object": "response.input_tokens", "input_tokens": count})
+        return build_json({"object": "response.input_tokens", "input_tokens": count})
 
     async def _read(self, request: web.Request, read: ReadDialog) -> Planned:
         tenant = find_tenant(request)
@@ -95,7 +95,3 @@ class DialogRoutes:
         dialog = read_response(self._tokenizer, raw)
         self._check_model(dialog.wishes.model)
         return len(self._conversations.encode(dialog.turn, dialog.params, Fit()).token_ids)
-
-
-def _json(value: dict[str, object]) -> web.Response:
-    return web.Response(body=orjson.dumps(value), content_type="application/json")
