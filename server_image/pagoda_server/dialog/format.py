@@ -78,11 +78,12 @@ class TaggedFormat:
         return Chain(reasoning, calls) if calls else reasoning
 
     def build_grammar(self, turn: Turn, prompt_end: str, special_ids: Mapping[str, int]) -> str | None:
+        constrained = is_constrained(turn)
         budget = find_budget(turn.thinking, knows_effort=self.knows_effort) if self.reasoning else None
-        if turn.thinking.is_off and is_constrained(turn):
+        if turn.thinking.is_off and constrained:
             budget = 0
         state: State = self.reasoning.find_state(prompt_end, find_prefix(turn)) if self.reasoning else "after"
-        if not is_constrained(turn) and (budget is None or state == "after"):
+        if not constrained and (budget is None or state == "after"):
             return None
         rules = Rules(special_ids)
         thought = self.reasoning.write_rules(rules, state, budget) if self.reasoning else ""

@@ -94,14 +94,13 @@ class Conversations:
     def encode(self, turn: Turn, params: Params, fit: Fit, asked: AnswerForm | None = None) -> Prompt:
         """Returns the prompt of a turn whose answer is to have the form that is asked for. Raises `RequestError`."""
         self._check(turn, params)
-        turn = self._note_rest(turn)
         token_ids = self._encode(turn, params, fit)
         if not (self._form.reasons or turn.tool_use.is_offered):
             return Prompt(token_ids, None, build_form_grammar(asked))
         prompt_end = self._tokenizer.decode(token_ids[-PROMPT_END_TOKENS:], skip_special_tokens=False)
         grammar = build_turn_grammar(
             self._form,
-            turn,
+            self._note_rest(turn),
             asked,
             prompt_end=prompt_end,
             special_ids=self._special_ids,
@@ -132,8 +131,8 @@ class Conversations:
 
     def _note_rest(self, turn: Turn) -> Turn:
         """Returns the turn with its reasoning off where the template has the model answer at once."""
-        variables = build_variables(turn, self._tokenizer.template)
-        told = [bool(variables[switch]) for switch in SWITCHES if switch in variables]
+        said = {**_tell_effort(turn.thinking, self._tokenizer.template), **turn.template_options}
+        told = [bool(said[switch]) for switch in SWITCHES if switch in said]
         is_off = not any(told) if told else self._rests
         return replace(turn, thinking=replace(turn.thinking, is_off=is_off)) if is_off else turn
 
