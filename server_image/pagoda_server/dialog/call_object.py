@@ -56,6 +56,15 @@ def read_calls(feed: Feed, writer: Writer, *, accept: Accept | None = None, bord
     return True
 
 
+def read_arguments(feed: Feed, writer: Writer, name: str, borders: Marks = BORDERS) -> Reading[bool]:
+    """Reads the arguments of a call whose name stood before them. Returns whether they came to their end."""
+    writer.begin_call(name)
+    is_whole = yield from pass_value(feed, writer.write_arguments, borders)
+    if is_whole:
+        writer.end_call()
+    return is_whole
+
+
 def _read_item(feed: Feed, sign: str, accept: Accept | None) -> Reading[_Head | None]:
     yield from feed.skip_space()
     if sign and not (yield from feed.accept(sign)):

@@ -9,6 +9,7 @@ import litellm
 from pydantic import BaseModel, Field
 from scene import (
     BASE_URL,
+    CITY_SCHEMA,
     FIRST,
     KEY,
     MODEL,
@@ -28,7 +29,7 @@ WEATHER_TOOL = {
     "function": {
         "name": "get_weather",
         "description": "Get the weather in a city.",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+        "parameters": CITY_SCHEMA,
     },
 }
 server = {"model": f"openai/{MODEL}", "api_base": BASE_URL, "api_key": KEY, "temperature": 0}

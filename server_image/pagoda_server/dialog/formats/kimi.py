@@ -3,10 +3,11 @@
 import re
 from collections.abc import Sequence
 
+from pagoda_server.dialog.call_object import read_arguments
 from pagoda_server.dialog.feed import Feed, Marks, Reading
 from pagoda_server.dialog.formats.argument_rules import write_arguments
 from pagoda_server.dialog.formats.tool_format import ToolFormat, repeat
-from pagoda_server.dialog.json_text import MAX_NAME, build_borders, pass_value
+from pagoda_server.dialog.json_text import MAX_NAME, build_borders
 from pagoda_server.dialog.lark import Rules
 from pagoda_server.dialog.parser import read_marked
 from pagoda_server.dialog.turn import Tool
@@ -26,9 +27,7 @@ def read(feed: Feed, writer: Writer, tools: Sequence[Tool]) -> Reading[None]:
         name = yield from feed.attempt(_read_name(feed, mark))
         if name is None:
             return False
-        writer.begin_call(name)
-        if (yield from pass_value(feed, writer.write_arguments, BORDERS)):
-            writer.end_call()
+        if (yield from read_arguments(feed, writer, name, BORDERS)):
             for end in (CALL_END, SECTION_END):
                 yield from feed.skip_space()
                 yield from feed.accept(end)

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Sequence
 
-from pagoda_server.dialog.call_object import read_call, read_calls
+from pagoda_server.dialog.call_object import read_arguments, read_call, read_calls
 from pagoda_server.dialog.feed import Feed, Marks, Reading
 from pagoda_server.dialog.formats.argument_rules import write_arguments, write_call_object
 from pagoda_server.dialog.formats.tool_format import ToolFormat, repeat
-from pagoda_server.dialog.json_text import MAX_NAME, pass_value
+from pagoda_server.dialog.json_text import MAX_NAME
 from pagoda_server.dialog.lark import Rules
 from pagoda_server.dialog.parser import read_marked
 from pagoda_server.dialog.turn import Tool
@@ -25,9 +25,7 @@ def read(feed: Feed, writer: Writer, tools: Sequence[Tool]) -> Reading[None]:
         name = yield from feed.attempt(_read_name(feed))
         if name is None:
             return False
-        writer.begin_call(name)
-        if (yield from pass_value(feed, writer.write_arguments)):
-            writer.end_call()
+        yield from read_arguments(feed, writer, name)
         return True
 
     yield from read_marked(feed, writer, MARKS, read_one)
