@@ -3,7 +3,7 @@
 import argparse
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -89,20 +89,27 @@ def submit_one(engine: "Engine", work: Work, index: int, *, is_streamed: bool = 
 
 def run_work(engine: "Engine", work: Work, streams: int | None = None) -> float:
     """Returns the seconds of all at once, or of a closed loop. Raises RuntimeError when tokens are missing."""
-    waiting = iter(range(len(work.prompts)))
-    submit_next = partial(submit_one, engine, work, is_streamed=streams is not None)
+    is_streamed = streams is not None
+    submits = (partial(submit_one, engine, work, index, is_streamed=is_streamed) for index in range(len(work.prompts)))
+    seconds, made = run_submits(engine, submits, streams)
+    check_length(work, made)
+    return seconds
+
+
+def run_submits(
+    engine: "Engine", submits: Iterator[Callable[[], None]], streams: int | None = None
+) -> tuple[float, int]:
+    """Runs so many at a time, all of them at once by default. Returns the seconds, and the tokens that were made."""
     begin, made = time.perf_counter(), 0
-    for index in islice(waiting, streams):
-        submit_next(index)
+    for submit_next in islice(submits, streams):
+        submit_next()
     while engine.has_work:
         for delta in engine.step():
             made += len(delta.token_ids)
             if delta.finish_reason is not None:
-                for index in islice(waiting, 1):
-                    submit_next(index)
-    seconds = time.perf_counter() - begin
-    check_length(work, made)
-    return seconds
+                for submit_next in islice(submits, 1):
+                    submit_next()
+    return time.perf_counter() - begin, made
 
 
 def begin_decode(engine: "Engine", point: DecodePoint) -> None:

@@ -4,18 +4,17 @@ import argparse
 import json
 import os
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle, islice
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.offline.measure import check_length
-from bench.offline.pagoda import add_engine_arguments, build_engine
+from bench.offline.pagoda import add_engine_arguments, build_engine, run_submits
 from bench.work.arguments import SEQUENCE_TOKENS, add_model_arguments, argument_of
 from bench.work.workload import TEMPERATURE, Width, Work, build_closed_loop, parse_width
 
@@ -93,7 +92,7 @@ def build_constrained_engine(built: "Engine") -> "Engine":
     return Engine(built.runner, scheduler.limits, scheduler.pool, prefix_caching=False, fill_masks=fill)
 
 
-def list_submits(work: Work, mix: Mix) -> Iterator[Callable[["Engine"], object]]:
+def list_submits(engine: "Engine", work: Work, mix: Mix) -> Iterator[Callable[[], None]]:
     """Yields what submits one request after another."""
     from pagoda_server.wire import Sampling, Submit
 
@@ -102,10 +101,10 @@ def list_submits(work: Work, mix: Mix) -> Iterator[Callable[["Engine"], object]]
     ):
         asked: dict[str, Any] = {"temperature": TEMPERATURE, **fields}
         submit = Submit(str(index), prompt, Sampling(max_tokens=length, ignore_eos=True, **asked))
-        yield partial(submit_one, submit, is_constrained=mix.is_constrained)
+        yield partial(submit_one, engine, submit, is_constrained=mix.is_constrained)
 
 
-def submit_one(submit: Any, engine: "Engine", *, is_constrained: bool) -> None:
+def submit_one(engine: "Engine", submit: Any, *, is_constrained: bool) -> None:
     """Raises RuntimeError when the engine refuses it."""
     refusal = engine.submit(submit, TurningConstraint() if is_constrained else None)
     if refusal is not None:
@@ -114,17 +113,7 @@ def submit_one(submit: Any, engine: "Engine", *, is_constrained: bool) -> None:
 
 def run_loop(engine: "Engine", work: Work, mix: Mix, streams: int) -> float:
     """Returns the output tokens per second. Raises RuntimeError when tokens are missing."""
-    waiting = list_submits(work, mix)
-    begin, made = time.perf_counter(), 0
-    for submit in islice(waiting, streams):
-        submit(engine)
-    while engine.has_work:
-        for delta in engine.step():
-            made += len(delta.token_ids)
-            if delta.finish_reason is not None:
-                for submit in islice(waiting, 1):
-                    submit(engine)
-    seconds = time.perf_counter() - begin
+    seconds, made = run_submits(engine, list_submits(engine, work, mix), streams)
     for rejection in engine.take_rejections():
         raise RuntimeError(f"{mix.name}: {rejection.message}")
     if not any("stop_token_ids" in fields for fields in mix.fields):
